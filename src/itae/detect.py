@@ -1,0 +1,314 @@
+"""Which patch tokens are artifacts: a signal for each patch, and a threshold to hold it against.
+
+A detector is called on a `Site` (one attention call of one block) and returns the flagged patches. Signals
+and thresholds are computed in fp32 whatever the precision of the model. Prefix tokens (CLS, registers) are
+never looked at, so they can't be flagged.
+
+Only tensor methods are used here, never `torch` itself: a wrong setting is answered without importing it.
+
+Letters: B images, H heads, N tokens, P prefix tokens, T = N - P patches, D head width, E embedding width,
+S = 1 (``scope: token``) or H (``scope: head``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from itae.errors import UserError, one_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RULES = ("absolute", "quantile", "mad", "ratio", "bimodal")
+# The number that each rule reads; the others have no effect, so they stay out of the cache key.
+_RULE_NUMBERS = {
+    "absolute": ("threshold",),
+    "quantile": ("quantile",),
+    "mad": ("k",),
+    "ratio": ("ratio",),
+    "bimodal": ("calibration_images", "calibration_seed"),
+}
+MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
+
+
+@dataclass(frozen=True)
+class Site:
+    """One attention call, as a detector sees it.
+
+    Parameters
+    ----------
+    q, k, v
+        [B, H, N, D], as they enter scaled dot-product attention: after query/key norm and RoPE.
+    x
+        [B, N, E], the input tokens of the block, before its LayerNorm (the residual stream).
+    prefix
+        How many tokens before the first patch (CLS, then registers).
+    layer
+        Index of the block, from 0.
+    scale
+        The factor of the logits, 1 / sqrt(D) unless the model says otherwise.
+    index
+        [B], the position of each image in its data set; what a detector draws at random must depend on
+        this and not on the batch.
+    """
+
+    q: Tensor
+    k: Tensor
+    v: Tensor
+    x: Tensor
+    prefix: int
+    layer: int
+    scale: float
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a detector found: `mask` [B, S, T] bool, `signal` [B, S, T] and `threshold` [B, S, 1] fp32."""
+
+    mask: Tensor
+    signal: Tensor
+    threshold: Tensor
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Flag the patches whose signal is beyond a threshold.
+
+    A new detector is a subclass with a `signal`; a new rule is a subclass with a `cut`.
+
+    Parameters
+    ----------
+    rule
+        ``absolute``: `threshold` itself. ``quantile``: the image's own `quantile` (on the high side
+        1 - `quantile`). ``mad``: median -/+ `k` * 1.4826 * MAD of the image (Leys et al., 2013).
+        ``ratio``: median / `ratio` or median * `ratio`. ``bimodal``: one threshold a layer, fitted without
+        labels on `calibration_images` images drawn with `calibration_seed`, see `itae.calibrate`.
+        Medians and quantiles interpolate linearly.
+    threshold, quantile, k, ratio, calibration_images, calibration_seed
+        The numbers of the rules; a rule reads its own and no other.
+    side
+        ``low`` flags signal <= threshold, ``high`` flags signal >= threshold.
+    scope
+        ``token``: one norm over all heads. ``head``: each head has its own norm, threshold and flags.
+
+    Raises
+    ------
+    UserError
+        If a value is outside what is said above.
+    """
+
+    rule: str = "mad"
+    threshold: float | None = None
+    quantile: float = 0.02
+    k: float = 5.0
+    ratio: float = 2.0
+    calibration_images: int = 256
+    calibration_seed: int = 0
+    side: str = "low"
+    scope: str = "token"
+
+    scopes: ClassVar[tuple[str, ...]] = ("token", "head")
+    needs_cls: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        one_of("detector.rule", self.rule, RULES)
+        one_of("detector.side", self.side, ("low", "high"))
+        one_of("detector.scope", self.scope, self.scopes)
+        if self.rule == "absolute" and self.threshold is None:
+            raise UserError("detector.rule=absolute needs a number: set detector.threshold, for example to 3.5.")
+        if self.threshold is not None:
+            number("detector.threshold", self.threshold)
+        number("detector.quantile", self.quantile, low=0.0, high=1.0)
+        number("detector.k", self.k, low=0.0)
+        number("detector.ratio", self.ratio, low=1.0)
+        whole("detector.calibration_images", self.calibration_images, low=2)
+        whole("detector.calibration_seed", self.calibration_seed, low=0)
+
+    def signal(self, site: Site) -> Tensor:
+        """Return the signal of each patch, [B, S, T] in fp32."""
+        raise NotImplementedError
+
+    def cut(self, signal: Tensor) -> Tensor:
+        """Return the threshold of each image, [B, S, 1], from its signal [B, S, T]."""
+        low = self.side == "low"
+        if self.rule == "absolute":
+            assert self.threshold is not None
+            return signal.new_full((*signal.shape[:-1], 1), float(self.threshold))
+        if self.rule == "quantile":
+            return quantile(signal, self.quantile if low else 1 - self.quantile)
+        median = quantile(signal, 0.5)
+        if self.rule == "ratio":
+            return median / self.ratio if low else median * self.ratio
+        assert self.rule == "mad", "a bimodal threshold is fitted beforehand and passed in"
+        spread = self.k * MAD_TO_STD * quantile((signal - median).abs(), 0.5)
+        return median - spread if low else median + spread
+
+    def __call__(self, site: Site, theta: float | None = None) -> Flags:
+        """Flag the patches of `site`; `theta` is the layer's fitted threshold, if the rule has one.
+
+        A fitted threshold of NaN (no two modes were found) flags nothing.
+        """
+        signal = self.signal(site)
+        threshold = signal.new_full((*signal.shape[:-1], 1), theta) if theta is not None else self.cut(signal)
+        mask = signal <= threshold if self.side == "low" else signal >= threshold
+        return Flags(mask, signal, threshold)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the threshold is fitted on calibration images before the run."""
+        return self.rule == "bimodal"
+
+    def spec(self) -> dict[str, Any]:
+        """Return what the flags depend on, as plain values: the detector's part of the cache key."""
+        own = _RULE_NUMBERS[self.rule]
+        others = {name for names in _RULE_NUMBERS.values() for name in names} - set(own)
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
+        return {name: float(v) if isinstance(v, int) and name in ("threshold", "k", "ratio") else v
+                for name, v in values.items()}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class VectorNorm(Detector):
+    """L2 norm of each patch's query, key or value: of the H*D vector, or of each head's D vector.
+
+    Parameters
+    ----------
+    vector
+        ``query``, ``key`` or ``value``.
+    """
+
+    vector: str = "value"
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        one_of("detector.vector", self.vector, ("query", "key", "value"))
+        super().__post_init__()
+
+    def signal(self, site: Site) -> Tensor:
+        """Return the norms, [B, S, T]."""
+        vector = {"query": site.q, "key": site.k, "value": site.v}[self.vector]
+        norms_BHT = vector[:, :, site.prefix :].float().norm(dim=-1)
+        return norms_BHT if self.scope == "head" else norms_BHT.norm(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class ResidualNorm(Detector):
+    """L2 norm of each patch's token as it enters the block, before its LayerNorm."""
+
+    side: str = "high"
+    scopes: ClassVar[tuple[str, ...]] = ("token",)
+
+    def signal(self, site: Site) -> Tensor:
+        """Return the norms, [B, 1, T]."""
+        return site.x[:, site.prefix :].float().norm(dim=-1).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class ClsAttention(Detector):
+    """Attention weight that the CLS token pays to each patch, mean over heads."""
+
+    side: str = "high"
+    scopes: ClassVar[tuple[str, ...]] = ("token",)
+    needs_cls: ClassVar[bool] = True
+
+    def signal(self, site: Site) -> Tensor:
+        """Return the weights, [B, 1, T]."""
+        # A product and a sum, not a matmul: under autocast a matmul would drop to the low precision.
+        logits_BHN = (site.q[:, :, :1].float() * site.k.float()).sum(dim=-1) * site.scale
+        return logits_BHN.softmax(dim=-1)[:, :, site.prefix :].mean(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """No detector: nothing is flagged, and the run shows the untouched backbone alone."""
+
+    needs_cls: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __call__(self, site: Site, theta: float | None = None) -> Flags:
+        """Flag no patch."""
+        signal = site.x[:, site.prefix :, 0].float().unsqueeze(1) * 0
+        return Flags(signal != signal, signal, signal[..., :1])
+
+    def spec(self) -> dict[str, Any]:
+        """Return nothing: there are no settings."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Random:
+    """Flag the same share of patches of each image, drawn at random: the control.
+
+    The draw depends on `seed` and on the image's position in its data set, never on the batch, and it is
+    the same in every block, as an artifact stays at its place.
+
+    Parameters
+    ----------
+    rate
+        Share of the patches to flag, in [0, 1]; rounded to whole patches.
+    seed
+        Seed of the draw, at least 0.
+    """
+
+    rate: float = 0.02
+    seed: int = 0
+
+    needs_cls: ClassVar[bool] = False
+    fitted: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check both values."""
+        number("detector.rate", self.rate, low=0.0, high=1.0)
+        whole("detector.seed", self.seed, low=0)
+
+    def __call__(self, site: Site, theta: float | None = None) -> Flags:
+        """Flag `rate` of the patches of `site`; there is no threshold but the rank."""
+        from torch import from_numpy
+
+        patches = site.q.shape[2] - site.prefix
+        draws = [np.random.default_rng((self.seed, int(i))).random(patches, np.float32) for i in site.index]
+        signal = from_numpy(np.stack(draws)).unsqueeze(1).to(site.q.device)
+        count = round(self.rate * patches)
+        order = signal.argsort(dim=-1).argsort(dim=-1)
+        return Flags(order < count, signal, signal.new_full((*signal.shape[:-1], 1), self.rate))
+
+    def spec(self) -> dict[str, Any]:
+        """Return both settings."""
+        return {"rate": float(self.rate), "seed": self.seed}
+
+
+def quantile(x: Tensor, p: float) -> Tensor:
+    """Return the `p`-quantile over the last axis, kept as an axis of 1, interpolating linearly.
+
+    As ``numpy.quantile`` does by default. ``torch.quantile`` refuses more than 2**24 values; this doesn't.
+    """
+    position = p * (x.shape[-1] - 1)
+    below = math.floor(position)
+    ordered = x.sort(dim=-1).values
+    low, high = ordered[..., below : below + 1], ordered[..., math.ceil(position) : math.ceil(position) + 1]
+    return low.lerp(high, position - below)
+
+
+def number(what: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Raise a `UserError` unless `value` is a finite number in [low, high]; `what` names the setting."""
+    bad = isinstance(value, bool) or not isinstance(value, int | float)
+    if bad or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
+
+
+def whole(what: str, value: object, low: int) -> None:
+    """Raise a `UserError` unless `value` is a whole number of at least `low`; `what` names the setting."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise UserError(f"{what}={value!r} must be a whole number of at least {low}.")
+
+
+def _span(low: float, high: float) -> str:
+    if math.isfinite(low) and math.isfinite(high):
+        return f"a number in [{low:g}, {high:g}]"
+    return f"a number of at least {low:g}" if math.isfinite(low) else "a finite number"

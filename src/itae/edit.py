@@ -1,0 +1,164 @@
+"""An edit: which patches are artifacts, what is done about them, and in which blocks.
+
+``embeddings = f(dataset, backbone, edit)``: this is the third argument. Two edits that can't give different
+vectors have the same `Edit.spec`; no edit at all is None.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from itae.errors import UserError, did_you_mean
+
+if TYPE_CHECKING:
+    from itae.attenuate import Attenuator
+    from itae.detect import Flags, Site
+
+METHOD = 1
+"""Raised when a mend of the method changes vectors, so that the cache forgets the old ones."""
+
+LAYER_FORMS = "none, last, last2, last4 (any number), all, or a list such as [8,9,-1]"
+
+
+class AnyDetector(Protocol):
+    """What an edit needs of a detector; `itae.detect.Detector` is the usual base."""
+
+    @property
+    def needs_cls(self) -> bool:
+        """Whether the signal reads the CLS token."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether a threshold is fitted for each layer beforehand."""
+
+    def __call__(self, site: Site, theta: float | None = None) -> Flags:
+        """Flag the patches of one attention call."""
+
+    def spec(self) -> dict[str, Any]:
+        """Return what the flags depend on, as plain values."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Attenuate the attention paid to the patches that `detector` flags, in the blocks `layers`.
+
+    Parameters
+    ----------
+    detector, attenuator
+        The rules.
+    layers
+        Indices of the edited blocks, from 0, ascending, at least one.
+    thetas
+        Threshold of each layer, for a detector whose rule is fitted; NaN flags nothing there.
+    """
+
+    detector: AnyDetector
+    attenuator: Attenuator
+    layers: tuple[int, ...]
+    thetas: Mapping[int, float] | None = None
+
+    def flag(self, site: Site) -> Flags:
+        """Return the flagged patches of one attention call."""
+        if not self.detector.fitted:
+            return self.detector(site)
+        assert self.thetas is not None, "a fitted detector was used before its thresholds were fitted"
+        return self.detector(site, self.thetas[site.layer])
+
+    def with_thetas(self, thetas: Mapping[int, float]) -> Edit:
+        """Return the edit with its fitted thresholds."""
+        return replace(self, thetas=dict(thetas))
+
+    def spec(self, depth: int, pool: str) -> dict[str, Any]:
+        """Return what the vectors depend on, as plain values: the edit's part of the cache key."""
+        attenuator = identity(self.attenuator) | self.attenuator.spec()
+        if pool == "cls" and self.layers == (depth - 1,):
+            attenuator["queries"] = "cls"  # no other row of the last block reaches the embedding
+        return {
+            "method": METHOD,
+            "detector": identity(self.detector) | self.detector.spec(),
+            "attenuator": attenuator,
+            "layers": list(self.layers),
+        }
+
+
+def make_edit(detector: AnyDetector, attenuator: Attenuator, layers: str | Sequence[int], depth: int) -> Edit | None:
+    """Return the edit of these settings in a model of `depth` blocks, or None if it can't change anything.
+
+    Raises
+    ------
+    UserError
+        If `layers` can't be read or a layer is outside the model.
+    """
+    from itae.detect import Nothing, Random
+
+    chosen = parse_layers(layers, depth)
+    idle = isinstance(detector, Nothing) or (isinstance(detector, Random) and detector.rate == 0)
+    if idle or not chosen or attenuator.strength == 0:
+        return None
+    return Edit(detector, attenuator, chosen)
+
+
+def parse_layers(layers: str | Sequence[int] | int, depth: int | None = None) -> tuple[int, ...]:
+    """Return the indices of the edited blocks, ascending, each once.
+
+    Parameters
+    ----------
+    layers
+        ``none``, ``last``, ``lastN``, ``all``, an index or a list of them; negative ones count from the end.
+    depth
+        Number of blocks of the model. None checks the form alone.
+
+    Raises
+    ------
+    UserError
+        If the form is none of these, or a layer is outside the model.
+    """
+    span = depth if depth is not None else 10**6
+    if isinstance(layers, str):
+        return _named_layers(layers, span)
+    values = [layers] if isinstance(layers, int) else list(layers)
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise UserError(f"layers={layers!r} has {value!r} in it, which is no index; allowed are {LAYER_FORMS}.")
+        if not -span <= value < span:
+            raise UserError(
+                f"layers={layers!r}: there is no block {value} in a model of {span} blocks; use {-span} to {span - 1}."
+            )
+    return tuple(sorted({value % span for value in values}))
+
+
+def _named_layers(layers: str, depth: int) -> tuple[int, ...]:
+    named = re.fullmatch(r"last(\d*)", layers)
+    if layers == "none":
+        return ()
+    if layers == "all":
+        return tuple(range(depth)) if depth < 10**6 else (0,)
+    if not named or named[1] == "0":
+        hint = did_you_mean(layers, ["none", "last", "last4", "all"])
+        raise UserError(f"layers={layers!r} can't be read; allowed are {LAYER_FORMS}.{hint}")
+    count = int(named[1] or 1)
+    if count > depth:
+        raise UserError(f"layers={layers}: the model has {depth} blocks only; use last{depth} at most, or all.")
+    return tuple(range(depth - count, depth))
+
+
+def identity(rule: object) -> dict[str, Any]:
+    """Return the name of a rule's class, and, for a class from outside this package, what its source is.
+
+    Its source, so that vectors that an earlier version of somebody's rule made are not taken for its own.
+    """
+    cls = type(rule)
+    name = {"class": f"{cls.__module__}.{cls.__qualname__}"}
+    if cls.__module__.partition(".")[0] == "itae":
+        return name
+    try:
+        source = Path(inspect.getfile(cls)).read_bytes()
+    except (OSError, TypeError) as error:
+        raise UserError(f"{name['class']} has no source file; put it into a module that can be imported.") from error
+    return name | {"source": hashlib.sha256(source).hexdigest()}

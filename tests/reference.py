@@ -1,0 +1,84 @@
+"""The meaning of every rule, slowly, in fp64, with loops: what the fast code is held against.
+
+Nothing of `itae` is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def signal(name, scope, q, k, v, x, prefix, scale):
+    """Signal of each patch of one image: q, k, v [H, N, D], x [N, E] -> [S, T]."""
+    if name == "residual":
+        return np.array([[math.sqrt(sum(c * c for c in token)) for token in x[prefix:]]])
+    if name == "cls_attention":
+        rows = [softmax(scale * (k[h] @ q[h, 0])) for h in range(len(q))]
+        return np.mean(rows, axis=0)[None, prefix:]
+    vector = {"query": q, "key": k, "value": v}[name][:, prefix:]
+    if scope == "head":
+        return np.array([[math.sqrt((t * t).sum()) for t in head] for head in vector])
+    return np.array([[math.sqrt((vector[:, j] ** 2).sum()) for j in range(vector.shape[1])]])
+
+
+def threshold(s, rule, number, side):
+    """Threshold of one image's signal [T]."""
+    median = np.median(s)
+    if rule == "absolute":
+        return number
+    if rule == "quantile":
+        return np.quantile(s, number if side == "low" else 1 - number)
+    if rule == "mad":
+        spread = number * 1.4826 * np.median(np.abs(s - median))
+        return median - spread if side == "low" else median + spread
+    return median / number if side == "low" else median * number
+
+
+def flag(s, theta, side):
+    return s <= theta if side == "low" else s >= theta
+
+
+def softmax(z):
+    e = np.exp(z - np.max(z[np.isfinite(z)]))
+    return e / e.sum()
+
+
+def attention(q, k, v, flags, prefix, scale, rule, a, queries):
+    """Edited attention of one image: q, k, v [H, N, D], flags [H, T] -> [H, N, D]."""
+    heads, n, width = q.shape
+    out = np.zeros((heads, n, width))
+    for h in range(heads):
+        flagged = [prefix + j for j in range(n - prefix) if flags[h, j]]
+        others = [prefix + j for j in range(n - prefix) if not flags[h, j]]
+        for i in range(n):
+            z = np.array([scale * float(q[h, i] @ k[h, j]) for j in range(n)])
+            edited = queries == "all" or i == 0
+            out[h, i] = row(z, v[h], flagged if edited else [], others, prefix, rule, a)
+    return out
+
+
+def row(z, v, flagged, others, prefix, rule, a):
+    """One row: logits z [N], values v [N, D] -> [D]."""
+    z, v = z.copy(), v.copy()
+    before = z.copy()
+    for j in flagged:
+        if rule == "floor":
+            z[j] = (1 - a) * before[j] + a * min(before[prefix:])
+        elif rule == "cap" and others:
+            z[j] = (1 - a) * before[j] + a * min(before[j], max(before[o] for o in others))
+        elif rule == "blend" and others:
+            z[j] = (1 - a) * before[j] + a * np.mean([before[o] for o in others])
+        elif rule == "fade":
+            v[j] = (1 - a) * v[j]
+    if rule == "mean_value" and others:
+        mean = np.mean([v[o] for o in others], axis=0)
+        for j in flagged:
+            v[j] = (1 - a) * v[j] + a * mean
+    w = softmax(z)
+    if rule == "scale":
+        for j in flagged:
+            w[j] *= 1 - a
+        w = w / w.sum()
+    return w @ v

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import reference
+import torch
+
+from itae.attention import Call, attend, edited_rows
+from itae.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.detect import VectorNorm
+from itae.edit import Edit
+from itae.errors import UserError
+
+RULES = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
+PREFIX = 2
+
+
+def operands(batch=3, heads=2, patches=9, width=5, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(batch, heads, patches + PREFIX, width, generator=g) for _ in range(3))
+
+
+def some_flags(scope, batch=3, heads=2, patches=9):
+    g = torch.Generator().manual_seed(5)
+    mask = torch.rand(batch, heads if scope == "head" else 1, patches, generator=g) < 0.35
+    mask[-1, -1] = True  # an image (or head) in which every patch is flagged
+    return mask
+
+
+def padded(mask):
+    return torch.nn.functional.pad(mask, (PREFIX, 0))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.35, 1.0])
+@pytest.mark.parametrize("queries", ["all", "cls"])
+@pytest.mark.parametrize("scope", ["token", "head"])
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
+    q, k, v = operands()
+    mask = some_flags(scope)
+    edit = Edit(VectorNorm(), RULES[rule](strength=strength, queries=queries), (0,))
+    out = attend(Call(q, k, v, {}), edit, padded(mask), PREFIX, cls_only=False)
+    heads = mask.expand(-1, q.shape[1], -1).numpy()
+    want = [
+        reference.attention(*(t[b].double().numpy() for t in (q, k, v)), heads[b], PREFIX, 5**-0.5, rule, strength, queries)
+        for b in range(len(q))
+    ]
+    np.testing.assert_allclose(out.numpy(), np.array(want), atol=2e-6)
+    row = attend(Call(q, k, v, {}), edit, padded(mask), PREFIX, cls_only=True)
+    np.testing.assert_allclose(row.numpy(), np.array(want)[:, :, :1], atol=2e-6)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_no_flags_and_no_strength_change_nothing(rule):
+    q, k, v = operands()
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    none = torch.zeros(3, 1, 11, dtype=torch.bool)
+    some = padded(some_flags("token"))
+    for flags, strength in ((none, 1.0), (none, 0.5), (some, 0.0)):
+        out = edited_rows(q, k, v, RULES[rule](strength=strength), flags, PREFIX, 5**-0.5)
+        torch.testing.assert_close(out, plain, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", ["blend", "cap", "mean_value"])
+def test_an_image_with_every_patch_flagged_is_left_alone(rule):
+    q, k, v = operands()
+    flags = torch.nn.functional.pad(torch.ones(3, 1, 9, dtype=torch.bool), (PREFIX, 0))
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    out = edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 5**-0.5)
+    torch.testing.assert_close(out, plain, atol=1e-6, rtol=0)
+
+
+def test_scale_of_one_removes_the_key():
+    q, k, v = operands()
+    flags = torch.zeros(3, 1, 11, dtype=torch.bool)
+    flags[:, :, 4] = True
+    out = edited_rows(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
+    kept = [j for j in range(11) if j != 4]
+    want = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, kept], v[:, :, kept])
+    torch.testing.assert_close(out, want, atol=1e-6, rtol=0)
+
+
+def test_all_patches_flagged_under_scale_leaves_the_prefix_and_no_nan():
+    q, k, v = operands()
+    flags = torch.nn.functional.pad(torch.ones(3, 1, 9, dtype=torch.bool), (PREFIX, 0))
+    out = edited_rows(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
+    want = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, :PREFIX], v[:, :, :PREFIX])
+    torch.testing.assert_close(out, want, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", ["floor", "cap"])
+def test_logits_are_chunked_without_a_trace(rule, monkeypatch):
+    q, k, v = operands(batch=5)
+    flags = padded(some_flags("token", batch=5))
+    whole = edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 0.3)
+    monkeypatch.setattr("itae.attention._LOGIT_BYTES", {"cpu": 1})
+    torch.testing.assert_close(edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 0.3), whole, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_bf16_operands_stay_near_fp32(rule):
+    q, k, v = operands()
+    flags = padded(some_flags("token"))
+    exact = edited_rows(q, k, v, RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = edited_rows(*(t.bfloat16() for t in (q, k, v)), RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
+    assert low.dtype == torch.bfloat16
+    torch.testing.assert_close(low.float(), exact, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_operands_are_not_written_to(rule):
+    q, k, v = operands()
+    before = [t.clone() for t in (q, k, v)]
+    edit = Edit(VectorNorm(), RULES[rule](queries="cls"), (0,))
+    attend(Call(q, k, v, {}), edit, padded(some_flags("token")), PREFIX, cls_only=False)
+    assert all(torch.equal(a, b) for a, b in zip(before, (q, k, v), strict=True))
+
+
+def test_a_new_attenuator_is_one_formula():
+    class Zero(Attenuator):
+        def logits(self, z, flags, prefix):
+            return z.masked_fill(flags.unsqueeze(2), 0.0)
+
+    q, k, v = operands()
+    flags = padded(some_flags("token"))
+    z = q @ k.transpose(-2, -1) * 0.4
+    want = torch.where(flags.unsqueeze(2), torch.zeros(()), z).softmax(-1) @ v
+    torch.testing.assert_close(edited_rows(q, k, v, Zero(), flags, PREFIX, 0.4), want, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "options", [{"strength": 1.5}, {"strength": -0.1}, {"strength": float("nan")}, {"strength": "1"}, {"queries": "patch"}]
+)
+def test_wrong_settings_are_told(options):
+    with pytest.raises(UserError, match=r"attenuator\.(strength|queries)="):
+        Floor(**options)

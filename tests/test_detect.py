@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itae.detect import ClsAttention, Detector, Nothing, Random, ResidualNorm, Site, VectorNorm, quantile
+from itae.errors import UserError
+
+NUMBERS = {"absolute": ("threshold", 3.0), "quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.2)}
+SIGNALS = [("query", "token"), ("query", "head"), ("key", "token"), ("key", "head"), ("value", "token")]
+SIGNALS += [("value", "head"), ("residual", "token"), ("cls_attention", "token")]
+
+
+def make(name, scope, **options):
+    if name == "residual":
+        return ResidualNorm(scope=scope, **options)
+    if name == "cls_attention":
+        return ClsAttention(scope=scope, **options)
+    return VectorNorm(vector=name, scope=scope, **options)
+
+
+def site(batch=3, heads=2, patches=21, prefix=2, width=5, seed=0, dtype=torch.float32, index=None):
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (torch.randn(batch, heads, patches + prefix, width, generator=g).to(dtype) for _ in range(3))
+    x = torch.randn(batch, patches + prefix, heads * width, generator=g).to(dtype)
+    index = torch.arange(batch) if index is None else index
+    return Site(q, k, v, x, prefix, 0, width**-0.5, index)
+
+
+def expected(s, name, scope, rule, number, side):
+    arrays = [t.double().numpy() for t in (s.q, s.k, s.v, s.x)]
+    signals = [reference.signal(name, scope, *(a[b] for a in arrays), s.prefix, s.scale) for b in range(len(s.q))]
+    thetas = [[reference.threshold(row, rule, number, side) for row in signal] for signal in signals]
+    return np.array(signals), np.array(thetas)[..., None]
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+@pytest.mark.parametrize("rule", NUMBERS)
+@pytest.mark.parametrize(("name", "scope"), SIGNALS)
+def test_every_rule_on_every_signal_is_the_slow_one(name, scope, rule, side):
+    key, number = NUMBERS[rule]
+    if rule == "absolute" and name == "cls_attention":
+        number = 0.05
+    s = site()
+    flags = make(name, scope, rule=rule, side=side, **{key: number})(s)
+    signals, thetas = expected(s, name, scope, rule, number, side)
+    np.testing.assert_allclose(flags.signal.numpy(), signals, rtol=2e-6)
+    np.testing.assert_allclose(flags.threshold.numpy(), thetas, rtol=1e-5)
+    sure = np.abs(signals - thetas) > 1e-5
+    want = reference.flag(signals, thetas, side)
+    assert sure.mean() > 0.9
+    assert 0 < want.mean() < 1, "a test in which all or nothing is flagged shows little"
+    np.testing.assert_array_equal(flags.mask.numpy()[sure], want[sure])
+
+
+@pytest.mark.parametrize(("name", "scope"), SIGNALS)
+def test_low_precision_operands_are_measured_in_fp32(name, scope):
+    s = site(dtype=torch.bfloat16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        flags = make(name, scope)(s)
+    assert flags.signal.dtype == flags.threshold.dtype == torch.float32
+    signals, _ = expected(s, name, scope, "mad", 5.0, "low")
+    np.testing.assert_allclose(flags.signal.numpy(), signals, rtol=2e-6)
+
+
+@pytest.mark.parametrize("detector", [make(n, s, rule="mad", k=1.0) for n, s in SIGNALS] + [Random(rate=0.3)])
+def test_flags_of_an_image_do_not_depend_on_its_batch(detector):
+    s = site(batch=4)
+    whole = detector(s).mask
+    for i in range(4):
+        parts = {name: getattr(s, name)[i : i + 1] for name in ("q", "k", "v", "x", "index")}
+        assert torch.equal(detector(dataclasses.replace(s, **parts)).mask, whole[i : i + 1])
+
+
+@pytest.mark.parametrize(("name", "scope"), SIGNALS)
+def test_a_prefix_token_has_no_influence_and_is_never_flagged(name, scope):
+    s = site()
+    detector = make(name, scope, rule="quantile", quantile=0.2, side="high")
+    loud = {n: getattr(s, n).clone() for n in ("q", "k", "v", "x")}
+    for n in ("q", "k", "v"):
+        loud[n][:, :, 1] *= 100  # the register; the CLS query is what cls_attention is about
+    loud["x"][:, :2] *= 100
+    if name == "cls_attention":
+        loud["k"] = s.k
+    flags = detector(dataclasses.replace(s, **loud))
+    assert flags.mask.shape[-1] == s.q.shape[2] - s.prefix
+    assert torch.equal(flags.mask, detector(s).mask)
+
+
+def test_ties_count_as_beyond_the_threshold():
+    s = site()
+    s = dataclasses.replace(s, v=torch.ones_like(s.v))
+    for side in ("low", "high"):
+        assert VectorNorm(rule="quantile", quantile=0.5, side=side)(s).mask.all()
+
+
+def test_a_fitted_threshold_is_used_as_it_is_and_nan_flags_nothing():
+    detector, s = VectorNorm(rule="bimodal", side="low"), site()
+    theta = float(detector.signal(s).median())
+    assert torch.equal(detector(s, theta).mask, VectorNorm(rule="absolute", threshold=theta, side="low")(s).mask)
+    for side in ("low", "high"):
+        assert not VectorNorm(rule="bimodal", side=side)(s, float("nan")).mask.any()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40), st.floats(0, 1))
+def test_quantile_is_numpys(values, p):
+    x = torch.tensor([values], dtype=torch.float32)
+    want = np.quantile(np.array(values, np.float32).astype(np.float64), p)
+    np.testing.assert_allclose(quantile(x, p).item(), want, rtol=1e-5, atol=1e-3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0, 1), st.floats(0, 1), st.sampled_from(["low", "high"]), st.integers(0, 9))
+def test_a_larger_quantile_flags_more(p, r, side, seed):
+    s = site(seed=seed)
+    few, many = (VectorNorm(rule="quantile", quantile=x, side=side)(s).mask for x in sorted((p, r)))
+    assert not (few & ~many).any()
+
+
+def test_random_flags_its_share_and_hangs_on_seed_and_image_alone():
+    detector = Random(rate=0.25, seed=3)
+    s = site(patches=20)
+    mask = detector(s).mask
+    assert mask.sum(dim=-1).eq(5).all()
+    assert torch.equal(mask, detector(dataclasses.replace(s, layer=2)).mask)
+    assert not torch.equal(mask, Random(rate=0.25, seed=4)(s).mask)
+    other = detector(dataclasses.replace(s, index=torch.tensor([7, 1, 0]))).mask
+    assert torch.equal(other[2], mask[0])
+    assert not torch.equal(other[0], mask[0])
+    assert Random(rate=0.0)(s).mask.sum() == 0
+    assert Random(rate=1.0)(s).mask.all()
+
+
+def test_nothing_flags_nothing():
+    assert not Nothing()(site()).mask.any()
+
+
+def test_a_new_detector_is_a_signal():
+    class FirstChannel(Detector):
+        def signal(self, site):
+            return site.x[:, site.prefix :, 0].float().unsqueeze(1)
+
+    s = site()
+    flags = FirstChannel(rule="absolute", threshold=0.0)(s)
+    assert torch.equal(flags.mask[:, 0], s.x[:, 2:, 0] <= 0)
+
+
+def test_numbers_of_other_rules_stay_out_of_the_key():
+    base = VectorNorm(rule="mad", k=3)
+    assert base.spec() == VectorNorm(rule="mad", k=3.0, threshold=9, quantile=0.4, ratio=7).spec()
+    assert base.spec() != VectorNorm(rule="mad", k=4).spec()
+    assert base.spec() != VectorNorm(rule="ratio").spec()
+    seeds = [VectorNorm(rule="bimodal", calibration_seed=i).spec() for i in range(2)]
+    assert seeds[0] != seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"rule": "madd"}, "Did you mean 'mad'"),
+        ({"rule": "absolute"}, "detector.threshold"),
+        ({"rule": "absolute", "threshold": float("nan")}, "detector.threshold=nan"),
+        ({"threshold": "x"}, "detector.threshold='x'"),
+        ({"quantile": 1.2}, "[0, 1]"),
+        ({"k": -1}, "detector.k=-1"),
+        ({"ratio": 0.5}, "at least 1"),
+        ({"side": "left"}, "low, high"),
+        ({"scope": "layer"}, "token, head"),
+        ({"calibration_images": 1.5}, "whole number"),
+        ({"calibration_seed": -1}, "at least 0"),
+        ({"vector": "residual"}, "query, key, value"),
+    ],
+)
+def test_wrong_settings_are_told(options, words):
+    with pytest.raises(UserError, match=r"detector\.") as told:
+        VectorNorm(**options)
+    assert words in str(told.value)
+
+
+@pytest.mark.parametrize("cls", [ResidualNorm, ClsAttention])
+def test_a_signal_without_heads_has_no_head_scope(cls):
+    with pytest.raises(UserError, match="scope"):
+        cls(scope="head")
+
+
+@pytest.mark.parametrize("options", [{"rate": 1.5}, {"rate": True}, {"seed": -1}])
+def test_wrong_random_settings_are_told(options):
+    with pytest.raises(UserError, match=r"detector\."):
+        Random(**options)

@@ -1,0 +1,250 @@
+"""The shared pass, held against a slow model: every attention call of an untouched timm forward, in fp64, by loops."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import families
+import numpy as np
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.detect import ClsAttention, Nothing, Random, ResidualNorm, VectorNorm
+from itae.edit import Edit, make_edit
+from itae.errors import UserError
+from itae.replay import SharedPass
+
+ATTENUATORS = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
+NUMBERS = {"quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.1)}
+
+
+def slow(model, pixels, detector, attenuator, layers):
+    """Return the tokens [B, N, E] of an edited forward in fp64; `detector` = (signal, scope, rule, number, side)."""
+    name, scope, rule, number, side = detector
+    how, strength, queries = attenuator
+    model, prefix = model.double(), model.num_prefix_tokens
+    inputs: list[torch.Tensor] = []
+    handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(q, k, v, **kwargs):
+        if len(inputs) - 1 not in layers:
+            return plain(q, k, v, **kwargs)
+        scale = q.shape[-1] ** -0.5
+        out = []
+        for b in range(len(q)):
+            arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
+            s = reference.signal(name, scope, *arrays, prefix, scale)
+            flags = np.array([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
+            flags = np.broadcast_to(flags, (q.shape[1], flags.shape[1]))
+            out.append(reference.attention(*arrays[:3], flags, prefix, scale, how, strength, queries))
+        return torch.tensor(np.array(out))
+
+    try:
+        with mock.patch("torch.nn.functional.scaled_dot_product_attention", attention):
+            return model.forward_features(pixels.double())
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.float()
+
+
+def fast_detector(name, scope, rule, number, side):
+    options = {"scope": scope, "rule": rule, "side": side, NUMBERS[rule][0]: number}
+    if name == "residual":
+        return ResidualNorm(**options)
+    return ClsAttention(**options) if name == "cls_attention" else VectorNorm(vector=name, **options)
+
+
+def pooled(model, tokens, pool):
+    return tokens[:, 0] if pool == "cls" else tokens[:, model.num_prefix_tokens :].mean(dim=1)
+
+
+MIXES = [
+    (("value", "token", "mad", 1.0, "low"), ("floor", 1.0, "cls"), (2,)),
+    (("value", "token", "mad", 1.0, "low"), ("floor", 0.6, "all"), (0, 1, 2)),
+    (("key", "token", "quantile", 0.13, "high"), ("scale", 1.0, "all"), (0, 1, 2)),
+    (("key", "head", "mad", 1.0, "high"), ("cap", 0.7, "all"), (1,)),
+    (("query", "head", "ratio", 1.1, "low"), ("blend", 0.5, "all"), (0, 2)),
+    (("residual", "token", "quantile", 0.13, "high"), ("fade", 0.8, "cls"), (1, 2)),
+    (("cls_attention", "token", "quantile", 0.13, "high"), ("mean_value", 1.0, "all"), (0, 1)),
+]
+
+
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_a_pass_of_many_edits_is_the_slow_model_on_every_family(family):
+    model = families.small(family)
+    pixels = families.pixels(model, 2)
+    has_cls = model.num_prefix_tokens > 0
+    mixes = [m for m in MIXES if has_cls or (m[1][2] == "all" and m[0][0] != "cls_attention")]
+    edits = [
+        Edit(fast_detector(*detector), ATTENUATORS[how](strength=strength, queries=queries), layers)
+        for detector, (how, strength, queries), layers in mixes
+    ]
+    untouched = model.forward_features(pixels)
+    for pool in ("cls", "mean") if has_cls else ("mean",):
+        out = SharedPass(model, model.num_prefix_tokens, pool, [None, *edits])(pixels, torch.arange(2))
+        assert torch.equal(out[0], pooled(model, untouched, pool)), "the baseline is the untouched model, bit for bit"
+        for mix, embedding in zip(mixes, out[1:], strict=True):
+            want = pooled(model, slow(model, pixels, *mix), pool)
+            torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
+            moved = (want - pooled(model, untouched.double(), pool)).norm() / want.norm()
+            unseen = pool == "mean" and mix[1][2] == "cls" and mix[2] == (2,)  # its row reaches no patch any more
+            assert unseen or moved > 1e-3, f"{mix} has no effect here, so this shows nothing"
+
+
+@pytest.mark.parametrize("how", ATTENUATORS)
+@pytest.mark.parametrize("family", families.FAMILIES)
+def test_an_edit_that_flags_nothing_is_the_untouched_model(family, how):
+    model = families.small(family)
+    pixels = families.pixels(model)
+    prefix = model.num_prefix_tokens
+    layer_sets = [(0, 1, 2), (1,), (2,)]
+    edits = [Edit(Nothing(), ATTENUATORS[how](), layers) for layers in layer_sets]
+    for pool in ("cls", "mean", "head") if prefix else ("mean", "head"):
+        baseline, *out = SharedPass(model, prefix, pool, [None, *edits])(pixels, torch.arange(3))
+        for embedding in out:
+            torch.testing.assert_close(embedding, baseline, atol=2e-5, rtol=2e-5)
+
+
+def test_head_pooling_is_the_models_own():
+    for family in ("siglip", "dinov3", "clip"):
+        model = families.small(family)
+        pixels = families.pixels(model)
+        (out,) = SharedPass(model, model.num_prefix_tokens, "head", [None])(pixels, torch.arange(3))
+        assert torch.equal(out, model.forward_head(model.forward_features(pixels), pre_logits=True))
+
+
+def any_edit():
+    detectors = st.sampled_from(
+        [VectorNorm(vector=v, rule="mad", k=1.0, scope=s, side=d) for v in ("query", "key", "value")
+         for s in ("token", "head") for d in ("low", "high")]
+        + [ResidualNorm(rule="quantile", quantile=0.2), ClsAttention(rule="ratio", ratio=1.5), Random(rate=0.2)]
+    )  # fmt: skip
+    attenuators = st.builds(
+        lambda how, strength, queries: ATTENUATORS[how](strength=strength, queries=queries),
+        st.sampled_from(sorted(ATTENUATORS)), st.sampled_from([0.3, 1.0]), st.sampled_from(["all", "cls"]),
+    )  # fmt: skip
+    layers = st.sets(st.integers(0, 2), min_size=1).map(lambda s: tuple(sorted(s)))
+    return st.builds(Edit, detectors, attenuators, layers)
+
+
+MODELS = {family: families.small(family) for family in ("registers", "dinov3", "rope_mixed")}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.sampled_from(sorted(MODELS)), st.lists(any_edit(), min_size=1, max_size=4), st.booleans(), st.sampled_from(["cls", "mean"]))
+def test_edits_that_share_a_pass_are_as_if_alone(family, edits, with_baseline, pool):
+    model = MODELS[family]
+    pixels, index = families.pixels(model, 2), torch.arange(2)
+    shared = SharedPass(model, 5 if family != "rope_mixed" else 1, pool, [None, *edits] if with_baseline else edits)
+    out = shared(pixels, index)[with_baseline:]
+    for edit, embedding in zip(edits, out, strict=True):
+        (alone,) = SharedPass(model, shared.prefix, pool, [edit])(pixels, index)
+        torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_an_image_is_embedded_the_same_in_any_batch():
+    model = families.small("registers")
+    pixels = families.pixels(model, 8)
+    edits = [None, *(Edit(fast_detector(*d), ATTENUATORS[h](strength=a, queries=r), ls) for d, (h, a, r), ls in MIXES)]
+    edits.append(Edit(Random(rate=0.3), Scale(), (0, 1)))
+    shared = SharedPass(model, 5, "cls", edits)
+    together = shared(pixels, torch.arange(8))
+    for i in range(8):
+        alone = shared(pixels[i : i + 1], torch.tensor([i]))
+        for one, all_ in zip(alone, together, strict=True):
+            torch.testing.assert_close(one[0], all_[i], atol=1e-5, rtol=1e-5)
+
+
+def state_of(model):
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    fused = [getattr(m, "fused_attn", None) for m in model.modules()]
+    return hooks, fused, [m.__dict__.get("forward") for m in model.modules()], [id(m) for m in model.modules()]
+
+
+class Broken(Exception):
+    pass
+
+
+def test_the_model_is_as_before_afterwards_also_after_an_exception():
+    model = families.small("dinov3")
+    model.blocks[1].attn.fused_attn = False  # somebody's own choice, which must come back
+    pixels = families.pixels(model)
+    before, weights = state_of(model), {k: v.clone() for k, v in model.state_dict().items()}
+    untouched = model.forward_features(pixels)
+
+    def raising(position, layer, flags):
+        if layer == 2:
+            raise Broken
+
+    for seen, error in ((None, None), (raising, Broken)):
+        for edits in ([None, Edit(VectorNorm(), Floor(), (1, 2))], [Edit(VectorNorm(), Scale(), (2,))]):
+            shared = SharedPass(model, 5, "cls", edits, seen)
+            if error:
+                with pytest.raises(error):
+                    shared(pixels, torch.arange(3))
+            else:
+                shared(pixels, torch.arange(3))
+            assert state_of(model) == before
+            assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
+            assert torch.equal(model.forward_features(pixels), untouched)
+            assert torch._C._len_torch_function_stack() == 0, "a door was left open"
+
+
+@pytest.mark.parametrize("times", [0, 2])
+@pytest.mark.parametrize("layers", [(0, 1, 2), (2,)])
+def test_a_block_that_does_not_call_attention_once_is_an_error(times, layers):
+    model = families.small("plain")
+
+    class Odd(torch.nn.Module):
+        def forward(self, x, **kwargs):
+            heads = x.unflatten(-1, (2, -1)).transpose(1, 2)
+            for _ in range(times):
+                heads = torch.nn.functional.scaled_dot_product_attention(heads, heads, heads)
+            return heads.transpose(1, 2).flatten(2)
+
+    model.blocks[2].attn = Odd()
+    for with_baseline in (True, False):
+        edits = [Edit(VectorNorm(), Floor(), layers)]
+        with pytest.raises(UserError, match=r"Block 2 called scaled_dot_product_attention"):
+            SharedPass(model, 1, "mean" if times else "cls", [None, *edits] if with_baseline else edits)(
+                families.pixels(model), torch.arange(3)
+            )
+
+
+def test_everything_flagged_is_seen_layer_by_layer():
+    model = families.small("plain")
+    seen = []
+    edits = [None, Edit(VectorNorm(rule="quantile", quantile=1.0), Floor(), (0, 2)), Edit(Nothing(), Fade(), (1,))]
+    SharedPass(model, 1, "cls", edits, lambda *found: seen.append(found))(families.pixels(model), torch.arange(3))
+    assert [(position, layer) for position, layer, _ in seen] == [(1, 0), (1, 2), (2, 1)]
+    assert [bool(flags.mask.all()) for *_, flags in seen] == [True, True, False]
+
+
+def test_bf16_is_near_fp32():
+    model = families.small("dinov3")
+    pixels = families.pixels(model)
+    edits = [None, *(Edit(Random(rate=0.2), ATTENUATORS[how](), (0, 1, 2)) for how in ATTENUATORS)]
+    shared = SharedPass(model, 5, "cls", edits)
+    exact = shared(pixels, torch.arange(3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = shared(pixels, torch.arange(3))
+    for a, b in zip(exact, low, strict=True):
+        assert b.dtype == torch.float32
+        assert torch.nn.functional.cosine_similarity(a, b).min() > 0.99
+
+
+def test_an_edit_that_can_not_change_anything_is_no_edit():
+    for detector, attenuator, layers in [
+        (Nothing(), Floor(), "all"),
+        (Random(rate=0.0), Floor(), "all"),
+        (VectorNorm(), Floor(strength=0.0), "all"),
+        (VectorNorm(), Floor(), "none"),
+        (VectorNorm(), Floor(), []),
+    ]:
+        assert make_edit(detector, attenuator, layers, 12) is None
