@@ -1,0 +1,150 @@
+"""``detector.rule=bimodal``: one threshold a layer, fitted without labels, where the signal has two modes.
+
+The signal of all patches of the calibration images is pooled in the log domain and described by a Gaussian
+mixture of one and of two components (scikit-learn, maximum likelihood). Two modes are accepted if
+
+1. two components have the lower BIC (Schwarz, 1978),
+2. Ashman's D = sqrt(2) |m1 - m2| / sqrt(s1^2 + s2^2) exceeds 2, the usual mark of a clean separation
+   (Ashman, Bird and Zepf, 1994, doi:10.1086/117248), and
+3. the mixture's density has a valley between the means, at most half as high as the lower of the two modes:
+   a heavy tail has none.
+
+The threshold is the bottom of the valley. Where one of these fails, or the flagged side is not the smaller one,
+the layer's threshold is NaN: nothing is flagged there, and the run says so.
+
+Layers are fitted in order, each on the stream as the edits of the layers before it leave it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itae.edit import Edit
+    from itae.replay import SharedPass
+
+log = logging.getLogger(__name__)
+
+ASHMAN_D = 2.0
+VALLEY = 0.5
+_MOST_VALUES = 200_000  # more than enough for five parameters, and quick
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The fitted threshold of one layer, and why.
+
+    Parameters
+    ----------
+    theta
+        The threshold, NaN where there are no two modes.
+    reason
+        ``bimodal``, or the first condition that failed.
+    ashman_d, valley, minority
+        The measured separation, depth of the valley as a share of the lower mode, and share of patches
+        beyond the threshold; NaN if not reached.
+    """
+
+    theta: float
+    reason: str
+    ashman_d: float = math.nan
+    valley: float = math.nan
+    minority: float = math.nan
+
+    def told(self) -> dict[str, Any]:
+        """Return the fit as values that JSON has; NaN is None."""
+        return {
+            name: None if isinstance(value, float) and math.isnan(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def fit_threshold(signal: np.ndarray, side: str) -> Fit:
+    """Fit the threshold between two modes of `signal`, if it has two.
+
+    Parameters
+    ----------
+    signal
+        Any shape, the pooled signal.
+    side
+        Which mode is the artifacts': ``low`` or ``high``.
+    """
+    from sklearn.mixture import GaussianMixture
+
+    values = np.asarray(signal, np.float64).ravel()
+    if len(values) > _MOST_VALUES:
+        values = np.random.default_rng(0).choice(values, _MOST_VALUES, replace=False)
+    logs = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+    if np.ptp(logs) < 1e-6:
+        return Fit(math.nan, "the signal is constant")
+    column = logs[:, None]
+    one = GaussianMixture(1).fit(column)
+    start = _otsu(logs)
+    means = [[logs[logs <= start].mean()], [logs[logs > start].mean()]]
+    two = GaussianMixture(2, means_init=means, random_state=0, max_iter=500).fit(column)
+    if two.bic(column) >= one.bic(column):
+        return Fit(math.nan, "one component describes it better")
+    low, high = np.sort(two.means_.ravel())
+    d = math.sqrt(2) * (high - low) / math.sqrt(two.covariances_.sum())
+    if d <= ASHMAN_D:
+        return Fit(math.nan, f"Ashman's D {d:.2f} is not above {ASHMAN_D:g}", d)
+    grid = np.linspace(low, high, 1001)
+    density = np.exp(two.score_samples(grid[:, None]))
+    bottom = int(density.argmin())
+    valley = float(density[bottom] / min(density[: bottom + 1].max(), density[bottom:].max()))
+    if valley > VALLEY:
+        return Fit(math.nan, f"the valley is {valley:.2f} of the lower mode, above {VALLEY:g}", d, valley)
+    theta = math.exp(grid[bottom])
+    minority = float((values <= theta).mean() if side == "low" else (values >= theta).mean())
+    if minority > 0.5:
+        return Fit(math.nan, f"{minority:.0%} of the patches lie on the {side} side", d, valley, minority)
+    return Fit(theta, "bimodal", d, valley, minority)
+
+
+def _otsu(values: np.ndarray) -> float:
+    """Return the threshold with the largest variance between the two sides (Otsu, 1979), on 256 bins."""
+    counts, edges = np.histogram(values, 256)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(counts)[:-1], np.cumsum(counts[::-1])[::-1][1:]
+    sums = np.cumsum(counts * middles)
+    mean_below, mean_above = sums[:-1] / below, (sums[-1] - sums[:-1]) / np.maximum(above, 1)
+    return float(edges[1:-1][np.argmax(below * above * (mean_above - mean_below) ** 2)])
+
+
+def fit_layers(shared: SharedPass, edit: Edit, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[int, Fit]:
+    """Return the fit of each edited layer.
+
+    Parameters
+    ----------
+    shared
+        A pass of the model.
+    edit
+        The edit whose detector has a fitted rule.
+    batches
+        Pixels [b, 3, S, S] and positions [b] of the calibration images.
+    """
+    side = edit.detector.side  # type: ignore[attr-defined]
+    fits: dict[int, Fit] = {}
+
+    def fit(layer: int, signals: list[Tensor]) -> Edit:
+        pooled = np.concatenate([signal.flatten().cpu().numpy() for signal in signals])
+        fits[layer] = fit_threshold(pooled, side)
+        return edit.with_thetas({known: fitted.theta for known, fitted in fits.items()})
+
+    shared.walk(edit, batches, fit)
+    nothing = {layer: found.reason for layer, found in fits.items() if math.isnan(found.theta)}
+    if nothing:
+        layer, reason = next(iter(nothing.items()))
+        log.warning(
+            "detector.rule=bimodal found no two modes in %d of %d layers, where nothing is flagged (block %d: %s).",
+            len(nothing), len(fits), layer, reason,
+        )  # fmt: skip
+    return fits

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import families
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itae.attenuate import Scale
+from itae.calibrate import fit_layers, fit_threshold
+from itae.detect import VectorNorm
+from itae.edit import Edit
+from itae.replay import SharedPass
+
+
+def two_modes(rare=0.02, gap=1.5, n=20_000, seed=0, spread=0.1):
+    draw = np.random.default_rng(seed)
+    common = np.exp(draw.normal(0, spread, n))
+    return np.concatenate([common, np.exp(draw.normal(gap, spread, int(rare * n)))])
+
+
+@pytest.mark.parametrize("rare", [0.01, 0.05, 0.3])
+@pytest.mark.parametrize("gap", [1.0, 2.5])
+def test_two_modes_are_found_and_parted(rare, gap):
+    values = two_modes(rare, gap)
+    fit = fit_threshold(values, "high")
+    assert fit.reason == "bimodal"
+    assert math.exp(0.3) < fit.theta < math.exp(gap - 0.25)
+    assert abs(fit.minority - rare / (1 + rare)) < 0.004
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.exp(np.random.default_rng(0).normal(0, 0.2, 20_000)),
+        np.random.default_rng(1).uniform(1, 2, 20_000),
+        np.random.default_rng(2).lognormal(0, 1, 20_000),
+        1 + np.abs(np.random.default_rng(3).standard_t(3, 20_000)),  # a heavy tail is no second mode
+        np.random.default_rng(4).exponential(1, 20_000) + 1,
+        two_modes(0.05, 0.25),
+        np.ones(500),
+    ],
+)
+@pytest.mark.parametrize("side", ["low", "high"])
+def test_one_mode_flags_nothing(values, side):
+    fit = fit_threshold(values, side)
+    assert math.isnan(fit.theta), fit
+    assert fit.reason != "bimodal"
+
+
+def test_the_larger_mode_is_not_the_artifacts():
+    values = two_modes(0.05)
+    assert math.isnan(fit_threshold(values, "low").theta)
+    assert fit_threshold(1 / values, "low").reason == "bimodal"
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(1e-3, 1e3))
+def test_the_unit_of_the_signal_does_not_matter(unit):
+    values = two_modes(n=3000)
+    assert fit_threshold(values * unit, "high").theta == pytest.approx(fit_threshold(values, "high").theta * unit, rel=1e-3)
+
+
+def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
+    model = families.small("plain")
+    batches = [(families.pixels(model, 4, seed=s), torch.arange(4)) for s in (5, 6)]
+    edit = Edit(VectorNorm(vector="value", rule="bimodal", side="low"), Scale(), (0, 2))
+    sites, shared = [], SharedPass(model, 1, "cls", [edit])
+    shared.walk(edit, batches, lambda layer, signals: sites.append((layer, signals)) or edit.with_thetas({0: 1e9, 2: 0.0}))
+    assert [layer for layer, _ in sites] == [0, 2]
+    seen = {}
+    for i, batch in enumerate(batches):  # a threshold of 1e9 flags every patch in block 0; then look at block 2
+        probe = Edit(VectorNorm(vector="value", rule="absolute", threshold=1e9), Scale(), (0, 2))
+        SharedPass(model, 1, "cls", [probe], lambda p, layer, flags, i=i: seen.__setitem__((i, layer), flags.signal))(*batch)
+        for layer, signals in sites:
+            torch.testing.assert_close(signals[i], seen[i, layer], atol=1e-5, rtol=1e-5)
+
+
+def test_a_layer_without_two_modes_is_left_out_and_said(caplog):
+    model = families.small("plain")
+    batches = [(families.pixels(model, 8), torch.arange(8))]
+    edit = Edit(VectorNorm(rule="bimodal"), Scale(), (0, 1))
+    fits = fit_layers(SharedPass(model, 1, "cls", [edit]), edit, batches)
+    assert set(fits) == {0, 1}
+    empty = [layer for layer, fit in fits.items() if math.isnan(fit.theta)]
+    assert empty
+    assert "nothing is flagged" in caplog.text
+    told = fits[empty[0]].told()
+    assert told["theta"] is None
+    assert told["reason"] != "bimodal"

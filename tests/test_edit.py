@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import pytest
+
+from itae.attenuate import Floor, Scale
+from itae.detect import Random, VectorNorm
+from itae.edit import Edit, identity, make_edit, parse_layers
+from itae.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("layers", "want"),
+    [
+        ("none", ()),
+        ("last", (11,)),
+        ("last1", (11,)),
+        ("last4", (8, 9, 10, 11)),
+        ("last12", tuple(range(12))),
+        ("all", tuple(range(12))),
+        ([8, 9, -1], (8, 9, 11)),
+        ([9, 8, 9, -4], (8, 9)),
+        (-1, (11,)),
+        (0, (0,)),
+        ([], ()),
+    ],
+)
+def test_every_form_of_layers(layers, want):
+    assert parse_layers(layers, 12) == want
+
+
+@pytest.mark.parametrize("layers", ["first", "lats", "last0", "last13", [12], [-13], [1.5], [True], ["2"], 12, "8,9"])
+def test_layers_that_are_not_there_are_told(layers):
+    with pytest.raises(UserError, match="layers="):
+        parse_layers(layers, 12)
+
+
+def spec(layers=(3, 4), pool="cls", detector=None, attenuator=None, depth=5):
+    edit = make_edit(detector or VectorNorm(), attenuator or Floor(), list(layers), depth)
+    return edit.spec(depth, pool)
+
+
+def test_settings_that_can_give_other_vectors_have_another_spec():
+    base = spec()
+    others = [
+        spec(layers=(3,)),
+        spec(attenuator=Scale()),
+        spec(attenuator=Floor(strength=0.5)),
+        spec(attenuator=Floor(queries="cls")),
+        spec(detector=VectorNorm(vector="key")),
+        spec(detector=VectorNorm(scope="head")),
+        spec(detector=VectorNorm(side="high")),
+        spec(detector=VectorNorm(k=4.0)),
+        spec(detector=VectorNorm(rule="ratio")),
+        spec(detector=Random()),
+        spec(detector=Random(seed=1)),
+    ]
+    assert all(base != other for other in others)
+    assert len({str(other) for other in others}) == len(others)
+
+
+def test_settings_that_can_not_share_one_spec():
+    assert spec(layers=(3, 4)) == spec(layers=(4, -2, 4))
+    assert spec(attenuator=Floor(strength=1)) == spec(attenuator=Floor(strength=1.0))
+    assert spec(detector=VectorNorm(k=5, ratio=9.0)) == spec(detector=VectorNorm(k=5.0))
+    # Only the CLS row of the last block reaches a CLS embedding ...
+    assert spec(layers=(4,), attenuator=Floor(queries="cls")) == spec(layers=(4,), attenuator=Floor(queries="all"))
+    # ... but every row reaches a mean of the patches.
+    pooled = [spec(layers=(4,), pool="mean", attenuator=Floor(queries=q)) for q in ("cls", "all")]
+    assert pooled[0] != pooled[1]
+
+
+RULE = """
+from itae.detect import Detector
+
+class Mine(Detector):
+    def signal(self, site):
+        return site.x[:, site.prefix:, {channel}].float().unsqueeze(1)
+"""
+
+
+def load(path, channel):
+    path.write_text(RULE.format(channel=channel))
+    module_spec = importlib.util.spec_from_file_location("somebodys_rules", path)
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules["somebodys_rules"] = module
+    module_spec.loader.exec_module(module)
+    return module.Mine()
+
+
+def test_a_rule_of_ones_own_is_known_by_its_source(tmp_path):
+    one, other = (identity(load(tmp_path / "somebodys_rules.py", channel)) for channel in (0, 1))
+    assert one["class"] == other["class"] == "somebodys_rules.Mine"
+    assert one["source"] != other["source"]
+    assert "source" not in identity(VectorNorm()), "a package's own rules are known by METHOD"
+
+
+def test_a_fitted_edit_needs_its_thresholds():
+    edit = Edit(VectorNorm(rule="bimodal"), Floor(), (1,))
+    with pytest.raises(AssertionError, match="fitted"):
+        edit.flag(None)
