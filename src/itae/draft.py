@@ -1,0 +1,288 @@
+"""Work in progress for one entry: shards on the disk until all are there, then the entry, published whole.
+
+A long extraction may be killed at any moment. A shard is a file that appears by rename and carries a seal
+over its content and its place, so one that is there is whole, belongs here, and need not be made again.
+`publish` reads the shards in their order whether or not they were made in one go, which is why an interrupted
+run ends with the bytes of an undisturbed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itae.disk import disk_trouble_told, flush_folder, replace_file, write_file
+from itae.entry import META, Embeddings, Key, plain, render, seal_of
+from itae.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Raise a `UserError` for an id that does not fit on one line of ids.txt."""
+    for name in ids:
+        if "\n" in name or "\r" in name:
+            raise UserError(f"The image id {name!r} holds a line break; rename that file and run again.")
+
+
+class Draft:
+    """The unfinished entry of one key; `Store.draft` makes it, inside a claim.
+
+    Parameters
+    ----------
+    path
+        Its folder, beside the folder that the entry will have.
+    key
+        What it will be the entry of.
+    n
+        How many images there are.
+    shard
+        How many images a shard holds; the last one holds the rest.
+    place
+        Moves the finished folder to where the store keeps it and reads it back.
+    """
+
+    def __init__(self, path: Path, key: Key, n: int, shard: int, place: Callable[[Path, Key], Embeddings]) -> None:
+        assert n >= 1
+        assert shard >= 1
+        self.path, self.key, self.n, self.shard = path, key, n, shard
+        self._place = place
+
+    @property
+    def shards(self) -> int:
+        """How many shards there are to write."""
+        return -(-self.n // self.shard)
+
+    def open(self) -> None:
+        """Take up the shards that are there, if they were made for the same key, `n` and shard size."""
+        header = render({**self.key.identity, "n": self.n, "shard": self.shard})
+        file = self.path / "draft.json"
+        with disk_trouble_told(self.path):
+            if not file.is_file() or file.read_bytes() != header:
+                shutil.rmtree(self.path, ignore_errors=True)
+                self.path.mkdir(parents=True, exist_ok=True)
+                replace_file(file, header)
+            for left in self.path.glob(".*.tmp"):
+                left.unlink()
+        done = len(list(self.path.glob("*.shard")))
+        if done:
+            log.info("Going on from %d of %d shards of %s.", done, self.shards, self.key.name)
+
+    def has(self, i: int) -> bool:
+        """Whether shard `i` is written and whole; a damaged one is reported and counts as missing."""
+        return self._read(i) is not None
+
+    def write(self, i: int, rows: Mapping[str, np.ndarray], sums: Mapping[str, np.ndarray]) -> None:
+        """Write shard `i`, at once or not at all.
+
+        Parameters
+        ----------
+        i
+            Its place; it holds the images ``i * shard`` to ``(i + 1) * shard``.
+        rows
+            Arrays with one row an image: ``vectors`` float32 [b, E], and others such as ``flagged`` [b, L].
+        sums
+            Arrays that add up over the shards: histograms, counts.
+
+        Raises
+        ------
+        UserError
+            When the disk is full or can't be written; the shards before this one stay.
+        """
+        assert 0 <= i < self.shards
+        count = min(self.shard, self.n - i * self.shard)
+        assert all(len(array) == count for array in rows.values()), f"shard {i} has {count} images"
+        assert rows["vectors"].ndim == 2
+        assert rows["vectors"].dtype == np.float32
+        named = {f"row.{k}": v for k, v in rows.items()} | {f"sum.{k}": v for k, v in sums.items()}
+        body = _pack(named)
+
+        def needed() -> int:
+            missing = self.shards - len(list(self.path.glob("*.shard")))
+            return missing * len(body) + self.shards * rows["vectors"].nbytes
+
+        with disk_trouble_told(self.path, needed):
+            replace_file(self._file(i), self._seal(i, body) + body)
+
+    def publish(
+        self,
+        ids: Sequence[str],
+        labels: np.ndarray | None,
+        extra: Mapping[str, Any],
+        fixed: Mapping[str, np.ndarray] | None = None,
+    ) -> Embeddings:
+        """Make the entry of the shards, put it in its place, and remove the draft.
+
+        Memory holds one shard of vectors at a time. Float sums are added in the order of the shards.
+
+        Parameters
+        ----------
+        ids
+            n different ids.
+        labels
+            Integers [n], or None for unlabelled images.
+        extra
+            Plain values to add to `meta.json`, such as the versions.
+        fixed
+            Arrays of the whole set for diagnostics.npz, which also takes the sums, and all rows but vectors.
+
+        Raises
+        ------
+        UserError
+            When vectors are not finite (their shards are dropped, to be made again), when an id holds a line
+            break, or when the disk is full or can't be written (the shards stay).
+        """
+        assert len(ids) == len(set(ids)) == self.n
+        assert labels is None or (np.shape(labels) == (self.n,) and np.asarray(labels).dtype.kind in "iu")
+        check_ids(ids)
+        folder = self.path / "entry"
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with disk_trouble_told(self.path, self._bytes_of_shards):
+                folder.mkdir()
+                self._write_entry(folder, ids, labels, extra, fixed or {})
+                flush_folder(folder)
+                entry = self._place(folder, self.key)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        shutil.rmtree(self.path, ignore_errors=True)
+        return entry
+
+    def _write_entry(
+        self,
+        folder: Path,
+        ids: Sequence[str],
+        labels: np.ndarray | None,
+        extra: Mapping[str, Any],
+        fixed: Mapping[str, np.ndarray],
+    ) -> None:
+        gathered = _Gathered()
+        numbers = np.full(self.n, -1, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
+        written = {
+            "vectors.npy": write_file(folder / "vectors.npy", self._vectors(ids, gathered)),
+            "labels.npy": write_file(folder / "labels.npy", [_npy(numbers)]),
+            "ids.txt": write_file(folder / "ids.txt", [("\n".join(ids) + "\n").encode("utf-8", "surrogateescape")]),
+            "diagnostics.npz": write_file(folder / "diagnostics.npz", [_pack(gathered.arrays(fixed))]),
+        }
+        meta = {
+            **self.key.identity,
+            "digest": self.key.digest,
+            "folder": list(self.key.folder),
+            "n": self.n,
+            "dim": gathered.dim,
+            "labelled": labels is not None,
+            "bytes": {name: size for name, (size, _) in written.items()},
+            "checksums": {name: checksum for name, (_, checksum) in written.items()},
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        assert not meta.keys() & extra.keys(), f"extra can't say {sorted(meta.keys() & extra.keys())}"
+        meta |= plain(extra, "extra")
+        write_file(folder / META, [render({**meta, "seal": seal_of(meta)})])
+
+    def _vectors(self, ids: Sequence[str], gathered: _Gathered) -> Iterator[bytes]:
+        """Yield the bytes of vectors.npy shard by shard, and hand on what else the shards hold.
+
+        Plain writes, no memory map: on a full disk a map ends in SIGBUS, a write in an error to be told.
+        """
+        bad: list[str] = []
+        for i in range(self.shards):
+            arrays = self._read(i)
+            if arrays is None:
+                raise UserError(f"Shard {i} in {self.path} is gone or damaged; run the same command again.")
+            vectors = arrays.pop("row.vectors")
+            gathered.take(vectors.shape[1], arrays)
+            wrong = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+            if len(wrong):
+                bad += [ids[i * self.shard + j] for j in wrong.tolist()]
+                self._file(i).unlink()
+            if i == 0:
+                yield _npy_header(self.n, gathered.dim)
+            yield vectors.astype("<f4", order="C", copy=False).tobytes()
+        if bad:
+            some = ", ".join(map(repr, bad[:3])) + (f" and {len(bad) - 3:,} more" if len(bad) > 3 else "")
+            raise UserError(
+                f"{len(bad):,} of {self.n:,} embeddings hold numbers that are not finite (images {some}): "
+                "nothing was stored. Try backbone.precision=fp32 or a weaker edit, and look at these images."
+            )
+
+    def _file(self, i: int) -> Path:
+        return self.path / f"{i:06d}.shard"
+
+    def _seal(self, i: int, body: bytes) -> bytes:
+        place = f"{self.key.digest} {self.n} {self.shard} {i}\n".encode("ascii")
+        return hashlib.sha256(place + body).digest()
+
+    def _read(self, i: int) -> dict[str, np.ndarray] | None:
+        try:
+            data = self._file(i).read_bytes()
+        except FileNotFoundError:
+            return None
+        seal, body = data[:32], data[32:]
+        if seal != self._seal(i, body):
+            log.warning("Shard %d in %s is damaged; it will be made again.", i, self.path)
+            return None
+        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+
+    def _bytes_of_shards(self) -> int:
+        return sum(file.stat().st_size for file in self.path.glob("*.shard"))
+
+
+class _Gathered:
+    """What the shards hold beside vectors, put together as they pass by."""
+
+    def __init__(self) -> None:
+        self.dim = 0
+        self._rows: dict[str, list[np.ndarray]] = {}
+        self._sums: dict[str, np.ndarray] = {}
+
+    def take(self, dim: int, arrays: Mapping[str, np.ndarray]) -> None:
+        first = self.dim == 0
+        self.dim = self.dim or dim
+        assert first or arrays.keys() == {*self._rows, *self._sums}, "every shard holds the same arrays"
+        assert dim == self.dim > 0, "every shard has the same width"
+        for name, array in arrays.items():
+            if name.startswith("row."):
+                self._rows.setdefault(name, []).append(array)
+            else:
+                # A histogram of uint16 must not wrap, nor a float32 sum lose its small terms.
+                wide = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+                self._sums[name] = wide if first else self._sums[name] + wide
+
+    def arrays(self, fixed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = {name: np.concatenate(parts) for name, parts in self._rows.items()} | self._sums
+        named = {name.removeprefix("row.").removeprefix("sum."): array for name, array in found.items()}
+        assert len(named) == len(found), "a row and a sum have one name"
+        assert not named.keys() & fixed.keys(), "an array is given twice"
+        return named | {name: np.asarray(array) for name, array in fixed.items()}
+
+
+def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of an npz, which depend on the arrays alone: sorted, C order, dated 1980 by numpy."""
+    buffer = io.BytesIO()
+    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    assert all(array.dtype.kind in "biufU" for array in ordered.values()), "numbers and text only, no objects"
+    np.savez(buffer, **ordered)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _npy_header(n: int, dim: int) -> bytes:
+    buffer = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
+    np.lib.format.write_array_header_1_0(buffer, described)
+    return buffer.getvalue()

@@ -1,0 +1,299 @@
+"""What one entry of the store is: the key it is found by, the files it consists of, how they are read back.
+
+The disk format is this page. An entry is a folder with five files::
+
+    vectors.npy      float32 [n, E], one embedding an image
+    labels.npy       int64 [n], all -1 when the images have no labels
+    ids.txt          one id a line, in the same order
+    diagnostics.npz  small arrays by name: per image, per layer, or of the whole set
+    meta.json        the whole key, n, dim, labelled, the size and sha256 of the four files above, the
+                     versions and what else the maker said; `created`, the only thing in an entry that
+                     depends on the hour; and `seal`, the sha256 of everything else in meta.json
+
+Two makings of one key give the same bytes, but for `created`, the `seal` over it, and whatever the maker says
+differently. Reading trusts nothing: the key is compared field by field, then every size, checksum and shape.
+Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itae.errors import UserError
+
+FORMAT = 1
+"""Version of the layout. It is part of every digest, so entries of another format are never met."""
+
+META = "meta.json"
+FILES = ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz")
+_CHUNK = 1 << 20  # bytes read at a time: memory does not grow with the file, and the finiteness check stays in cache
+
+
+class DamagedEntry(Exception):  # noqa: N818  a finding, not a failure: the store sets the entry aside
+    """An entry's files are not what was published; the message says which and how."""
+
+
+def plain(value: Any, where: str = "key") -> Any:
+    """Return `value` as plain JSON data in which equal settings look equal.
+
+    Tuples become lists, numpy values Python's own, and a float without a fraction an int (strength 1 and 1.0
+    are one setting; `True` stays itself).
+
+    Raises
+    ------
+    UserError
+        For a number that is not finite.
+    TypeError
+        For anything that JSON has no plain form for, keys that aren't text included.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise UserError(f"{where}={value!r} is not a finite number; give one that is.")
+        return int(value) if value.is_integer() else float(value)
+    if isinstance(value, Mapping):
+        if not all(isinstance(name, str) for name in value):
+            raise TypeError(f"{where} has a key that is not text: {list(value)}")
+        return {str.__str__(name): plain(item, f"{where}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    raise TypeError(f"{where} is a {type(value).__name__}, which is not plain data")
+
+
+def canonical(value: Any) -> str:
+    """Return the one JSON text of `value`: plain data, sorted keys, no spaces, floats by `repr`."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def render(meta: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON file, for people to read; the same data gives the same bytes."""
+    return (json.dumps(meta, indent=2, sort_keys=True, allow_nan=False) + "\n").encode("ascii")
+
+
+def seal_of(meta: Mapping[str, Any]) -> str:
+    """Return the sha256 that guards `meta` itself, of everything in it but the seal."""
+    return hashlib.sha256(render({k: v for k, v in meta.items() if k != "seal"})).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Key:
+    """What embeddings are a function of, and so what they are found by.
+
+    Whatever could change a vector is in here; whatever can't (device, batch size, workers, paths) is not.
+
+    Parameters
+    ----------
+    space
+        Plain values: model name, weights sha256, transform, image size, pooling, precision, edit (None for
+        the untouched model). Vectors of one space may be compared, others may not.
+    dataset
+        Plain values: fingerprint of the content, split, limit.
+    folder
+        The two names under which a person finds it, as ``("digits-all", "dinov2_s14")``. Not part of the
+        digest. Characters that make poor file names become ``-``.
+    """
+
+    space: dict[str, Any]
+    dataset: dict[str, Any]
+    folder: tuple[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "space", plain(self.space, "space"))
+        object.__setattr__(self, "dataset", plain(self.dataset, "dataset"))
+        first, second = self.folder
+        object.__setattr__(self, "folder", (_file_name(first), _file_name(second)))
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The data that the digest is of, and that `meta.json` repeats."""
+        return {"format": FORMAT, "space": self.space, "dataset": self.dataset}
+
+    @cached_property
+    def digest(self) -> str:
+        """The sha256 of the canonical JSON of `identity`, 64 hex digits."""
+        return hashlib.sha256(canonical(self.identity).encode("ascii")).hexdigest()
+
+    @property
+    def name(self) -> str:
+        """The folder that holds the entry: the first 16 digits of the digest."""
+        return self.digest[:16]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Key) and (self.digest, self.folder) == (other.digest, other.folder)
+
+    def __hash__(self) -> int:
+        return hash((self.digest, self.folder))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:80] or "unnamed"
+
+
+def differences(asked: Mapping[str, Any], there: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the fields in which two identities differ: dotted name to JSON (asked, there)."""
+    left, right = _leaves(asked), _leaves(there)
+    names = sorted(left.keys() | right.keys())
+    pairs = {name: (left.get(name, "nothing"), right.get(name, "nothing")) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _leaves(value: Any, where: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping) and value:
+        found: dict[str, str] = {}
+        for name, item in value.items():
+            found |= _leaves(item, f"{where}.{name}" if where else name)
+        return found
+    return {where: json.dumps(value, sort_keys=True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """A whole entry, verified.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    vectors
+        float32 [n, E], mapped read-only from the disk.
+    ids
+        n ids, in the order of the vectors.
+    labels
+        int64 [n], or None for unlabelled images.
+    meta
+        What `meta.json` says.
+    diagnostics
+        Small arrays by name.
+    """
+
+    path: Path
+    vectors: np.ndarray
+    ids: list[str]
+    labels: np.ndarray | None
+    meta: dict[str, Any]
+    diagnostics: dict[str, np.ndarray]
+
+
+def read_entry(path: Path, key: Key | None = None) -> Embeddings:
+    """Read the entry in the folder `path`, verifying every byte of it.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    key
+        What it must be the entry of; without it, the entry must agree with the digest it gives itself.
+
+    Raises
+    ------
+    DamagedEntry
+        When a file is missing, or anything in one is not what was published under this key.
+    UserError
+        When the folder may not be read.
+    """
+    try:
+        meta = read_meta(path)
+        _check_key(path, meta, key)
+        return _read_files(path, meta)
+    except PermissionError as error:
+        raise UserError(
+            f"The cache entry {path} may not be read ({error.strerror}): "
+            "ask its owner, or choose another folder with paths.cache."
+        ) from error
+    except FileNotFoundError as error:
+        raise DamagedEntry(f"{Path(error.filename or path).name} is missing") from error
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        raise DamagedEntry(f"it can't be read: {error or type(error).__name__}") from error
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """Return what `meta.json` in the folder `path` says, its seal verified; the sizes of the files as well.
+
+    This much is quick, and is all that a listing looks at.
+    """
+    data = (path / META).read_bytes()
+    try:
+        meta = json.loads(data)
+        whole = isinstance(meta, dict) and meta.get("seal") == seal_of(meta) and data == render(meta)
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise DamagedEntry(f"{META} is not as it was written")
+    for name in FILES:
+        size = (path / name).stat().st_size
+        if size != meta["bytes"][name]:
+            raise DamagedEntry(f"{name} has {size:,} bytes, {meta['bytes'][name]:,} were written")
+    return meta
+
+
+def _check_key(path: Path, meta: dict[str, Any], key: Key | None) -> None:
+    identity = {name: meta[name] for name in ("format", "space", "dataset")}
+    if key is None:
+        key = Key(meta["space"], meta["dataset"], (path.parent.parent.name, path.parent.name))
+        if key.name != path.name:
+            raise DamagedEntry(f"{META} belongs to the entry {key.name}")
+    for field, (asked, there) in differences(key.identity, identity).items():
+        raise DamagedEntry(f"{META} is of another key: {field} is {there}, not {asked}")
+    if meta["digest"] != key.digest:
+        raise DamagedEntry(f"{META} gives another digest than its key has")
+
+
+def _read_files(path: Path, meta: dict[str, Any]) -> Embeddings:
+    n, dim = meta["n"], meta["dim"]
+    _scan_vectors(path, meta)
+    vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    labels = np.load(io.BytesIO(_read_checked(path, "labels.npy", meta)), allow_pickle=False)
+    ids = _read_checked(path, "ids.txt", meta).decode("utf-8", "surrogateescape").split("\n")[:-1]
+    with np.load(io.BytesIO(_read_checked(path, "diagnostics.npz", meta)), allow_pickle=False) as archive:
+        diagnostics = {name: archive[name] for name in archive.files}
+    shapes = {"vectors.npy": (vectors, np.float32, (n, dim)), "labels.npy": (labels, np.int64, (n,))}
+    for name, (array, dtype, shape) in shapes.items():
+        if array.dtype != dtype or array.shape != shape:
+            raise DamagedEntry(f"{name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    if len(ids) != n:
+        raise DamagedEntry(f"ids.txt has {len(ids):,} lines, not {n:,}")
+    return Embeddings(path, vectors, ids, labels if meta["labelled"] else None, meta, diagnostics)
+
+
+def _read_checked(path: Path, name: str, meta: dict[str, Any]) -> bytes:
+    data = (path / name).read_bytes()
+    _check_sum(name, hashlib.sha256(data).hexdigest(), meta)
+    return data
+
+
+def _check_sum(name: str, found: str, meta: dict[str, Any]) -> None:
+    if found != meta["checksums"][name]:
+        raise DamagedEntry(f"{name} has other bytes than were written (its sha256 differs)")
+
+
+def _scan_vectors(path: Path, meta: dict[str, Any]) -> None:
+    """Check the bytes and the numbers of vectors.npy in one pass, without holding the file in memory."""
+    file = path / "vectors.npy"
+    checksum, finite = hashlib.sha256(), True
+    with file.open("rb") as data:
+        checksum.update(data.read(meta["bytes"][file.name] - 4 * meta["n"] * meta["dim"]))  # the npy header
+        while chunk := data.read(_CHUNK):
+            checksum.update(chunk)
+            finite = finite and bool(np.isfinite(np.frombuffer(chunk, "<f4")).all())
+    _check_sum(file.name, checksum.hexdigest(), meta)
+    if not finite:
+        raise DamagedEntry(f"{file.name} holds numbers that are not finite")
