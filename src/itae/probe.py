@@ -1,0 +1,99 @@
+"""Can this model be edited at all? Asked before any work, and before any weights are loaded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from itae.attention import Door, fused
+from itae.attenuate import Floor
+from itae.detect import Nothing
+from itae.edit import Edit
+from itae.errors import UserError
+from itae.replay import SharedPass
+
+
+def reachable(model: Any, name: str) -> int:
+    """Return the patch size of a model whose attention an edit can reach.
+
+    Parameters
+    ----------
+    model
+        Built on the meta device, so that this costs no arithmetic and no memory.
+    name
+        What to call it.
+
+    Raises
+    ------
+    UserError
+        If it isn't a stack of blocks and a norm, each block with one attention call.
+    """
+    parts = ("blocks", "norm", "patch_embed", "num_prefix_tokens", "forward_features")
+    missing = [part for part in parts if not hasattr(model, part)]
+    if missing:
+        raise UserError(
+            f"backbone.model_name={name}: a {type(model).__name__} has no {missing[0]!r}, so it isn't a plain or RoPE "
+            "vision transformer, and itae can't edit its attention; choose another backbone."
+        )
+    calls = _calls_per_block(model, name)
+    wrong = {i: calls[i] for i in range(len(model.blocks)) if calls[i] != 1}
+    if wrong:
+        layer, count = next(iter(wrong.items()))
+        raise UserError(
+            f"backbone.model_name={name}: block {layer} calls scaled_dot_product_attention {count} times in a forward "
+            "instead of once, so itae can't edit its attention; choose another backbone."
+        )
+    return int(model.patch_embed.patch_size[0])
+
+
+def _calls_per_block(model: Any, name: str) -> Counter[int]:
+    calls: Counter[int] = Counter()
+    inside = -1
+
+    def enter(layer: int) -> Any:
+        def before(block: nn.Module, args: tuple) -> None:
+            nonlocal inside
+            inside = layer
+
+        return before
+
+    def count(q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        calls[inside] += 1
+        return F.scaled_dot_product_attention(q, k, v, *args, **kwargs)
+
+    side = model.patch_embed.img_size
+    handles = [block.register_forward_pre_hook(enter(i)) for i, block in enumerate(model.blocks)]
+    try:
+        with torch.inference_mode(), fused(model.blocks), Door(count):
+            model.eval().forward_features(torch.empty(1, 3, *side, device="meta"))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(
+            f"backbone.model_name={name}: a forward of {side[0]} x {side[1]} pixels fails "
+            f"({' '.join(str(error).split())[:200]}); choose another backbone or backbone.image_size."
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def prove(model: nn.Module, prefix: int, pool: str, image_size: int, name: str) -> None:
+    """Raise a `UserError` unless an edit of all blocks that flags nothing gives the untouched embedding.
+
+    One image of noise, in fp32: this finds a model whose forward does more than its blocks and its norm.
+    """
+    device = next(model.parameters()).device
+    noise = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
+    nothing = Edit(Nothing(), Floor(queries="all"), tuple(range(len(list(model.blocks)))))  # type: ignore[arg-type]
+    one = torch.zeros(1, dtype=torch.long, device=device)
+    untouched, edited = SharedPass(model, prefix, pool, [None, nothing])(noise, one)
+    gap = (untouched - edited).norm() / untouched.norm()
+    if not gap < 1e-3:
+        raise UserError(
+            f"backbone.model_name={name}: replaying its blocks gives other embeddings than its own forward (relative "
+            f"gap {gap:.1e}), so an edit of it can't be trusted; choose another backbone."
+        )

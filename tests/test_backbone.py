@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_models
+import torch
+
+from itae.backbone import Backbone, sha256
+from itae.errors import UserError
+
+TESTS = Path(__file__).parent
+
+
+def tiny(tmp_path, name="tiny_vit", **options):
+    path = tmp_path / f"{name}.safetensors"
+    if not path.exists():
+        tiny_models.save(path, name)
+    return Backbone(**{"model_name": name, "checkpoint": str(path), "image_size": 32, "module": "tiny_models", **options})
+
+
+def test_facts_are_read_without_weights_and_remembered(tmp_path, monkeypatch):
+    backbone = Backbone("vit_small_patch14_reg4_dinov2.lvd142m")
+    facts = backbone.facts(tmp_path)
+    assert (facts.architecture, facts.depth, facts.width, facts.heads) == ("vit_small_patch14_reg4_dinov2", 12, 384, 6)
+    assert (facts.prefix, facts.has_cls, facts.grid) == (5, True, (16, 16))
+    assert facts.interpolation == "bicubic"
+    monkeypatch.setattr(Backbone, "_read_facts", lambda self: pytest.fail("read again"))
+    assert backbone.facts(tmp_path) == facts
+
+
+def test_remembered_facts_need_no_torch(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from itae.backbone import Backbone;"
+        f"Backbone('vit_small_patch14_dinov2').facts(Path({str(tmp_path)!r}));"
+        "print('torch' in sys.modules)"
+    )
+    said = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(2)]
+    assert said == ["True\n", "False\n"]
+
+
+def test_a_damaged_memory_of_facts_is_read_again(tmp_path):
+    backbone = tiny(tmp_path)
+    facts = backbone.facts(tmp_path / "memo")
+    (file,) = (tmp_path / "memo").iterdir()
+    for damage in ("", "{}", json.dumps([1]), file.read_text()[:20]):
+        file.write_text(damage)
+        assert backbone.facts(tmp_path / "memo") == facts
+
+
+def test_facts_of_another_size_or_version_are_others(tmp_path):
+    small, large = (Backbone("vit_small_patch14_dinov2", image_size=s).facts(tmp_path) for s in (56, 224))
+    assert (small.grid, large.grid) == ((4, 4), (16, 16))
+
+
+def test_build_loads_the_file_and_freezes(tmp_path):
+    backbone = tiny(tmp_path)
+    model = backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+    assert not model.training
+    assert not any(p.requires_grad for p in model.parameters())
+    from safetensors.torch import load_file
+
+    for name, weight in load_file(backbone.checkpoint).items():
+        assert torch.equal(model.state_dict()[name], weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model_name": "vit_smal_patch14_dinov2"}, "Did you mean 'vit_small_patch14_dinov2'"),
+        ({"model_name": "resnet18"}, "resnet18"),
+        ({"model_name": "convnext_tiny"}, "convnext_tiny"),
+        ({"model_name": "swin_tiny_patch4_window7_224"}, "swin_tiny_patch4_window7_224"),
+        ({"model_name": "cait_xxs24_224"}, "scaled_dot_product_attention"),
+        ({"model_name": "hiera_tiny_224"}, "hiera_tiny_224"),
+        ({"model_name": "vit_small_patch14_dinov2", "image_size": 225}, "use 224"),
+        ({"model_name": "vit_base_patch16_siglip_224"}, "backbone.pool=mean or head"),
+        ({"model_name": "tiny_twice", "module": "tiny_models", "image_size": 32}, "block 1"),
+        ({"model_name": "tiny_vit", "module": "tiny_modells", "image_size": 32}, "backbone.module=tiny_modells"),
+    ],
+)
+def test_a_backbone_that_an_edit_can_not_reach_is_refused_by_name(tmp_path, options, words):
+    with pytest.raises(UserError) as told:
+        Backbone(**options).facts(tmp_path)
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_a_forward_that_does_more_than_its_blocks_is_refused(tmp_path):
+    backbone = tiny(tmp_path, "tiny_afterthought", pool="mean")
+    with pytest.raises(UserError, match="replaying its blocks gives other embeddings"):
+        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    other = tiny_models.save(tmp_path / "other.safetensors", embed_dim=24)
+    backbone = tiny(tmp_path, checkpoint=str(other))
+    with pytest.raises(UserError, match=r"other\.safetensors don't fit backbone\.model_name=tiny_vit"):
+        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+
+
+def test_a_supervised_model_with_half_of_its_weights_missing_is_refused(tmp_path):
+    """timm drops strictness where the number of classes differs; then missing weights stay random, silently."""
+    import timm
+    from safetensors.torch import save_file
+
+    whole = timm.create_model("vit_tiny_patch16_224", img_size=32)
+    half = {k: v.contiguous() for k, v in whole.state_dict().items() if not k.startswith("blocks.7")}
+    save_file(half, tmp_path / "half.safetensors")
+    backbone = Backbone("vit_tiny_patch16_224", checkpoint=str(tmp_path / "half.safetensors"), image_size=32)
+    with pytest.raises(UserError, match="don't fit"):
+        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "weights.pth", "pkg://itae/weights/gone.safetensors", "pkg://nope/x"])
+def test_a_checkpoint_that_is_not_there_or_is_a_pickle_is_refused(tmp_path, name):
+    (tmp_path / "weights.pth").write_bytes(b"\x80\x04.")
+    path = name if name.startswith("pkg:") else str(tmp_path / name)
+    with pytest.raises(UserError, match="backbone.checkpoint="):
+        Backbone("vit_small_patch14_dinov2", checkpoint=path)
+
+
+def test_a_damaged_checkpoint_is_told(tmp_path):
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(b"no safetensors at all")
+    backbone = tiny(tmp_path, checkpoint=str(path))
+    with pytest.raises(UserError, match=r"bad\.safetensors don't fit"):
+        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+
+
+def test_weights_come_from_the_hub_as_safetensors_only(tmp_path, monkeypatch):
+    from huggingface_hub.errors import EntryNotFoundError
+
+    asked = []
+
+    def download(repo, name, local_files_only):
+        asked.append((repo, name, local_files_only))
+        if name != "open_clip_model.safetensors" or local_files_only:
+            raise EntryNotFoundError("no such file")
+        return str(tmp_path / "from_hub.safetensors")
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    backbone = Backbone("vit_base_patch16_clip_224.openai")
+    assert backbone.weights(backbone.facts(tmp_path)) == tmp_path / "from_hub.safetensors"
+    assert all(name.endswith(".safetensors") for _, name, _ in asked)
+    assert asked[0][2], "what is on this machine comes first"
+
+
+def test_no_network_is_told_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    backbone = Backbone("vit_small_patch14_dinov2.lvd142m")
+    with pytest.raises(UserError, match=r"itae prepare.*backbone\.checkpoint"):
+        backbone.weights(backbone.facts(tmp_path))
+
+
+def test_a_model_without_weights_is_told(tmp_path):
+    backbone = Backbone("tiny_vit", module="tiny_models", image_size=32)
+    with pytest.raises(UserError, match=r"no weights for backbone\.model_name=tiny_vit"):
+        backbone.weights(backbone.facts(tmp_path))
+
+
+def test_space_holds_what_vectors_depend_on_and_nothing_else(tmp_path):
+    base = tiny(tmp_path)
+    facts = base.facts(tmp_path)
+    space = base.space(facts)
+    assert space["weights"] == sha256(Path(base.checkpoint))
+    moved = tmp_path / "elsewhere.safetensors"
+    moved.write_bytes(Path(base.checkpoint).read_bytes())
+    assert tiny(tmp_path, checkpoint=str(moved)).space(facts) == space, "a path is no property of weights"
+    for change in ({"pool": "mean"}, {"precision": "bf16"}, {"image_size": 64}):
+        assert tiny(tmp_path, **change).space(facts) != space
+    moved.write_bytes(moved.read_bytes()[:-1] + b"\x01")
+    assert tiny(tmp_path, checkpoint=str(moved)).space(facts) != space
+
+
+@pytest.mark.parametrize(
+    "options", [{"pool": "max"}, {"precision": "fp8"}, {"image_size": 0}, {"image_size": 22.4}, {"model_name": ""}]
+)
+def test_wrong_settings_are_told(options):
+    with pytest.raises(UserError, match="backbone"):
+        Backbone(**{"model_name": "vit_small_patch14_dinov2", **options})
+
+
+@pytest.mark.weights
+def test_a_real_checkpoint_goes_through_timms_filter(assets, tmp_path):
+    path = assets / "weights" / "dinov2_vits14.safetensors"
+    backbone = Backbone("vit_small_patch14_dinov2.lvd142m", checkpoint=str(path), image_size=224)
+    model = backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+    assert model.pos_embed.shape == (1, 257, 384), "resampled from 518 px"
+    assert model.pos_embed.dtype == torch.float32

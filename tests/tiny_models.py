@@ -1,0 +1,63 @@
+"""Small models registered with timm, as a user's own module would: ``backbone.module=tiny_models``."""
+
+from __future__ import annotations
+
+import torch
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
+
+CFG = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "interpolation": "bicubic", "input_size": (3, 32, 32)}
+
+
+def build(cls, pretrained_cfg_overlay=None, pretrained=False, **options):
+    from safetensors.torch import load_file
+
+    options = {k: v for k, v in options.items() if k not in ("pretrained_cfg", "cache_dir")}
+    model = cls(**{"patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "num_classes": 0, **options})
+    model.pretrained_cfg = CFG
+    if pretrained:
+        model.load_state_dict(load_file(pretrained_cfg_overlay["file"]))
+    return model
+
+
+class Afterthought(VisionTransformer):
+    """A model whose forward does more than its blocks and its norm."""
+
+    def forward_features(self, x, **kwargs):
+        return super().forward_features(x, **kwargs) + 1
+
+
+class Twice(VisionTransformer):
+    """A model whose second block attends twice."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        attn = self.blocks[1].attn
+        plain = attn.forward
+        attn.forward = lambda x, **kwargs: plain(plain(x, **kwargs), **kwargs)
+
+
+@register_model
+def tiny_vit(pretrained=False, **options):
+    return build(VisionTransformer, pretrained=pretrained, **options)
+
+
+@register_model
+def tiny_afterthought(pretrained=False, **options):
+    return build(Afterthought, pretrained=pretrained, **options)
+
+
+@register_model
+def tiny_twice(pretrained=False, **options):
+    return build(Twice, pretrained=pretrained, **options)
+
+
+def save(path, name="tiny_vit", **options):
+    """Write random weights of a model to `path`."""
+    import timm
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    model = timm.create_model(name, img_size=32, **options)
+    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+    return path
