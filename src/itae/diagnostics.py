@@ -1,0 +1,123 @@
+"""What the detectors saw, streamed during the pass and kept beside the vectors.
+
+Memory is bounded: a histogram a layer and one small count an image. A cached run shows the same as the run
+that computed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from itae.detect import Flags
+    from itae.edit import Edit
+
+_BINS_PER_DECADE = 128
+_DECADES = (-5, 5)
+SIGNAL_EDGES = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE + 1)
+"""Edges of the bins of a signal's histogram, 1.8 % apart; what lies outside falls into the first or last bin."""
+
+QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
+
+
+class Collector:
+    """Gather one edit's vectors and diagnostics over a shard of images.
+
+    Parameters
+    ----------
+    edit
+        The edit, or None for the untouched model, which has vectors only.
+    """
+
+    def __init__(self, edit: Edit | None) -> None:
+        self.layers = edit.layers if edit else ()
+        self._place = {layer: i for i, layer in enumerate(self.layers)}
+        self._vectors: list[np.ndarray] = []
+        self._flagged: list[list[np.ndarray]] = [[] for _ in self.layers]
+        depth = len(self.layers)
+        self._sums = {
+            "rate": np.zeros(depth),
+            "threshold": np.zeros(depth),
+            "left_alone": np.zeros(depth, np.int64),
+            "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
+        }
+
+    def see(self, layer: int, flags: Flags) -> None:
+        """Take what one batch showed in one block."""
+        i = self._place[layer]
+        mask_BST = flags.mask
+        self._sums["rate"][i] += float(mask_BST.float().mean(dim=(1, 2)).double().sum())
+        self._sums["threshold"][i] += float(flags.threshold.double().mean(dim=(1, 2)).sum())
+        self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
+        self._sums["signal"][i] += _histogram(flags.signal.cpu().numpy())
+        self._flagged[i].append(mask_BST.any(dim=1).sum(dim=-1).cpu().numpy().astype(np.uint16))
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Take the vectors of one batch, float32 [b, E]."""
+        self._vectors.append(vectors)
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
+        out = {"vectors": np.concatenate(self._vectors)}
+        if self.layers:
+            out["flagged"] = np.stack([np.concatenate(counts) for counts in self._flagged], axis=1)
+        return out
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return what adds up over shards."""
+        return self._sums if self.layers else {}
+
+
+def _histogram(signal: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        place = (np.log10(signal.ravel()) - _DECADES[0]) * _BINS_PER_DECADE
+    return np.bincount(np.clip(place, 0, len(SIGNAL_EDGES) - 2).astype(np.int64), minlength=len(SIGNAL_EDGES) - 1)
+
+
+def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, Any]]:
+    """Return one row of plain values for each edited block.
+
+    Parameters
+    ----------
+    diagnostics
+        As kept beside the vectors; empty for an untouched backbone.
+    n
+        Number of images.
+
+    Returns
+    -------
+    list of dict
+        ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
+        ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``,
+        the number of images in which every patch was flagged; ``threshold``, its mean; ``signal``, quantiles
+        of the signal over all patches and images, to 1 %.
+    """
+    if "layers" not in diagnostics:
+        return []
+    flagged = diagnostics["flagged"]
+    return [
+        {
+            "layer": int(layer),
+            "artifact_rate": float(diagnostics["rate"][i] / n),
+            "artifacts_per_image": float(flagged[:, i].mean()),
+            "images_with_artifacts": float((flagged[:, i] > 0).mean()),
+            "left_alone": int(diagnostics["left_alone"][i]),
+            "threshold": _finite(diagnostics["threshold"][i] / n),
+            "signal": _quantiles(diagnostics["signal"][i], diagnostics["signal_edges"]),
+        }
+        for i, layer in enumerate(diagnostics["layers"])
+    ]
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _quantiles(counts: np.ndarray, edges: np.ndarray) -> dict[str, float]:
+    middles = np.sqrt(edges[:-1] * edges[1:])
+    reached = np.cumsum(counts) / counts.sum()
+    places = [min(int(np.searchsorted(reached, p, side="left" if p else "right")), len(middles) - 1) for p in QUANTILES]
+    return {f"p{round(100 * p):02d}": float(middles[place]) for p, place in zip(QUANTILES, places, strict=True)}

@@ -1,0 +1,138 @@
+"""How a run is executed: device, batch size, threads, progress. Nothing of it can change a vector."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from itae.detect import whole
+from itae.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+_TOLD_EVERY = 30.0  # seconds between two lines of progress in a log file
+_PACKAGES = (
+    "itae",
+    "torch",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "pillow",
+    "hydra-core",
+    "wandb",
+    "faiss-cpu",
+    "faiss-gpu",
+)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a run is executed; nothing of it can change a vector, so nothing of it is in a key.
+
+    Parameters
+    ----------
+    device
+        ``auto`` (a GPU if there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    batch_size
+        Images a forward.
+    num_workers
+        Threads that decode images ahead of the model; 0 decodes in between.
+    """
+
+    device: str = "auto"
+    batch_size: int = 32
+    num_workers: int = 1
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        whole("runtime.batch_size", self.batch_size, low=1)
+        whole("runtime.num_workers", self.num_workers, low=0)
+        kind, _, number = str(self.device).partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+            raise UserError(f"runtime.device={self.device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+
+    def torch_device(self) -> torch.device:
+        """Return the device.
+
+        Raises
+        ------
+        UserError
+            If a GPU is asked for that torch can't see.
+        """
+        import torch
+
+        count = torch.cuda.device_count()
+        if self.device == "auto":
+            return torch.device("cuda" if count else "cpu")
+        device = torch.device(self.device)
+        if device.type == "cuda" and (device.index or 0) >= count:
+            raise UserError(
+                f"runtime.device={self.device}: torch sees {count} GPUs on this machine; use runtime.device=auto."
+            )
+        return device
+
+
+@contextlib.contextmanager
+def forward_context(device: torch.device, precision: str) -> Iterator[None]:
+    """Run forwards in `precision`: fp32 without TF32, or autocast to bf16 or fp16."""
+    import torch
+
+    low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    if device.type == "cuda" and low is None:
+        matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn
+        before = matmul.allow_tf32, conv.allow_tf32
+        matmul.allow_tf32 = conv.allow_tf32 = False
+        try:
+            yield
+        finally:
+            matmul.allow_tf32, conv.allow_tf32 = before
+        return
+    with torch.autocast(device.type, dtype=low, enabled=low is not None):
+        yield
+
+
+@contextlib.contextmanager
+def progress(total: int, done: int, what: str) -> Iterator[Callable[[int], None]]:
+    """Show how far a long work is: a bar on a terminal, a line in the log every half minute elsewhere.
+
+    Yields a function that takes the number of images just done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        began = told = time.monotonic()
+        fresh = 0
+
+        def advance(count: int) -> None:
+            nonlocal fresh, told
+            fresh += count
+            bar.advance(task, count)
+            now = time.monotonic()
+            if not console.is_terminal and now - told > _TOLD_EVERY:
+                told = now
+                log.info("%s: %d of %d, %.1f images/s", what, done + fresh, total, fresh / (now - began))
+
+        yield advance
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what numbers depend on: Python and the packages that are installed."""
+    out = {"python": platform.python_version(), "platform": sys.platform}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            out[name] = importlib.metadata.version(name)
+    return out

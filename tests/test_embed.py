@@ -1,0 +1,273 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import tiny_models
+
+from itae.attenuate import Floor, Scale
+from itae.backbone import Backbone
+from itae.data import Digits, ImageFolder
+from itae.detect import ClsAttention, Random, VectorNorm
+from itae.diagnostics import SIGNAL_EDGES, Collector, by_layer
+from itae.draft import Draft
+from itae.edit import make_edit
+from itae.embed import SHARD, Source, extract
+from itae.errors import UserError
+from itae.runtime import Runtime, progress, versions
+from itae.store import Store
+
+CPU = Runtime(device="cpu", batch_size=16, num_workers=1)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return tiny_models.save(tmp_path_factory.mktemp("weights") / "tiny.safetensors")
+
+
+@pytest.fixture
+def source(tmp_path, weights):
+    backbone = Backbone("tiny_vit", checkpoint=str(weights), image_size=32, module="tiny_models")
+    return Source.open(Digits(limit=40), backbone, Store(tmp_path / "cache"))
+
+
+def edit(layers="all", detector=None, attenuator=None):
+    return make_edit(detector or VectorNorm(rule="quantile", quantile=0.2), attenuator or Scale(), layers, 2)
+
+
+def forwards(monkeypatch):
+    """Count the images that go through the model."""
+    from itae.replay import SharedPass
+
+    seen, call = [], SharedPass.__call__
+
+    def counting(self, pixels, index):
+        if len(index) > 1:  # one image is the proof that the model can be edited
+            seen.extend(index.tolist())
+        return call(self, pixels, index)
+
+    monkeypatch.setattr(SharedPass, "__call__", counting)
+    return seen
+
+
+def test_one_pass_for_all_and_the_same_as_alone(source, monkeypatch, tmp_path):
+    edits = [None, edit(), edit("last", attenuator=Floor(strength=0.5))]
+    seen = forwards(monkeypatch)
+    together = extract(source, edits, CPU)
+    assert seen == list(range(40)), "every image once for all three"
+    for i, one in enumerate(edits):
+        alone_in = dataclasses.replace(source, store=Store(tmp_path / f"alone{i}"))
+        (alone,) = extract(alone_in, [one], CPU)
+        np.testing.assert_allclose(alone.vectors, together[i].vectors, atol=1e-5)
+        assert alone.meta["digest"] == together[i].meta["digest"]
+        for name, array in alone.diagnostics.items():
+            np.testing.assert_allclose(array, together[i].diagnostics[name], rtol=1e-6)
+    gap = np.abs(together[0].vectors - together[1].vectors).max()
+    assert gap > 1e-3, "an edit without effect shows nothing"
+
+
+def test_vectors_are_the_models_own(source):
+    import torch
+
+    from itae.images import batches, normalise
+
+    (entry,) = extract(source, [None], CPU)
+    model = source.backbone.build(source.facts, torch.device("cpu"))
+    (raw,) = batches(source.images, source.transform, 0, 40, 40)
+    with torch.inference_mode():
+        want = model.forward_features(normalise(torch.from_numpy(raw), source.transform))[:, 0]
+    np.testing.assert_allclose(entry.vectors, want.numpy(), atol=1e-5)
+    assert entry.ids == source.images.ids
+    np.testing.assert_array_equal(entry.labels, source.images.labels)
+
+
+def test_a_second_time_builds_no_model(source, monkeypatch):
+    first = extract(source, [None, edit()], CPU)
+    monkeypatch.setattr(Backbone, "build", lambda *args: pytest.fail("built again"))
+    second = extract(source, [edit(), None], Runtime(device="cpu", batch_size=7, num_workers=0))
+    assert [entry.path for entry in second] == [first[1].path, first[0].path]
+
+
+def test_what_is_missing_alone_is_computed(source, monkeypatch):
+    extract(source, [None], CPU)
+    seen = forwards(monkeypatch)
+    extract(source, [None, edit()], CPU)
+    assert len(seen) == 40
+    assert extract(source, [edit(), edit(), None], CPU)[0].path == extract(source, [edit()], CPU)[0].path
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 40, 64])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_execution_changes_no_vector_and_no_key(source, tmp_path, batch_size, workers):
+    edits = [None, edit(), edit(detector=Random(rate=0.3))]
+    reference = extract(source, edits, CPU)
+    other = dataclasses.replace(source, store=Store(tmp_path / "other"))
+    for a, b in zip(reference, extract(other, edits, Runtime("cpu", batch_size, workers)), strict=True):
+        assert a.meta["digest"] == b.meta["digest"]
+        np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-5)
+
+
+def test_a_pass_that_broke_off_goes_on_at_its_shard_and_ends_with_the_same_bytes(source, monkeypatch, tmp_path):
+    monkeypatch.setattr("itae.embed.SHARD", 8)
+    runtime = Runtime("cpu", batch_size=8, num_workers=1)
+    edits = [None, edit()]
+    undisturbed = extract(dataclasses.replace(source, store=Store(tmp_path / "undisturbed")), edits, runtime)
+    write, written = Draft.write, []
+
+    def breaking(self, i, rows, sums):
+        if len(written) == 5:  # both edits' shards 0 and 1, and one edit's shard 2
+            raise KeyboardInterrupt
+        written.append(i)
+        write(self, i, rows, sums)
+
+    monkeypatch.setattr(Draft, "write", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        extract(source, edits, runtime)
+    monkeypatch.setattr(Draft, "write", write)
+    seen = forwards(monkeypatch)
+    resumed = extract(source, edits, runtime)
+    assert seen == list(range(16, 40)), "no image of a whole shard is embedded again"
+    for a, b in zip(undisturbed, resumed, strict=True):
+        for name in ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz"):
+            assert (a.path / name).read_bytes() == (b.path / name).read_bytes(), name
+
+
+def test_keys_hold_what_matters_and_nothing_else(source, weights, tmp_path):
+    base = source.key(edit()).digest
+    moved = shutil.copy(weights, tmp_path / "moved.safetensors")
+    same = dataclasses.replace(source.backbone, checkpoint=str(moved))
+    assert Source.open(Digits(limit=40), same, source.store).key(edit()).digest == base
+    others = [
+        source.key(None),
+        source.key(edit("last")),
+        Source.open(Digits(limit=39), source.backbone, source.store).key(edit()),
+        Source.open(Digits(limit=40, resize="pad"), source.backbone, source.store).key(edit()),
+        Source.open(Digits(limit=40), dataclasses.replace(source.backbone, pool="mean"), source.store).key(edit()),
+    ]
+    assert len({base, *(key.digest for key in others)}) == len(others) + 1
+    every = Source.open(Digits(), source.backbone, source.store)
+    more = Source.open(Digits(limit=9999), source.backbone, source.store)
+    assert every.key(None) == more.key(None), "a limit that limits nothing is none"
+
+
+def test_a_fitted_threshold_is_kept_with_the_vectors(source, caplog):
+    (entry,) = extract(source, [edit(detector=VectorNorm(rule="bimodal", calibration_images=16))], CPU)
+    assert set(entry.meta["fits"]) == {"0", "1"}
+    for fit in entry.meta["fits"].values():
+        assert (fit["theta"] is None) == (fit["reason"] != "bimodal")
+    assert any("nothing is flagged" in record.message for record in caplog.records)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    for name, colours in {"red": [(255, 0, 0), (200, 10, 10)], "blue": [(0, 0, 255), (9, 9, 200)]}.items():
+        (folder / name).mkdir(parents=True)
+        for i, colour in enumerate(colours):
+            Image.new("RGB", (20, 30), colour).save(folder / name / f"{i}.png")
+    (folder / "blue" / "1.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_bad_image_stops_before_the_long_work_or_is_left_out(pictures, source, monkeypatch):
+    stopping = Source.open(ImageFolder(root=str(pictures)), source.backbone, source.store)
+    built = []
+    build = Backbone.build
+    monkeypatch.setattr(Backbone, "build", lambda *args: built.append(1) or build(*args))
+    with pytest.raises(UserError, match=r"blue/1\.png.*dataset\.bad_image=skip"):
+        extract(stopping, [None], CPU)
+    assert not built
+    skipping = Source.open(ImageFolder(root=str(pictures), bad_image="skip"), source.backbone, source.store)
+    random = edit(detector=Random(rate=0.4))
+    entry, drawn = extract(skipping, [None, random], CPU)
+    assert entry.ids == ["blue/0.png", "red/0.png", "red/1.png"]
+    assert entry.labels.tolist() == [0, 1, 1]
+    assert list(entry.meta["skipped"]) == ["blue/1.png"]
+    assert len(drawn.vectors) == 3
+
+
+def test_diagnostics_count_what_was_flagged(source):
+    one = edit("last", VectorNorm(rule="quantile", quantile=0.2))
+    (entry,) = extract(source, [one], CPU)
+    (row,) = by_layer(entry.diagnostics, 40)
+    assert row["layer"] == 1
+    assert row["artifacts_per_image"] == pytest.approx(entry.diagnostics["flagged"].mean())
+    assert row["artifact_rate"] == pytest.approx(row["artifacts_per_image"] / 16)
+    assert 0.2 <= row["artifact_rate"] <= 0.3
+    assert entry.diagnostics["signal"].sum() == 40 * 16
+    assert row["images_with_artifacts"] == 1
+    quantiles = list(row["signal"].values())
+    assert quantiles == sorted(quantiles)
+
+
+def test_quantiles_of_a_streamed_signal_are_numpys_to_a_percent():
+    import torch
+
+    from itae.detect import Flags
+
+    signal = torch.rand(64, 1, 1000, generator=torch.Generator().manual_seed(0)) * 30 + 0.5
+    collector = Collector(edit("last"))
+    for part in signal.split(16):
+        collector.see(1, Flags(part < 5, part, part[..., :1] * 0 + 5))
+    sums = collector.sums()
+    diagnostics = {**sums, "flagged": np.ones((64, 1)), "layers": np.array([1]), "signal_edges": SIGNAL_EDGES}
+    (row,) = by_layer(diagnostics, 64)
+    for name, p in {"p00": 0, "p01": 0.01, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p99": 0.99, "p100": 1}.items():
+        assert row["signal"][name] == pytest.approx(np.quantile(signal, p), rel=0.02), name
+    assert row["artifact_rate"] == pytest.approx((signal < 5).float().mean().item())
+    assert row["threshold"] == pytest.approx(5)
+
+
+def test_a_model_without_cls_token_is_told_what_it_can_not_have(source):
+    facts = dataclasses.replace(source.facts, has_cls=False, prefix=0)
+    without = dataclasses.replace(source, facts=facts)
+    with pytest.raises(UserError, match="detector=cls_attention"):
+        extract(without, [edit(detector=ClsAttention())], CPU)
+    with pytest.raises(UserError, match=r"attenuator\.queries=cls"):
+        extract(without, [edit(attenuator=Floor(queries="cls"))], CPU)
+
+
+@pytest.mark.parametrize(
+    "options", [{"device": "gpu"}, {"device": "cpu:1"}, {"batch_size": 0}, {"num_workers": -1}, {"batch_size": 2.5}]
+)
+def test_wrong_runtime_settings_are_told(options):
+    with pytest.raises(UserError, match=r"runtime\."):
+        Runtime(**options)
+
+
+def test_a_gpu_that_is_not_there_is_told():
+    import torch
+
+    with pytest.raises(UserError, match=r"runtime\.device=cuda:63"):
+        Runtime(device="cuda:63").torch_device()
+    assert Runtime().torch_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_same_vectors(source, tmp_path):
+    edits = [None, edit(), edit(attenuator=Floor()), edit(detector=Random(rate=0.3))]
+    other = dataclasses.replace(source, store=Store(tmp_path / "gpu"))
+    for a, b in zip(extract(source, edits, CPU), extract(other, edits, Runtime("cuda", 16, 1)), strict=True):
+        np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-4)
+
+
+def test_progress_is_a_line_in_a_log_now_and_then(caplog, monkeypatch):
+    monkeypatch.setattr("itae.runtime._TOLD_EVERY", 0.0)
+    caplog.set_level("INFO")
+    with progress(100, 20, "embedding") as advance:
+        advance(30)
+    assert "embedding: 50 of 100" in caplog.text
+
+
+def test_versions_name_what_numbers_depend_on():
+    assert {"python", "itae", "torch", "timm", "scikit-learn"} <= set(versions())
+
+
+def test_a_shard_is_whole_batches(source):
+    assert SHARD >= 1
+    (entry,) = extract(source, [None], Runtime("cpu", batch_size=300, num_workers=1))
+    assert len(entry.vectors) == 40
