@@ -1,0 +1,98 @@
+"""How well a clustering agrees with labels. The only code of the project that labels reach.
+
+ACC is one-to-one (many-to-one is called purity), NMI is averaged arithmetically, and nothing here selects:
+scores come as mean and spread over all seeds, the best seed is never picked by them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from itae.errors import UserError
+
+METRICS = ("acc", "nmi", "ami", "ari", "purity")
+
+
+def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
+    """Score assignments against labels.
+
+    Parameters
+    ----------
+    labels, assignments
+        Whole numbers >= 0, [n]. They need be neither consecutive nor equally many.
+
+    Returns
+    -------
+    dict
+        ``acc``: share of points on the best one-to-one matching of clusters and classes (Kuhn 1955, on the
+        rectangular contingency matrix; a cluster or class too many stays unmatched). ``nmi``: mutual
+        information over the arithmetic mean of the entropies. ``ami``, ``ari``: adjusted for chance, 0
+        expected for random assignments. ``purity``: share of points in their cluster's largest class. All at
+        most 1.
+
+    Raises
+    ------
+    UserError
+        When lengths differ, are 0, or values are negative or no whole numbers.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn import metrics
+    from sklearn.metrics.cluster import contingency_matrix
+
+    labels, assignments = _whole("labels", labels), _whole("assignments", assignments)
+    if len(labels) != len(assignments):
+        raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
+    counts_CK = contingency_matrix(labels, assignments)
+    matched = linear_sum_assignment(counts_CK, maximize=True)
+    n = len(labels)
+    return {
+        "acc": float(counts_CK[matched].sum() / n),
+        "nmi": float(metrics.normalized_mutual_info_score(labels, assignments, average_method="arithmetic")),
+        "ami": float(metrics.adjusted_mutual_info_score(labels, assignments, average_method="arithmetic")),
+        "ari": float(metrics.adjusted_rand_score(labels, assignments)),
+        "purity": float(counts_CK.max(axis=0).sum() / n),
+    }
+
+
+def summarise(per_seed: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """Return ``{metric: {"mean", "std", "per_seed"}}`` of one mapping a seed.
+
+    ``std`` is the sample's (ddof=1), and None for one seed, whose spread nobody knows.
+    """
+    assert per_seed
+    assert all(one.keys() == per_seed[0].keys() for one in per_seed)
+    return {name: _spread([float(one[name]) for one in per_seed]) for name in per_seed[0]}
+
+
+def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return edited minus baseline, taken seed by seed, in the shape of `summarise`.
+
+    Parameters
+    ----------
+    baseline, edited
+        What `summarise` or the clustering task returned, on the same seeds. Scores both have are compared;
+        inertia is not, since the two live in different spaces.
+    """
+    assert baseline.get("seeds") == edited.get("seeds")
+    both = [name for name in METRICS if name in baseline and name in edited]
+    columns = [zip(baseline[m]["per_seed"], edited[m]["per_seed"], strict=True) for m in both]
+    return {m: _spread([after - before for before, after in pairs]) for m, pairs in zip(both, columns, strict=True)}
+
+
+def _spread(values: list[float]) -> dict[str, Any]:
+    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": float(np.mean(values)), "std": std, "per_seed": values}
+
+
+def _whole(name: str, values: np.ndarray) -> np.ndarray:
+    values = np.asarray(values)
+    if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu":
+        raise UserError(
+            f"{name} of shape {values.shape} and type {values.dtype} must be a list of whole numbers, one a point."
+        )
+    if values.min() < 0:
+        raise UserError(f"{name} hold {values.min()}; all must be 0 or more (a negative one marks noise elsewhere).")
+    return values

@@ -1,0 +1,85 @@
+"""Cluster embeddings over several seeds, then score.
+
+Labels arrive beside the vectors and go to the metrics alone: every clustering is finished before the first
+label is looked at, and the run told apart from the others is the one of lowest inertia.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+from itae.cluster import KMeans
+from itae.metrics import scores, summarise
+from itae.tasks import TaskResult
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """The clustering task; its settings are the clusterer's."""
+
+    def __call__(
+        self,
+        vectors_NE: np.ndarray,
+        labels: np.ndarray | None,
+        n_classes: int | None,
+        clusterer: KMeans,
+        seed: int,
+        device: str = "auto",
+    ) -> TaskResult:
+        """Cluster with every seed of the clusterer and score each clustering.
+
+        Parameters
+        ----------
+        vectors_NE
+            float32 [n, E]; a read-only memory map is fine.
+        labels
+            Whole numbers >= 0, [n], or None: then assignments and no scores.
+        n_classes
+            The number of clusters where the clusterer names none.
+        clusterer
+            Settings of the clustering.
+        seed
+            The base seed; equal base seeds give baseline and edited vectors the same list of seeds.
+        device
+            See `KMeans.fit`.
+
+        Returns
+        -------
+        TaskResult
+            ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia`` and, with labels, ``acc``, ``nmi``,
+            ``ami``, ``ari``, ``purity``, each as ``mean``, ``std`` and ``per_seed``; ``iterations``,
+            ``empty_clusters`` and ``largest_share`` per seed; ``lowest_inertia``: seed, inertia and scores
+            of that run. ``assignments``: those of the run of lowest inertia.
+
+        Raises
+        ------
+        UserError
+            As `KMeans.check`, `KMeans.fit` and `scores` do.
+        """
+        k = clusterer.check(len(vectors_NE), n_classes)
+        seeds = clusterer.seed_list(seed)
+        runs = [clusterer.fit(vectors_NE, k, one, device) for one in seeds]
+        log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
+        if empty := max(run.empty_clusters for run in runs):
+            log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
+        per_seed: list[dict[str, float]] = [{"inertia": run.inertia} for run in runs]
+        if labels is not None:
+            per_seed = [one | scores(labels, run.assignments) for one, run in zip(per_seed, runs, strict=True)]
+        lowest = min(range(len(runs)), key=lambda i: runs[i].inertia)
+        metrics = {
+            "n": len(vectors_NE),
+            "k": k,
+            "seeds": seeds,
+            "device": runs[0].device,
+            **summarise(per_seed),
+            "iterations": [run.iterations for run in runs],
+            "empty_clusters": [run.empty_clusters for run in runs],
+            "largest_share": [run.largest_share for run in runs],
+            "lowest_inertia": {"seed": seeds[lowest], **per_seed[lowest]},
+        }
+        return TaskResult(metrics, runs[lowest].assignments)

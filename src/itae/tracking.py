@@ -1,0 +1,313 @@
+"""Where runs are logged besides their folder, and the promise that this never costs a run.
+
+W&B talks to a service process, a network and a file system, and each can raise or hang. A run's record is its
+``result.json``; W&B gets a copy. So every call to it happens here, in a thread with a time limit; the first
+that fails is told in one sentence, and the rest of the run is not logged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import netrc
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlparse
+
+from itae.errors import UserError, one_of
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LOG_TIMEOUT = 10.0  # seconds; one log call takes about a millisecond
+# Left by a process that started this one; they would send this run's data into that one's run.
+INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME")
+
+
+class Log:
+    """What a run logs to. This one forgets; see `Wandb.run` for the one that doesn't."""
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        """Log the run's final metrics, all in one call; nested mappings become dotted names."""
+
+    def layers(self, series: Mapping[str, Sequence[float]]) -> None:
+        """Log one value a block under ``layer/<name>``, against ``series["layer"]``, the blocks' numbers."""
+
+    def figures(self, paths: Sequence[Path]) -> None:
+        """Log image files under ``figures/<stem>``."""
+
+
+@dataclass(frozen=True)
+class NoTracker:
+    """Log nowhere."""
+
+    @contextlib.contextmanager
+    def run(
+        self, folder: Path, config: Mapping[str, Any], name: str, group: str | None = None, job_type: str = "run"
+    ) -> Iterator[Log]:
+        """Yield a log that forgets."""
+        yield Log()
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Log to Weights & Biases.
+
+    Parameters
+    ----------
+    mode
+        ``offline`` (default): files in the run folder and no network call. ``online`` for those who are logged
+        in; others get offline and a warning, never a prompt. WANDB_MODE and WANDB_DISABLED in the
+        environment can only make it quieter.
+    project, entity, group, tags
+        As W&B has them; `group` None takes the one given to `run`.
+    init_timeout, finish_timeout
+        Seconds W&B may take to start and to finish, above 0; then the run goes on without it.
+
+    Raises
+    ------
+    UserError
+        When a setting is out of its range.
+    """
+
+    mode: str = "offline"
+    project: str = "itae"
+    entity: str | None = None
+    group: str | None = None
+    tags: Sequence[str] = ()
+    init_timeout: float = 30.0
+    finish_timeout: float = 30.0
+
+    def __post_init__(self) -> None:
+        one_of("tracker.mode", self.mode, ("offline", "online"))
+        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
+            raise UserError(f"tracker.tags={self.tags!r} must be a list of words, e.g. tracker.tags=[paper].")
+        object.__setattr__(self, "tags", tuple(self.tags))
+        for name in ("init_timeout", "finish_timeout"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise UserError(f"tracker.{name}={value!r} must be a number of seconds above 0.")
+
+    @contextlib.contextmanager
+    def run(
+        self, folder: Path, config: Mapping[str, Any], name: str, group: str | None = None, job_type: str = "run"
+    ) -> Iterator[Log]:
+        """Open one W&B run for the body and finish it, as failed when the body raises.
+
+        Nothing W&B does raises out of here or takes longer than the time limits.
+
+        Parameters
+        ----------
+        folder
+            The run folder; W&B's files go to ``wandb/`` in it.
+        config
+            Plain values.
+        name, group, job_type
+            As W&B shows them.
+        """
+        mode = self._mode()
+        if mode == "disabled":
+            yield Log()
+            return
+        with _environment(Path(folder)):
+            writer = _WandbLog(self, mode)
+            writer.start(
+                dir=str(folder),
+                config=json.loads(json.dumps(config, default=str)),
+                name=name,
+                group=self.group or group,
+                job_type=job_type,
+            )
+            try:
+                yield writer
+            except BaseException:
+                writer.finish(1)
+                raise
+            writer.finish(0)
+
+    def _mode(self) -> str:
+        asked = os.environ.get("WANDB_MODE", "").lower()
+        disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes")
+        if disabled or asked == "disabled":
+            return "disabled"
+        if self.mode == "online" and asked not in ("offline", "dryrun"):
+            if _logged_in():
+                return "online"
+            log.warning("W&B runs offline: nobody is logged in. Run `wandb login`, or set WANDB_API_KEY.")
+        return "offline"
+
+
+class _WandbLog(Log):
+    """A W&B run behind a guard; after the first failure it forgets."""
+
+    def __init__(self, settings: Wandb, mode: str) -> None:
+        self.settings = settings
+        self.mode = mode
+        self.run: Any = None
+        self.broken = False  # nothing more is logged
+        self.hung = False  # a call never came back, so no other is made
+        self.told = False
+
+    def start(self, **about: Any) -> None:
+        def init() -> Any:
+            import wandb
+
+            return wandb.init(
+                project=self.settings.project,
+                entity=self.settings.entity,
+                tags=list(self.settings.tags),
+                reinit="finish_previous",
+                settings=_settings(wandb, self.settings, self.mode),
+                **about,
+            )
+
+        deadline = time.monotonic() + self.settings.init_timeout
+        if self.mode == "online":
+            self.run = self._guarded("start online", init, self.settings.init_timeout)
+            if self.run is not None or self.hung:
+                return
+            self.mode, self.broken = "offline", False
+        self.run = self._guarded("start", init, max(0.1, deadline - time.monotonic()))
+
+    def metrics(self, values: Mapping[str, Any]) -> None:
+        self._guarded("log", lambda: self.run.log(dict(values)), LOG_TIMEOUT)
+
+    def layers(self, series: Mapping[str, Sequence[float]]) -> None:
+        def rows() -> None:
+            self.run.define_metric("layer", hidden=True)
+            self.run.define_metric("layer/*", step_metric="layer", summary="none")
+            for values in zip(*series.values(), strict=True):
+                row = zip(series, values, strict=True)
+                self.run.log({key if key == "layer" else f"layer/{key}": value for key, value in row})
+
+        self._guarded("log", rows, LOG_TIMEOUT)
+
+    def figures(self, paths: Sequence[Path]) -> None:
+        def images() -> None:
+            import wandb
+
+            self.run.log({f"figures/{path.stem}": wandb.Image(str(path)) for path in paths})
+
+        if paths:
+            self._guarded("log", images, LOG_TIMEOUT)
+
+    def finish(self, exit_code: int) -> None:
+        if self.run is not None and not self.hung:
+            self.broken = False  # one log call that failed need not keep the run's file open
+            self._guarded("finish", lambda: self.run.finish(exit_code=exit_code), self.settings.finish_timeout)
+        if self.broken:
+            _drop_service()
+
+    def _guarded(self, what: str, call: Callable[[], T], seconds: float) -> T | None:
+        if self.broken:
+            return None
+        try:
+            return _within(seconds, call)
+        except Exception as error:
+            self.broken, self.hung = True, isinstance(error, TimeoutError)
+            reason = " ".join(str(error).split()) or type(error).__name__
+            level, self.told = logging.DEBUG if self.told else logging.WARNING, True
+            log.log(level, "W&B failed to %s (%s); the run goes on, and its folder holds everything.", what, reason)
+            return None
+
+
+def _within(seconds: float, call: Callable[[], T]) -> T:
+    """Return what `call` returns, or raise what it raises, or TimeoutError; it is left running then."""
+    outcome: list[tuple[T | None, BaseException | None]] = []
+
+    def work() -> None:
+        try:
+            outcome.append((call(), None))
+        except BaseException as error:  # W&B may also call sys.exit
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=work, name="wandb-guard", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:.3g} s")
+    value, error = outcome[0]
+    if error is not None:
+        raise error if isinstance(error, Exception) else RuntimeError(repr(error))
+    return value  # type: ignore[return-value]
+
+
+def _settings(wandb: Any, tracker: Wandb, mode: str) -> Any:
+    """Return W&B's settings: nothing collected that the run's own record has, nothing printed, few seconds."""
+    wanted = {
+        "mode": mode,
+        "silent": True,
+        "console": "off",
+        "disable_git": True,
+        "disable_code": True,
+        "disable_job_creation": True,
+        "save_code": False,
+        "symlink": False,
+        "init_timeout": tracker.init_timeout,
+        # Ours is the last word: W&B's own limit is a little earlier, so that it can close in order.
+        "finish_timeout": 0.9 * tracker.finish_timeout,
+        "login_timeout": 1.0,
+        "x_disable_meta": True,
+        "x_disable_stats": True,
+        "x_disable_machine_info": True,
+        "x_save_requirements": False,
+        "x_service_wait": tracker.init_timeout,
+    }
+    known = wandb.Settings.model_fields  # older versions lack some
+    return wandb.Settings(**{key: value for key, value in wanted.items() if key in known})
+
+
+@contextlib.contextmanager
+def _environment(folder: Path) -> Iterator[None]:
+    """Keep W&B's caches in the run folder and its error reports at home, then put everything back."""
+    before = {key: value for key, value in os.environ.items() if key.startswith("WANDB_")}
+    under_agent = "WANDB_SWEEP_ID" in before  # the agent chose this run's id
+    for key in INHERITED if not under_agent else ():
+        os.environ.pop(key, None)
+    for key in ("DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"):
+        os.environ[f"WANDB_{key}"] = str(folder if key == "DIR" else folder / "wandb" / key.lower())
+    os.environ |= {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+    try:
+        yield
+    finally:
+        for key in [key for key in os.environ if key.startswith("WANDB_")]:
+            del os.environ[key]
+        os.environ.update(before)
+
+
+def _logged_in() -> bool:
+    """Whether W&B finds a key without asking: from the environment, or from netrc for its host."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
+    for place in (Path(place).expanduser() for place in places if place):
+        with contextlib.suppress(OSError, netrc.NetrcParseError):
+            if host in netrc.netrc(place).hosts:
+                return True
+    return False
+
+
+def _drop_service() -> None:
+    """End a W&B service that failed, or it would be waited for at exit and by the next run in this process."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.Error):
+                if child.name().startswith("wandb-core"):
+                    child.kill()
+
+    def teardown() -> None:
+        import wandb
+
+        wandb.teardown()
+
+    with contextlib.suppress(Exception):
+        _within(2.0, teardown)
