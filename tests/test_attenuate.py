@@ -42,7 +42,9 @@ def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
     out = attend(Call(q, k, v, {}), edit, padded(mask), PREFIX, cls_only=False)
     heads = mask.expand(-1, q.shape[1], -1).numpy()
     want = [
-        reference.attention(*(t[b].double().numpy() for t in (q, k, v)), heads[b], PREFIX, 5**-0.5, rule, strength, queries)
+        reference.attention(
+            *(t[b].double().numpy() for t in (q, k, v)), heads[b], PREFIX, 5**-0.5, rule, strength, queries
+        )
         for b in range(len(q))
     ]
     np.testing.assert_allclose(out.numpy(), np.array(want), atol=2e-6)
@@ -130,7 +132,8 @@ def test_a_new_attenuator_is_one_formula():
 
 
 @pytest.mark.parametrize(
-    "options", [{"strength": 1.5}, {"strength": -0.1}, {"strength": float("nan")}, {"strength": "1"}, {"queries": "patch"}]
+    "options",
+    [{"strength": 1.5}, {"strength": -0.1}, {"strength": float("nan")}, {"strength": "1"}, {"queries": "patch"}],
 )
 def test_wrong_settings_are_told(options):
     with pytest.raises(UserError, match=r"attenuator\.(strength|queries)="):

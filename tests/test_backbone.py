@@ -19,7 +19,9 @@ def tiny(tmp_path, name="tiny_vit", **options):
     path = tmp_path / f"{name}.safetensors"
     if not path.exists():
         tiny_models.save(path, name)
-    return Backbone(**{"model_name": name, "checkpoint": str(path), "image_size": 32, "module": "tiny_models", **options})
+    return Backbone(
+        **{"model_name": name, "checkpoint": str(path), "image_size": 32, "module": "tiny_models", **options}
+    )
 
 
 def test_facts_are_read_without_weights_and_remembered(tmp_path, monkeypatch):
@@ -115,11 +117,13 @@ def test_a_supervised_model_with_half_of_its_weights_missing_is_refused(tmp_path
         backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
 
 
-@pytest.mark.parametrize("name", ["gone.safetensors", "weights.pth", "pkg://itae/weights/gone.safetensors", "pkg://nope/x"])
+@pytest.mark.parametrize(
+    "name", ["gone.safetensors", "weights.pth", "pkg://itae/weights/gone.safetensors", "pkg://nope/x"]
+)
 def test_a_checkpoint_that_is_not_there_or_is_a_pickle_is_refused(tmp_path, name):
     (tmp_path / "weights.pth").write_bytes(b"\x80\x04.")
     path = name if name.startswith("pkg:") else str(tmp_path / name)
-    with pytest.raises(UserError, match="backbone.checkpoint="):
+    with pytest.raises(UserError, match=r"backbone\.checkpoint="):
         Backbone("vit_small_patch14_dinov2", checkpoint=path)
 
 

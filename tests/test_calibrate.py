@@ -61,7 +61,9 @@ def test_the_larger_mode_is_not_the_artifacts():
 @given(st.floats(1e-3, 1e3))
 def test_the_unit_of_the_signal_does_not_matter(unit):
     values = two_modes(n=3000)
-    assert fit_threshold(values * unit, "high").theta == pytest.approx(fit_threshold(values, "high").theta * unit, rel=1e-3)
+    assert fit_threshold(values * unit, "high").theta == pytest.approx(
+        fit_threshold(values, "high").theta * unit, rel=1e-3
+    )
 
 
 def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
@@ -69,12 +71,16 @@ def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
     batches = [(families.pixels(model, 4, seed=s), torch.arange(4)) for s in (5, 6)]
     edit = Edit(VectorNorm(vector="value", rule="bimodal", side="low"), Scale(), (0, 2))
     sites, shared = [], SharedPass(model, 1, "cls", [edit])
-    shared.walk(edit, batches, lambda layer, signals: sites.append((layer, signals)) or edit.with_thetas({0: 1e9, 2: 0.0}))
+    shared.walk(
+        edit, batches, lambda layer, signals: sites.append((layer, signals)) or edit.with_thetas({0: 1e9, 2: 0.0})
+    )
     assert [layer for layer, _ in sites] == [0, 2]
     seen = {}
     for i, batch in enumerate(batches):  # a threshold of 1e9 flags every patch in block 0; then look at block 2
         probe = Edit(VectorNorm(vector="value", rule="absolute", threshold=1e9), Scale(), (0, 2))
-        SharedPass(model, 1, "cls", [probe], lambda p, layer, flags, i=i: seen.__setitem__((i, layer), flags.signal))(*batch)
+        SharedPass(model, 1, "cls", [probe], lambda p, layer, flags, i=i: seen.__setitem__((i, layer), flags.signal))(
+            *batch
+        )
         for layer, signals in sites:
             torch.testing.assert_close(signals[i], seen[i, layer], atol=1e-5, rtol=1e-5)
 

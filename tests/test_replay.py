@@ -91,7 +91,9 @@ def test_a_pass_of_many_edits_is_the_slow_model_on_every_family(family):
         assert torch.equal(out[0], pooled(model, untouched, pool)), "the baseline is the untouched model, bit for bit"
         for mix, embedding in zip(mixes, out[1:], strict=True):
             want = pooled(model, slow(model, pixels, *mix), pool)
-            torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
+            torch.testing.assert_close(
+                embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}"
+            )
             moved = (want - pooled(model, untouched.double(), pool)).norm() / want.norm()
             unseen = pool == "mean" and mix[1][2] == "cls" and mix[2] == (2,)  # its row reaches no patch any more
             assert unseen or moved > 1e-3, f"{mix} has no effect here, so this shows nothing"
@@ -137,7 +139,12 @@ MODELS = {family: families.small(family) for family in ("registers", "dinov3", "
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(sorted(MODELS)), st.lists(any_edit(), min_size=1, max_size=4), st.booleans(), st.sampled_from(["cls", "mean"]))
+@given(
+    st.sampled_from(sorted(MODELS)),
+    st.lists(any_edit(), min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from(["cls", "mean"]),
+)
 def test_edits_that_share_a_pass_are_as_if_alone(family, edits, with_baseline, pool):
     model = MODELS[family]
     pixels, index = families.pixels(model, 2), torch.arange(2)
@@ -167,7 +174,7 @@ def state_of(model):
     return hooks, fused, [m.__dict__.get("forward") for m in model.modules()], [id(m) for m in model.modules()]
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
@@ -180,9 +187,9 @@ def test_the_model_is_as_before_afterwards_also_after_an_exception():
 
     def raising(position, layer, flags):
         if layer == 2:
-            raise Broken
+            raise BrokenError
 
-    for seen, error in ((None, None), (raising, Broken)):
+    for seen, error in ((None, None), (raising, BrokenError)):
         for edits in ([None, Edit(VectorNorm(), Floor(), (1, 2))], [Edit(VectorNorm(), Scale(), (2,))]):
             shared = SharedPass(model, 5, "cls", edits, seen)
             if error:

@@ -1,7 +1,7 @@
 """W&B: what a real offline run holds, and that no failure of it costs a run anything."""
 
-import ast
 import logging
+import ast
 import os
 import shutil
 import subprocess
@@ -10,6 +10,7 @@ import time
 import types
 
 import pytest
+from wandb_files import items, records
 
 from itae import tracking
 from itae.errors import UserError
@@ -68,6 +69,9 @@ class FakeWandb(types.ModuleType):
 
 @pytest.fixture
 def fake(monkeypatch):
+    # A service that another test of this process really started is not the fake one's to kill.
+    monkeypatch.setattr("psutil.Process.children", lambda self: [])
+
     def install(**faults):
         module = FakeWandb(**faults)
         monkeypatch.setitem(sys.modules, "wandb", module)
@@ -282,30 +286,6 @@ def three_runs(folder, *words, before=()):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=folder, check=False)
     assert done.returncode == 0, done.stderr
     return ast.literal_eval(done.stdout.splitlines()[-1]), done.stderr
-
-
-def records(path):
-    """The records of a .wandb file: a LevelDB log of protobuf messages."""
-    from wandb.proto import wandb_internal_pb2
-
-    data, at, parts = path.read_bytes(), 7, b""
-    while at + 7 <= len(data):
-        room = 32768 - at % 32768
-        if room < 7:
-            at += room
-            continue
-        length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
-        parts += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(parts)
-            yield record
-            parts = b""
-
-
-def items(pairs):
-    return {pair.key or "/".join(pair.nested_key): ast.literal_eval(pair.value_json) for pair in pairs}
 
 
 def test_a_real_run_holds_config_metrics_and_layers(tmp_path):

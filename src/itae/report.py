@@ -1,0 +1,95 @@
+"""The table at the end of a run, and the list of assignments."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SHOWN = ("acc", "nmi", "ari", "ami")
+
+
+def print_report(result: dict[str, Any], folder: Path) -> None:
+    """Print what came out: baseline beside edited, the paired difference, and what to know about it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    # Where nobody looks (a pipe, a log file) nothing may be folded at 80 columns.
+    console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    scored = result["delta"] is not None
+    rows = SHOWN if scored else ("inertia",)
+    seeds = len(result["baseline"]["seeds"])
+    table = Table(title=_title(result), title_justify="left", caption_justify="left")
+    table.add_column("")
+    for name in ("baseline", "edited", *(("delta (paired)",) if scored else ())):
+        table.add_column(name, justify="right")
+    for metric in rows:
+        cells = [_spread(result[side][metric]) for side in ("baseline", "edited")]
+        cells += [_spread(result["delta"][metric], sign="+")] if scored else []
+        table.add_row(metric.upper() if scored else metric, *cells)
+    table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
+    console.print(table)
+    for line in _lines(result, folder):
+        console.print(line, soft_wrap=True, markup=False)
+
+
+def _title(result: dict[str, Any]) -> str:
+    settings, images = result["settings"], result["images"]
+    backbone = settings["backbone"]
+    return (
+        f"{settings['dataset']['name']} ({images['n']} images, k={result['baseline']['k']}), "
+        f"{backbone['model_name']}, {backbone['pool']}, {backbone['precision']}"
+    )
+
+
+def _lines(result: dict[str, Any], folder: Path) -> list[str]:
+    timing, edit = result["timing"], result["edit"]
+    lines = []
+    if edit:
+        rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
+        lines.append(f"edit       {told(edit)}")
+        lines.append(f"artifacts  share of patches flagged, by block: {', '.join(rates)}")
+    lines += [f"note       {note}" for note in result["notes"]]
+    speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
+    lines.append(
+        f"time       embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s, "
+        f"peak memory {timing['peak_rss_mb']:.0f} MB"
+    )
+    lines.append(f"results    {folder}")
+    return lines
+
+
+def told(edit: dict[str, Any]) -> str:
+    """Return an edit's spec in a few words."""
+    parts = []
+    for part in ("detector", "attenuator"):
+        values = {key: value for key, value in edit[part].items() if key not in ("class", "source")}
+        words = ", ".join(f"{key}={value}" for key, value in values.items())
+        parts.append(f"{edit[part]['class'].rpartition('.')[2]}({words})")
+    layers = ",".join(str(layer) for layer in edit["layers"])
+    return f"{parts[0]} > {parts[1]} in blocks {layers}"
+
+
+def _spread(metric: dict[str, Any], sign: str = "") -> str:
+    std = "" if metric["std"] is None else f" ± {metric['std']:.4f}"
+    return f"{metric['mean']:{sign}.4f}{std}"
+
+
+def write_assignments(
+    path: Path, ids: Sequence[str], labels: Sequence[str] | None, baseline: np.ndarray, edited: np.ndarray
+) -> None:
+    """Write one row an image: its id, its label if there is one, and its cluster before and after the edit.
+
+    Both clusterings are the ones of the lowest inertia; their cluster numbers have nothing to do with each
+    other.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *(["label"] if labels is not None else []), "baseline", "edited"])
+        for i, name in enumerate(ids):
+            label = [labels[i]] if labels is not None else []
+            writer.writerow([name, *label, int(baseline[i]), int(edited[i])])
