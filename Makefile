@@ -1,0 +1,34 @@
+# Two commands: `make demo` and `make test`. Both set everything up first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /dev/null 2>&1; then echo gpu; else echo cpu; fi)
+
+.PHONY: demo test lint bench setup clean
+
+demo: setup
+	$(BIN)/itae experiment=demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python experiments/bench/run.py
+
+setup: $(VENV)/.installed
+
+# faiss comes by extra, one of two that exclude each other: gpu where there is an NVIDIA GPU, else cpu.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt "torch" "torchvision"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRA),dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) outputs/runs outputs/sweeps
