@@ -1,0 +1,273 @@
+"""Print the figures of the README as ratios, each pair measured in turns in one process.
+
+    python experiments/bench/run.py                      all of it, about half an hour on 2 cores
+    python experiments/bench/run.py edits precision      some of it
+    python experiments/bench/run.py --checkpoint W.safetensors --images FOLDER     with real weights and pictures
+
+Without a checkpoint the weights are random: the speed is the same, the cosines are not those of a real model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from itae.attenuate import Floor, Scale
+from itae.backbone import Backbone
+from itae.data import ImageFolder
+from itae.detect import VectorNorm
+from itae.edit import Edit
+from itae.embed import Source, extract
+from itae.images import batches, normalise
+from itae.replay import SharedPass
+from itae.runtime import Runtime
+from itae.store import Store
+
+MODEL = "vit_small_patch14_dinov2"
+HERE = Path(__file__).parent
+
+
+def say(what: str, value: str) -> None:
+    print(f"{what:78} {value}", flush=True)
+
+
+def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
+    """Time each of `works` once a round, in turned order every other round; seconds, [work][round].
+
+    A first round doesn't count.
+    """
+    times: list[list[float]] = [[] for _ in works]
+    for i in range(rounds + 1):
+        for j in range(len(works))[:: 1 if i % 2 else -1]:
+            began = time.perf_counter()
+            works[j]()
+            if i:
+                times[j].append(time.perf_counter() - began)
+    return times
+
+
+def ratio(a: list[float], b: list[float]) -> str:
+    """Median over rounds of a / b, with the range."""
+    each = [x / y for x, y in zip(a, b, strict=True)]
+    return f"{statistics.median(each):.3f}   ({min(each):.3f} to {max(each):.3f}, {len(each)} rounds)"
+
+
+class Bench:
+    """What the parts share: a model, its checkpoint, a folder of pictures."""
+
+    def __init__(self, checkpoint: Path | None, images: Path | None, scratch: Path) -> None:
+        self.scratch = scratch
+        self.images = images or write_pictures(scratch / "pictures", 512, 64)
+        if checkpoint is None:
+            checkpoint = scratch / "random.safetensors"
+            model = timm.create_model(MODEL, img_size=224)
+            save_file({k: v.contiguous() for k, v in model.state_dict().items()}, checkpoint)
+        self.backbone = Backbone(MODEL, checkpoint=str(checkpoint))
+
+    def source(self, limit: int, cache: str) -> Source:
+        dataset = ImageFolder(root=str(self.images), limit=limit)
+        return Source.open(dataset, self.backbone, Store(self.scratch / cache))
+
+    def loaded(self, limit: int = 16) -> tuple[torch.nn.Module, torch.Tensor]:
+        """Return the model, and `limit` pictures as a tensor."""
+        source = self.source(limit, "loaded")
+        model = self.backbone.build(source.facts, torch.device("cpu"))
+        (raw,) = batches(source.images, source.transform, 0, limit, limit)
+        return model, normalise(torch.from_numpy(raw), source.transform)
+
+
+def write_pictures(folder: Path, count: int, side: int) -> Path:
+    """Write `count` pictures of smooth colours in ten classes."""
+    draw = np.random.default_rng(0)
+    for i in range(count):
+        path = folder / f"class{i % 10}" / f"{i:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        small = draw.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(small).resize((side, side)).save(path)
+    return folder
+
+
+def extraction(bench: Bench) -> None:
+    """Images per second of a folder, decoding included, against a bare forward of tensors in memory."""
+    limit, size = 384, 32
+    source = bench.source(limit, "extraction")
+    model = bench.backbone.build(source.facts, torch.device("cpu"))
+    raw = next(batches(source.images, source.transform, 0, size, size))
+    tensor, turn = normalise(torch.from_numpy(raw), source.transform), iter(range(10**6))
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for _ in range(limit // size):
+                model.forward_features(tensor)
+
+    def folder() -> None:
+        fresh = bench.source(limit, f"extraction{next(turn)}")
+        extract(fresh, [None], Runtime("cpu", size, 1))
+
+    with mock.patch.object(Backbone, "build", return_value=model):  # loading weights is no extraction
+        times = in_turns(4, bare, folder)
+    say("extraction of a folder, images/s against a bare forward (at least 0.93)", ratio(times[0], times[1]))
+    say("  images/s of the folder", f"{limit / statistics.median(times[1]):.1f}")
+
+
+def edits(bench: Bench) -> None:
+    """Edits in one pass against one plain ``forward_features``."""
+    model, pixels = bench.loaded()
+    index = torch.arange(len(pixels))
+    detector = VectorNorm(vector="value", rule="quantile", quantile=0.03)
+    every, last = tuple(range(12)), (11,)
+    passes = {
+        "baseline and one last-block edit in one pass (at most 1.03)": [None, Edit(detector, Floor(), last)],
+        "scale, all rows, all blocks, alone (at most 1.05)": [Edit(detector, Scale(), every)],
+        "floor, CLS row, all blocks, alone (at most 1.06)": [Edit(detector, Floor(queries="cls"), every)],
+        "floor, all rows, all blocks, alone (at most 1.40)": [Edit(detector, Floor(), every)],
+        "one last-block edit alone": [Edit(detector, Floor(), last)],
+        "64 last-block edits with the baseline": [
+            None, *(Edit(detector, Floor(strength=(i + 1) / 64), last) for i in range(64))
+        ],
+    }  # fmt: skip
+
+    def plain() -> None:
+        with torch.inference_mode():
+            model.forward_features(pixels)
+
+    for name, some in passes.items():
+        shared = SharedPass(model, 1, "cls", some)
+        reference, edited = in_turns(9, plain, lambda shared=shared: shared(pixels, index))
+        say(f"{name}, time against forward_features", ratio(edited, reference))
+
+
+def precision(bench: Bench) -> None:
+    """bf16 against fp32: time, and the cosine between the embeddings."""
+    model, pixels = bench.loaded()
+    out: dict[str, torch.Tensor] = {}
+
+    def forward(name: str) -> None:
+        low = torch.autocast("cpu", torch.bfloat16) if name == "bf16" else nullcontext()
+        with torch.inference_mode(), low:
+            out[name] = model.forward_features(pixels)[:, 0].float()
+
+    full, low = in_turns(7, lambda: forward("fp32"), lambda: forward("bf16"))
+    cosine = torch.nn.functional.cosine_similarity(out["fp32"], out["bf16"])
+    say("bf16 against fp32, speed-up", ratio(full, low))
+    say("bf16 against fp32, cosine of the embeddings, mean and least", f"{cosine.mean():.5f}, {cosine.min():.5f}")
+
+
+def itae(folder: Path, *overrides: str) -> dict:
+    """Run the command line in `folder` and return its result."""
+    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-m", "itae", "tracker=none", f"hydra.run.dir={folder}", *overrides]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "result.json").read_text())
+
+
+def cache(bench: Bench) -> None:
+    """Run the same job twice; the second finds everything."""
+    common = [
+        "backbone=timm", f"backbone.model_name={MODEL}", f"backbone.checkpoint={bench.backbone.checkpoint}",
+        "dataset=imagefolder", f"dataset.root={bench.images}", "dataset.limit=256", "clusterer.restarts=1",
+        f"paths.cache={bench.scratch / 'again'}", "detector.rule=quantile",
+    ]  # fmt: skip
+    first, second = (itae(bench.scratch / f"run{i}", *common) for i in range(2))
+    assert second["cached"]
+    assert not first["cached"]
+    for name, result in (("first", first), ("second", second)):
+        timing = result["timing"]
+        words = f"open {timing['open_s']:.2f} s, embeddings {timing['extract_s']:.3f} s, {timing['peak_rss_mb']:.0f} MB"
+        say(f"{name} run of the same job, 256 pictures (second: embeddings under 0.2 s)", words)
+
+
+def kmeans(bench: Bench) -> None:
+    """FAISS k-means against scikit-learn's, same restarts."""
+    from sklearn.cluster import KMeans as Sklearn
+
+    from itae.cluster import KMeans
+
+    draw = np.random.default_rng(0)
+    n, dim, k, restarts = 50_000, 384, 100, 2
+    centres = draw.normal(0, 0.2, (k, dim))
+    vectors = (centres[draw.integers(0, k, n)] + draw.normal(0, 1, (n, dim)) * 0.6).astype(np.float32)
+    seconds: dict[str, list[float]] = {"ours": [], "theirs": []}
+    inertia: dict[str, list[float]] = {"ours": [], "theirs": []}
+    for seed in range(3):
+        began = time.perf_counter()
+        inertia["ours"].append(KMeans(restarts=restarts).fit(vectors, k, seed, "cpu").inertia)
+        between = time.perf_counter()
+        theirs = Sklearn(k, n_init=restarts, max_iter=100, random_state=seed).fit(vectors)
+        seconds["theirs"].append(time.perf_counter() - between)
+        seconds["ours"].append(between - began)
+        inertia["theirs"].append(float(theirs.inertia_))
+    say(
+        "k-means, n=50,000 d=384 k=100, 2 restarts: time against scikit-learn",
+        ratio(seconds["ours"], seconds["theirs"]),
+    )
+    say("  inertia against scikit-learn (within 1 %)", ratio(inertia["ours"], inertia["theirs"]))
+
+
+def memory(bench: Bench) -> None:
+    """Peak memory of a whole run at 50,000 images against 1,000, embeddings as wide as DINOv2-S's."""
+    pictures = write_pictures(bench.scratch / "many", 50_000, 32)
+    sys.path.insert(0, str(HERE))
+    import wide  # noqa: F401
+
+    checkpoint = bench.scratch / "wide.safetensors"
+    save_file(
+        {k: v.contiguous() for k, v in timm.create_model("wide_vit", img_size=32).state_dict().items()}, checkpoint
+    )
+    peaks = []
+    for limit in (1_000, 50_000):
+        result = itae(
+            bench.scratch / f"memory{limit}", "backbone=timm", "backbone.model_name=wide_vit", "backbone.module=wide",
+            f"backbone.checkpoint={checkpoint}", "backbone.image_size=32", "dataset=imagefolder",
+            f"dataset.root={pictures}", f"dataset.limit={limit}", f"paths.cache={bench.scratch / 'memory'}",
+            "detector.rule=quantile", "clusterer.seeds=2", "clusterer.restarts=2",
+        )  # fmt: skip
+        peaks.append(result["timing"]["peak_rss_mb"])
+        say(f"peak memory of a run of {limit} images", f"{peaks[-1]:.0f} MB ({result['timing']['total_s']:.0f} s)")
+    say("  more at 50,000 than at 1,000 (at most 300 MB)", f"{peaks[1] - peaks[0]:.0f} MB")
+
+
+PARTS = {part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory)}
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="itae-bench-") as folder:
+        yield Path(folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--checkpoint", type=Path, help=f"weights of {MODEL}, safetensors")
+    parser.add_argument("--images", type=Path, help="a folder of at least 384 images")
+    args = parser.parse_args()
+    flags = torch.backends.cpu.get_cpu_capability()
+    say("machine", f"{platform.machine()}, {os.cpu_count()} cores, {flags}, torch {torch.__version__}")
+    say("weights", "random" if args.checkpoint is None else args.checkpoint.name)
+    with scratch_folder() as scratch:
+        bench = Bench(args.checkpoint, args.images, scratch)
+        for name in args.parts or PARTS:
+            PARTS[name](bench)
+
+
+if __name__ == "__main__":
+    main()
