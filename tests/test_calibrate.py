@@ -32,6 +32,11 @@ def test_two_modes_are_found_and_parted(rare, gap):
     assert abs(fit.minority - rare / (1 + rare)) < 0.004
 
 
+def test_the_threshold_keeps_away_from_both_modes():
+    values = np.concatenate([two_modes(0.05, gap=2.5, spread=0.15), np.full(200, math.exp(2.5))])
+    assert 0.8 < math.log(fit_threshold(values, "high").theta) < 1.9
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -1,7 +1,7 @@
 """W&B: what a real offline run holds, and that no failure of it costs a run anything."""
 
-import logging
 import ast
+import logging
 import os
 import shutil
 import subprocess

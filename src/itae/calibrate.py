@@ -9,7 +9,7 @@ mixture of one and of two components (scikit-learn, maximum likelihood). Two mod
 3. the mixture's density has a valley between the means, at most half as high as the lower of the two modes:
    a heavy tail has none.
 
-The threshold is the bottom of the valley. Where one of these fails, or the flagged side is not the smaller one,
+The threshold is the middle of the valley's floor. Where one of these fails, or the flagged side is not the smaller one,
 the layer's threshold is NaN: nothing is flagged there, and the run says so.
 
 Layers are fitted in order, each on the stream as the edits of the layers before it leave it.
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 ASHMAN_D = 2.0
 VALLEY = 0.5
+_FLOOR = 0.01  # of the lower mode's density: where the valley counts as empty
 _MOST_VALUES = 200_000  # more than enough for five parameters, and quick
 
 
@@ -102,11 +103,23 @@ def fit_threshold(signal: np.ndarray, side: str) -> Fit:
     valley = float(density[bottom] / min(density[: bottom + 1].max(), density[bottom:].max()))
     if valley > VALLEY:
         return Fit(math.nan, f"the valley is {valley:.2f} of the lower mode, above {VALLEY:g}", d, valley)
-    theta = math.exp(grid[bottom])
+    theta = math.exp(_middle_of_the_floor(grid, density))
     minority = float((values <= theta).mean() if side == "low" else (values >= theta).mean())
     if minority > 0.5:
         return Fit(math.nan, f"{minority:.0%} of the patches lie on the {side} side", d, valley, minority)
     return Fit(theta, "bimodal", d, valley, minority)
+
+
+def _middle_of_the_floor(grid: np.ndarray, density: np.ndarray) -> float:
+    """Return the middle of the stretch around the valley's bottom where next to nothing is.
+
+    The bottom itself lies close to the narrower mode, where a new image's patches would fall on either side.
+    """
+    bottom = int(density.argmin())
+    height = max(density[bottom], _FLOOR * min(density[: bottom + 1].max(), density[bottom:].max()))
+    above = np.flatnonzero(density > height)
+    left, right = above[above < bottom].max() + 1, above[above > bottom].min() - 1
+    return float((grid[left] + grid[right]) / 2)
 
 
 def _otsu(values: np.ndarray) -> float:

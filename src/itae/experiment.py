@@ -22,6 +22,7 @@ from itae.diagnostics import by_layer
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
+from itae.figures import signal_figure
 from itae.metrics import paired_delta
 from itae.report import print_report, write_assignments
 from itae.runs import Run, write_result
@@ -81,7 +82,7 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
             result["status"] = "ok"
             write_result(folder, result)  # before the tracker ends: whatever it does costs no result
             print_report(result, folder)
-            _track(tracker, result)
+            _track(tracker, result, folder)
     except BaseException as error:
         if result["status"] != "ok":
             result["error"] = f"{type(error).__name__}: {error}"
@@ -127,12 +128,14 @@ def _measure(settings: Settings, folder: Path) -> dict[str, Any]:
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
+    spec = edit.spec(source.facts.depth, settings.backbone.pool) if edit else None
+    figures = signal_figure(edited.diagnostics, layers, spec, folder / "figures") if spec else []
     write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks))
     return {
         "baseline": tasks[0].metrics,
         "edited": tasks[1].metrics,
         "delta": _delta(tasks),
-        "edit": edit.spec(source.facts.depth, settings.backbone.pool) if edit else None,
+        "edit": spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "layers": layers,
         "notes": _notes(edit, layers, edited),
@@ -142,6 +145,7 @@ def _measure(settings: Settings, folder: Path) -> dict[str, Any]:
             "edited": os.path.relpath(edited.path, folder.absolute()),
         },
         "cached": cached,
+        "figures": [os.path.relpath(path, folder) for path in figures],
         "selection": settings.selection,
         "timing": {
             "open_s": opened - began,
@@ -182,8 +186,8 @@ def _notes(edit: Edit | None, layers: list[dict[str, Any]], edited: Embeddings) 
     return notes
 
 
-def _track(tracker: Log, result: dict[str, Any]) -> None:
-    """Log the metrics in one call, and one row for each edited block."""
+def _track(tracker: Log, result: dict[str, Any], folder: Path) -> None:
+    """Log the metrics in one call, one row for each edited block, and the figures."""
     summary = {name: result[name] for name in ("baseline", "edited", "delta", "timing", "selection") if result[name]}
     tracker.metrics({"images": result["images"]["n"], **summary})
     layers = result["layers"]
@@ -191,3 +195,4 @@ def _track(tracker: Log, result: dict[str, Any]) -> None:
         series = {name: [row[name] for row in layers] for name in layers[0] if name != "signal"}
         series |= {f"signal_{p}": [row["signal"][p] for row in layers] for p in layers[0]["signal"]}
         tracker.layers({name: values for name, values in series.items() if None not in values})
+    tracker.figures([folder / name for name in result["figures"]])

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+
+from itae.detect import Random, VectorNorm
+from itae.diagnostics import SIGNAL_EDGES, by_layer
+from itae.figures import FLAGGED, KEPT, signal_figure
+
+
+def diagnostics(layers):
+    signal = np.zeros((len(layers), len(SIGNAL_EDGES) - 1), np.int64)
+    for i in range(len(layers)):
+        signal[i, 700:760] = 50
+        signal[i, 800] = 10
+    ones = np.ones(len(layers))
+    return {
+        "layers": np.array(layers), "signal": signal, "signal_edges": SIGNAL_EDGES, "rate": ones * 0.05 * 10,
+        "threshold": ones * SIGNAL_EDGES[780] * 10, "left_alone": ones * 0, "flagged": np.ones((10, len(layers))),
+    }  # fmt: skip
+
+
+def spec(detector):
+    return {"detector": {"class": f"itae.detect.{type(detector).__name__}", **detector.spec()}}
+
+
+def test_the_figure_shows_what_is_beyond_the_threshold(tmp_path, monkeypatch):
+    drawn = []
+    from matplotlib.axes import Axes
+
+    bar = Axes.bar
+    monkeypatch.setattr(Axes, "bar", lambda self, *args, **kw: drawn.append(kw["color"]) or bar(self, *args, **kw))
+    found = diagnostics([3, 4, 5, 6, 7])
+    (png,) = signal_figure(found, by_layer(found, 10), spec(VectorNorm(side="high")), tmp_path)
+    assert png.read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "signal.svg").read_text().lstrip().startswith("<?xml")
+    assert len(drawn) == 5
+    for colours in drawn:
+        assert set(colours) == {KEPT, FLAGGED}
+        assert list(colours).index(FLAGGED) > list(colours).index(KEPT)
+
+
+def test_no_threshold_marks_nothing_and_no_edit_draws_nothing(tmp_path):
+    found = diagnostics([2])
+    found["threshold"] = np.array([np.nan])
+    for detector in (VectorNorm(rule="bimodal"), Random()):
+        assert signal_figure(found, by_layer(found, 10), spec(detector), tmp_path)
+    assert signal_figure({}, [], {}, tmp_path / "none") == []
+    assert not (tmp_path / "none").exists()
