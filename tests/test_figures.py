@@ -12,9 +12,11 @@ def diagnostics(layers):
     for i in range(len(layers)):
         signal[i, 700:760] = 50
         signal[i, 800] = 10
+    flagged = np.where(np.arange(signal.shape[1]) > 780, signal, 0)
     ones = np.ones(len(layers))
     return {
-        "layers": np.array(layers), "signal": signal, "signal_edges": SIGNAL_EDGES, "rate": ones * 0.05 * 10,
+        "layers": np.array(layers), "signal": signal, "signal_flagged": flagged, "signal_edges": SIGNAL_EDGES,
+        "rate": ones * 0.05 * 10,
         "threshold": ones * SIGNAL_EDGES[780] * 10, "left_alone": ones * 0, "flagged": np.ones((10, len(layers))),
     }  # fmt: skip
 
@@ -28,15 +30,17 @@ def test_the_figure_shows_what_is_beyond_the_threshold(tmp_path, monkeypatch):
     from matplotlib.axes import Axes
 
     bar = Axes.bar
-    monkeypatch.setattr(Axes, "bar", lambda self, *args, **kw: drawn.append(kw["color"]) or bar(self, *args, **kw))
+    monkeypatch.setattr(
+        Axes, "bar", lambda self, *args, **kw: drawn.append((args[1], kw["color"])) or bar(self, *args, **kw)
+    )
     found = diagnostics([3, 4, 5, 6, 7])
     (png,) = signal_figure(found, by_layer(found, 10), spec(VectorNorm(side="high")), tmp_path)
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "signal.svg").read_text().lstrip().startswith("<?xml")
-    assert len(drawn) == 5
-    for colours in drawn:
-        assert set(colours) == {KEPT, FLAGGED}
-        assert list(colours).index(FLAGGED) > list(colours).index(KEPT)
+    assert [colour for _, colour in drawn] == [KEPT, FLAGGED] * 5
+    for (every, _), (flagged, _) in zip(drawn[::2], drawn[1::2], strict=True):
+        assert (every.sum(), flagged.sum()) == (3010, 10)
+        assert flagged.nonzero()[0].min() > len(every) / 2
 
 
 def test_no_threshold_marks_nothing_and_no_edit_draws_nothing(tmp_path):

@@ -19,6 +19,8 @@ from itae.tracking import NoTracker, Wandb
 
 @pytest.fixture(autouse=True)
 def quiet_environment(monkeypatch, tmp_path):
+    # A service that another test of this process really started is not the fake one's to kill.
+    monkeypatch.setattr("psutil.Process.children", lambda self: [])
     for key in [key for key in os.environ if key.startswith("WANDB_")]:
         monkeypatch.delenv(key)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
@@ -69,9 +71,6 @@ class FakeWandb(types.ModuleType):
 
 @pytest.fixture
 def fake(monkeypatch):
-    # A service that another test of this process really started is not the fake one's to kill.
-    monkeypatch.setattr("psutil.Process.children", lambda self: [])
-
     def install(**faults):
         module = FakeWandb(**faults)
         monkeypatch.setitem(sys.modules, "wandb", module)

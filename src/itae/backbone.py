@@ -115,6 +115,10 @@ class Backbone:
                 "backbone.model_name is empty; name a timm vision transformer, for example "
                 "backbone.model_name=vit_base_patch14_dinov2.lvd142m."
             )
+        for name in ("checkpoint", "module"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value):
+                raise UserError(f"backbone.{name}={value!r} is not a name; give one, or null for none.")
         if self.checkpoint is not None:
             self.local_checkpoint()
 
@@ -132,10 +136,10 @@ class Backbone:
         path = Path(self.checkpoint).expanduser()
         if self.checkpoint.startswith("pkg://"):
             package, _, inner = self.checkpoint[len("pkg://") :].partition("/")
-            spec = importlib.util.find_spec(package)
-            if spec is None or spec.origin is None:
+            origin = _origin(package)
+            if origin is None:
                 raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no package {package!r}.")
-            path = Path(spec.origin).parent / inner
+            path = origin.parent / inner
         if not path.is_file():
             raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file.")
         if path.suffix != ".safetensors":
@@ -329,7 +333,15 @@ def _source(module: str | None) -> str | None:
     """Return the SHA-256 of a module's source: a model of somebody's own may change under its name."""
     if module is None:
         return None
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise UserError(f"backbone.module={module}: there is no such module.")
-    return sha256(Path(spec.origin))
+    origin = _origin(module)
+    if origin is None:
+        raise UserError(f"backbone.module={module}: there is no such module; have it installed or on PYTHONPATH.")
+    return sha256(origin)
+
+
+def _origin(module: str) -> Path | None:
+    """Return the file of a module or package, or None if there is none; it isn't imported."""
+    with contextlib.suppress(ImportError, ValueError):  # no parent package, or no name of a module at all
+        spec = importlib.util.find_spec(module)
+        return Path(spec.origin) if spec is not None and spec.origin is not None else None
+    return None

@@ -47,7 +47,7 @@ def main(argv: Sequence[str], default_root: Path) -> int:
     try:
         return commands[options.command](Store(options.cache), options, console)
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(escape(str(error)))
+        Console(stderr=True, highlight=False, soft_wrap=True).print(escape(f"itae: {error}"))
         return 2
 
 

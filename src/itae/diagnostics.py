@@ -43,6 +43,7 @@ class Collector:
             "threshold": np.zeros(depth),
             "left_alone": np.zeros(depth, np.int64),
             "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
+            "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
         }
 
     def see(self, layer: int, flags: Flags) -> None:
@@ -53,6 +54,7 @@ class Collector:
         self._sums["threshold"][i] += float(flags.threshold.double().mean(dim=(1, 2)).sum())
         self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
         self._sums["signal"][i] += _histogram(flags.signal.cpu().numpy())
+        self._sums["signal_flagged"][i] += _histogram(flags.signal[mask_BST].cpu().numpy())
         self._flagged[i].append(mask_BST.any(dim=1).sum(dim=-1).cpu().numpy().astype(np.uint16))
 
     def add(self, vectors: np.ndarray) -> None:
@@ -73,7 +75,7 @@ class Collector:
 
 def _histogram(signal: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        place = (np.log10(signal.ravel()) - _DECADES[0]) * _BINS_PER_DECADE
+        place = (np.log10(np.maximum(signal[np.isfinite(signal)], 0)) - _DECADES[0]) * _BINS_PER_DECADE
     return np.bincount(np.clip(place, 0, len(SIGNAL_EDGES) - 2).astype(np.int64), minlength=len(SIGNAL_EDGES) - 1)
 
 
@@ -118,6 +120,6 @@ def _finite(value: float) -> float | None:
 
 def _quantiles(counts: np.ndarray, edges: np.ndarray) -> dict[str, float]:
     middles = np.sqrt(edges[:-1] * edges[1:])
-    reached = np.cumsum(counts) / counts.sum()
+    reached = np.cumsum(counts) / max(1, counts.sum())
     places = [min(int(np.searchsorted(reached, p, side="left" if p else "right")), len(middles) - 1) for p in QUANTILES]
     return {f"p{round(100 * p):02d}": float(middles[place]) for p, place in zip(QUANTILES, places, strict=True)}

@@ -122,7 +122,7 @@ def parse_layers(layers: str | Sequence[int] | int, depth: int | None = None) ->
     span = depth if depth is not None else 10**6
     if isinstance(layers, str):
         return _named_layers(layers, span)
-    values = [layers] if isinstance(layers, int) else list(layers)
+    values: list[Any] = list(layers) if isinstance(layers, Sequence) else [layers]
     for value in values:
         if isinstance(value, bool) or not isinstance(value, int):
             raise UserError(f"layers={layers!r} has {value!r} in it, which is no index; allowed are {LAYER_FORMS}.")

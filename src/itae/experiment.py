@@ -7,10 +7,12 @@ tests and notebooks call with a composed config.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import resource
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +54,23 @@ def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is not set, and it has no default; set {error.full_key}=...") from error
     except OmegaConfBaseException as error:
-        raise UserError(f"The config can't be resolved: {' '.join(str(error).split())}.") from error
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{error.full_key or 'The config'} can't be resolved: {reason}; give it a value.") from error
     plain.pop("experiment", None)
+    _finite(plain)
     return plain
+
+
+def _finite(node: Any, name: str = "") -> None:
+    """Raise a `UserError` for a number that is none: no setting takes it, and JSON has no word for it."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            _finite(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            _finite(value, name)
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"{name}={node} is not a finite number; give it one.")
 
 
 def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
@@ -77,15 +93,16 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
     try:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
+        job = _open(settings)  # finds most mistakes, before a tracker is started
         with settings.tracker.run(folder, result["settings"], **_names(result["settings"])) as tracker:
-            result |= _measure(settings, folder)
+            result |= _measure(job, folder)
             result["status"] = "ok"
             write_result(folder, result)  # before the tracker ends: whatever it does costs no result
             print_report(result, folder)
             _track(tracker, result, folder)
     except BaseException as error:
         if result["status"] != "ok":
-            result["error"] = f"{type(error).__name__}: {error}"
+            result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             write_result(folder, result)
             log.info("the run failed", exc_info=True)  # to run.log; the console has it from elsewhere
         raise
@@ -113,33 +130,58 @@ def _names(plain: dict[str, Any]) -> dict[str, Any]:
     return {"name": " ".join(name), "group": group, "job_type": plain["task"]["_target_"].rpartition(".")[2]}
 
 
-def _measure(settings: Settings, folder: Path) -> dict[str, Any]:
-    """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
+@dataclass(frozen=True)
+class _Job:
+    """A run whose images are found and whose model is known, checked as far as can be without any work."""
+
+    settings: Settings
+    source: Source
+    edit: Edit | None
+    seconds: float
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes, None for unlabelled images."""
+        return len(self.source.images.class_names) or None
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """The edit as plain values."""
+        return self.edit.spec(self.source.facts.depth, self.settings.backbone.pool) if self.edit else None
+
+
+def _open(settings: Settings) -> _Job:
     began = time.perf_counter()
     source = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
-    n, classes = len(source.images), len(source.images.class_names) or None
-    settings.clusterer.check(n, classes)
     edit = make_edit(settings.detector, settings.attenuator, settings.layers, source.facts.depth)
-    opened = time.perf_counter()
+    source.check(edit)
+    job = _Job(settings, source, edit, time.perf_counter() - began)
+    settings.clusterer.check(len(source.images), job.classes)
+    return job
+
+
+def _measure(job: _Job, folder: Path) -> dict[str, Any]:
+    """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
+    settings, source, edit = job.settings, job.source, job.edit
+    began = time.perf_counter()
     cached = all(source.store.path(source.key(each)).is_dir() for each in (None, edit))
     baseline, edited = extract(source, [None, edit], settings.runtime)
     computed = time.perf_counter()
-    tasks = [_task(settings, entry, classes) for entry in (baseline, edited)]
+    tasks = [_task(job, entry) for entry in (baseline, edited)]
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
-    spec = edit.spec(source.facts.depth, settings.backbone.pool) if edit else None
-    figures = signal_figure(edited.diagnostics, layers, spec, folder / "figures") if spec else []
+    figures = signal_figure(edited.diagnostics, layers, job.spec, folder / "figures") if job.spec else []
     write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks))
     return {
         "baseline": tasks[0].metrics,
         "edited": tasks[1].metrics,
         "delta": _delta(tasks),
-        "edit": spec,
+        "edit": job.spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "layers": layers,
         "notes": _notes(edit, layers, edited),
-        "images": {"n": len(edited.ids), "classes": classes, "skipped": edited.meta["skipped"]},
+        "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
         "embeddings": {
             "baseline": os.path.relpath(baseline.path, folder.absolute()),
             "edited": os.path.relpath(edited.path, folder.absolute()),
@@ -148,19 +190,20 @@ def _measure(settings: Settings, folder: Path) -> dict[str, Any]:
         "figures": [os.path.relpath(path, folder) for path in figures],
         "selection": settings.selection,
         "timing": {
-            "open_s": opened - began,
-            "extract_s": computed - opened,
-            "images_per_s": n / (computed - opened),
+            "open_s": job.seconds,
+            "extract_s": computed - began,
+            "images_per_s": len(edited.ids) / (computed - began),
             "cluster_s": done - computed,
-            "total_s": done - began,
+            "total_s": done - began + job.seconds,
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         },
     }
 
 
-def _task(settings: Settings, entry: Embeddings, classes: int | None) -> TaskResult:
+def _task(job: _Job, entry: Embeddings) -> TaskResult:
+    settings = job.settings
     return settings.task(
-        entry.vectors, entry.labels, classes, settings.clusterer, settings.seed, settings.runtime.device
+        entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
     )
 
 

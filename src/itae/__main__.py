@@ -1,0 +1,5 @@
+"""``python -m itae`` is ``itae``."""
+
+from itae.cli import main
+
+main()

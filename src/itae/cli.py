@@ -1,0 +1,296 @@
+"""The command line: Hydra's own words for runs, two commands beside it, and one sentence for each mistake.
+
+``--help``, tab completion and every config error are answered without importing torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from itae.errors import UserError, did_you_mean
+
+USER_MISTAKE = 2
+INTERRUPTED = 130
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: inside the package, or beside ``src`` in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+OmegaConf.register_new_resolver(
+    "itae_token",  # two runs of one second mustn't share a folder
+    lambda kind: os.urandom(3).hex(),
+    use_cache=True,
+    replace=True,
+)
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+def _run(cfg: DictConfig) -> None:
+    from hydra.core.hydra_config import HydraConfig
+
+    from itae.experiment import run
+
+    run(cfg, Path(HydraConfig.get().runtime.output_dir))
+
+
+def main() -> None:
+    """Run ``itae`` with the arguments of the process, and exit with its status.
+
+    0: all is well. 1: a bug, with its traceback. 2: a user's mistake, told in one sentence. 130: interrupted.
+    """
+    argv = sys.argv[1:]
+    commands: dict[str, Callable[[list[str]], int]] = {"cache": _cache, "prepare": _prepare}
+    if argv and argv[0] in commands:
+        sys.exit(_guarded(lambda: commands[argv[0]](argv[1:])))
+    if argv == ["--version"]:
+        from itae import __version__
+
+        print(f"itae {__version__}")  # noqa: T201
+        return
+    sys.argv[1:] = _experiment_without_plus(argv)
+    sys.exit(_guarded(_hydra_run))
+
+
+def _experiment_without_plus(words: Sequence[str]) -> list[str]:
+    """Return the words with ``experiment=x`` for ``+experiment=x``, the way of many templates.
+
+    Here the group has a default, and both are right.
+    """
+    return [re.sub(r"^\+experiment=", "experiment=", word) for word in words]
+
+
+def _hydra_run() -> int:
+    _check_choices(sys.argv[1:])
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a message of its own and hide the exception
+    try:
+        _run()
+    except (UserError, HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        if before == "1" or _from_a_job(error):
+            raise
+        raise UserError(f"{_before_the_job(error)} (HYDRA_FULL_ERROR=1 shows where)") from error
+    finally:
+        if before is None:
+            os.environ.pop("HYDRA_FULL_ERROR")
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before
+    return 0
+
+
+def _cache(argv: list[str]) -> int:
+    from itae.cache_cli import main as cache_main
+
+    return cache_main(argv, Path(os.environ.get("ITAE_CACHE", "outputs/cache")))
+
+
+def _prepare(argv: list[str]) -> int:
+    """Download what the data set and the backbone of this config need, so that runs find it."""
+    parser = argparse.ArgumentParser(
+        prog="itae prepare", description="Download what a run of the same words needs; runs download no data."
+    )
+    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="for example dataset=cifar10 paths.data=data")
+    options = parser.parse_args(argv)
+    words = _experiment_without_plus(options.words)
+    _check_choices(words)
+    cfg = compose(words, options.config_dir)
+
+    from itae.experiment import prepare
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    prepare(cfg)
+    return 0
+
+
+def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
+    """Return the config of a command line's words, without running anything.
+
+    Parameters
+    ----------
+    words
+        As on the command line: ``["backbone=dinov2_s14", "layers=last4"]``.
+    config_dir
+        A folder with configs of one's own, searched beside those of the package.
+    """
+    more = [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"] if config_dir else []
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose("config", [*more, *words])
+
+
+# --- one sentence for each mistake
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Do `work` and return its status; a user's mistake becomes one sentence on stderr."""
+    try:
+        with _argparse_in_a_sentence():
+            return work()
+    except KeyboardInterrupt:
+        told = "Interrupted; what was computed so far is kept, and the same command goes on from there."
+        return _tell(told, INTERRUPTED)
+    except UserError as error:
+        return _tell(str(error), USER_MISTAKE)
+    except (HydraException, OmegaConfBaseException) as error:
+        return _tell(_sentence(error), USER_MISTAKE)
+
+
+def _tell(sentence: str, status: int) -> int:
+    sys.stderr.write(f"itae: {' '.join(sentence.splitlines())}\n")
+    return status
+
+
+@contextlib.contextmanager
+def _argparse_in_a_sentence() -> Iterator[None]:
+    """Have argparse, Hydra's own included, say what is wrong without printing the whole usage first."""
+
+    def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+        place = "; options such as -m stand before or after all words" if "unrecognized" in message else ""
+        raise UserError(f"{message}{place}; see {parser.prog} --help.")
+
+    before = argparse.ArgumentParser.error
+    argparse.ArgumentParser.error = refuse  # type: ignore[method-assign,assignment]
+    try:
+        yield
+    finally:
+        argparse.ArgumentParser.error = before  # type: ignore[method-assign]
+
+
+_hydras_value = JobReturn.return_value
+
+
+def _job_value(job: JobReturn) -> Any:
+    """Return what a job returned or raise what it raised, a user's mistake without Hydra's line before it."""
+    error = job._return_value
+    if job.status != JobStatus.FAILED or not isinstance(error, UserError):
+        return _hydras_value.fget(job)  # type: ignore[attr-defined]
+    assert job.hydra_cfg is not None
+    if job.hydra_cfg.hydra.mode.name != "MULTIRUN":
+        raise error
+    raise UserError(f"job {job.hydra_cfg.hydra.job.num} ({' '.join(job.overrides or ())}): {error}") from error
+
+
+JobReturn.return_value = property(_job_value, _hydras_value.fset)  # type: ignore
+
+
+def _from_a_job(error: BaseException) -> bool:
+    """Tell whether an exception comes from the run itself, and not from what Hydra does before it."""
+    ours = {_run.__wrapped__.__code__, _job_value.__code__}
+    return any(frame.f_code in ours for frame, _ in traceback.walk_tb(error.__traceback__))
+
+
+def _before_the_job(error: Exception) -> str:
+    """Say what is wrong when Hydra itself fails: only the user's words and configs have a part in that."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; set hydra.run.dir or hydra.sweep.dir to a folder you may write to"
+    cause = error.__cause__ or error
+    return f"Hydra can't run this ({type(cause).__name__}: {_paragraph(cause)}); see itae --help and itae --hydra-help"
+
+
+def _sentence(error: Exception) -> str:
+    text = _paragraph(error)
+    if isinstance(error, MissingConfigException):
+        return _no_such_config(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
+    key = re.search(r"Could not (?:override|find a match for|locate)\D*?'([^']+)'|'([^']+)' does not exist", text)
+    if key:
+        return _unknown_key(key[1] or key[2])
+    if text.startswith("Ambiguous value"):
+        return f"{text}; to sweep over it add --multirun; a list is key=[a,b], and a text with commas key='a,b'."
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        return f"{text} ({_paragraph(error.__cause__)})."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key} can't be resolved: {text}."
+    return f"{text}."
+
+
+def _paragraph(error: BaseException) -> str:
+    """Return the first paragraph of a message in one line, less what Hydra and OmegaConf add for debugging."""
+    first = re.split(r"\n\s*\n|\n\s*(?:full_key|See https|1\. )", str(error).strip())[0]
+    return " ".join(first.split()).rstrip(".") or type(error).__name__
+
+
+def _no_such_config(error: MissingConfigException) -> str:
+    if error.missing_cfg_file is None:
+        return f"{_paragraph(error)}."
+    group, _, option = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
+    if not group:
+        return f"There is no config {option!r}; leave out --config-name, or give its folder with --config-dir."
+    options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    return f"{group}={option} is not one of {', '.join(options)}.{did_you_mean(option, options)}"
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    word = str(error.override)
+    if "=" not in word:
+        return f"{word!r} is not key=value; the commands, cache and prepare, come first; see itae --help."
+    reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
+    return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
+
+
+def _unknown_key(key: str) -> str:
+    if key.startswith("hydra."):
+        return f"There is no option {key!r}; see itae --cfg hydra."
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--config-dir", "-cd")
+    options, words = own.parse_known_args(sys.argv[1:])
+    choices = [f"{word.key_or_group}={word.value()}" for word in _choices(words) if isinstance(word.value(), str)]
+    known = list(_flat(OmegaConf.to_container(compose(choices, options.config_dir))))
+    parent, _, _ = key.rpartition(".")
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
+    return f"There is no option {key!r}.{allowed}{did_you_mean(key, known)}"
+
+
+def _flat(node: Any, prefix: str = "") -> Iterable[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def _choices(words: Iterable[str]) -> Iterator[Override]:
+    """Yield the words of a command line that choose an option of a group, which decides what options there are."""
+    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    for word in words:
+        with contextlib.suppress(HydraException):  # told by Hydra itself when it comes to it
+            override = OverridesParser.create().parse_override(word)
+            if override.key_or_group in groups and override.package is None and not override.is_delete():
+                yield override
+
+
+def _check_choices(words: Iterable[str]) -> None:
+    """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
+    for word in _choices(words):
+        group, value = word.key_or_group, word.value()
+        if word.is_add():
+            raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
+        several = group == "experiment"  # overlays: none, one or a list of them
+        if isinstance(value, list) and not several:
+            raise UserError(f"{word.input_line}: choose one; to try several, add --multirun and leave out the [ ].")
+        fits = isinstance(value, str | list) or word.is_sweep_override() or (value is None and several)
+        if not fits:
+            options = ", ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")))
+            raise UserError(f"{word.input_line} is not one of {options}.")
