@@ -258,9 +258,9 @@ def test_a_gpu_gives_the_same_vectors(source, tmp_path):
 def test_progress_is_a_line_in_a_log_now_and_then(caplog, monkeypatch):
     monkeypatch.setattr("itae.runtime._TOLD_EVERY", 0.0)
     caplog.set_level("INFO")
-    with progress(100, 20, "embedding") as advance:
+    with progress(100, "embedding", "images", 20) as advance:
         advance(30)
-    assert "embedding: 50 of 100" in caplog.text
+    assert "embedding: 50 of 100 images" in caplog.text
 
 
 def test_versions_name_what_numbers_depend_on():

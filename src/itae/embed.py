@@ -226,7 +226,7 @@ class _Run:
         per_shard = next(iter(drafts.values())).shard
         batches_left = self.pixels(self.images, self.index, todo[0] * per_shard)
         with (
-            progress(len(self.images), todo[0] * per_shard, "embedding") as advance,
+            progress(len(self.images), "embedding", "images", todo[0] * per_shard) as advance,
             contextlib.closing(batches_left),
             forward_context(self.device, self.source.backbone.precision),
         ):

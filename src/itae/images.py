@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from itae.errors import UserError, one_of
+from itae.runtime import progress
 
 if TYPE_CHECKING:
     import torch
@@ -205,30 +205,19 @@ def in_threads(work: Callable[[T], R], items: Iterable[T], total: int, title: st
     workers = min(8, os.cpu_count() or 1)
     source = iter(items)
     groups = iter(lambda: list(islice(source, 32)), [])
-    done, bar, began = 0, None, time.monotonic()
     ahead: deque[Future[list[R]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="itae-read")
     try:
-        while True:
-            ahead.extend(
-                pool.submit(lambda group: [work(item) for item in group], group)
-                for group in islice(groups, 4 * workers - len(ahead))
-            )
-            if not ahead:
-                return
-            for result in ahead.popleft().result():
-                done += 1
-                yield result
-            if bar is None and done < total and time.monotonic() - began > 1:
-                from rich.console import Console
-                from rich.progress import Progress
-
-                bar = Progress(console=Console(stderr=True), transient=True)
-                bar.start()
-                bar.add_task(title, total=total)
-            if bar is not None:
-                bar.update(bar.task_ids[0], completed=done)
+        with progress(total, title, "images") as advance:
+            while True:
+                ahead.extend(
+                    pool.submit(lambda group: [work(item) for item in group], group)
+                    for group in islice(groups, 4 * workers - len(ahead))
+                )
+                if not ahead:
+                    return
+                results = ahead.popleft().result()
+                yield from results
+                advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
-        if bar is not None:
-            bar.stop()

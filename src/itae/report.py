@@ -52,6 +52,11 @@ def _lines(result: dict[str, Any], folder: Path) -> list[str]:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
         lines.append(f"edit       {told(edit)}")
         lines.append(f"artifacts  share of patches flagged, by block: {', '.join(rates)}")
+    if result["delta"]:
+        low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
+        lines.append(
+            f"lowest     ACC of the seed of lowest inertia, a choice without labels: {low[0]:.4f}, {low[1]:.4f}"
+        )
     lines += [f"note       {note}" for note in result["notes"]]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
     lines.append(

@@ -13,6 +13,7 @@ import numpy as np
 
 from itae.cluster import KMeans
 from itae.metrics import scores, summarise
+from itae.runtime import progress
 from itae.tasks import TaskResult
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,11 @@ class Clustering:
         """
         k = clusterer.check(len(vectors_NE), n_classes)
         seeds = clusterer.seed_list(seed)
-        runs = [clusterer.fit(vectors_NE, k, one, device) for one in seeds]
+        runs = []
+        with progress(len(seeds), "clustering", "seeds") as advance:
+            for one in seeds:
+                runs.append(clusterer.fit(vectors_NE, k, one, device))
+                advance(1)
         log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
         if empty := max(run.empty_clusters for run in runs):
             log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
