@@ -111,6 +111,49 @@ def test_bf16_operands_stay_near_fp32(rule):
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_low_precision_operands_get_logits_and_means_in_fp32(rule):
+    """Against fp64 on the same rounded operands: only the output may be rounded."""
+    q, k, v = (8 * t.bfloat16() for t in operands(patches=40))
+    mask = some_flags("token", patches=40)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = edited_rows(q[:, :, :1], k, v, RULES[rule](strength=0.5), padded(mask), PREFIX, 5**-0.5)
+    heads = mask.expand(-1, 2, -1).numpy()
+    for b in range(len(q)):
+        arrays = [t[b].double().numpy() for t in (q, k, v)]
+        want = reference.attention(*arrays, heads[b], PREFIX, 5**-0.5, rule, 0.5, "all")[:, :1]
+        # an edited key or value is itself rounded to bf16 once more, which the exponential magnifies
+        loose = 0.6 if rule == "blend" else 0.15
+        np.testing.assert_allclose(out[b].float().numpy(), want, atol=loose)
+
+
+@pytest.mark.parametrize("rule", ["floor", "cap"])
+def test_logits_are_never_rounded_to_low_precision(rule, monkeypatch):
+    seen = []
+    formula = RULES[rule].logits
+    monkeypatch.setattr(RULES[rule], "logits", lambda self, z, *rest: seen.append(z) or formula(self, z, *rest))
+    q, k, v = (t.bfloat16() for t in operands())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        edited_rows(q, k, v, RULES[rule](), padded(some_flags("token")), PREFIX, 5**-0.5)
+    z = torch.cat(seen)
+    torch.testing.assert_close(z, (q.float() * 5**-0.5) @ k.float().transpose(-2, -1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_scale_without_a_prefix_leaves_an_image_alone_in_which_every_patch_is_flagged(strength):
+    q, k, v = operands()
+    flags = torch.ones(3, 1, 11, dtype=torch.bool)
+    plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(
+        edited_rows(q, k, v, Scale(strength=strength), flags, 0, 5**-0.5), plain, atol=1e-6, rtol=0
+    )
+
+
+def test_an_attenuator_needs_a_formula():
+    with pytest.raises(UserError, match="no formula"):
+        Attenuator()
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_operands_are_not_written_to(rule):
     q, k, v = operands()
     before = [t.clone() for t in (q, k, v)]

@@ -53,7 +53,24 @@ def test_a_damaged_memory_of_facts_is_read_again(tmp_path):
         assert backbone.facts(tmp_path / "memo") == facts
 
 
-def test_facts_of_another_size_or_version_are_others(tmp_path):
+def test_facts_of_another_version_of_timm_are_read_again(tmp_path, monkeypatch):
+    backbone = tiny(tmp_path)
+    backbone.facts(tmp_path / "memo")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "99")
+    backbone.facts(tmp_path / "memo")
+    assert len(list((tmp_path / "memo").iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_small_r26_s32_224", "vit_base_mci_224", "eva02_tiny_patch14_224", "deit_tiny_patch16_224"]
+)
+def test_other_vision_transformers_are_taken(tmp_path, name):
+    facts = Backbone(name).facts(tmp_path)
+    assert facts.depth > 1
+    assert facts.has_cls
+
+
+def test_facts_of_another_size_are_others(tmp_path):
     small, large = (Backbone("vit_small_patch14_dinov2", image_size=s).facts(tmp_path) for s in (56, 224))
     assert (small.grid, large.grid) == ((4, 4), (16, 16))
 
@@ -78,6 +95,7 @@ def test_build_loads_the_file_and_freezes(tmp_path):
         ({"model_name": "swin_tiny_patch4_window7_224"}, "swin_tiny_patch4_window7_224"),
         ({"model_name": "cait_xxs24_224"}, "scaled_dot_product_attention"),
         ({"model_name": "hiera_tiny_224"}, "hiera_tiny_224"),
+        ({"model_name": "beit_base_patch16_224"}, "attn_mask"),
         ({"model_name": "vit_small_patch14_dinov2", "image_size": 225}, "use 224"),
         ({"model_name": "vit_base_patch16_siglip_224"}, "backbone.pool=mean or head"),
         ({"model_name": "tiny_twice", "module": "tiny_models", "image_size": 32}, "block 1"),
@@ -174,6 +192,7 @@ def test_space_holds_what_vectors_depend_on_and_nothing_else(tmp_path):
     moved = tmp_path / "elsewhere.safetensors"
     moved.write_bytes(Path(base.checkpoint).read_bytes())
     assert tiny(tmp_path, checkpoint=str(moved)).space(facts) == space, "a path is no property of weights"
+    assert tiny(tmp_path).space(facts)["code"] == sha256(Path(tiny_models.__file__))
     for change in ({"pool": "mean"}, {"precision": "bf16"}, {"image_size": 64}):
         assert tiny(tmp_path, **change).space(facts) != space
     moved.write_bytes(moved.read_bytes()[:-1] + b"\x01")

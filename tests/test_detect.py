@@ -139,7 +139,11 @@ def test_random_flags_its_share_and_hangs_on_seed_and_image_alone():
 
 
 def test_nothing_flags_nothing():
-    assert not Nothing()(site()).mask.any()
+    s = site()
+    for x in (s.x, torch.full_like(s.x, float("inf"))):
+        mask = Nothing()(dataclasses.replace(s, x=x)).mask
+        assert mask.shape == (3, 1, 21)
+        assert not mask.any()
 
 
 def test_a_new_detector_is_a_signal():
@@ -159,6 +163,15 @@ def test_numbers_of_other_rules_stay_out_of_the_key():
     assert base.spec() != VectorNorm(rule="ratio").spec()
     seeds = [VectorNorm(rule="bimodal", calibration_seed=i).spec() for i in range(2)]
     assert seeds[0] != seeds[1]
+
+
+def test_a_rule_of_ones_own_has_all_numbers_in_its_key():
+    class Own(VectorNorm):
+        def cut(self, signal):
+            return quantile(signal, 0.5) * self.ratio
+
+    assert Own(ratio=3).spec() != Own(ratio=7).spec()
+    assert VectorNorm(ratio=3).spec() == VectorNorm(ratio=7).spec()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,9 @@ def test_every_form_of_layers(layers, want):
     assert parse_layers(layers, 12) == want
 
 
-@pytest.mark.parametrize("layers", ["first", "lats", "last0", "last13", [12], [-13], [1.5], [True], ["2"], 12, "8,9"])
+@pytest.mark.parametrize(
+    "layers", ["first", "lats", "last0", "last00", "last13", [12], [-13], [1.5], [True], ["2"], 12, "8,9"]
+)
 def test_layers_that_are_not_there_are_told(layers):
     with pytest.raises(UserError, match="layers="):
         parse_layers(layers, 12)
@@ -61,9 +63,12 @@ def test_settings_that_can_give_other_vectors_have_another_spec():
     assert len({str(other) for other in others}) == len(others)
 
 
-def test_settings_that_can_not_share_one_spec():
+def test_settings_that_give_the_same_vectors_share_one_spec():
     assert spec(layers=(3, 4)) == spec(layers=(4, -2, 4))
     assert spec(attenuator=Floor(strength=1)) == spec(attenuator=Floor(strength=1.0))
+    assert spec(detector=VectorNorm(rule="quantile", quantile=1)) == spec(
+        detector=VectorNorm(rule="quantile", quantile=1.0)
+    )
     assert spec(detector=VectorNorm(k=5, ratio=9.0)) == spec(detector=VectorNorm(k=5.0))
     # Only the CLS row of the last block reaches a CLS embedding ...
     assert spec(layers=(4,), attenuator=Floor(queries="cls")) == spec(layers=(4,), attenuator=Floor(queries="all"))
@@ -95,6 +100,16 @@ def test_a_rule_of_ones_own_is_known_by_its_source(tmp_path):
     assert one["class"] == other["class"] == "somebodys_rules.Mine"
     assert one["source"] != other["source"]
     assert "source" not in identity(VectorNorm()), "a package's own rules are known by METHOD"
+
+
+def test_what_a_rule_inherits_is_part_of_it(tmp_path):
+    found = []
+    for channel in (0, 1):
+        base = load(tmp_path / "somebodys_rules.py", channel)
+        child = type("Child", (type(base),), {"__module__": "somebodys_rules"})
+        grandchild = type("Grandchild", (child,), {"__module__": __name__})
+        found.append(identity(grandchild())["source"])
+    assert found[0] != found[1]
 
 
 def test_a_fitted_edit_needs_its_thresholds():

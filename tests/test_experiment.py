@@ -15,8 +15,18 @@ import itae
 from itae.cli import conf_dir
 from itae.errors import UserError
 from itae.experiment import plain_config, run
+from itae.metrics import scores
+from itae.report import print_report
 
-QUICK = ["dataset.limit=60", "clusterer.seeds=3", "clusterer.restarts=1", "tracker=none", "detector.rule=quantile"]
+# An edit that changes the scores of every seed, or a mix-up of the two sides would not be seen.
+QUICK = [
+    "dataset.limit=120",
+    "clusterer.seeds=3",
+    "clusterer.restarts=1",
+    "tracker=none",
+    "backbone=digits_vit_artifacts",
+]
+QUICK += ["detector=key_norm", "attenuator=scale", "layers=all"]
 
 
 @pytest.fixture
@@ -46,18 +56,21 @@ def test_result_has_what_the_contract_says(done):
     for metric in ("acc", "nmi", "ari", "ami"):
         pairs = zip(result["baseline"][metric]["per_seed"], result["edited"][metric]["per_seed"], strict=True)
         assert result["delta"][metric]["per_seed"] == pytest.approx([e - b for b, e in pairs])
-    assert set(result["artifact_rate"]) == {"5"}
-    assert 0 < result["artifact_rate"]["5"] < 0.1
+        assert min(result["delta"][metric]["per_seed"]) > 0.1, "the edit undoes planted artifacts"
+    assert list(result["artifact_rate"]) == ["0", "1", "2", "3", "4", "5"]
+    for layer in "345":
+        assert result["artifact_rate"][layer] == pytest.approx(3 / 64, abs=0.002), "three of 64 are planted"
     assert {"extract_s", "images_per_s", "cluster_s", "total_s", "peak_rss_mb"} <= set(result["timing"])
     assert result["selection"] == "fixed"
-    assert {"torch", "timm", "faiss-cpu", "itae"} & set(result["versions"])
+    assert {"torch", "timm", "itae"} <= set(result["versions"])
+    assert result["timing"]["images_per_s"] == pytest.approx(120 / result["timing"]["extract_s"])
     for side in ("baseline", "edited"):
         folder = done.folder / result["embeddings"][side]
         vectors = np.load(folder / "vectors.npy")
-        assert vectors.shape == (60, 96)
+        assert vectors.shape == (120, 96)
         assert vectors.dtype == np.float32
-        assert len((folder / "ids.txt").read_text().splitlines()) == len(np.load(folder / "labels.npy")) == 60
-        assert json.loads((folder / "meta.json").read_text())["n"] == 60
+        assert len((folder / "ids.txt").read_text().splitlines()) == len(np.load(folder / "labels.npy")) == 120
+        assert json.loads((folder / "meta.json").read_text())["n"] == 120
 
 
 def test_load_run_gives_it_all_back(done, monkeypatch, tmp_path):
@@ -66,8 +79,8 @@ def test_load_run_gives_it_all_back(done, monkeypatch, tmp_path):
         back = itae.load_run(path)
         assert back.ok
         assert back.result == json.loads((done.folder / "result.json").read_text())
-        assert back.settings["layers"] == "last"
-        assert back.baseline.vectors.shape == back.edited.vectors.shape == (60, 96)
+        assert back.settings["layers"] == "all"
+        assert back.baseline.vectors.shape == back.edited.vectors.shape == (120, 96)
         assert back.baseline.labels.max() == 9
         assert not np.array_equal(back.baseline.vectors, back.edited.vectors)
 
@@ -86,7 +99,10 @@ def test_assignments_are_listed(done):
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == done.baseline.ids
     assert list(rows[0]) == ["id", "label", "baseline", "edited"]
-    assert {row["label"] for row in rows} == {str(digit) for digit in range(10)}
+    assert [row["label"] for row in rows] == [str(label) for label in done.baseline.labels]
+    for side in ("baseline", "edited"):
+        clusters = np.array([int(row[side]) for row in rows])
+        assert scores(done.baseline.labels, clusters)["acc"] == done.result[side]["lowest_inertia"]["acc"], side
 
 
 def test_a_second_run_uses_the_store_and_changes_nothing(compose, tmp_path, done, monkeypatch):
@@ -95,6 +111,7 @@ def test_a_second_run_uses_the_store_and_changes_nothing(compose, tmp_path, done
     monkeypatch.setattr(Backbone, "build", lambda *args: pytest.fail("the model was built"))
     again = run(compose(*QUICK), tmp_path / "again")
     assert again.result["cached"]
+    assert again.result["timing"]["images_per_s"] is None
     assert not done.result["cached"]
     for name in ("baseline", "edited", "delta", "artifact_rate", "layers"):
         assert again.result[name] == done.result[name], name
@@ -117,22 +134,77 @@ def test_an_unlabelled_folder_has_assignments_and_no_scores(compose, tmp_path, c
     assert found.baseline.labels is None
 
 
+def test_a_damaged_entry_is_made_again_and_not_called_cached(compose, tmp_path, done, caplog):
+    path = done.edited.path / "vectors.npy"
+    path.write_bytes(path.read_bytes()[:-4] + b"\x00\x00\x00\x01")
+    again = run(compose(*QUICK), tmp_path / "again")
+    assert not again.result["cached"]
+    assert "damaged" in caplog.text
+    assert again.result["edited"] == done.result["edited"]
+
+
+def test_the_table_shows_each_side_in_its_column(done, capsys):
+    print_report(done.result, done.folder)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "ACC" in line)
+    shown = [float(cell.split()[0]) for cell in line.split("\u2502")[2:5]]
+    result = done.result
+    wanted = [result["baseline"]["acc"]["mean"], result["edited"]["acc"]["mean"], result["delta"]["acc"]["mean"]]
+    assert shown == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_run_folder_behind_a_link_finds_its_embeddings(compose, tmp_path):
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    run(compose(*QUICK), tmp_path / "link" / "run")
+    assert len(itae.load_run(tmp_path / "link" / "run").baseline.ids) == 120
+
+
+def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("itae.experiment.signal_figure", lambda *args: 1 / 0)
+    found = run(compose(*QUICK), tmp_path / "run")
+    assert found.ok
+    assert found.result["figures"] == []
+    assert "figure" in caplog.text
+
+
+def test_images_that_are_left_out_are_said(compose, tmp_path, capsys):
+    from PIL import Image
+
+    for name in "ab":
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.new("RGB", (20, 20), (40 * i, 100, 9)).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos" / "a" / "3.png").write_bytes(b"")
+    folder = ["dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}", "dataset.bad_image=skip", *QUICK[1:]]
+    result = run(compose(*folder), tmp_path / "run").result
+    assert result["images"]["n"] == 11
+    assert list(result["images"]["skipped"]) == ["a/3.png"]
+    assert "1 images could not be decoded" in capsys.readouterr().out
+
+
+def test_a_fit_that_found_no_modes_is_said_each_time(compose, tmp_path):
+    for name in ("first", "cached"):
+        result = run(compose(*QUICK, "detector.rule=bimodal", "detector.calibration_images=64"), tmp_path / name).result
+        assert result["fits"]["3"]["reason"] == "bimodal"
+        assert any("No two modes in 3 of 6 blocks" in note for note in result["notes"])
+
+
 @pytest.mark.parametrize(
     ("overrides", "note"),
     [
+        (["backbone.pool=mean", "layers=last", "attenuator.queries=cls"], "changed no embedding"),
         (["detector=none"], "No edit"),
         (["layers=none"], "No edit"),
         (["attenuator.strength=0"], "No edit"),
-        (["detector.rule=absolute", "detector.threshold=0"], "Nothing was flagged"),
-        (["detector.rule=absolute", "detector.threshold=1e9"], "Every patch was flagged in 60"),
+        (["detector.rule=absolute", "detector.threshold=1e9"], "Nothing was flagged"),
+        (["detector.rule=absolute", "detector.threshold=0"], "flagged in 720"),
     ],
 )
 def test_a_run_that_did_nothing_says_so(compose, tmp_path, capsys, overrides, note):
-    drop = [word for word in QUICK if not (overrides[0] == "detector=none" and word.startswith("detector."))]
-    result = run(compose(*drop, *overrides), tmp_path / "run").result
+    result = run(compose(*QUICK, *overrides), tmp_path / "run").result
     assert note in " ".join(result["notes"])
     assert note in capsys.readouterr().out
-    if "Every" not in note:
+    if "flagged in 720" not in note:
         assert result["delta"]["acc"]["mean"] == 0
 
 
@@ -182,12 +254,12 @@ def test_a_run_is_logged_to_wandb_offline(compose, tmp_path):
         config |= items(record.run.config.update) if record.HasField("run") else {}
         history |= items(record.history.item) if record.HasField("history") else {}
     result = itae.load_run(tmp_path / "run").result
-    assert config["backbone"]["model_name"] == "digits_vit"
-    assert config["detector"]["quantile"] == 0.02
+    assert config["backbone"]["model_name"] == "digits_vit_artifacts"
+    assert config["detector"]["vector"] == "key"
     logged = history.get("baseline.acc.mean", history.get("baseline/acc/mean"))
     assert logged == result["baseline"]["acc"]["mean"], sorted(history)
-    assert history["layer/artifact_rate"] == result["artifact_rate"]["5"]
-    assert history["layer/signal_p50"] == result["layers"][0]["signal"]["p50"]
+    assert history["layer/artifact_rate"] == result["artifact_rate"]["5"], "the last of six rows"
+    assert history["layer/signal_p50"] == result["layers"][5]["signal"]["p50"]
 
 
 def test_labels_reach_the_metrics_and_nothing_else(compose, tmp_path, monkeypatch):
@@ -212,6 +284,8 @@ def test_labels_reach_the_metrics_and_nothing_else(compose, tmp_path, monkeypatc
 
 def test_plain_config_is_plain(compose):
     plain = plain_config(compose())
+    with pytest.raises(UserError, match=r"attenuator\.strength=nan"):
+        plain_config({**plain, "attenuator": {**plain["attenuator"], "strength": float("nan")}})
     json.dumps(plain, allow_nan=False)
     assert "experiment" not in plain
     with pytest.raises(UserError, match=r"dataset\.root"):

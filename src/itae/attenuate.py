@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from itae.detect import number
-from itae.errors import one_of
+from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +51,8 @@ class Attenuator:
         """Check both values."""
         number("attenuator.strength", self.strength, low=0.0, high=1.0)
         one_of("attenuator.queries", self.queries, ("all", "cls"))
+        if type(self).operands is Attenuator.operands and not self.on_logits:
+            raise UserError(f"attenuator={type(self).__name__} has no formula; write its operands() or its logits().")
 
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return keys [B, H, N, D], values [B, H, N, D] and a logit bias [B, S, 1, N] or None."""
@@ -102,6 +104,8 @@ class Scale(Attenuator):
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Add log(1-a) to the logits of flagged keys."""
         bias = math.log1p(-self.strength) if self.strength < 1 else -math.inf
+        if prefix == 0:  # with every key flagged, a row would have none left; renormalised, nothing changes
+            flags = flags & ~flags.all(dim=-1, keepdim=True)
         return k, v, k.new_zeros(flags.shape).masked_fill(flags, bias).unsqueeze(2)
 
 

@@ -229,6 +229,8 @@ class Backbone:
         path = self.weights(facts)
         try:
             model = self._create(pretrained=True, pretrained_cfg_overlay={"file": str(path), "custom_load": False})
+        except UserError:
+            raise
         except Exception as error:
             reason = " ".join(str(error).split())
             raise UserError(
@@ -245,13 +247,11 @@ class Backbone:
         import timm
 
         options["img_size"] = self.image_size
-        if self.model_name.startswith("vit_"):
-            options["use_naflex"] = False  # an environment variable would swap the class behind every vit_*
         if not timm.is_model(self.model_name.partition(".")[0]):
             hint = did_you_mean(self.model_name.partition(".")[0], timm.list_models())
             raise UserError(f"backbone.model_name={self.model_name}: timm has no such model.{hint}")
         try:
-            return timm.create_model(self.model_name, **options)
+            return _create_plain(self.model_name, options)
         except (TypeError, RuntimeError) as error:
             if options.get("pretrained"):
                 raise
@@ -259,6 +259,20 @@ class Backbone:
                 f"backbone.model_name={self.model_name} can't be built at backbone.image_size={self.image_size} "
                 f"({' '.join(str(error).split())[:200]}); itae works on plain and RoPE vision transformers."
             ) from error
+
+
+def _create_plain(name: str, options: dict[str, Any]) -> nn.Module:
+    """Build a model of timm, and not the NaFlex class that an environment variable may put behind every vit_*."""
+    import timm
+
+    if not name.startswith("vit_"):
+        return timm.create_model(name, **options)
+    try:
+        return timm.create_model(name, use_naflex=False, **options)
+    except TypeError as error:
+        if "use_naflex" not in str(error):
+            raise
+        return timm.create_model(name, **options)  # one that has no such variant
 
 
 def _facts_of(model: Any, name: str, side: int) -> Facts:

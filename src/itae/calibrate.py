@@ -17,7 +17,6 @@ Layers are fitted in order, each on the stream as the edits of the layers before
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -31,11 +30,12 @@ if TYPE_CHECKING:
     from itae.edit import Edit
     from itae.replay import SharedPass
 
-log = logging.getLogger(__name__)
+from itae.errors import UserError
 
 ASHMAN_D = 2.0
 VALLEY = 0.5
 _FLOOR = 0.01  # of the lower mode's density: where the valley counts as empty
+_FEWEST = 100  # patches: five parameters are not fitted on less
 _MOST_VALUES = 200_000  # more than enough for five parameters, and quick
 
 
@@ -81,9 +81,12 @@ def fit_threshold(signal: np.ndarray, side: str) -> Fit:
     from sklearn.mixture import GaussianMixture
 
     values = np.asarray(signal, np.float64).ravel()
+    values = values[values > 0]  # a norm of exactly 0 is no mode in the log domain
+    if len(values) < _FEWEST:
+        return Fit(math.nan, f"{len(values)} patches are too few")
     if len(values) > _MOST_VALUES:
         values = np.random.default_rng(0).choice(values, _MOST_VALUES, replace=False)
-    logs = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+    logs = np.log(values)
     if np.ptp(logs) < 1e-6:
         return Fit(math.nan, "the signal is constant")
     column = logs[:, None]
@@ -149,15 +152,13 @@ def fit_layers(shared: SharedPass, edit: Edit, batches: Iterable[tuple[Tensor, T
 
     def fit(layer: int, signals: list[Tensor]) -> Edit:
         pooled = np.concatenate([signal.flatten().cpu().numpy() for signal in signals])
+        if not np.isfinite(pooled).all():
+            raise UserError(
+                f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "
+                "backbone.precision=bf16 or fp32."
+            )
         fits[layer] = fit_threshold(pooled, side)
         return edit.with_thetas({known: fitted.theta for known, fitted in fits.items()})
 
     shared.walk(edit, batches, fit)
-    nothing = {layer: found.reason for layer, found in fits.items() if math.isnan(found.theta)}
-    if nothing:
-        layer, reason = next(iter(nothing.items()))
-        log.warning(
-            "detector.rule=bimodal found no two modes in %d of %d layers, where nothing is flagged (block %d: %s).",
-            len(nothing), len(fits), layer, reason,
-        )  # fmt: skip
     return fits

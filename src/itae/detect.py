@@ -32,6 +32,8 @@ _RULE_NUMBERS = {
     "ratio": ("ratio",),
     "bimodal": ("calibration_images", "calibration_seed"),
 }
+_NUMBERS = {name for names in _RULE_NUMBERS.values() for name in names}
+_FLOATS = ("threshold", "quantile", "k", "ratio")
 MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
 
 
@@ -166,10 +168,11 @@ class Detector:
 
     def spec(self) -> dict[str, Any]:
         """Return what the flags depend on, as plain values: the detector's part of the cache key."""
-        own = _RULE_NUMBERS[self.rule]
-        others = {name for names in _RULE_NUMBERS.values() for name in names} - set(own)
+        # A rule of somebody's own may read any of the numbers; a built-in one reads its own alone.
+        own = _RULE_NUMBERS[self.rule] if type(self).cut is Detector.cut or self.fitted else _NUMBERS
+        others = _NUMBERS - set(own)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
-        return {name: float(v) if isinstance(v, int) and name in ("threshold", "k", "ratio") else v
+        return {name: float(v) if isinstance(v, int) and name in _FLOATS else v
                 for name, v in values.items()}  # fmt: skip
 
 
@@ -233,8 +236,8 @@ class Nothing:
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
         """Flag no patch."""
-        signal = site.x[:, site.prefix :, 0].float().unsqueeze(1) * 0
-        return Flags(signal != signal, signal, signal[..., :1])
+        signal = site.x.new_zeros(len(site.x), 1, site.x.shape[1] - site.prefix)
+        return Flags(signal.bool(), signal, signal[..., :1])
 
     def spec(self) -> dict[str, Any]:
         """Return nothing: there are no settings."""

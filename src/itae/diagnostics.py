@@ -59,7 +59,7 @@ class Collector:
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E]."""
-        self._vectors.append(vectors)
+        self._vectors.append(np.array(vectors))  # a copy: a view would keep the batch's tokens until the shard ends
 
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
@@ -93,9 +93,9 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
     -------
     list of dict
         ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
-        ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``,
-        the number of images in which every patch was flagged; ``threshold``, its mean; ``signal``, quantiles
-        of the signal over all patches and images, to 1 %.
+        ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``, the number
+        of images in which every patch (with ``scope: head``: of some head) was flagged; ``threshold``, its mean;
+        ``signal``, quantiles of the signal over all patches and images, to 1 %.
     """
     if "layers" not in diagnostics:
         return []

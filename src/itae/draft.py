@@ -48,13 +48,24 @@ class Draft:
         How many images a shard holds; the last one holds the rest.
     place
         Moves the finished folder to where the store keeps it and reads it back.
+    settled
+        What else the shards must have been made with.
     """
 
-    def __init__(self, path: Path, key: Key, n: int, shard: int, place: Callable[[Path, Key], Embeddings]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        key: Key,
+        n: int,
+        shard: int,
+        place: Callable[[Path, Key], Embeddings],
+        settled: Mapping[str, Any] | None = None,
+    ) -> None:
         assert n >= 1
         assert shard >= 1
         self.path, self.key, self.n, self.shard = path, key, n, shard
         self._place = place
+        self._settled = plain(dict(settled or {}), "settled")
 
     @property
     def shards(self) -> int:
@@ -63,7 +74,7 @@ class Draft:
 
     def open(self) -> None:
         """Take up the shards that are there, if they were made for the same key, `n` and shard size."""
-        header = render({**self.key.identity, "n": self.n, "shard": self.shard})
+        header = render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self._settled})
         file = self.path / "draft.json"
         with disk_trouble_told(self.path):
             if not file.is_file() or file.read_bytes() != header:

@@ -134,12 +134,12 @@ def parse_layers(layers: str | Sequence[int] | int, depth: int | None = None) ->
 
 
 def _named_layers(layers: str, depth: int) -> tuple[int, ...]:
-    named = re.fullmatch(r"last(\d*)", layers)
+    named = re.fullmatch(r"last([1-9]\d*)?", layers)
     if layers == "none":
         return ()
     if layers == "all":
         return tuple(range(depth)) if depth < 10**6 else (0,)
-    if not named or named[1] == "0":
+    if not named:
         hint = did_you_mean(layers, ["none", "last", "last4", "all"])
         raise UserError(f"layers={layers!r} can't be read; allowed are {LAYER_FORMS}.{hint}")
     count = int(named[1] or 1)
@@ -155,10 +155,13 @@ def identity(rule: object) -> dict[str, Any]:
     """
     cls = type(rule)
     name = {"class": f"{cls.__module__}.{cls.__qualname__}"}
-    if cls.__module__.partition(".")[0] == "itae":
+    foreign = [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("itae", "builtins", "abc")]
+    if not foreign:
         return name
-    try:
-        source = Path(inspect.getfile(cls)).read_bytes()
-    except (OSError, TypeError) as error:
-        raise UserError(f"{name['class']} has no source file; put it into a module that can be imported.") from error
-    return name | {"source": hashlib.sha256(source).hexdigest()}
+    source = hashlib.sha256()
+    for base in foreign:  # its own class and what it inherits from
+        try:
+            source.update(Path(inspect.getfile(base)).read_bytes())
+        except (OSError, TypeError) as error:
+            raise UserError(f"{base.__qualname__} has no source file; put it in a module to import.") from error
+    return name | {"source": source.hexdigest()}

@@ -10,10 +10,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -118,9 +118,11 @@ def extract(source: Source, edits: Sequence[Edit | None], runtime: Runtime) -> l
                 found |= _compute(source, {key: missing[key] for key in still}, runtime)
         for key in set(missing) - set(still):
             found[key] = source.store.load(key)
-    out = [found[key] for key in keys]
-    assert all(entry is not None for entry in out), "an entry vanished between its making and its reading"
-    return out  # type: ignore[return-value]
+    out = [entry for key in keys if (entry := found[key]) is not None]
+    assert len(out) == len(keys), "an entry vanished between its making and its reading"
+    if source.dataset.bad_image == "error" and out[0].meta["skipped"]:  # made by a run that allowed it
+        _stop_for(out[0].meta["skipped"])
+    return out
 
 
 def _compute(source: Source, edits: dict[Key, Edit | None], runtime: Runtime) -> dict[Key, Embeddings]:
@@ -135,24 +137,36 @@ def _compute(source: Source, edits: dict[Key, Edit | None], runtime: Runtime) ->
     fits = {key: run.calibrate(edit) for key, edit in edits.items() if edit is not None and edit.detector.fitted}
     ready = {key: _fitted(edit, fits.get(key)) for key, edit in edits.items()}
     shard = runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
-    drafts = {key: source.store.draft(key, n, shard) for key in edits}
-    run.fill(drafts, ready)
+    told = {key: {str(layer): fit.told() for layer, fit in fits.get(key, {}).items()} for key in edits}
+    drafts = {key: source.store.draft(key, n, shard, told[key]) for key in edits}
+    with _memory_told(runtime):
+        run.fill(drafts, ready)
     extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(device)}
     extra["seconds"] = round(time.perf_counter() - began, 3)
-    return {
-        key: draft.publish(images.ids, images.labels, extra | {"fits": _told(fits.get(key))}, _fixed(edits[key]))
+    published = {
+        key: draft.publish(images.ids, images.labels, extra | {"fits": told[key]}, _fixed(edits[key]))
         for key, draft in drafts.items()
     }
+    return {key: replace(entry, fresh=True) for key, entry in published.items()}
+
+
+@contextlib.contextmanager
+def _memory_told(runtime: Runtime) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"The GPU has too little memory for runtime.batch_size={runtime.batch_size}; set a smaller one. The shards "
+            "that are done are kept."
+        ) from error
 
 
 def _fitted(edit: Edit | None, fits: dict[int, Fit] | None) -> Edit | None:
     if edit is None or fits is None:
         return edit
     return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
-
-
-def _told(fits: dict[int, Fit] | None) -> dict[str, Any] | None:
-    return {str(layer): fit.told() for layer, fit in fits.items()} if fits is not None else None
 
 
 def _fixed(edit: Edit | None) -> dict[str, np.ndarray]:
@@ -164,15 +178,20 @@ def _whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:
     bad = source.images.bad()
     if not bad:
         return source.images, {}
-    name, reason = next(iter(bad.items()))
     if source.dataset.bad_image == "error":
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise UserError(
-            f"The image {name!r}{more} can't be decoded ({reason}); mend or remove it, or set "
-            "dataset.bad_image=skip to leave such images out."
-        )
+        _stop_for(bad)
+    name = next(iter(bad))
     log.warning("%d of %d images can't be decoded and are left out, %r first.", len(bad), len(source.images), name)
     return source.images.without(bad), bad
+
+
+def _stop_for(bad: Mapping[str, str]) -> NoReturn:
+    name, reason = next(iter(bad.items()))
+    more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    raise UserError(
+        f"The image {name!r}{more} can't be decoded ({reason}); mend or remove it, or set dataset.bad_image=skip to "
+        "leave such images out."
+    )
 
 
 class _Run:
@@ -196,7 +215,7 @@ class _Run:
         return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, seen)
 
     def pixels(self, images: ImageSet, index: np.ndarray, start: int = 0) -> Generator[tuple[Any, Any]]:
-        """Yield batches from image `start` on: pixels [b, 3, S, S] and positions [b], on the device."""
+        """Yield batches from image `start` on: pixels [b, 3, S, S] on the device, and positions [b]."""
         import torch
 
         size, transform, at = self.runtime.batch_size, self.source.transform, start

@@ -183,6 +183,8 @@ class Embeddings:
         What `meta.json` says.
     diagnostics
         Small arrays by name.
+    fresh
+        Whether this process has just computed it.
     """
 
     path: Path
@@ -191,6 +193,7 @@ class Embeddings:
     labels: np.ndarray | None
     meta: dict[str, Any]
     diagnostics: dict[str, np.ndarray]
+    fresh: bool = False
 
 
 def read_entry(path: Path, key: Key | None = None) -> Embeddings:

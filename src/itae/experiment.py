@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -47,10 +48,9 @@ def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     UserError
         If a value that must be given is missing, or an interpolation can't be resolved.
     """
-    if not isinstance(cfg, DictConfig):
-        return dict(cfg)
     try:
-        plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True, enum_to_str=True)
+        made = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+        plain: Any = OmegaConf.to_container(made, resolve=True, throw_on_missing=True, enum_to_str=True)
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} is not set, and it has no default; set {error.full_key}=...") from error
     except OmegaConfBaseException as error:
@@ -95,9 +95,9 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         settings = Settings.of(result["settings"])
         job = _open(settings)  # finds most mistakes, before a tracker is started
         with settings.tracker.run(folder, result["settings"], **_names(result["settings"])) as tracker:
-            result |= _measure(job, folder)
-            result["status"] = "ok"
-            write_result(folder, result)  # before the tracker ends: whatever it does costs no result
+            measured = result | _measure(job, folder) | {"status": "ok"}
+            write_result(folder, measured)  # before the tracker ends: whatever it does costs no result
+            result = measured
             print_report(result, folder)
             _track(tracker, result, folder)
     except BaseException as error:
@@ -121,7 +121,7 @@ def _names(plain: dict[str, Any]) -> dict[str, Any]:
     """Return what a tracker calls the run."""
     from hydra.core.hydra_config import HydraConfig
 
-    name = [plain["backbone"]["model_name"], plain["dataset"]["name"], str(plain["layers"])]
+    name = [str(plain["backbone"].get("model_name")), str(plain["dataset"].get("name")), str(plain["layers"])]
     group = None
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
@@ -155,23 +155,23 @@ def _open(settings: Settings) -> _Job:
     source = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
     edit = make_edit(settings.detector, settings.attenuator, settings.layers, source.facts.depth)
     source.check(edit)
-    job = _Job(settings, source, edit, time.perf_counter() - began)
-    settings.clusterer.check(len(source.images), job.classes)
-    return job
+    settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
+    source.key(edit)  # reads the images' and the weights' bytes, once
+    return _Job(settings, source, edit, time.perf_counter() - began)
 
 
 def _measure(job: _Job, folder: Path) -> dict[str, Any]:
     """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
-    cached = all(source.store.path(source.key(each)).is_dir() for each in (None, edit))
     baseline, edited = extract(source, [None, edit], settings.runtime)
     computed = time.perf_counter()
+    cached = not (baseline.fresh or edited.fresh)
     tasks = [_task(job, entry) for entry in (baseline, edited)]
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
-    figures = signal_figure(edited.diagnostics, layers, job.spec, folder / "figures") if job.spec else []
+    figures = _figures(job, edited, layers, folder)
     write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks))
     return {
         "baseline": tasks[0].metrics,
@@ -180,11 +180,12 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
         "edit": job.spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "layers": layers,
-        "notes": _notes(edit, layers, edited),
+        "fits": edited.meta["fits"],
+        "notes": _notes(edit, layers, baseline, edited),
         "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
         "embeddings": {
-            "baseline": os.path.relpath(baseline.path, folder.absolute()),
-            "edited": os.path.relpath(edited.path, folder.absolute()),
+            "baseline": _relative(baseline.path, folder),
+            "edited": _relative(edited.path, folder),
         },
         "cached": cached,
         "figures": [os.path.relpath(path, folder) for path in figures],
@@ -192,7 +193,7 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
         "timing": {
             "open_s": job.seconds,
             "extract_s": computed - began,
-            "images_per_s": len(edited.ids) / (computed - began),
+            "images_per_s": None if cached else len(edited.ids) / (computed - began),
             "cluster_s": done - computed,
             "total_s": done - began + job.seconds,
             "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -214,16 +215,36 @@ def _delta(tasks: list[TaskResult]) -> dict[str, Any] | None:
     return paired_delta(tasks[0].metrics, tasks[1].metrics)
 
 
-def _notes(edit: Edit | None, layers: list[dict[str, Any]], edited: Embeddings) -> list[str]:
+def _relative(path: Path, folder: Path) -> str:
+    """Return the way from `folder` to `path`, links followed: through a link, .. leads elsewhere."""
+    return os.path.relpath(path.resolve(), folder.resolve())
+
+
+def _figures(job: _Job, edited: Embeddings, layers: list[dict[str, Any]], folder: Path) -> list[Path]:
+    if job.spec is None:
+        return []
+    try:
+        return signal_figure(edited.diagnostics, layers, job.spec, folder / "figures")
+    except Exception:  # whatever goes wrong in a picture, the numbers stand
+        log.warning("The figure could not be drawn; the results are not touched by this.", exc_info=True)
+        return []
+
+
+def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
     if edit is None:
         return ["No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
     notes = []
     if not any(row["artifact_rate"] for row in layers):
         notes.append("Nothing was flagged: the edited backbone is the untouched one.")
+    elif np.array_equal(baseline.vectors, edited.vectors):
+        notes.append("The edit changed no embedding: what it edits reaches no token that is pooled.")
+    unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
+    if unfit:
+        notes.append(f"No two modes in {len(unfit)} of {len(layers)} blocks, nothing flagged there ({unfit[0]}).")
     alone = sum(row["left_alone"] for row in layers)
     if alone:
-        notes.append(f"Every patch was flagged in {alone} (image, block) pairs.")
+        notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
     if edited.meta["skipped"]:
         notes.append(f"{len(edited.meta['skipped'])} images could not be decoded and are left out.")
     return notes

@@ -109,8 +109,8 @@ class SharedPass:
         """
         first, final = edit.layers[0], edit.layers[-1]
         with torch.inference_mode(), fused(self.blocks):
-            records = [(self._record(pixels), index) for pixels, index in batches]
-            streams = [(record.inputs[first], record, index) for record, index in records]
+            records = [(self._record(pixels).only_inputs(), index) for pixels, index in batches]
+            streams = [(record.inputs.pop(first), record, index) for record, index in records]
             for layer in range(first, final + 1):
                 if layer in edit.layers:
                     signals = [self._signal(edit, layer, *stream) for stream in streams]
@@ -269,6 +269,12 @@ class _Record:
         if self._layer == self.last:
             self.calls.append(Call(q, k, v, kwargs))
         return F.scaled_dot_product_attention(q, k, v, **kwargs)
+
+    def only_inputs(self) -> _Record:
+        """Let go of everything but the blocks' arguments."""
+        self.tokens = None
+        self.calls.clear()
+        return self
 
     def kwargs(self, layer: int) -> dict[str, Any]:
         """Return the keyword arguments of a block; behind `stop`, those of `stop`, which are the same."""

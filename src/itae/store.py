@@ -19,7 +19,7 @@ import re
 import shutil
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,7 +155,7 @@ class Store:
                     locks[key].close()
             yield missing
 
-    def draft(self, key: Key, n: int, shard: int) -> Draft:
+    def draft(self, key: Key, n: int, shard: int, settled: Mapping[str, Any] | None = None) -> Draft:
         """Return the work in progress for `key`, inside a claim: what is there of it, or a new one.
 
         Parameters
@@ -166,10 +166,13 @@ class Store:
             How many images there are.
         shard
             How many images to write at a time.
+        settled
+            Plain values that were found before the first shard, such as fitted thresholds. Shards that were
+            made with others are not taken up.
         """
         path = self.path(key)
         assert path in self._held, "a draft is made inside a claim"
-        draft = Draft(path.with_name(f".draft-{key.name}"), key, n, shard, self._place)
+        draft = Draft(path.with_name(f".draft-{key.name}"), key, n, shard, self._place, settled)
         draft.open()
         return draft
 
