@@ -17,7 +17,7 @@ from itae.draft import Draft
 from itae.edit import make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
-from itae.runtime import Runtime, progress, versions
+from itae.runtime import Runtime, peak_rss_mb, progress, versions
 from itae.store import Store
 
 CPU = Runtime(device="cpu", batch_size=16, num_workers=1)
@@ -353,6 +353,16 @@ def test_progress_is_a_line_in_a_log_now_and_then(caplog, monkeypatch):
     with progress(100, "embedding", "images", 20) as advance:
         advance(30)
     assert "embedding: 50 of 100 images" in caplog.text
+
+
+def test_the_peak_of_memory_is_this_process_own():
+    import numpy
+
+    before = peak_rss_mb()
+    assert 20 < before < 50_000
+    held = numpy.ones(int(before * 1e6 / 8) + 50_000_000)
+    assert peak_rss_mb() > before + 300
+    assert held[-1] == 1
 
 
 def test_versions_name_what_numbers_depend_on():

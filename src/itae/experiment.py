@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from itae.figures import signal_figure
 from itae.metrics import paired_delta
 from itae.report import print_report, write_assignments
 from itae.runs import Run, write_result
-from itae.runtime import versions
+from itae.runtime import peak_rss_mb, versions
 from itae.settings import Settings, construct
 from itae.store import Embeddings, Store
 
@@ -196,7 +195,7 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
             "images_per_s": None if cached else len(edited.ids) / (computed - began),
             "cluster_s": done - computed,
             "total_s": done - began + job.seconds,
-            "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_rss_mb": peak_rss_mb(),
         },
     }
 

@@ -6,10 +6,12 @@ import contextlib
 import importlib.metadata
 import logging
 import platform
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itae.detect import whole
@@ -145,6 +147,18 @@ def progress(total: int, what: str, unit: str, done: int = 0) -> Iterator[Callab
         yield advance
     finally:
         bar.stop()
+
+
+def peak_rss_mb() -> float:
+    """Return the most memory that this process has held, in MB (10**6 bytes).
+
+    From /proc where there is one: ``getrusage`` also counts what the parent held when it forked.
+    """
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
 def versions() -> dict[str, str]:
