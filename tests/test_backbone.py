@@ -27,7 +27,7 @@ def tiny(tmp_path, name="tiny_vit", **options):
 def test_facts_are_read_without_weights_and_remembered(tmp_path, monkeypatch):
     backbone = Backbone("vit_small_patch14_reg4_dinov2.lvd142m")
     facts = backbone.facts(tmp_path)
-    assert (facts.architecture, facts.depth, facts.width, facts.heads) == ("vit_small_patch14_reg4_dinov2", 12, 384, 6)
+    assert (facts.architecture, facts.depth, facts.width) == ("vit_small_patch14_reg4_dinov2", 12, 384)
     assert (facts.prefix, facts.has_cls, facts.grid) == (5, True, (16, 16))
     assert facts.interpolation == "bicubic"
     monkeypatch.setattr(Backbone, "_read_facts", lambda self: pytest.fail("read again"))

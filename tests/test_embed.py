@@ -339,6 +339,20 @@ def test_a_gpu_that_is_not_there_is_told():
     assert Runtime().torch_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def test_an_overflow_stops_at_its_shard(source, monkeypatch):
+    add = Collector.add
+    monkeypatch.setattr("itae.embed.SHARD", 16)
+    monkeypatch.setattr(
+        Collector,
+        "add",
+        lambda self, vectors: add(self, np.where(np.arange(len(vectors)) == 3, np.nan, vectors.T).T.astype(np.float32)),
+    )
+    seen = forwards(monkeypatch)
+    with pytest.raises(UserError, match=r"all/0*3'.*backbone\.precision=fp32"):
+        extract(source, [None], CPU)
+    assert len(seen) == 16
+
+
 @pytest.mark.gpu
 def test_a_gpu_gives_the_same_vectors(source, tmp_path):
     edits = [None, edit(), edit(attenuator=Floor()), edit(detector=Random(rate=0.3))]

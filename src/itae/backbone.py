@@ -43,8 +43,8 @@ class Facts:
     ----------
     architecture
         timm's name, without the tag of the weights.
-    depth, width, heads
-        Blocks, embedding width E, attention heads of the first block.
+    depth, width
+        Blocks, embedding width E.
     prefix
         Tokens before the first patch: CLS, then registers.
     has_cls
@@ -60,7 +60,6 @@ class Facts:
     architecture: str
     depth: int
     width: int
-    heads: int
     prefix: int
     has_cls: bool
     grid: tuple[int, int]
@@ -281,7 +280,6 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         architecture=name.partition(".")[0],
         depth=len(model.blocks),
         width=model.embed_dim,
-        heads=getattr(model.blocks[0].attn, "num_heads", 0) if hasattr(model.blocks[0], "attn") else 0,
         prefix=model.num_prefix_tokens,
         has_cls=getattr(model, "cls_token", None) is not None,
         grid=(side, side),

@@ -198,13 +198,8 @@ class _Run:
     """One pass over the images with a model that is loaded."""
 
     def __init__(self, source: Source, images: ImageSet, model: Any, device: torch.device, runtime: Runtime) -> None:
-        self.source, self.images, self.model, self.device, self.runtime = (
-            source,
-            images,
-            model,
-            device,
-            runtime,
-        )
+        self.source, self.images, self.model = source, images, model
+        self.device, self.runtime = device, runtime
         rows = {name: i for i, name in enumerate(source.images.ids)}
         # The position in the whole set: what a detector draws for an image mustn't hang on what is left out.
         self.index = np.array([rows[name] for name in images.ids])
@@ -254,7 +249,18 @@ class _Run:
                 count = min(per_shard, len(self.images) - i * per_shard)
                 collectors = self._shard([edits[key] for key in keys], batches_left, count, advance)
                 for key, collector in zip(keys, collectors, strict=True):
-                    drafts[key].write(i, collector.rows(), collector.sums())
+                    rows = collector.rows()
+                    self._check_finite(rows["vectors"], i * per_shard)
+                    drafts[key].write(i, rows, collector.sums())
+
+    def _check_finite(self, vectors: np.ndarray, first: int) -> None:
+        """Stop at the first shard that overflowed, and not after the last."""
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if len(bad):
+            raise UserError(
+                f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
+                f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
+            )
 
     def _shard(
         self, edits: list[Edit | None], batches_left: Iterator[tuple[Any, Any]], count: int, advance: Any
