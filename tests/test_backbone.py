@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
 import tiny_models
 import torch
+import yaml
 
 from itae.backbone import Backbone, sha256
+from itae.cli import conf_dir
 from itae.errors import UserError
 
 TESTS = Path(__file__).parent
@@ -205,6 +208,22 @@ def test_space_holds_what_vectors_depend_on_and_nothing_else(tmp_path):
 def test_wrong_settings_are_told(options):
     with pytest.raises(UserError, match="backbone"):
         Backbone(**{"model_name": "vit_small_patch14_dinov2", **options})
+
+
+SHIPPED = sorted(path.stem for path in (conf_dir() / "backbone").glob("*.yaml") if path.stem != "timm")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_backbone_can_be_edited_and_has_weights(tmp_path, name):
+    node = yaml.safe_load((conf_dir() / "backbone" / f"{name}.yaml").read_text())
+    node.pop("_target_")
+    backbone = Backbone(**node)
+    facts = backbone.facts(tmp_path)
+    assert facts.depth >= 6
+    assert facts.prefix == (0 if "siglip" in name else 5 if "reg4" in name or "dinov3" in name else 1)
+    assert backbone.checkpoint or facts.hub_repo, "timm has no weights for this name"
+    pretrained = timm.list_pretrained(node["model_name"].partition(".")[0] + "*")
+    assert backbone.checkpoint or node["model_name"] in pretrained, "no such tag"
 
 
 @pytest.mark.weights

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from itae.decode import ENDINGS, FORMATS, BadImage, check, decode
+from itae.data.decode import ENDINGS, FORMATS, BadImage, check, decode
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 
@@ -260,7 +260,7 @@ def test_a_missing_file_a_broken_link_and_a_folder(tmp_path):
 def test_a_big_scan_is_read_without_a_warning_and_a_bomb_is_a_bad_image(tmp_path):
     Image.new("1", (100, 100)).save(tmp_path / "a.png")
     code = (
-        "from PIL import Image; from itae.decode import decode, BadImage\n"
+        "from PIL import Image; from itae.data.decode import decode, BadImage\n"
         "Image.MAX_IMAGE_PIXELS = {}\n"
         "try: print(decode({!r}).size)\n"
         "except BadImage as e: print(e)"
@@ -279,4 +279,4 @@ def test_a_big_scan_is_read_without_a_warning_and_a_bomb_is_a_bad_image(tmp_path
 def test_nothing_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        import itae.decode  # noqa: F401
+        import itae.data.decode  # noqa: F401

@@ -13,12 +13,12 @@ from itae.calibrate import Fit
 from itae.data import Digits, ImageFolder, ImageSet
 from itae.detect import ClsAttention, Random, VectorNorm
 from itae.diagnostics import SIGNAL_EDGES, Collector, by_layer
-from itae.draft import Draft
 from itae.edit import make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
 from itae.runtime import Runtime, peak_rss_mb, progress, versions
 from itae.store import Store
+from itae.store.draft import Draft
 
 CPU = Runtime(device="cpu", batch_size=16, num_workers=1)
 
@@ -72,7 +72,7 @@ def test_one_pass_for_all_and_the_same_as_alone(source, monkeypatch, tmp_path):
 def test_vectors_are_the_models_own(source):
     import torch
 
-    from itae.images import batches, normalise
+    from itae.data.images import batches, normalise
 
     (entry,) = extract(source, [None], CPU)
     model = source.backbone.build(source.facts, torch.device("cpu"))
@@ -348,7 +348,7 @@ def test_an_overflow_stops_at_its_shard(source, monkeypatch):
         lambda self, vectors: add(self, np.where(np.arange(len(vectors)) == 3, np.nan, vectors.T).T.astype(np.float32)),
     )
     seen = forwards(monkeypatch)
-    with pytest.raises(UserError, match=r"all/0*3'.*backbone\.precision=fp32"):
+    with pytest.raises(UserError, match=rf"{source.images.ids[3]}' first, in backbone\.precision=fp32"):
         extract(source, [None], CPU)
     assert len(seen) == 16
 

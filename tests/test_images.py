@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itae.data import ImageSet
+from itae.data.images import PREFETCH, Transform, batches, in_threads, normalise
 from itae.errors import UserError
-from itae.images import PREFETCH, Transform, batches, in_threads, normalise
 
 RNG = np.random.default_rng(0)
 

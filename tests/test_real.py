@@ -12,11 +12,11 @@ from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.backbone import Backbone
 from itae.cli import conf_dir
 from itae.data import ImageFolder
+from itae.data.images import batches, normalise
 from itae.detect import Nothing, ResidualNorm, VectorNorm
 from itae.edit import Edit
 from itae.embed import Source
 from itae.experiment import run
-from itae.images import batches, normalise
 from itae.replay import SharedPass
 from itae.store import Store
 

@@ -23,10 +23,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae import disk, draft, entry
-from itae.entry import FILES, META, render, seal_of
 from itae.errors import UserError
-from itae.store import DamagedEntry, Key, Store, read_entry
+from itae.store import DamagedEntry, Key, Store, disk, draft, entry, read_entry
+from itae.store.entry import FILES, META, render, seal_of
 
 N, E, SHARD = 230, 8, 50
 EVERY_FILE = (*FILES, META)
@@ -942,4 +941,4 @@ def test_any_count_in_shards_of_any_size(tmp_path_factory, n, shard):
 
 def test_neither_torch_nor_hydra_is_needed():
     heavy = "{'torch', 'timm', 'hydra', 'wandb', 'scipy'}"
-    finish(run_python(f"import sys, itae.cache_cli; assert not {heavy} & set(sys.modules)"))
+    finish(run_python(f"import sys, itae.store.cli; assert not {heavy} & set(sys.modules)"))

@@ -32,10 +32,10 @@ from safetensors.torch import save_file
 from itae.attenuate import Floor, Scale
 from itae.backbone import Backbone
 from itae.data import ImageFolder
+from itae.data.images import batches, normalise
 from itae.detect import VectorNorm
 from itae.edit import Edit
 from itae.embed import Source, extract
-from itae.images import batches, normalise
 from itae.replay import SharedPass
 from itae.runtime import Runtime
 from itae.store import Store

@@ -100,7 +100,7 @@ def _hydra_run() -> int:
 
 
 def _cache(argv: list[str]) -> int:
-    from itae.cache_cli import main as cache_main
+    from itae.store.cli import main as cache_main
 
     return cache_main(argv, Path(os.environ.get("ITAE_CACHE", "outputs/cache")))
 

@@ -19,10 +19,10 @@ import numpy as np
 
 from itae.backbone import Backbone, Facts
 from itae.data import Dataset, ImageSet
+from itae.data.images import Transform, batches, normalise
 from itae.diagnostics import SIGNAL_EDGES, Collector
 from itae.edit import Edit
 from itae.errors import UserError
-from itae.images import Transform, batches, normalise
 from itae.runtime import Runtime, forward_context, progress, versions
 from itae.store import Draft, Embeddings, Key, Store
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from itae.disk import disk_trouble_told, flush_folder, replace_file, write_file
-from itae.entry import META, Embeddings, Key, plain, render, seal_of
 from itae.errors import UserError
+from itae.store.disk import disk_trouble_told, flush_folder, replace_file, write_file
+from itae.store.entry import META, Embeddings, Key, plain, render, seal_of
 
 log = logging.getLogger(__name__)
 

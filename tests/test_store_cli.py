@@ -10,8 +10,8 @@ import time
 import numpy as np
 import pytest
 
-from itae.cache_cli import describe, main
 from itae.store import Key, Store
+from itae.store.cli import describe, main
 
 EDIT = {
     "method": 1,
@@ -205,7 +205,7 @@ def test_mistakes_are_told_with_status_2(tmp_path, capsys, argv, told):
 
 
 def test_ls_is_quick(store):
-    code = "import sys, pathlib, itae.cache_cli as c; c.main(['ls'], pathlib.Path(sys.argv[1]))"
+    code = "import sys, pathlib, itae.store.cli as c; c.main(['ls'], pathlib.Path(sys.argv[1]))"
     call = [sys.executable, "-c", code, str(store.root)]
     start = time.perf_counter()
     done = subprocess.run(call, capture_output=True, text=True, check=True)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from itae.decode import ENDINGS
+from itae.data.decode import ENDINGS
 from itae.errors import UserError, did_you_mean
-from itae.formats import Found
+from itae.data.formats import Found
 
 log = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from itae import folder, formats
-from itae.decode import BadImage, check, decode
+from itae.data import folder, formats
+from itae.data.decode import BadImage, check, decode
 from itae.errors import UserError, one_of
-from itae.images import RESIZES, in_threads
+from itae.data.images import RESIZES, in_threads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -163,7 +163,7 @@ class Dataset:
         How many images: every (n / limit)-th of the ordered set, so that sorted classes all stay present.
         None, or more than there are, takes all.
     resize
-        How images come to the backbone's size; see `itae.images.Transform`.
+        How images come to the backbone's size; see `itae.data.images.Transform`.
     bad_image
         ``error`` stops before the long work when a file cannot be decoded, ``skip`` leaves it out.
 

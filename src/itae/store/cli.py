@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from itae.disk import megabytes
 from itae.errors import UserError
 from itae.store import DamagedEntry, Item, Store, read_entry
+from itae.store.disk import megabytes
 
 _DAY = 86_400.0
 

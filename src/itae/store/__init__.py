@@ -1,7 +1,7 @@
 """The store: embeddings are a function of dataset, backbone and edit, computed once and found again.
 
 A folder holds it, and nothing else does: ``<cache>/<dataset>-<split>/<backbone>/<digest>/`` is an entry (its
-files are described in `itae.entry`). Beside the entries lie hidden things that are never read as one:
+files are described in `itae.store.entry`). Beside the entries lie hidden things that are never read as one:
 ``.draft-*`` (work in progress), ``.damaged-*`` (set aside), ``.trash-*`` (being removed) and ``.locks``. An
 entry appears by rename, so what exists is whole; it is verified on every load, so what was damaged since is
 made again.
@@ -28,10 +28,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from itae.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
-from itae.draft import Draft
-from itae.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry, read_meta
 from itae.errors import UserError
+from itae.store.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
+from itae.store.draft import Draft
+from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry, read_meta
 
 __all__ = ["FORMAT", "DamagedEntry", "Draft", "Embeddings", "Item", "Key", "Store", "read_entry"]
 
