@@ -21,8 +21,8 @@ import numpy as np
 
 from itae.data import folder, formats
 from itae.data.decode import BadImage, check, decode
-from itae.errors import UserError, one_of
 from itae.data.images import RESIZES, in_threads
+from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from itae.data.decode import ENDINGS
-from itae.errors import UserError, did_you_mean
 from itae.data.formats import Found
+from itae.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
 
