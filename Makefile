@@ -18,12 +18,13 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	$(BIN)/python experiments/bench/run.py
+	$(BIN)/python experiments/bench/run.py $(ARGS)
 
 setup: $(VENV)/.installed
 
 # faiss comes by extra, one of two that exclude each other: gpu where there is an NVIDIA GPU, else cpu.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14) and "itae needs Python 3.11 to 3.13; set PYTHON, as in make PYTHON=python3.12 demo")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt "torch" "torchvision"

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -382,3 +383,30 @@ def test_one_bad_job_of_a_sweep_is_named_and_the_others_run(itae_, monkeypatch):
 
 def test_compose_is_the_command_line_without_a_run():
     assert compose(["backbone=dinov2_s14", "layers=last4"]).layers == "last4"
+
+
+@pytest.mark.slow
+def test_a_run_that_a_cluster_ends_says_so(tmp_path):
+    command = [sys.executable, "-m", "itae", "tracker=none", "hydra.run.dir=run", "clusterer.restarts=100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "outputs").glob("cache/*/*/[0-9a-f]*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    finally:
+        process.kill()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "143" in result["error"]
+
+
+def test_a_home_folder_may_be_written_as_everywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["itae", "tracker=none", "dataset=imagefolder", "dataset.root=~/gone"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"{tmp_path}/gone" in capsys.readouterr().err

@@ -135,6 +135,29 @@ def test_a_pass_that_broke_off_goes_on_at_its_shard_and_ends_with_the_same_bytes
             assert (a.path / name).read_bytes() == (b.path / name).read_bytes(), name
 
 
+@pytest.mark.parametrize("batch_size", [3, 5, 16])
+def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monkeypatch, batch_size):
+    """As somebody does whose GPU was too small for the first one."""
+    monkeypatch.setattr("itae.embed.SHARD", 8)
+    write = Draft.write
+
+    def breaking(self, i, rows, sums):
+        if i == 2:
+            raise KeyboardInterrupt
+        write(self, i, rows, sums)
+
+    monkeypatch.setattr(Draft, "write", breaking)
+    with pytest.raises(KeyboardInterrupt):
+        extract(source, [edit()], Runtime("cpu", batch_size=8, num_workers=1))
+    monkeypatch.setattr(Draft, "write", write)
+    seen = forwards(monkeypatch)
+    (entry,) = extract(source, [edit()], Runtime("cpu", batch_size=batch_size, num_workers=1))
+    assert [i for i in seen if i < 16] == []
+    assert set(range(16, 40)) >= set(seen)
+    whole = dataclasses.replace(source, store=Store(source.store.root / "whole"))
+    np.testing.assert_allclose(entry.vectors, extract(whole, [edit()], CPU)[0].vectors, atol=1e-5)
+
+
 def test_keys_hold_what_matters_and_nothing_else(source, weights, tmp_path):
     base = source.key(edit()).digest
     moved = shutil.copy(weights, tmp_path / "moved.safetensors")

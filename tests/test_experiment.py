@@ -308,3 +308,13 @@ def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
         for key, values in yaml.safe_load(text)["hydra"]["sweeper"]["params"].items():
             for value in str(values).split(","):
                 assert run(compose(*overrides, f"{key}={value}"), tmp_path / f"{key}{value}").ok
+
+
+def test_a_terminal_that_can_not_take_the_table_costs_the_table_alone(compose, tmp_path, monkeypatch):
+    for error in (BrokenPipeError, UnicodeEncodeError("ascii", "\u00b1", 0, 1, "no"), SystemExit(1)):
+
+        def refuse(*args, error=error):
+            raise error
+
+        monkeypatch.setattr("itae.experiment.print_report", refuse)
+        assert run(compose(*QUICK), tmp_path / type(error).__name__).ok

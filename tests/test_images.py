@@ -152,6 +152,17 @@ def test_batches_are_all_images_in_order(a, b, batch_size, workers):
     assert not decoders()
 
 
+@given(st.integers(0, 30), st.integers(1, 9), st.integers(1, 12))
+@settings(deadline=None, max_examples=30)
+def test_a_batch_never_crosses_a_shard(start, batch_size, shard):
+    images, at = array_set(31), start
+    for batch in batches(images, Transform(4), start, 31, batch_size, 0, shard):
+        assert 1 <= len(batch) <= batch_size
+        assert at // shard == (at + len(batch) - 1) // shard
+        at += len(batch)
+    assert at == 31
+
+
 def test_a_batch_that_was_yielded_is_never_written_to_again():
     images, transform = array_set(40), Transform(4)
     got = list(batches(images, transform, 0, 40, 4, 2))

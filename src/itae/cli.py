@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -67,8 +68,14 @@ def main() -> None:
 
         print(f"itae {__version__}")  # noqa: T201
         return
-    sys.argv[1:] = _experiment_without_plus(argv)
+    sys.argv[1:] = _experiment_without_plus([re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in argv])
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(_guarded(_hydra_run))
+
+
+def _terminated(*_: Any) -> NoReturn:
+    # What a cluster sends at the time limit: end as after an error, so that result.json says so.
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def _experiment_without_plus(words: Sequence[str]) -> list[str]:

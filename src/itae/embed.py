@@ -136,7 +136,9 @@ def _compute(source: Source, edits: dict[Key, Edit | None], runtime: Runtime) ->
     run = _Run(source, images, model, device, runtime)
     fits = {key: run.calibrate(edit) for key, edit in edits.items() if edit is not None and edit.detector.fitted}
     ready = {key: _fitted(edit, fits.get(key)) for key, edit in edits.items()}
-    shard = runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
+    # What a run with another batch size left is gone on with; a batch never crosses the end of a shard.
+    begun = [size for key in edits if (size := source.store.unfinished_shard(key))]
+    shard = begun[0] if begun else runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
     told = {key: {str(layer): fit.told() for layer, fit in fits.get(key, {}).items()} for key in edits}
     drafts = {key: source.store.draft(key, n, shard, told[key]) for key in edits}
     with _memory_told(runtime):
@@ -209,12 +211,14 @@ class _Run:
 
         return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, seen)
 
-    def pixels(self, images: ImageSet, index: np.ndarray, start: int = 0) -> Generator[tuple[Any, Any]]:
+    def pixels(
+        self, images: ImageSet, index: np.ndarray, start: int = 0, shard: int | None = None
+    ) -> Generator[tuple[Any, Any]]:
         """Yield batches from image `start` on: pixels [b, 3, S, S] on the device, and positions [b]."""
         import torch
 
         size, transform, at = self.runtime.batch_size, self.source.transform, start
-        for raw in batches(images, transform, start, len(images), size, self.runtime.num_workers):
+        for raw in batches(images, transform, start, len(images), size, self.runtime.num_workers, shard):
             pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
             yield pixels, torch.from_numpy(index[at : at + len(raw)])
             at += len(raw)
@@ -238,7 +242,7 @@ class _Run:
         if not todo:
             return
         per_shard = next(iter(drafts.values())).shard
-        batches_left = self.pixels(self.images, self.index, todo[0] * per_shard)
+        batches_left = self.pixels(self.images, self.index, todo[0] * per_shard, per_shard)
         with (
             progress(len(self.images), "embedding", "images", todo[0] * per_shard) as advance,
             contextlib.closing(batches_left),

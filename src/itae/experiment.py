@@ -97,8 +97,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
             measured = result | _measure(job, folder) | {"status": "ok"}
             write_result(folder, measured)  # before the tracker ends: whatever it does costs no result
             result = measured
-            print_report(result, folder)
             _track(tracker, result, folder)
+        _show(result, folder)
     except BaseException as error:
         if result["status"] != "ok":
             result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -106,6 +106,14 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
             log.info("the run failed", exc_info=True)  # to run.log; the console has it from elsewhere
         raise
     return Run(folder.absolute(), result)
+
+
+def _show(result: dict[str, Any], folder: Path) -> None:
+    """Print the table; an output that is closed or can't write it costs nothing but the table."""
+    try:
+        print_report(result, folder)
+    except (OSError, UnicodeError, SystemExit) as error:  # rich turns a broken pipe into SystemExit
+        log.info("The table could not be printed (%s).", type(error).__name__)
 
 
 def prepare(cfg: DictConfig) -> None:

@@ -6,8 +6,10 @@ decodes or trusts a file: the CIFAR pickles are read by an unpickler that knows 
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from itae.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -179,6 +183,12 @@ def _tiny_train(folder: Path, wnids: list[str]) -> list[tuple[str, int]]:
         if not files:
             raise UserError(f"'{folder / place}' holds no .JPEG file.")
         pairs += [(f"{place}/{name}", label) for name in files]
+    counts = Counter(label for _, label in pairs)
+    if len(set(counts.values())) > 1:  # the official set has 500 of each; an unpacking that broke off hasn't
+        log.warning(
+            "The classes of '%s' hold %d to %d images; if it was not cut down on purpose, remove it and run "
+            "`itae prepare dataset=tiny_imagenet` again.", folder / "train", min(counts.values()), max(counts.values())
+        )  # fmt: skip
     return pairs
 
 

@@ -137,7 +137,13 @@ def normalise(pixels_BSSC: torch.Tensor, transform: Transform) -> torch.Tensor:
 
 
 def batches(
-    images: ImageSet, transform: Transform, start: int, stop: int, batch_size: int, workers: int = 1
+    images: ImageSet,
+    transform: Transform,
+    start: int,
+    stop: int,
+    batch_size: int,
+    workers: int = 1,
+    shard: int | None = None,
 ) -> Iterator[np.ndarray]:
     """Yield the images `start` to `stop` (exclusive), in order, as uint8 arrays [b, S, S, 3].
 
@@ -152,6 +158,8 @@ def batches(
     workers
         Threads that decode ahead of the consumer, by at most two batches; 0 decodes in the calling thread.
         The threads end with the generator, also when it is closed early.
+    shard
+        A batch never crosses a multiple of this many images.
 
     Raises
     ------
@@ -161,7 +169,11 @@ def batches(
     assert 0 <= start <= stop <= len(images), (start, stop, len(images))
     assert batch_size >= 1, batch_size
     assert workers >= 0, workers
-    spans = deque(range(first, min(first + batch_size, stop)) for first in range(start, stop, batch_size))
+    spans, first = deque[range](), start
+    while first < stop:
+        end = min(first + batch_size, stop, (first // shard + 1) * shard if shard else stop)
+        spans.append(range(first, end))
+        first = end
     shape = (transform.image_size, transform.image_size, 3)
     if workers == 0:
         for span in spans:

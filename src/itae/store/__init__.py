@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from itae.errors import UserError
 from itae.store.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
-from itae.store.draft import Draft
+from itae.store.draft import Draft, shard_size
 from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry, read_meta
 
 __all__ = ["FORMAT", "DamagedEntry", "Draft", "Embeddings", "Item", "Key", "Store", "read_entry"]
@@ -175,6 +175,10 @@ class Store:
         draft = Draft(path.with_name(f".draft-{key.name}"), key, n, shard, self._place, settled)
         draft.open()
         return draft
+
+    def unfinished_shard(self, key: Key) -> int | None:
+        """Return the shard size of the work in progress for `key`, None where there is none."""
+        return shard_size(self.path(key).with_name(f".draft-{key.name}"))
 
     def room_for(self, needed: int, keys: Iterable[Key] = ()) -> None:
         """Raise a `UserError` unless the disk has room for `needed` bytes, and some to spare.

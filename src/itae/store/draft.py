@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,18 @@ from itae.store.disk import disk_trouble_told, flush_folder, replace_file, write
 from itae.store.entry import META, Embeddings, Key, plain, render, seal_of
 
 log = logging.getLogger(__name__)
+
+
+DRAFT = "draft.json"
+
+
+def shard_size(path: Path) -> int | None:
+    """Return how many images a shard of the draft in `path` holds, None where there is none to go on with."""
+    try:
+        size = json.loads((path / DRAFT).read_text())["shard"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return size if isinstance(size, int) and size >= 1 and any(path.glob("*.shard")) else None
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -73,11 +86,14 @@ class Draft:
         return -(-self.n // self.shard)
 
     def open(self) -> None:
-        """Take up the shards that are there, if they were made for the same key, `n` and shard size."""
-        header = render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self._settled})
-        file = self.path / "draft.json"
+        """Take up the shards that are there, if they were made with the same key, `n`, shard size and `settled`."""
+        header, file = self._header(), self.path / DRAFT
         with disk_trouble_told(self.path):
             if not file.is_file() or file.read_bytes() != header:
+                if old := len(list(self.path.glob("*.shard"))):
+                    log.warning(
+                        "%d shards of %s were made with other thresholds or sizes; they start afresh.", old, self.path
+                    )
                 shutil.rmtree(self.path, ignore_errors=True)
                 self.path.mkdir(parents=True, exist_ok=True)
                 replace_file(file, header)
@@ -229,8 +245,11 @@ class Draft:
         return self.path / f"{i:06d}.shard"
 
     def _seal(self, i: int, body: bytes) -> bytes:
-        place = f"{self.key.digest} {self.n} {self.shard} {i}\n".encode("ascii")
-        return hashlib.sha256(place + body).digest()
+        return hashlib.sha256(self._header() + f"\n{i}\n".encode("ascii") + body).digest()
+
+    def _header(self) -> bytes:
+        """Return what every shard of this draft was made with."""
+        return render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self._settled})
 
     def _read(self, i: int) -> dict[str, np.ndarray] | None:
         try:
