@@ -384,12 +384,13 @@ def test_a_gpu_gives_the_same_vectors(source, tmp_path):
         np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-4)
 
 
-def test_progress_is_a_line_in_a_log_now_and_then(caplog, monkeypatch):
+def test_progress_is_a_line_in_a_log_now_and_then(caplog, monkeypatch, capsys):
     monkeypatch.setattr("itae.runtime._TOLD_EVERY", 0.0)
     caplog.set_level("INFO")
     with progress(100, "embedding", "images", 20) as advance:
         advance(30)
     assert "embedding: 50 of 100 images" in caplog.text
+    assert capsys.readouterr() == ("", ""), "and nothing, not even an empty line, where nobody looks"
 
 
 def test_the_peak_of_memory_is_this_process_own():

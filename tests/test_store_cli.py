@@ -70,7 +70,7 @@ def test_ls_lists_entries_and_what_is_not_one(store, cache):
     (age(store, 3) / "labels.npy").unlink()
     assert store.load(key(limit=3)) is None  # sets it aside
     code, out = cache("ls")
-    rows = {line.split()[0]: line.rstrip() for line in out.splitlines()}
+    rows = {line.split()[0]: line.rstrip() for line in out.splitlines() if line.strip()}
     assert code == 0
     assert "untouched" in rows[key(limit=1).name]
     assert "1000 x 250" in rows[key(limit=1).name]

@@ -23,7 +23,7 @@ from itae.data.images import Transform, batches, normalise
 from itae.diagnostics import SIGNAL_EDGES, Collector
 from itae.edit import Edit
 from itae.errors import UserError
-from itae.runtime import Runtime, forward_context, progress, versions
+from itae.runtime import Runtime, forward_context, keep_heap_small, progress, versions
 from itae.store import Draft, Embeddings, Key, Store
 
 if TYPE_CHECKING:
@@ -128,6 +128,7 @@ def extract(source: Source, edits: Sequence[Edit | None], runtime: Runtime) -> l
 def _compute(source: Source, edits: dict[Key, Edit | None], runtime: Runtime) -> dict[Key, Embeddings]:
     """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
     began = time.perf_counter()
+    keep_heap_small()
     images, skipped = _whole_images(source)
     device = runtime.torch_device()
     model = source.backbone.build(source.facts, device)
