@@ -150,10 +150,11 @@ def test_a_checkpoint_that_is_not_there_or_is_a_pickle_is_refused(tmp_path, name
 
 def test_a_damaged_checkpoint_is_told(tmp_path):
     path = tmp_path / "bad.safetensors"
-    path.write_bytes(b"no safetensors at all")
-    backbone = tiny(tmp_path, checkpoint=str(path))
-    with pytest.raises(UserError, match=r"bad\.safetensors don't fit"):
-        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+    whole = tiny_models.save(tmp_path / "whole.safetensors").read_bytes()
+    for damaged in (b"no safetensors at all", whole[:-100], whole[:40], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"bad\.safetensors can't be read .*is it whole"):
+            tiny(tmp_path, checkpoint=str(path))
 
 
 def test_weights_come_from_the_hub_as_safetensors_only(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from itae.diagnostics import SIGNAL_EDGES, Collector, by_layer
 from itae.edit import make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
-from itae.runtime import Runtime, peak_rss_mb, progress, versions
+from itae.runtime import Runtime, memory_reused, peak_rss_mb, progress, versions
 from itae.store import Store
 from itae.store.draft import Draft
 
@@ -268,6 +269,23 @@ def test_an_image_in_which_every_patch_is_flagged_is_counted(source):
     assert collector.sums()["rate"].tolist() == [pytest.approx(1 + 0.5 + 0.8)]
 
 
+def test_memory_is_reused_within_and_given_back_after():
+    import torch
+
+    held = torch.ones(3 * 2**20).sum()  # torch has its own start-up by now
+    with memory_reused():
+        torch.ones(2**26)  # 256 MB, freed at once: kept in the heap for the next block of its size
+        inside = _resident_mb()
+    assert held
+    if Path("/proc/self/status").exists():
+        assert inside - _resident_mb() > 200
+
+
+def _resident_mb():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("VmRSS"))
+
+
 @pytest.fixture
 def pictures(tmp_path):
     from PIL import Image
@@ -303,6 +321,37 @@ def test_a_bad_image_stops_before_the_long_work_or_is_left_out(pictures, source,
     assert run.index.tolist() == [0, 2, 3]
     with pytest.raises(UserError, match=r"blue/1\.png"):
         extract(stopping, [None], CPU)
+
+
+def test_an_image_that_is_replaced_on_the_way_is_not_stored_as_the_old_one(pictures, source, monkeypatch):
+    (pictures / "blue" / "1.png").unlink()
+    source = Source.open(ImageFolder(root=str(pictures)), source.backbone, source.store)
+    source.key(None)
+    build = Backbone.build
+
+    def replacing(*args):
+        shutil.copy(pictures / "red" / "1.png", pictures / "red" / "0.png")
+        return build(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Backbone, "build", replacing)
+        with pytest.raises(UserError, match=r"'red/0\.png' was changed while"):
+            extract(source, [None], CPU)
+    assert [item.kind for item in source.store.survey()] in ([], ["unfinished"])
+    again = Source.open(source.dataset, source.backbone, source.store)
+    assert again.key(None) != source.key(None)
+    assert len(extract(again, [None], CPU)[0].ids) == 3
+
+
+def test_the_number_of_images_that_are_left_is_checked_before_the_model_is_built(pictures, source, monkeypatch):
+    skipping = Source.open(ImageFolder(root=str(pictures), bad_image="skip"), source.backbone, source.store)
+    monkeypatch.setattr(Backbone, "build", lambda *args: pytest.fail("built"))
+
+    def usable(n):
+        raise UserError(f"{n} images are too few")
+
+    with pytest.raises(UserError, match="3 images are too few"):
+        extract(skipping, [None], CPU, usable)
 
 
 def test_diagnostics_count_what_was_flagged(source):

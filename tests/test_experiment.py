@@ -180,6 +180,8 @@ def test_images_that_are_left_out_are_said(compose, tmp_path, capsys):
     assert result["images"]["n"] == 11
     assert list(result["images"]["skipped"]) == ["a/3.png"]
     assert "1 images could not be decoded" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"clusterer\.k=12.*11"):
+        run(compose(*folder, "clusterer.k=12", "layers=last"), tmp_path / "too_many")
 
 
 def test_a_fit_that_found_no_modes_is_said_each_time(compose, tmp_path):

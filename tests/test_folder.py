@@ -117,8 +117,12 @@ def test_splits_are_not_taken_for_classes(tmp_path):
     write(tmp_path, "train/a/1.png", "val/a/2.png")
     with pytest.raises(UserError, match=r"look like splits.*dataset\.split=train"):
         open_(tmp_path)
-    write(tmp_path, "train/engine.png")  # but a class may be called so, when images lie right in it
-    assert open_(tmp_path).class_names == ["train", "val"]
+    write(tmp_path, "train/1.png")  # right in it, without classes
+    with pytest.raises(UserError, match=r"look like splits.*dataset\.split=train"):
+        open_(tmp_path)
+    assert open_(tmp_path, split="val").class_names == ["a"]
+    write(tmp_path, "ship/1.png")  # beside another class it is one
+    assert open_(tmp_path).class_names == ["ship", "train", "val"]
 
 
 def test_images_above_and_in_the_classes(tmp_path):

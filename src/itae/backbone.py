@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from safetensors import SafetensorError, safe_open
+
 from itae.detect import whole
 from itae.errors import UserError, did_you_mean, one_of
 
@@ -129,7 +131,7 @@ class Backbone:
         Raises
         ------
         UserError
-            If there is no such file, or it isn't a safetensors file.
+            If there is no such file, or it isn't a whole safetensors file.
         """
         assert self.checkpoint is not None
         path = Path(self.checkpoint).expanduser()
@@ -146,6 +148,13 @@ class Backbone:
                 f"backbone.checkpoint={self.checkpoint} isn't a .safetensors file; other formats may run code when "
                 "they are read, so convert it first (safetensors.torch.save_file(state_dict, path))."
             )
+        try:
+            with safe_open(path, framework="numpy"):  # reads the header and compares it with the file's length
+                pass
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"backbone.checkpoint={self.checkpoint} can't be read ({error}); is it whole? Fetch or save it again."
+            ) from error
         return path
 
     def weights(self, facts: Facts) -> Path:

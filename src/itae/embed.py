@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +23,7 @@ from itae.data.images import Transform, batches, normalise
 from itae.diagnostics import SIGNAL_EDGES, Collector
 from itae.edit import Edit
 from itae.errors import UserError
-from itae.runtime import Runtime, forward_context, keep_heap_small, progress, versions
+from itae.runtime import Runtime, forward_context, memory_reused, progress, versions
 from itae.store import Draft, Embeddings, Key, Store
 
 if TYPE_CHECKING:
@@ -73,7 +73,13 @@ class Source:
         return self.backbone.space(self.facts) | {"transform": self.transform.spec()}
 
     @cached_property
+    def stamps(self) -> list[tuple[int, int] | None]:
+        """Size and time of change of each image's file, from before it was fingerprinted."""
+        return self.images.stamps(range(len(self.images)))
+
+    @cached_property
     def _dataset(self) -> dict[str, Any]:
+        assert self.stamps is not None  # taken first: a file that changes from here on is noticed
         return {
             "fingerprint": self.images.fingerprint(),
             "split": self.images.split,
@@ -97,10 +103,13 @@ class Source:
             raise UserError(f"attenuator.queries=cls: {name} has no CLS token; use attenuator.queries=all.")
 
 
-def extract(source: Source, edits: Sequence[Edit | None], runtime: Runtime) -> list[Embeddings]:
+def extract(
+    source: Source, edits: Sequence[Edit | None], runtime: Runtime, usable: Callable[[int], object] | None = None
+) -> list[Embeddings]:
     """Return the embeddings of `source` under each of `edits` (None is the untouched backbone), in order.
 
-    What the store has is read from there; all the rest is computed in one pass and stored.
+    What the store has is read from there; all the rest is computed in one pass and stored. `usable` is called
+    before the pass with the number of images that can be decoded, to refuse a number that won't do.
 
     Raises
     ------
@@ -115,7 +124,8 @@ def extract(source: Source, edits: Sequence[Edit | None], runtime: Runtime) -> l
     if missing:
         with source.store.claim(missing) as still:
             if still:
-                found |= _compute(source, {key: missing[key] for key in still}, runtime)
+                with memory_reused():
+                    found |= _compute(source, {key: missing[key] for key in still}, runtime, usable)
         for key in set(missing) - set(still):
             found[key] = source.store.load(key)
     out = [entry for key in keys if (entry := found[key]) is not None]
@@ -125,11 +135,14 @@ def extract(source: Source, edits: Sequence[Edit | None], runtime: Runtime) -> l
     return out
 
 
-def _compute(source: Source, edits: dict[Key, Edit | None], runtime: Runtime) -> dict[Key, Embeddings]:
+def _compute(
+    source: Source, edits: dict[Key, Edit | None], runtime: Runtime, usable: Callable[[int], object] | None
+) -> dict[Key, Embeddings]:
     """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
     began = time.perf_counter()
-    keep_heap_small()
     images, skipped = _whole_images(source)
+    if usable is not None:
+        usable(len(images))
     device = runtime.torch_device()
     model = source.backbone.build(source.facts, device)
     width, n = source.facts.width, len(images)
@@ -253,10 +266,19 @@ class _Run:
                 keys = [key for key in drafts if i in lacking[key]]
                 count = min(per_shard, len(self.images) - i * per_shard)
                 collectors = self._shard([edits[key] for key in keys], batches_left, count, advance)
+                self._check_unchanged(i * per_shard, count)
                 for key, collector in zip(keys, collectors, strict=True):
                     rows = collector.rows()
                     self._check_finite(rows["vectors"], i * per_shard)
                     drafts[key].write(i, rows, collector.sums())
+
+    def _check_unchanged(self, first: int, count: int) -> None:
+        """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
+        rows = range(first, first + count)
+        for row, now in zip(rows, self.images.stamps(rows), strict=True):
+            if now != self.source.stamps[self.index[row]]:
+                name = self.images.ids[row]
+                raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
 
     def _check_finite(self, vectors: np.ndarray, first: int) -> None:
         """Stop at the first shard that overflowed, and not after the last."""

@@ -171,7 +171,9 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
     """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
-    baseline, edited = extract(source, [None, edit], settings.runtime)
+    baseline, edited = extract(
+        source, [None, edit], settings.runtime, lambda n: settings.clusterer.check(n, job.classes)
+    )
     computed = time.perf_counter()
     cached = not (baseline.fresh or edited.fresh)
     tasks = [_task(job, entry) for entry in (baseline, edited)]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TOLD_EVERY = 30.0  # seconds between two lines of progress in a log file
-_M_MMAP_THRESHOLD = -3  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of malloc.h
 _QUICK = 1.0  # seconds; what is done by then shows no bar
 _PACKAGES = (
     "itae",
@@ -152,14 +152,28 @@ def progress(total: int, what: str, unit: str, done: int = 0) -> Iterator[Callab
             bar.stop()
 
 
-def keep_heap_small() -> None:
-    """Have glibc return every block of 8 MB or more to the system as soon as it is freed.
+@contextlib.contextmanager
+def memory_reused() -> Iterator[None]:
+    """Have glibc keep what a forward frees for the next one, and return it to the system at the end.
 
-    By default it raises that bound to 32 MB on the way, and a heap in which batches of some 20 MB come and go
-    grows with every batch. At this size the page faults cost next to nothing beside a forward.
+    By default every block of 32 MB or more is mapped anew in each forward and its pages are faulted in one by
+    one, a fifth of a ViT-S's time on 2 cores, and what lies below that bound can pile up batch by batch.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 8 * 2**20)
+    try:
+        libc = ctypes.CDLL(None)
+        mallopt, trim = libc.mallopt, libc.malloc_trim
+    except (OSError, AttributeError):  # another C library has other habits
+        yield
+        return
+    mallopt(_M_MMAP_MAX, 0)
+    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:  # where glibc's own bounds end up in a process that used large blocks
+        mallopt(_M_MMAP_MAX, 65536)
+        mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
+        mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
+        trim(0)
 
 
 def peak_rss_mb() -> float:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -104,6 +105,10 @@ class ImageSet:
             total.update(digest)
         return total.hexdigest()
 
+    def stamps(self, rows: Sequence[int]) -> list[tuple[int, int] | None]:
+        """Return size and time of change of these images' files, None for arrays and files that are gone."""
+        return [_stamp(self.items[i]) for i in rows]
+
     def bad(self) -> dict[str, str]:
         """Return the images that cannot be decoded, as id -> reason, by trying each of them."""
         reasons = in_threads(_reason, self.items, len(self), "checking images")
@@ -136,6 +141,16 @@ def _digest(item: str | np.ndarray) -> bytes:
             return hashlib.sha256(file.read()).digest()
     except OSError as error:
         return hashlib.sha256(f"unreadable: {error.errno}".encode()).digest()
+
+
+def _stamp(item: str | np.ndarray) -> tuple[int, int] | None:
+    if isinstance(item, np.ndarray):
+        return None
+    try:
+        status = os.stat(item)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _reason(item: str | np.ndarray) -> str:

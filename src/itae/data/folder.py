@@ -79,8 +79,7 @@ def _top_of(root: str | Path, split: str) -> Path:
 
 def _refuse_splits_as_classes(top: Path, classes: dict[str, list[tuple[str, str]]]) -> None:
     """Stop before 'train' and 'val' are taken for two classes."""
-    nested = all(id_.rsplit("/", 2)[-2] != name for name, files in classes.items() for id_, _ in files)
-    if nested and SPLIT_NAMES.issuperset(name.lower() for name in classes):
+    if SPLIT_NAMES.issuperset(name.lower() for name in classes):
         raise UserError(
             f"the sub-folders of '{top}' ({', '.join(classes)}) look like splits, not like classes: choose "
             f"one, for instance dataset.split={next(iter(classes))}."
