@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
+import json
 import logging
 import time
 from pathlib import Path
@@ -156,8 +158,8 @@ def edited_embeddings(
         return embed(model, images), door
 
 
-def report_flags(model: nn.Module, images: Tensor, planted: Tensor, k_used: float, layers: range) -> None:
-    """Log precision and recall of the planted patches by layer, for the stream as it is being edited."""
+def report_flags(model: nn.Module, images: Tensor, planted: Tensor, k_used: float, layers: range, file: Path) -> None:
+    """Write precision and recall of the planted patches by layer, for the stream as it is being edited."""
     residual: dict[int, list[Tensor]] = {block: [] for block in range(DEPTH)}
     handles = [
         block.register_forward_pre_hook(lambda _m, a, i=i: residual[i].append(a[0][:, 1:].norm(dim=-1)))
@@ -166,17 +168,19 @@ def report_flags(model: nn.Module, images: Tensor, planted: Tensor, k_used: floa
     _, door = edited_embeddings(model, images, layers, k_used)
     for handle in handles:
         handle.remove()
-    for name, norms in (*door.norms.items(), ("residual_norm", residual)):
-        for block in range(DEPTH):
-            norm = torch.cat(norms[block])
-            line = f"{name} block {block}: planted {norm[planted].mean():.2f} (min {norm[planted].min():.2f}), "
-            line += f"others {norm[~planted].mean():.2f} (max {norm[~planted].max():.2f});"
-            for k in (3, 5, 8):
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["signal", "block", "k", "precision", "recall", "rate", "planted_mean", "others_mean"])
+        for name, norms in (*door.norms.items(), ("residual_norm", residual)):
+            for block, k in itertools.product(range(DEPTH), (3, 5, 8)):
+                norm = torch.cat(norms[block])
                 flagged = flag_mad(norm, k)
                 hit = (flagged & planted).sum().item()
-                line += f" k={k} P {hit / max(1, flagged.sum().item()):.3f} R {hit / planted.sum().item():.3f}"
-                line += f" rate {flagged.float().mean():.3f};"
-            log.info(line)
+                row = (
+                    hit / max(1, flagged.sum().item()), hit / planted.sum().item(), flagged.float().mean().item(),
+                    norm[planted].mean().item(), norm[~planted].mean().item(),
+                )  # fmt: skip
+                writer.writerow([name, block, k, *(f"{value:.4f}" for value in row)])
 
 
 def plant(
@@ -195,14 +199,17 @@ def plant(
     return content, planted
 
 
-def report_choice(content: Tensor, planted: Tensor, images: Tensor, labels: np.ndarray) -> None:
-    """Log how blank the planted patches are and what the contents tell of the class (nothing, it should be)."""
+def report_choice(content: Tensor, planted: Tensor, images: Tensor, labels: np.ndarray, file: Path) -> None:
+    """Write how blank the planted patches are and what the contents tell of the class (nothing, it should be)."""
     ink = F.avg_pool2d((images[:, 0] + 1) / 2, 4).flatten(1)
-    log.info(
-        f"mean ink of planted patches {ink[planted].mean():.4f}, of all {ink.mean():.4f}; contents "
-        f"{content.bincount(minlength=CONTENTS).tolist()}; information of content on class: MI "
-        f"{mutual_info_score(labels, content):.4f} nats, AMI {adjusted_mutual_info_score(labels, content):.4f}"
-    )
+    told = {
+        "mean ink of planted patches": round(ink[planted].mean().item(), 4),
+        "mean ink of all patches": round(ink.mean().item(), 4),
+        "images of each content": content.bincount(minlength=CONTENTS).tolist(),
+        "mutual information of content and class, nats": round(float(mutual_info_score(labels, content)), 4),
+        "the same, adjusted for chance": round(float(adjusted_mutual_info_score(labels, content)), 4),
+    }
+    file.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def evaluate(clean: nn.Module, model: nn.Module, images: Tensor, labels: np.ndarray, args: argparse.Namespace) -> None:
@@ -252,14 +259,14 @@ def main() -> None:
     model = timm.create_model("digits_vit_artifacts").eval()
     model.load_state_dict(clean.state_dict(), strict=False)
     content, planted = plant(clean, model, images, args, generator)
-    report_choice(content, planted, images, labels)
+    report_choice(content, planted, images, labels, args.results.with_name("planted.json"))
     save_file(
         {name: value.contiguous() for name, value in model.state_dict().items()},
         args.weights / "digits_vit_artifacts.safetensors",
     )
     log.info(f"planted in {time.time() - start:.0f} s")
     evaluate(clean, model, images, labels, args)
-    report_flags(model, images, planted, args.k, LATER)
+    report_flags(model, images, planted, args.k, LATER, args.results.with_name("flags.csv"))
 
 
 if __name__ == "__main__":
