@@ -169,6 +169,7 @@ def test_weights_come_from_the_hub_as_safetensors_only(tmp_path, monkeypatch):
         return str(tmp_path / "from_hub.safetensors")
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", lambda url: None)
     backbone = Backbone("vit_base_patch16_clip_224.openai")
     assert backbone.weights(backbone.facts(tmp_path)) == tmp_path / "from_hub.safetensors"
     assert all(name.endswith(".safetensors") for _, name, _ in asked)

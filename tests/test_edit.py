@@ -86,6 +86,16 @@ class Mine(Detector):
 """
 
 
+class ReadsK(VectorNorm):
+    def signal(self, site):
+        return site.k.norm(dim=-1)[:, :1, site.prefix :] * self.k
+
+
+def test_a_signal_of_somebodys_own_may_read_any_number():
+    one, other = (spec(detector=ReadsK(rule="quantile", quantile=0.1, k=k)) for k in (1.0, 40.0))
+    assert one["detector"]["k"] != other["detector"]["k"]
+
+
 def load(path, channel):
     path.write_text(RULE.format(channel=channel))
     module_spec = importlib.util.spec_from_file_location("somebodys_rules", path)

@@ -159,6 +159,33 @@ def test_a_run_folder_behind_a_link_finds_its_embeddings(compose, tmp_path):
     assert len(itae.load_run(tmp_path / "link" / "run").baseline.ids) == 120
 
 
+def test_a_run_that_is_killed_has_a_result_that_says_so(compose, tmp_path, monkeypatch):
+    seen = []
+    opened = itae.experiment._open
+
+    def looking(settings):
+        seen.append(itae.load_run(tmp_path / "run"))
+        return opened(settings)
+
+    monkeypatch.setattr("itae.experiment._open", looking)
+    assert run(compose(*QUICK), tmp_path / "run").ok
+    assert seen[0].result["status"] == "running"
+    assert "did not end" in seen[0].result["error"]
+    assert not seen[0].ok
+
+
+def test_a_full_disk_in_the_run_folder_is_a_sentence(compose, tmp_path, monkeypatch, caplog):
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("itae.experiment.write_assignments", full)
+    assert run(compose(*QUICK), tmp_path / "run").ok, "what lies beside the numbers costs none"
+    assert "assignments.csv could not be written" in caplog.text
+    monkeypatch.setattr("itae.runs.Path.write_text", full)
+    with pytest.raises(UserError, match=r"result\.json can't be written \(No space left.*hydra\.run\.dir"):
+        run(compose(*QUICK), tmp_path / "again")
+
+
 def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("itae.experiment.signal_figure", lambda *args: 1 / 0)
     found = run(compose(*QUICK), tmp_path / "run")

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import hydra
+import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from safetensors.numpy import save_file
 
 import itae
 from itae.cli import conf_dir
@@ -48,7 +50,7 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_rules.py").write_text(block("python", "KeyPeak"))
-    (tmp_path / "WEIGHTS.safetensors").write_bytes(b"")
+    save_file({"x": np.zeros(1, np.float32)}, tmp_path / "WEIGHTS.safetensors")
     (tmp_path / "PICTURES").mkdir()
     words = [word for word in shlex.split(command)[1:] if word not in ("-m", "prepare")]
     if words == ["--help"] or words[0] == "cache":

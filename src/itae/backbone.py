@@ -324,13 +324,15 @@ def sha256(path: Path) -> str:
 
 
 def _from_hub(repo: str, filename: str | None) -> Path:
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
     named = [Path(filename).with_suffix(".safetensors").name] if filename else []
     for only_local in (True, False):
         for name in dict.fromkeys([*named, *_SAFE_FILES]):
             try:
+                if not only_local:
+                    get_hf_file_metadata(hf_hub_url(repo, name))  # at once; a download retries for a minute
                 return Path(hf_hub_download(repo, name, local_files_only=only_local))
             except EntryNotFoundError as error:  # no file of this name: try the next
                 reason: Exception = error

@@ -59,6 +59,7 @@ def main() -> None:
 
     0: all is well. 1: a bug, with its traceback. 2: a user's mistake, told in one sentence. 130: interrupted.
     """
+    sys.argv[0] = "itae"  # and not __main__.py, in what is told
     argv = sys.argv[1:]
     commands: dict[str, Callable[[list[str]], int]] = {"cache": _cache, "prepare": _prepare}
     if argv and argv[0] in commands:
@@ -242,11 +243,16 @@ def _paragraph(error: BaseException) -> str:
 def _no_such_config(error: MissingConfigException) -> str:
     if error.missing_cfg_file is None:
         return f"{_paragraph(error)}."
-    group, _, option = error.missing_cfg_file.removesuffix(".yaml").rpartition("/")
+    name = error.missing_cfg_file.removesuffix(".yaml")
+    # A value with a / in it belongs to one of our groups whole, as in dataset=photos/holidays.
+    group, _, option = name.rpartition("/") if name.startswith("hydra/") or "/" not in name else name.partition("/")
     if not group:
         return f"There is no config {option!r}; leave out --config-name, or give its folder with --config-dir."
     options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    return f"{group}={option} is not one of {', '.join(options)}.{did_you_mean(option, options)}"
+    hint = did_you_mean(option, options)
+    if group == "dataset" and "/" in option:
+        hint = f" A folder of pictures is dataset=imagefolder dataset.root={option}."
+    return f"{group}={option} is not one of {', '.join(options)}.{hint}"
 
 
 def _unreadable(error: OverrideParseException) -> str:
@@ -265,9 +271,12 @@ def _unknown_key(key: str) -> str:
     options, words = own.parse_known_args(sys.argv[1:])
     choices = [f"{word.key_or_group}={word.value()}" for word in _choices(words) if isinstance(word.value(), str)]
     known = list(_flat(OmegaConf.to_container(compose(choices, options.config_dir))))
-    parent, _, _ = key.rpartition(".")
+    parent, _, last = key.rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
+    owners = [file.stem for file in sorted((conf_dir() / parent).glob("*.yaml")) if last in list(OmegaConf.load(file))]
+    if parent and owners:
+        return f"There is no option {key!r} as things are; it belongs to {parent}={f', {parent}='.join(owners)}."
     return f"There is no option {key!r}.{allowed}{did_you_mean(key, known)}"
 
 

@@ -168,8 +168,10 @@ class Detector:
 
     def spec(self) -> dict[str, Any]:
         """Return what the flags depend on, as plain values: the detector's part of the cache key."""
-        # A rule of somebody's own may read any of the numbers; a built-in one reads its own alone.
-        own = _RULE_NUMBERS[self.rule] if type(self).cut is Detector.cut or self.fitted else _NUMBERS
+        # A detector of somebody's own may read any of the numbers; a built-in one reads its rule's alone.
+        cls = type(self)
+        built_in = all(f.__module__.startswith("itae.") for f in (cls.signal, cls.cut, cls.__call__))
+        own = _RULE_NUMBERS[self.rule] if built_in else _NUMBERS
         others = _NUMBERS - set(own)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: float(v) if isinstance(v, int) and name in _FLOATS else v

@@ -6,15 +6,16 @@ tests and notebooks call with a composed config.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from itae.tracking import Log
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +95,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
     try:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
+        # A run that is killed leaves this.
+        write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
         job = _open(settings)  # finds most mistakes, before a tracker is started
         with settings.tracker.run(folder, result["settings"], **_names(result["settings"])) as tracker:
             measured = result | _measure(job, folder) | {"status": "ok"}
@@ -102,7 +107,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
     except BaseException as error:
         if result["status"] != "ok":
             result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            write_result(folder, result)
+            with contextlib.suppress(UserError):  # a full disk: then the first error says more
+                write_result(folder, result)
             log.info("the run failed", exc_info=True)  # to run.log; the console has it from elsewhere
         raise
     return Run(folder.absolute(), result)
@@ -181,7 +187,10 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
     figures = _figures(job, edited, layers, folder)
-    write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks))
+    _extra(
+        "assignments.csv",
+        lambda: write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks)),
+    )
     return {
         "baseline": tasks[0].metrics,
         "edited": tasks[1].metrics,
@@ -230,13 +239,20 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _figures(job: _Job, edited: Embeddings, layers: list[dict[str, Any]], folder: Path) -> list[Path]:
-    if job.spec is None:
+    spec = job.spec
+    if spec is None:
         return []
+    return _extra("The figure", lambda: signal_figure(edited.diagnostics, layers, spec, folder / "figures")) or []
+
+
+def _extra(what: str, write: Callable[[], T]) -> T | None:
+    """Write something beside the numbers; whatever goes wrong with it, they stand."""
     try:
-        return signal_figure(edited.diagnostics, layers, job.spec, folder / "figures")
-    except Exception:  # whatever goes wrong in a picture, the numbers stand
-        log.warning("The figure could not be drawn; the results are not touched by this.", exc_info=True)
-        return []
+        return write()
+    except Exception as error:
+        log.warning("%s could not be written (%s); the results are not touched by this.", what, error)
+        log.info("", exc_info=True)
+        return None
 
 
 def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:

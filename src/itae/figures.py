@@ -54,9 +54,9 @@ def signal_figure(
         ax.set_axis_off()
     name = edit["detector"].get("vector") or edit["detector"]["class"].rpartition(".")[2]
     rule = edit["detector"].get("rule", "drawn at random")
-    figure.supxlabel(
-        f"signal: {name} norm; rule: {rule}" if "vector" in edit["detector"] else f"{name}; rule: {rule}", fontsize=9
-    )
+    signal = f"signal: {name} norm" if "vector" in edit["detector"] else name
+    line = "mean of the images' thresholds" if rule in ("quantile", "mad", "ratio") else "threshold"
+    figure.supxlabel(f"{signal}; rule: {rule}; dashed: {line}", fontsize=9)
     figure.supylabel("patches (log scale); orange: flagged", fontsize=9)
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):

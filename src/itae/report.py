@@ -63,7 +63,8 @@ def _lines(result: dict[str, Any], folder: Path) -> list[str]:
         f"time       embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s, "
         f"peak memory {timing['peak_rss_mb']:.0f} MB"
     )
-    lines.append(f"results    {folder}")
+    here = Path.cwd()
+    lines.append(f"results    {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
     return lines
 
 

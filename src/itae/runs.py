@@ -92,8 +92,14 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:
-    """Write ``result.json``, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write ``result.json``, whole or not at all; a `UserError` says why it can't be written."""
     unfinished = folder / f".{RESULT}.tmp"
-    unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-    unfinished.replace(folder / RESULT)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+        unfinished.replace(folder / RESULT)
+    except OSError as error:
+        raise UserError(
+            f"{folder / RESULT} can't be written ({error.strerror}); make room, or set hydra.run.dir to another "
+            "folder. Embeddings that are done are kept in paths.cache."
+        ) from error

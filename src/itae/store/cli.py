@@ -45,7 +45,9 @@ def main(argv: Sequence[str], default_root: Path) -> int:
     console = Console(width=None if sys.stdout.isatty() else 500, highlight=False)
     commands = {"ls": _list, "verify": _verify, "prune": _prune}
     try:
-        return commands[options.command](Store(options.cache), options, console)
+        if options.cache is not None and not options.cache.expanduser().exists():
+            raise UserError(f"--cache={options.cache}: there is no such folder; the default is {default_root}.")
+        return commands[options.command](Store(options.cache or default_root), options, console)
     except UserError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(escape(f"itae: {error}"))
         return 2
@@ -58,9 +60,7 @@ def _parser(default_root: Path) -> argparse.ArgumentParser:
     verify = commands.add_parser("verify", help="check every byte of every entry; exit 1 if one is damaged")
     prune = commands.add_parser("prune", help="make room; what a running process holds stays")
     for command in (ls, verify, prune):
-        command.add_argument(
-            "--cache", type=Path, default=default_root, metavar="PATH", help="its folder (%(default)s)"
-        )
+        command.add_argument("--cache", type=Path, metavar="PATH", help=f"its folder ({default_root})")
     prune.add_argument("--max-gb", type=_not_negative, help="remove the least recently used until it fits")
     prune.add_argument("--older-than", type=_not_negative, metavar="DAYS", help="remove what was not used for so long")
     prune.add_argument("--unfinished", action="store_true", help="remove what interrupted runs left")
