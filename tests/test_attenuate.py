@@ -5,10 +5,8 @@ import pytest
 import reference
 import torch
 
-from itae.attention import Call, attend, edited_rows
+from itae.attention import Call, attend, cls_rows, edited_rows
 from itae.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue, Scale
-from itae.detect import VectorNorm
-from itae.edit import Edit
 from itae.errors import UserError
 
 RULES = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
@@ -38,8 +36,8 @@ def padded(mask):
 def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
     q, k, v = operands()
     mask = some_flags(scope)
-    edit = Edit(VectorNorm(), RULES[rule](strength=strength, queries=queries), (0,))
-    out = attend(Call(q, k, v, {}), edit, padded(mask), PREFIX, cls_only=False)
+    attenuator = RULES[rule](strength=strength, queries=queries)
+    out = attend(Call(q, k, v, {}), attenuator, padded(mask), PREFIX)
     heads = mask.expand(-1, q.shape[1], -1).numpy()
     want = [
         reference.attention(
@@ -48,8 +46,26 @@ def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
         for b in range(len(q))
     ]
     np.testing.assert_allclose(out.numpy(), np.array(want), atol=2e-6)
-    row = attend(Call(q, k, v, {}), edit, padded(mask), PREFIX, cls_only=True)
+    (row,) = cls_rows(Call(q, k, v, {}), [(attenuator, padded(mask))], PREFIX)
     np.testing.assert_allclose(row.numpy(), np.array(want)[:, :, :1], atol=2e-6)
+    # The fused formula and the one by row say the same, row by row.
+    by_row = attenuator.weights(q @ k.transpose(-2, -1) * 5**-0.5, padded(mask), PREFIX) @ v
+    rows = slice(1) if queries == "cls" else slice(None)
+    np.testing.assert_allclose(by_row.numpy()[:, :, rows], np.array(want)[:, :, rows], atol=2e-6)
+
+
+def test_cls_rows_of_many_edits_are_each_their_own():
+    q, k, v = operands()
+
+    class Fused(Attenuator):  # a formula for fused attention alone
+        def operands(self, k, v, flags, prefix):
+            return k, v.masked_fill(flags.unsqueeze(-1), 0.0), None
+
+    masks = [padded(some_flags(scope)) for scope in ("token", "head")]
+    answers = [(rule(strength=a), mask) for rule in (*RULES.values(), Fused) for a in (0.4, 1.0) for mask in masks]
+    for (attenuator, mask), row in zip(answers, cls_rows(Call(q, k, v, {}), answers, PREFIX), strict=True):
+        want = edited_rows(q[:, :, :1], k, v, attenuator, mask, PREFIX, 5**-0.5)
+        torch.testing.assert_close(row, want, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -157,8 +173,7 @@ def test_an_attenuator_needs_a_formula():
 def test_operands_are_not_written_to(rule):
     q, k, v = operands()
     before = [t.clone() for t in (q, k, v)]
-    edit = Edit(VectorNorm(), RULES[rule](queries="cls"), (0,))
-    attend(Call(q, k, v, {}), edit, padded(some_flags("token")), PREFIX, cls_only=False)
+    attend(Call(q, k, v, {}), RULES[rule](queries="cls"), padded(some_flags("token")), PREFIX)
     assert all(torch.equal(a, b) for a, b in zip(before, (q, k, v), strict=True))
 
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itae.attention import Door, Tape
 from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.detect import ClsAttention, Nothing, Random, ResidualNorm, VectorNorm
 from itae.edit import Edit, make_edit
@@ -153,6 +154,56 @@ def test_edits_that_share_a_pass_are_as_if_alone(family, edits, with_baseline, p
     for edit, embedding in zip(edits, out, strict=True):
         (alone,) = SharedPass(model, shared.prefix, pool, [edit])(pixels, index)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
+    model = families.small("registers")
+    pixels, index = families.pixels(model, 2), torch.arange(2)
+    edits = [
+        Edit(VectorNorm(rule="quantile", quantile=0.2), how(strength=a), layers)
+        for layers in ((0,), (0, 1), (0, 1, 2), (0, 2), (1, 2), (1,), (2,))
+        for how, a in ((Scale, 1.0), (Floor, 0.5))
+    ]
+    runs = dict.fromkeys(("qkv", "mlp"), 0)
+
+    def count(name):
+        return lambda module, args: runs.__setitem__(name, runs[name] + (args[0].shape[1] > 1))
+
+    for block in model.blocks:
+        block.attn.qkv.register_forward_pre_hook(count("qkv"))
+        block.mlp.register_forward_pre_hook(count("mlp"))
+    shared = SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+    # mlp: 3 of the baseline; block 0: 2 ways (two attenuators); block 1: each of those parts in 2 (edited or not),
+    # and the untouched stream in 2 (two attenuators). Block 2 is a CLS row for all.
+    assert runs["mlp"] == 3 + 2 + 4 + 2
+    # A module that is played from a tape is called, so this counts calls; what they compute is counted below.
+    computed = []
+    linear = torch.nn.functional.linear
+
+    class Counting(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is linear and len(args[1]) == 3 * len(args[1][0]) and args[0].shape[1] > 1:
+                computed.append(args[0].shape)
+            return func(*args, **(kwargs or {}))
+
+    with Counting():
+        SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+    # q, k, v: 3 of the baseline, 1 of block 0, 2 + 1 of block 1 (its streams), 4 + 2 of block 2 (and the baseline's)
+    assert len(computed) == 3 + 1 + 3 + 6
+    for edit, embedding in zip(edits, shared[1:], strict=True):
+        (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, index)
+        torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_tape_refuses_another_way():
+    tape = Tape()
+    x = torch.ones(2)
+    for func in (torch.sin, torch.sin):
+        with Door(lambda *a: None, tape):
+            y = func(x)
+    assert y is tape._steps[0][1]
+    with pytest.raises(AssertionError, match="another step"), Door(lambda *a: None, tape):
+        torch.cos(x)
 
 
 def test_an_image_is_embedded_the_same_in_any_batch():

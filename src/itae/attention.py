@@ -9,7 +9,7 @@ Letters: B images, H heads, N tokens, P prefix tokens, D head width, S = 1 or H,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from itae.attenuate import Attenuator
-from itae.edit import Edit
 from itae.errors import UserError
 
 # Logits of all rows are held for as many images at a time as fit: about a second-level cache on a CPU.
@@ -29,20 +28,54 @@ _LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**28}
 Answer = Callable[..., Tensor]
 
 
-class Door(TorchFunctionMode):
-    """Answer every ``scaled_dot_product_attention`` call with `answer(q, k, v, **kwargs)`, and count them."""
+class Tape:
+    """What a block computes on its way to its attention call, so that it is computed once for many edits.
 
-    def __init__(self, answer: Answer) -> None:
+    The first door that has it records; the others, on the same input of the same block, get the very tensors
+    again. In order, since a forward of a frozen block on one input takes the same steps each time.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Callable, Any]] = []
+        self._next: int | None = None
+
+    def rewind(self) -> None:
+        """Play from the start what was recorded, if anything was."""
+        self._next = 0 if self._steps else None
+
+    def step(self, func: Callable, args: tuple, kwargs: dict) -> Any:
+        """Return what `func` gave when it was recorded, or record it."""
+        if self._next is None:
+            self._steps.append((func, func(*args, **kwargs)))
+            return self._steps[-1][1]
+        recorded, out = self._steps[self._next]
+        assert recorded == func, f"a block took another step on the same input: {func}, not {recorded}"
+        self._next += 1
+        return out
+
+
+class Door(TorchFunctionMode):
+    """Answer every ``scaled_dot_product_attention`` call with `answer(q, k, v, **kwargs)`, and count them.
+
+    With a `tape`, what comes before the call is taken from there.
+    """
+
+    def __init__(self, answer: Answer, tape: Tape | None = None) -> None:
         super().__init__()
-        self.answer = answer
+        self.answer, self.tape = answer, tape
         self.calls = 0
+        if tape is not None:
+            tape.rewind()
 
     def __torch_function__(self, func: Callable, types: Iterable, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Pass everything through but the one call."""
-        if func is not F.scaled_dot_product_attention:
-            return func(*args, **(kwargs or {}))
-        self.calls += 1
-        return self.answer(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            self.calls += 1
+            return self.answer(*args, **kwargs)
+        if self.tape is not None and not self.calls:
+            return self.tape.step(func, args, kwargs)
+        return func(*args, **kwargs)
 
 
 @dataclass(frozen=True)
@@ -67,7 +100,7 @@ class Call:
 def edited_rows(
     q: Tensor, k: Tensor, v: Tensor, attenuator: Attenuator, flags: Tensor, prefix: int, scale: float
 ) -> Tensor:
-    """Return the attenuated attention of the rows `q`, [B, H, R, D].
+    """Return the attenuated attention of the rows `q`, [B, H, R, D], by the attenuator's fused formula if it has one.
 
     Parameters
     ----------
@@ -84,7 +117,7 @@ def edited_rows(
     scale
         The factor of the logits.
     """
-    if not attenuator.on_logits:
+    if attenuator.fused:
         k, v, bias = attenuator.operands(k, v, flags, prefix)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     batch, heads, rows, _ = q.shape
@@ -92,7 +125,7 @@ def edited_rows(
     step = max(1, budget // (4 * heads * rows * k.shape[2]))
     with torch.autocast(q.device.type, enabled=False):  # the logits of low-precision operands are fp32
         out = [
-            _from_logits(
+            _by_row(
                 q[i : i + step],
                 k[i : i + step],
                 v[i : i + step],
@@ -106,23 +139,42 @@ def edited_rows(
     return torch.cat(out).to(v.dtype) if len(out) > 1 else out[0].to(v.dtype)
 
 
-def _from_logits(
+def _by_row(
     q: Tensor, k: Tensor, v: Tensor, attenuator: Attenuator, flags: Tensor, prefix: int, scale: float
 ) -> Tensor:
-    z_BHRN = (q.float() * scale) @ k.float().transpose(-2, -1)
-    return attenuator.logits(z_BHRN, flags, prefix).softmax(dim=-1) @ v.float()
+    return attenuator.weights(_logits(q, k, scale), flags, prefix) @ v.float()
 
 
-def attend(call: Call, edit: Edit, flags: Tensor, prefix: int, cls_only: bool) -> Tensor:
-    """Return the edited attention, all rows [B, H, N, D] or the CLS row [B, H, 1, D]."""
-    attenuator = edit.attenuator
-    if cls_only:
-        return edited_rows(call.q[:, :, :1], call.k, call.v, attenuator, flags, prefix, call.scale)
+def _logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    return (q.float() * scale) @ k.float().transpose(-2, -1)
+
+
+def attend(call: Call, attenuator: Attenuator, flags: Tensor, prefix: int) -> Tensor:
+    """Return the edited attention of all rows, [B, H, N, D]."""
     if attenuator.queries == "all":
         return edited_rows(call.q, call.k, call.v, attenuator, flags, prefix, call.scale)
     out = call.plain(call.q)
-    out[:, :, :1] = edited_rows(call.q[:, :, :1], call.k, call.v, attenuator, flags, prefix, call.scale)
+    out[:, :, :1] = cls_rows(call, [(attenuator, flags)], prefix)[0]
     return out
+
+
+def cls_rows(call: Call, answers: Sequence[tuple[Attenuator, Tensor]], prefix: int) -> list[Tensor]:
+    """Return the CLS row of the attention under each of several attenuators with their flags, [B, H, 1, D] each.
+
+    One row of logits and one product with the values serve all whose formula is by row.
+    """
+    q_BH1D = call.q[:, :, :1]
+    rows = [i for i, (attenuator, _) in enumerate(answers) if attenuator.by_row]
+    out: dict[int, Tensor] = {}
+    if rows:
+        with torch.autocast(call.q.device.type, enabled=False):
+            z_BH1N = _logits(q_BH1D, call.k, call.scale)
+            weights = torch.cat([answers[i][0].weights(z_BH1N.clone(), answers[i][1], prefix) for i in rows], dim=2)
+            out = dict(zip(rows, (weights @ call.v.float()).to(call.v.dtype).split(1, dim=2), strict=True))
+    for i, (attenuator, flags) in enumerate(answers):
+        if i not in out:
+            out[i] = edited_rows(q_BH1D, call.k, call.v, attenuator, flags, prefix, call.scale)
+    return [out[i] for i in range(len(answers))]
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """What happens to the attention paid to flagged patches.
 
-An attenuator is written in one of two ways, whichever its formula allows:
+An attenuator is written in one of two ways, or in both:
 
 - `operands` changes keys or values, or adds a bias to the logits of a key. The attention call itself is
-  then still the fused one.
-- `logits` changes the scaled logits z = q k^T / sqrt(D) themselves, before the softmax. It needs them in
-  memory, so it is slower over all rows; for the CLS row alone it costs next to nothing.
+  then still the fused one, over all rows.
+- `weights` gives the attention weights from the scaled logits z = q k^T / sqrt(D); a formula that changes the
+  logits alone is written in `logits`, and its softmax follows. Over all rows this is slower, for all of z is in
+  memory. For the CLS row alone it costs next to nothing, and the CLS rows of many edits are one product with v.
 
-A new attenuator is a subclass with one of the two. Only tensor methods are used here, never `torch` itself:
+A new attenuator is a subclass with one of them. Only tensor methods are used here, never `torch` itself:
 a wrong setting is answered without importing it.
 
 Letters: B images, H heads, N tokens, P prefix tokens, D head width, R rows (queries) that are edited,
@@ -17,6 +18,7 @@ S = 1 or H. Flags come as [B, S, N] bool over all tokens, False for the prefix.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +53,7 @@ class Attenuator:
         """Check both values."""
         number("attenuator.strength", self.strength, low=0.0, high=1.0)
         one_of("attenuator.queries", self.queries, ("all", "cls"))
-        if type(self).operands is Attenuator.operands and not self.on_logits:
+        if not (self.fused or self.by_row):
             raise UserError(f"attenuator={type(self).__name__} has no formula; write its operands() or its logits().")
 
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -59,13 +61,22 @@ class Attenuator:
         raise NotImplementedError
 
     def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
-        """Return the edited scaled logits [B, H, R, N], in fp32 like `z`; `z` may be overwritten."""
+        """Return the edited scaled logits [B, H, R, N], in fp32 like `z`, which may be overwritten."""
         raise NotImplementedError
 
+    def weights(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
+        """Return the edited attention weights [B, H, R, N] from the scaled logits `z`, which may be overwritten."""
+        return self.logits(z, flags, prefix).softmax(dim=-1)
+
     @property
-    def on_logits(self) -> bool:
-        """Whether the formula is written in `logits`."""
-        return type(self).logits is not Attenuator.logits
+    def fused(self) -> bool:
+        """Whether there is a formula for fused attention, in `operands`."""
+        return type(self).operands is not Attenuator.operands
+
+    @property
+    def by_row(self) -> bool:
+        """Whether there is a formula for the weights of single rows, in `weights` or `logits`."""
+        return type(self).weights is not Attenuator.weights or type(self).logits is not Attenuator.logits
 
     def spec(self) -> dict[str, Any]:
         """Return all settings as plain values: the attenuator's part of the cache key."""
@@ -79,7 +90,7 @@ class Floor(Attenuator):
     def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
         """Pull flagged logits down to the row's smallest."""
         lowest = z[..., prefix:].amin(dim=-1, keepdim=True)
-        return z.lerp(lowest, self.strength).where(flags.unsqueeze(2), z)
+        return _on_flagged(z, flags, lambda some: some.lerp(lowest, self.strength))
 
 
 @dataclass(frozen=True)
@@ -91,10 +102,10 @@ class Cap(Attenuator):
 
     def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
         """Hold flagged logits down to the row's largest unflagged one."""
-        flags_BS1N = flags.unsqueeze(2)
-        highest = z[..., prefix:].masked_fill(flags_BS1N[..., prefix:], -math.inf).amax(dim=-1, keepdim=True)
-        touched = flags_BS1N & highest.isfinite()
-        return z.lerp(z.minimum(highest), self.strength).where(touched, z)
+        unflagged = z[..., prefix:].masked_fill(flags.unsqueeze(2)[..., prefix:], -math.inf)
+        highest = unflagged.amax(dim=-1, keepdim=True)
+        highest = highest.where(highest.isfinite(), math.inf)  # every patch is flagged: nothing is capped
+        return _on_flagged(z, flags, lambda some: some.lerp(some.minimum(highest), self.strength))
 
 
 @dataclass(frozen=True)
@@ -103,10 +114,20 @@ class Scale(Attenuator):
 
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Add log(1-a) to the logits of flagged keys."""
-        bias = math.log1p(-self.strength) if self.strength < 1 else -math.inf
-        if prefix == 0:  # with every key flagged, a row would have none left; renormalised, nothing changes
-            flags = flags & ~flags.all(dim=-1, keepdim=True)
-        return k, v, k.new_zeros(flags.shape).masked_fill(flags, bias).unsqueeze(2)
+        return k, v, k.new_zeros(flags.shape).masked_fill(self._shrunk(flags, prefix), self._bias).unsqueeze(2)
+
+    def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
+        """Add log(1-a) to flagged logits."""
+        return (z + self._bias).where(self._shrunk(flags, prefix).unsqueeze(2), z)
+
+    @property
+    def _bias(self) -> float:
+        return math.log1p(-self.strength) if self.strength < 1 else -math.inf
+
+    @staticmethod
+    def _shrunk(flags: Tensor, prefix: int) -> Tensor:
+        # With every key flagged a row would have none left; renormalised, nothing changes.
+        return flags if prefix else flags & ~flags.all(dim=-1, keepdim=True)
 
 
 @dataclass(frozen=True)
@@ -116,6 +137,11 @@ class Fade(Attenuator):
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Shrink the values of flagged keys."""
         return k, (v * (1 - self.strength)).where(flags.unsqueeze(-1), v), None
+
+    def weights(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
+        """Shrink the weights of flagged keys, without renormalising."""
+        w = z.softmax(dim=-1)
+        return (w * (1 - self.strength)).where(flags.unsqueeze(2), w)
 
 
 @dataclass(frozen=True)
@@ -129,6 +155,14 @@ class Blend(Attenuator):
         """Pull flagged keys towards the mean of the others."""
         return towards_unflagged_mean(k, flags, prefix, self.strength), v, None
 
+    def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
+        """Pull flagged logits towards the mean of the others."""
+        flags_BS1N = flags.unsqueeze(2)
+        others_BS1T = (~flags_BS1N[..., prefix:]).to(z.dtype)
+        count = others_BS1T.sum(dim=-1, keepdim=True)
+        mean = (z[..., prefix:] * others_BS1T).sum(dim=-1, keepdim=True) / count.clamp(min=1)
+        return z.lerp(mean, self.strength).where(flags_BS1N & (count > 0), z)
+
 
 @dataclass(frozen=True)
 class MeanValue(Attenuator):
@@ -140,6 +174,27 @@ class MeanValue(Attenuator):
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Pull flagged values towards the mean of the others."""
         return k, towards_unflagged_mean(v, flags, prefix, self.strength), None
+
+    def weights(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
+        """Hand the share a of the flagged keys' weights out to the others, in equal parts."""
+        flags_BS1N = flags.unsqueeze(2)
+        others_BS1T = ~flags_BS1N[..., prefix:]
+        count = others_BS1T.sum(dim=-1, keepdim=True)
+        w = z.softmax(dim=-1)
+        taken = (w * flags_BS1N * self.strength).where(count > 0, w.new_zeros(()))
+        given = taken.sum(dim=-1, keepdim=True) / count.clamp(min=1) * others_BS1T
+        w = w - taken
+        w[..., prefix:] += given
+        return w
+
+
+def _on_flagged(z: Tensor, flags: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return `z` with `change` made to its flagged columns; of a single image, no others are touched."""
+    if len(flags) == flags.shape[1] == 1:
+        columns = flags[0, 0].nonzero().squeeze(1)
+        z[..., columns] = change(z[..., columns])
+        return z
+    return change(z).where(flags.unsqueeze(2), z)
 
 
 def towards_unflagged_mean(y: Tensor, flags: Tensor, prefix: int, strength: float) -> Tensor:

@@ -13,8 +13,9 @@ S = 1 (``scope: token``) or H (``scope: head``).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 RULES = ("absolute", "quantile", "mad", "ratio", "bimodal")
 # The number that each rule reads; the others have no effect, so they stay out of the cache key.
@@ -56,6 +59,8 @@ class Site:
     index
         [B], the position of each image in its data set; what a detector draws at random must depend on
         this and not on the batch.
+    memo
+        What `once` has given so far.
     """
 
     q: Tensor
@@ -66,6 +71,13 @@ class Site:
     layer: int
     scale: float
     index: Tensor
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` gives, computed once for all edits that look at this site under this name."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        return self.memo[name]
 
 
 @dataclass(frozen=True)
@@ -198,8 +210,10 @@ class VectorNorm(Detector):
     def signal(self, site: Site) -> Tensor:
         """Return the norms, [B, S, T]."""
         vector = {"query": site.q, "key": site.k, "value": site.v}[self.vector]
-        norms_BHT = vector[:, :, site.prefix :].float().norm(dim=-1)
-        return norms_BHT if self.scope == "head" else norms_BHT.norm(dim=1, keepdim=True)
+        norms_BHT = site.once(("head norms", self.vector), lambda: vector[:, :, site.prefix :].float().norm(dim=-1))
+        if self.scope == "head":
+            return norms_BHT
+        return site.once(("token norms", self.vector), lambda: norms_BHT.norm(dim=1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -211,7 +225,7 @@ class ResidualNorm(Detector):
 
     def signal(self, site: Site) -> Tensor:
         """Return the norms, [B, 1, T]."""
-        return site.x[:, site.prefix :].float().norm(dim=-1).unsqueeze(1)
+        return site.once("residual norms", lambda: site.x[:, site.prefix :].float().norm(dim=-1).unsqueeze(1))
 
 
 @dataclass(frozen=True)
@@ -224,6 +238,9 @@ class ClsAttention(Detector):
 
     def signal(self, site: Site) -> Tensor:
         """Return the weights, [B, 1, T]."""
+        return site.once("CLS attention", lambda: self._weights(site))
+
+    def _weights(self, site: Site) -> Tensor:
         # A product and a sum, not a matmul: under autocast a matmul would drop to the low precision.
         logits_BHN = (site.q[:, :, :1].float() * site.k.float()).sum(dim=-1) * site.scale
         return logits_BHN.softmax(dim=-1)[:, :, site.prefix :].mean(dim=1, keepdim=True)

@@ -70,6 +70,12 @@ class Edit:
         assert self.thetas is not None, "a fitted detector was used before its thresholds were fitted"
         return self.detector(site, self.thetas[site.layer])
 
+    def at(self, layer: int) -> str:
+        """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""
+        theta = self.thetas[layer] if self.thetas is not None and self.detector.fitted else None
+        rules = [identity(rule) | rule.spec() for rule in (self.detector, self.attenuator)]
+        return repr((rules, theta))
+
     def with_thetas(self, thetas: Mapping[int, float]) -> Edit:
         """Return the edit with its fitted thresholds."""
         return replace(self, thetas=dict(thetas))

@@ -4,6 +4,9 @@
 on the way, and each edit replays the blocks from its first one on. Nothing is left behind on exit or after
 an exception.
 
+**Share the way.** Edits that have done the same so far are one stream, which splits at the first block where
+they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once.
+
 **Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention.
 All edits' rows go through the rest of that block together, as a batch of single CLS tokens: everything in a
 block but attention works token by token.
@@ -15,22 +18,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.attention import Call, Door, attend, exactly_once, fused
+from itae.attention import Call, Door, Tape, attend, cls_rows, exactly_once, fused
 from itae.detect import Flags, Site
 from itae.edit import Edit
+from itae.record import Record, Stop
 
 Seen = Callable[[int, int, Flags], None]
 """Called with an edit's position in the pass, a block's index, and what was flagged there."""
 
 
-class _Stop(Exception):  # noqa: N818  (not an error: it ends a forward of which the rest isn't needed)
-    pass
+@dataclass
+class _Batch:
+    """One batch of images on its way: what was recorded, what is done, and what is left for the CLS finish."""
+
+    record: Record
+    index: Tensor
+    out: dict[int, Tensor] = field(default_factory=dict)
+    rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
 
 class SharedPass:
@@ -60,6 +71,7 @@ class SharedPass:
         self.seen = seen or (lambda position, layer, flags: None)
         # Only the CLS row of the last block is needed, and known to be all that is.
         self.cls_finish = pool == "cls"
+        self._does = [{} if edit is None else {layer: edit.at(layer) for layer in edit.layers} for edit in edits]
 
     def __call__(self, pixels: Tensor, index: Tensor) -> list[Tensor]:
         """Return one [B, E] embedding an edit.
@@ -72,22 +84,18 @@ class SharedPass:
             [B], the position of each image in its data set.
         """
         with torch.inference_mode(), fused(self.blocks):
-            record = self._record(pixels)
-            out: list[Tensor | None] = [None] * len(self.edits)
-            rows: list[tuple[int, Tensor, Tensor]] = []  # what is left to do for the CLS finish
+            batch = _Batch(self._record(pixels), index)
+            starts: dict[int, list[int]] = {}
             for position, edit in enumerate(self.edits):
                 if edit is None:
-                    assert record.tokens is not None
-                    out[position] = self._pool(record.tokens)
-                    continue
-                x, row = self._replay(edit, position, record, index)
-                if row is None:
-                    out[position] = self._pool(self.model.norm(x))  # type: ignore[operator]
+                    assert batch.record.tokens is not None
+                    batch.out[position] = self._pool(batch.record.tokens)
                 else:
-                    rows.append((position, x[:, :1], row))
-            for position, embedding in self._finish(rows, record):
-                out[position] = embedding
-            return out  # type: ignore[return-value]
+                    starts.setdefault(edit.layers[0], []).append(position)
+            for first, positions in starts.items():
+                self._follow(batch, batch.record.inputs.pop(first), first, positions)
+            self._finish(batch)
+            return [batch.out[position] for position in range(len(self.edits))]
 
     def walk(
         self,
@@ -109,26 +117,26 @@ class SharedPass:
         """
         first, final = edit.layers[0], edit.layers[-1]
         with torch.inference_mode(), fused(self.blocks):
-            records = [(self._record(pixels).only_inputs(), index) for pixels, index in batches]
-            streams = [(record.inputs.pop(first), record, index) for record, index in records]
+            each = [_Batch(self._record(pixels).only_inputs(), index) for pixels, index in batches]
+            streams = [(batch, batch.record.inputs.pop(first)) for batch in each]
             for layer in range(first, final + 1):
                 if layer in edit.layers:
                     signals = [self._signal(edit, layer, *stream) for stream in streams]
                     edit = settle(layer, signals)
                 if layer < final:
-                    streams = [(self._block(edit, None, layer, *stream), *stream[1:]) for stream in streams]
+                    streams = [(batch, self._block(batch, x, layer, edit)) for batch, x in streams]
 
-    def _signal(self, edit: Edit, layer: int, x: Tensor, record: _Record, index: Tensor) -> Tensor:
-        site = self._site(self._operands(layer, x, record), layer, x, index)
+    def _signal(self, edit: Edit, layer: int, batch: _Batch, x: Tensor) -> Tensor:
+        site = self._site(self._operands(batch, x, layer), layer, x, batch.index)
         return edit.detector.signal(site)  # type: ignore[attr-defined]
 
     # --- the untouched model, recorded
 
-    def _record(self, pixels: Tensor) -> _Record:
+    def _record(self, pixels: Tensor) -> Record:
         starts = {edit.layers[0] for edit in self.edits if edit is not None}
         # With mixed RoPE each block has arguments of its own, known only when it is called.
         whole = None in self.edits or getattr(self.model, "rope_mixed", False)
-        record = _Record(starts, None if whole else max(starts), self.last)
+        record = Record(starts, None if whole else max(starts), self.last)
         share_last = whole and self.cls_finish and self.last in starts
         with contextlib.ExitStack() as stack:
             for i, block in enumerate(self.blocks):
@@ -136,91 +144,132 @@ class SharedPass:
                 stack.callback(handle.remove)
             if share_last:
                 stack.enter_context(Door(record.listen))
-            with contextlib.suppress(_Stop):
+            with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
         if share_last:
             exactly_once(self.last, len(record.calls))
         return record
 
-    # --- an edit, replayed
+    # --- edits, replayed
 
-    def _replay(self, edit: Edit, position: int, record: _Record, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Walk from the edit's first block to the end.
-
-        Returns the last block's output [B, N, E] and None, or, where the CLS row is all that is needed,
-        the last block's input and the CLS row of its attention [B, H, 1, D].
-        """
-        first = edit.layers[0]
-        x = record.inputs[first]
-        for layer in range(first, self.last + 1):
+    def _follow(self, batch: _Batch, x: Tensor, layer: int, positions: list[int]) -> None:
+        """Walk the stream that the edits at `positions` have in common from block `layer` to the end."""
+        while layer <= self.last:
             if layer == self.last and self.cls_finish:
-                shared = layer == first and record.calls
-                call = record.calls[0] if shared else self._operands(layer, x, record)
-                return x, self._cls_row(call, edit, position, layer, x, index)
-            x = self._block(edit, position, layer, x, record, index)
-        return x, None
+                self._cls_rows(batch, x, positions)
+                return
+            ways = self._ways(layer, positions)
+            tape, sites = Tape() if len(ways) > 1 else None, list[Site]()
+            *others, positions = ways
+            for some in others:
+                self._follow(batch, self._block(batch, x, layer, self._edit(some), some, tape, sites), layer + 1, some)
+            x = self._block(batch, x, layer, self._edit(positions), positions, tape, sites)
+            layer += 1
+        embedding = self._pool(self.model.norm(x))  # type: ignore[operator]
+        batch.out |= dict.fromkeys(positions, embedding)
 
-    def _block(self, edit: Edit, position: int | None, layer: int, x: Tensor, record: _Record, index: Tensor) -> Tensor:
-        """Run one block, edited if the edit says so."""
-        if layer not in edit.layers:
-            return self.blocks[layer](x, **record.kwargs(layer))
+    def _ways(self, layer: int, positions: list[int]) -> list[list[int]]:
+        """Return the positions of the edits, those together that do the same in a block."""
+        ways: dict[str | None, list[int]] = {}
+        for position in positions:
+            ways.setdefault(self._does[position].get(layer), []).append(position)
+        return list(ways.values())
 
-        def answer(q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
-            call = Call(q, k, v, kwargs)
-            return attend(call, edit, self._flags(call, edit, position, layer, x, index), self.prefix, False)
+    def _edit(self, positions: list[int]) -> Edit:
+        """Return one of several edits that all do the same at the place in question."""
+        edit = self.edits[positions[0]]
+        assert edit is not None
+        return edit
 
-        door = Door(answer)
+    def _block(
+        self,
+        batch: _Batch,
+        x: Tensor,
+        layer: int,
+        edit: Edit,
+        positions: Sequence[int] = (),
+        tape: Tape | None = None,
+        sites: list[Site] | None = None,
+    ) -> Tensor:
+        """Run one block, edited if the edit says so.
+
+        `positions` are those of all edits that do this; `tape` and `sites` are shared by the ways that part here.
+        """
+        kwargs = batch.record.kwargs(layer)
+        if layer not in edit.layers and tape is None:
+            return self.blocks[layer](x, **kwargs)
+
+        def answer(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+            call = Call(q, k, v, options)
+            if layer not in edit.layers:
+                return call.plain(q)
+            known = sites if sites is not None else []
+            if not known:
+                known.append(self._site(call, layer, x, batch.index))
+            return attend(call, edit.attenuator, self._flags(known[0], edit, positions), self.prefix)
+
+        door = Door(answer, tape)
         with door:
-            x = self.blocks[layer](x, **record.kwargs(layer))
+            y = self.blocks[layer](x, **kwargs)
         exactly_once(layer, door.calls)
-        return x
+        return y
 
-    def _cls_row(self, call: Call, edit: Edit, position: int, layer: int, x: Tensor, index: Tensor) -> Tensor:
-        if layer not in edit.layers:
-            return call.plain(call.q[:, :, :1])
-        return attend(call, edit, self._flags(call, edit, position, layer, x, index), self.prefix, True)
+    def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int]) -> None:
+        """Keep the CLS row of the last block's attention for each of the edits."""
+        untouched = batch.record.calls and self._edit(positions).layers[0] == self.last
+        call = batch.record.calls[0] if untouched else self._operands(batch, x, self.last)
+        site = self._site(call, self.last, x, batch.index)
+        ways = self._ways(self.last, positions)
+        edited = [some for some in ways if self.last in self._edit(some).layers]
+        answers = [(self._edit(some).attenuator, self._flags(site, self._edit(some), some)) for some in edited]
+        rows = cls_rows(call, answers, self.prefix)
+        if len(edited) < len(ways):
+            edited += [some for some in ways if some not in edited]
+            rows.append(call.plain(call.q[:, :, :1]))
+        for some, row in zip(edited, rows, strict=True):
+            batch.rows += [(position, x[:, :1], row) for position in some]
 
-    def _flags(self, call: Call, edit: Edit, position: int | None, layer: int, x: Tensor, index: Tensor) -> Tensor:
-        """Return the flags [B, S, N] of one call, and show them to whoever is looking."""
-        found = edit.flag(self._site(call, layer, x, index))
-        if position is not None:
-            self.seen(position, layer, found)
+    def _flags(self, site: Site, edit: Edit, positions: Sequence[int]) -> Tensor:
+        """Return the flags [B, S, N] of one attention call, and show them to whoever is looking."""
+        found = edit.flag(site)
+        for position in positions:
+            self.seen(position, site.layer, found)
         return F.pad(found.mask, (self.prefix, 0))
 
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
 
-    def _operands(self, layer: int, x: Tensor, record: _Record) -> Call:
+    def _operands(self, batch: _Batch, x: Tensor, layer: int) -> Call:
         """Run block `layer` as far as its attention call and return that call's operands."""
         caught: list[Call] = []
 
         def answer(q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
             caught.append(Call(q, k, v, kwargs))
-            raise _Stop
+            raise Stop
 
-        with contextlib.suppress(_Stop), Door(answer):
-            self.blocks[layer](x, **record.kwargs(layer))
+        with contextlib.suppress(Stop), Door(answer):
+            self.blocks[layer](x, **batch.record.kwargs(layer))
         exactly_once(layer, len(caught))
         return caught[0]
 
-    def _finish(self, rows: list[tuple[int, Tensor, Tensor]], record: _Record) -> Iterable[tuple[int, Tensor]]:
+    def _finish(self, batch: _Batch) -> None:
         """Run the last block's rest and the final norm on the CLS tokens of all edits, as one batch.
 
         The block runs on sequences of the CLS token alone; the door answers its attention call with the
         rows that are already known, so that the attention's own tail (inner norm, gate, projection) follows.
         """
-        if not rows:
+        if not batch.rows:
             return
-        positions, x, row = zip(*rows, strict=True)
+        positions, x, row = zip(*batch.rows, strict=True)
         known_BH1D = torch.cat(row)
-        kwargs = record.kwargs(self.last)
+        kwargs = batch.record.kwargs(self.last)
         if "rope" in kwargs:  # a position for each patch, and there are none here; q and k aren't used
             kwargs = {**kwargs, "rope": None}
         with Door(lambda q, k, v, **_: known_BH1D) as door:
             tokens = self.blocks[self.last](torch.cat(x), **kwargs)
         exactly_once(self.last, door.calls)
         embeddings = self.model.norm(tokens)[:, 0].float()  # type: ignore[operator]
-        yield from zip(positions, embeddings.chunk(len(positions)), strict=True)
+        batch.out |= zip(positions, embeddings.chunk(len(positions)), strict=True)
 
     def _pool(self, tokens: Tensor) -> Tensor:
         if self.pool == "cls":
@@ -228,54 +277,3 @@ class SharedPass:
         if self.pool == "mean":
             return tokens[:, self.prefix :].float().mean(dim=1)
         return self.model.forward_head(tokens, pre_logits=True).float()  # type: ignore[operator]
-
-
-class _Record:
-    """What the untouched model's forward passes by: block inputs, keyword arguments, the last block's call.
-
-    Parameters
-    ----------
-    starts
-        Blocks whose input is kept.
-    stop
-        Block before which the forward ends, or None to let it run.
-    last
-        The block whose attention call is kept, if a door listens.
-    """
-
-    def __init__(self, starts: set[int], stop: int | None, last: int) -> None:
-        self.starts, self.stop, self.last = starts, stop, last
-        self.inputs: dict[int, Tensor] = {}
-        self.calls: list[Call] = []
-        self.tokens: Tensor | None = None
-        self._kwargs: dict[int, dict[str, Any]] = {}
-        self._layer = -1
-
-    def hook(self, layer: int) -> Callable[[nn.Module, tuple, dict], None]:
-        """Return the pre-hook of block `layer`."""
-
-        def before(block: nn.Module, args: tuple, kwargs: dict) -> None:
-            self._layer = layer
-            self._kwargs[layer] = kwargs
-            if layer in self.starts:
-                self.inputs[layer] = args[0]
-            if layer == self.stop:
-                raise _Stop
-
-        return before
-
-    def listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
-        """Keep the last block's call; answer every call as if nobody listened."""
-        if self._layer == self.last:
-            self.calls.append(Call(q, k, v, kwargs))
-        return F.scaled_dot_product_attention(q, k, v, **kwargs)
-
-    def only_inputs(self) -> _Record:
-        """Let go of everything but the blocks' arguments."""
-        self.tokens = None
-        self.calls.clear()
-        return self
-
-    def kwargs(self, layer: int) -> dict[str, Any]:
-        """Return the keyword arguments of a block; behind `stop`, those of `stop`, which are the same."""
-        return self._kwargs[layer if self.stop is None else min(layer, self.stop)]

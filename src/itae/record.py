@@ -1,0 +1,66 @@
+"""What the untouched model's forward passes by, kept for the edits that are replayed from there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from itae.attention import Call
+
+
+class Stop(Exception):  # noqa: N818  (not an error: it ends a forward of which the rest isn't needed)
+    """Ends a forward."""
+
+
+class Record:
+    """What the untouched model's forward passes by: block inputs, keyword arguments, the last block's call.
+
+    Parameters
+    ----------
+    starts
+        Blocks whose input is kept.
+    stop
+        Block before which the forward ends, or None to let it run.
+    last
+        The block whose attention call is kept, if a door listens.
+    """
+
+    def __init__(self, starts: set[int], stop: int | None, last: int) -> None:
+        self.starts, self.stop, self.last = starts, stop, last
+        self.inputs: dict[int, Tensor] = {}
+        self.calls: list[Call] = []
+        self.tokens: Tensor | None = None
+        self._kwargs: dict[int, dict[str, Any]] = {}
+        self._layer = -1
+
+    def hook(self, layer: int) -> Callable[[nn.Module, tuple, dict], None]:
+        """Return the pre-hook of block `layer`."""
+
+        def before(block: nn.Module, args: tuple, kwargs: dict) -> None:
+            self._layer = layer
+            self._kwargs[layer] = kwargs
+            if layer in self.starts:
+                self.inputs[layer] = args[0]
+            if layer == self.stop:
+                raise Stop
+
+        return before
+
+    def listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
+        """Keep the last block's call; answer every call as if nobody listened."""
+        if self._layer == self.last:
+            self.calls.append(Call(q, k, v, kwargs))
+        return F.scaled_dot_product_attention(q, k, v, **kwargs)
+
+    def only_inputs(self) -> Record:
+        """Let go of everything but the blocks' arguments."""
+        self.tokens = None
+        self.calls.clear()
+        return self
+
+    def kwargs(self, layer: int) -> dict[str, Any]:
+        """Return the keyword arguments of a block; behind `stop`, those of `stop`, which are the same."""
+        return self._kwargs[layer if self.stop is None else min(layer, self.stop)]
