@@ -61,12 +61,13 @@ def signal_figure(
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
         figure.savefig(folder / f"signal.{kind}", dpi=130)
+        figure.set_layout_engine("none")  # it was laid out for the first, which takes as long as drawing
     return [folder / "signal.png"]
 
 
 def _one_block(ax: Axes, counts: np.ndarray, edges: np.ndarray, row: Mapping[str, Any]) -> None:
     """Draw one histogram; `counts` [2, bins] are those of all patches and of the flagged ones."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, NullLocator
 
     seen = np.flatnonzero(counts[0])
     first, last = max(0, seen[0] - 2), min(len(edges) - 2, seen[-1] + 2)
@@ -75,12 +76,16 @@ def _one_block(ax: Axes, counts: np.ndarray, edges: np.ndarray, row: Mapping[str
     every, flagged = np.add.reduceat(counts[:, : last + 1], starts, axis=1)
     lefts, rights = edges[starts], edges[np.minimum(starts + step, last + 1)]
     for heights, colour in ((every, KEPT), (flagged, FLAGGED)):
-        ax.bar(lefts, heights, width=rights - lefts, align="edge", color=colour, log=True)
+        ax.stairs(heights, [*lefts, rights[-1]], baseline=0.5, fill=True, color=colour)
+    ax.set_yscale("log")
+    ax.set_ylim(bottom=0.5)
     if row["threshold"] is not None and lefts[0] <= row["threshold"] <= rights[-1]:
         ax.axvline(row["threshold"], color="black", linestyle="--", linewidth=1)
     ax.set_xscale("log")
     ax.set_title(f"block {row['layer']}: {100 * row['artifact_rate']:.2f} % flagged", fontsize=9)
     ax.tick_params(labelsize=7)
     ax.tick_params(which="minor", labelsize=6)
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_locator(NullLocator())
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else ""))
