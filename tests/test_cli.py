@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import subprocess
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -41,35 +39,6 @@ def files(tmp_path_factory) -> Path:
     (top / "noise.safetensors").write_bytes(b"noise")
     save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
     return top
-
-
-@pytest.fixture
-def itae_(tmp_path, monkeypatch, capsys):
-    """Return a function that runs ``itae`` in this process and gives back its status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    monkeypatch.setenv("ITAE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("WANDB_MODE", "disabled")  # the tracker has tests of its own
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def run(*words: str) -> tuple[object, str, str]:
-        GlobalHydra.instance().clear()
-        monkeypatch.setattr(sys, "argv", ["itae", *words])
-        root.handlers[:] = []  # as in a process of its own
-        status: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-        out, err = capsys.readouterr()
-        return status, out, err
-
-    yield run
-    for handler in root.handlers:
-        handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 # The words of the command line ({} is the folder of `files`), and what the sentence has to hold: the value or the key
@@ -360,7 +329,7 @@ def test_a_bug_keeps_its_traceback_and_a_mistake_never_has_one(itae_, monkeypatc
     assert itae_("seed=-1") == (2, "", "itae: seed=-1 must be a whole number of at least 0.\n")
     assert os.environ.get("HYDRA_FULL_ERROR") == full
     monkeypatch.setattr(itae.experiment, "extract", fail_with(RuntimeError("a bug")))
-    for words in (["tracker=none"], ["tracker=none", "seed=1,2", "-m"]):
+    for words in (["tracker=none"], ["tracker=none", "seed=1,2", "-m", "hydra/launcher=basic"]):
         with pytest.raises(RuntimeError, match="a bug") as told:
             itae_(*words)
         assert "extract" in [entry.name for entry in told.traceback]
@@ -381,7 +350,7 @@ def test_one_bad_job_of_a_sweep_is_named_and_the_others_run(itae_, monkeypatch):
             raise UserError("seed is bad.")
 
     monkeypatch.setattr(itae.experiment, "run", run)
-    told = itae_("seed=1,-2,3", "layers=all", "hydra.sweep.dir=sweep", "--multirun")
+    told = itae_("seed=1,-2,3", "layers=all", "hydra.sweep.dir=sweep", "--multirun", "hydra/launcher=basic")
     assert told == (2, "", "itae: job 1 (seed=-2 layers=all): seed is bad.\n")
     assert [(seed, Path(folder).parts[-2:]) for seed, folder in ran] == [
         (1, ("sweep", "0")), (-2, ("sweep", "1")), (3, ("sweep", "2")),

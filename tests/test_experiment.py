@@ -161,13 +161,13 @@ def test_a_run_folder_behind_a_link_finds_its_embeddings(compose, tmp_path):
 
 def test_a_run_that_is_killed_has_a_result_that_says_so(compose, tmp_path, monkeypatch):
     seen = []
-    opened = itae.experiment._open
+    opened = itae.experiment.open_job
 
     def looking(settings):
         seen.append(itae.load_run(tmp_path / "run"))
         return opened(settings)
 
-    monkeypatch.setattr("itae.experiment._open", looking)
+    monkeypatch.setattr("itae.experiment.open_job", looking)
     assert run(compose(*QUICK), tmp_path / "run").ok
     assert seen[0].result["status"] == "running"
     assert "did not end" in seen[0].result["error"]

@@ -89,6 +89,7 @@ def _experiment_without_plus(words: Sequence[str]) -> list[str]:
 
 def _hydra_run() -> int:
     _check_choices(sys.argv[1:])
+    _name_plugins()
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a message of its own and hide the exception
     try:
@@ -105,6 +106,18 @@ def _hydra_run() -> int:
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
     return 0
+
+
+def _name_plugins() -> None:
+    """Name our launchers to Hydra, which can't find them in every kind of editable install (hydra#3252)."""
+    from hydra.core.plugins import Plugins
+
+    from hydra_plugins import itae_sweeps
+
+    known = Plugins.instance()
+    for cls in itae_sweeps.PLUGINS:
+        if f"{cls.__module__}.{cls.__qualname__}" not in known.class_name_to_class:
+            known.register(cls)
 
 
 def _cache(argv: list[str]) -> int:

@@ -156,13 +156,16 @@ def _compute(
     told = {key: {str(layer): fit.told() for layer, fit in fits.get(key, {}).items()} for key in edits}
     drafts = {key: source.store.draft(key, n, shard, told[key]) for key in edits}
     with _memory_told(runtime):
-        run.fill(drafts, ready)
+        failed = run.fill(drafts, ready)
     extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(device)}
     extra["seconds"] = round(time.perf_counter() - began, 3)
     published = {
         key: draft.publish(images.ids, images.labels, extra | {"fits": told[key]}, _fixed(edits[key]))
         for key, draft in drafts.items()
+        if key not in failed
     }
+    for error in failed.values():  # the others are in the store by now
+        raise error
     return {key: replace(entry, fresh=True) for key, entry in published.items()}
 
 
@@ -248,13 +251,14 @@ class _Run:
             sample = self.pixels(self.images.take(rows.tolist()), self.index[rows])
             return fit_layers(self.shared_pass([edit]), edit, sample)
 
-    def fill(self, drafts: dict[Key, Draft], edits: dict[Key, Edit | None]) -> None:
-        """Write every shard that is missing in any of the drafts."""
+    def fill(self, drafts: dict[Key, Draft], edits: dict[Key, Edit | None]) -> dict[Key, UserError]:
+        """Write every shard that is missing in any of the drafts; return what is wrong with those that can't be."""
+        failed: dict[Key, UserError] = {}
         shards = next(iter(drafts.values())).shards
         lacking = {key: {i for i in range(shards) if not draft.has(i)} for key, draft in drafts.items()}
         todo = sorted(set().union(*lacking.values()))
         if not todo:
-            return
+            return failed
         per_shard = next(iter(drafts.values())).shard
         batches_left = self.pixels(self.images, self.index, todo[0] * per_shard, per_shard)
         with (
@@ -263,14 +267,19 @@ class _Run:
             forward_context(self.device, self.source.backbone.precision),
         ):
             for i in range(todo[0], todo[-1] + 1):
-                keys = [key for key in drafts if i in lacking[key]]
+                keys = [key for key in drafts if i in lacking[key] and key not in failed]
                 count = min(per_shard, len(self.images) - i * per_shard)
                 collectors = self._shard([edits[key] for key in keys], batches_left, count, advance)
                 self._check_unchanged(i * per_shard, count)
                 for key, collector in zip(keys, collectors, strict=True):
                     rows = collector.rows()
-                    self._check_finite(rows["vectors"], i * per_shard)
-                    drafts[key].write(i, rows, collector.sums())
+                    if error := self._not_finite(rows["vectors"], i * per_shard):
+                        failed[key] = error
+                    else:
+                        drafts[key].write(i, rows, collector.sums())
+                if len(failed) == len(drafts):  # nothing is left to go on for
+                    break
+        return failed
 
     def _check_unchanged(self, first: int, count: int) -> None:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
@@ -280,14 +289,14 @@ class _Run:
                 name = self.images.ids[row]
                 raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
 
-    def _check_finite(self, vectors: np.ndarray, first: int) -> None:
-        """Stop at the first shard that overflowed, and not after the last."""
+    def _not_finite(self, vectors: np.ndarray, first: int) -> UserError | None:
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if len(bad):
-            raise UserError(
-                f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
-                f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
-            )
+        if not len(bad):
+            return None
+        return UserError(
+            f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
+            f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
+        )
 
     def _shard(
         self, edits: list[Edit | None], batches_left: Iterator[tuple[Any, Any]], count: int, advance: Any

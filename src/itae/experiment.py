@@ -11,7 +11,8 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +32,7 @@ from itae.report import print_report, write_assignments
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
 from itae.settings import Settings, construct
-from itae.store import Embeddings, Store
+from itae.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
     from itae.tasks import TaskResult
@@ -97,13 +98,14 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         settings = Settings.of(result["settings"])
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
-        job = _open(settings)  # finds most mistakes, before a tracker is started
+        job = open_job(settings)  # finds most mistakes, before a tracker is started
         with settings.tracker.run(folder, result["settings"], **_names(result["settings"])) as tracker:
             measured = result | _measure(job, folder) | {"status": "ok"}
             write_result(folder, measured)  # before the tracker ends: whatever it does costs no result
             result = measured
             _track(tracker, result, folder)
-        _show(result, folder)
+        if not _in_a_sweep():  # which has one table for all
+            _show(result, folder)
     except BaseException as error:
         if result["status"] != "ok":
             result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -130,21 +132,26 @@ def prepare(cfg: DictConfig) -> None:
     backbone.weights(backbone.facts(Path(plain["paths"]["cache"]) / ".facts"))
 
 
+def _in_a_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return False
+    mode = HydraConfig.get().mode
+    return mode is not None and mode.name == "MULTIRUN"
+
+
 def _names(plain: dict[str, Any]) -> dict[str, Any]:
     """Return what a tracker calls the run."""
     from hydra.core.hydra_config import HydraConfig
 
     name = [str(plain["backbone"].get("model_name")), str(plain["dataset"].get("name")), str(plain["layers"])]
-    group = None
-    if HydraConfig.initialized():
-        hydra = HydraConfig.get()
-        if hydra.mode is not None and hydra.mode.name == "MULTIRUN":
-            group = Path(hydra.sweep.dir).name
+    group = Path(HydraConfig.get().sweep.dir).name if _in_a_sweep() else None
     return {"name": " ".join(name), "group": group, "job_type": plain["task"]["_target_"].rpartition(".")[2]}
 
 
 @dataclass(frozen=True)
-class _Job:
+class OpenJob:
     """A run whose images are found and whose model is known, checked as far as can be without any work."""
 
     settings: Settings
@@ -158,22 +165,66 @@ class _Job:
         return len(self.source.images.class_names) or None
 
     @property
+    def keys(self) -> tuple[Key, Key]:
+        """The keys of the untouched embeddings and of the edited ones."""
+        return self.source.key(None), self.source.key(self.edit)
+
+    @property
     def spec(self) -> dict[str, Any] | None:
         """The edit as plain values."""
         return self.edit.spec(self.source.facts.depth, self.settings.backbone.pool) if self.edit else None
 
 
-def _open(settings: Settings) -> _Job:
+class Shared:
+    """What the jobs of one process have in common: sources that were opened, and tasks that were done."""
+
+    def __init__(self) -> None:
+        self.sources: dict[Hashable, Source] = {}
+        self.tasks: dict[Hashable, TaskResult] = {}
+
+
+_shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
+
+
+@contextlib.contextmanager
+def shared() -> Iterator[None]:
+    """Open each source and do each task once for all jobs in the body; images are not looked for again."""
+    token = _shared.set(Shared())
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def _source(settings: Settings) -> Source:
+    known = _shared.get()
+    name = settings.told("dataset", "backbone", "paths")
+    if known is None or name not in known.sources:
+        source = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
+        if known is None:
+            return source
+        known.sources[name] = source
+    return known.sources[name]
+
+
+def open_job(settings: Settings) -> OpenJob:
+    """Find the images, learn of the model and check all settings against both, before any work.
+
+    Raises
+    ------
+    UserError
+        For whatever is wrong with them.
+    """
     began = time.perf_counter()
-    source = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
+    source = _source(settings)
     edit = make_edit(settings.detector, settings.attenuator, settings.layers, source.facts.depth)
     source.check(edit)
     settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
     source.key(edit)  # reads the images' and the weights' bytes, once
-    return _Job(settings, source, edit, time.perf_counter() - began)
+    return OpenJob(settings, source, edit, time.perf_counter() - began)
 
 
-def _measure(job: _Job, folder: Path) -> dict[str, Any]:
+def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
     """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
@@ -219,11 +270,15 @@ def _measure(job: _Job, folder: Path) -> dict[str, Any]:
     }
 
 
-def _task(job: _Job, entry: Embeddings) -> TaskResult:
-    settings = job.settings
-    return settings.task(
-        entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
-    )
+def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
+    settings, known = job.settings, _shared.get()
+    done = known.tasks if known is not None else {}
+    name = (entry.path, settings.told("task", "clusterer", "seed", "runtime"))
+    if name not in done or entry.fresh:
+        done[name] = settings.task(
+            entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
+        )
+    return done[name]
 
 
 def _delta(tasks: list[TaskResult]) -> dict[str, Any] | None:
@@ -238,7 +293,7 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve(), folder.resolve())
 
 
-def _figures(job: _Job, edited: Embeddings, layers: list[dict[str, Any]], folder: Path) -> list[Path]:
+def _figures(job: OpenJob, edited: Embeddings, layers: list[dict[str, Any]], folder: Path) -> list[Path]:
     spec = job.spec
     if spec is None:
         return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,11 @@ class Settings:
     selection: str
     cache: Path
     runtime: Runtime
+    plain: Mapping[str, Any]
+
+    def told(self, *keys: str) -> str:
+        """Return some of the settings as text, equal for equal settings."""
+        return json.dumps([self.plain[key] for key in keys], sort_keys=True)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Settings:
@@ -78,6 +84,7 @@ class Settings:
             selection=plain["selection"],
             cache=_cache_folder(plain["paths"]),
             runtime=_call("runtime", Runtime, plain["runtime"]),
+            plain=plain,
         )
 
 

@@ -1,0 +1,38 @@
+"""Launchers for sweeps: Hydra finds them here, and `itae.cli` names them to it where it doesn't.
+
+Hydra imports this module in every program that uses it, so it imports nothing of weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+
+class SharedPassLauncher(Launcher):
+    """Run the jobs of a sweep in this process, those that share a backbone and a data set on one pass."""
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over."""
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs and return what came out, in their order."""
+        from hydra_plugins.itae_sweeps._launch import launch
+
+        return launch(self, job_overrides, initial_job_idx)
+
+    def send(self, groups: list[Any]) -> None:
+        """Run the groups, one after the other."""
+        from hydra_plugins.itae_sweeps._launch import run_group
+
+        for group in groups:
+            run_group(group)
+
+
+PLUGINS = (SharedPassLauncher,)

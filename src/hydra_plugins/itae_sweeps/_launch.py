@@ -1,0 +1,189 @@
+"""What all launchers of this package do: compose, plan, send groups out, and read the results from the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from itae import sweep
+from itae.errors import UserError
+from itae.experiment import plain_config, shared
+from itae.runtime import progress
+
+if TYPE_CHECKING:
+    from hydra_plugins.itae_sweeps import SharedPassLauncher
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that share a pass, with all that another process needs to run them."""
+
+    jobs: list[sweep.Job]
+    configs: list[DictConfig]
+    hydra_context: HydraContext
+    task_function: TaskFunction
+    state: Any
+
+
+def launch(
+    launcher: SharedPassLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
+) -> list[JobReturn]:
+    """Run jobs in groups and return what came out, in their order.
+
+    Raises
+    ------
+    UserError
+        If any of the jobs can't run; then none has begun.
+    """
+    setup_globals()
+    hydra_cfg = launcher.config.hydra
+    configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
+    configs = [_compose(launcher, words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
+    with shared(), _folder(launcher.config, [_job(config) for config in configs]) as folder:
+        for config in configs:
+            config.hydra.sweep.dir = str(folder)
+        jobs = [_job(config) for config in configs]
+        by_job = dict(zip(jobs, configs, strict=True))
+        planned = sweep.plan(jobs)
+        state = Singleton.get_state()
+        fresh = sum(map(len, planned))
+        try:
+            launcher.send(
+                [
+                    Group(group, [by_job[job] for job in group], launcher.hydra_context, launcher.task_function, state)
+                    for group in planned
+                ]
+            )
+        finally:
+            configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
+        results = sweep.outcomes(jobs)
+        _print(results, folder, fresh)
+    return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
+            zip(jobs, job_overrides, strict=True)]  # fmt: skip
+
+
+def _compose(launcher: SharedPassLauncher, overrides: Sequence[str], num: int) -> DictConfig:
+    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+    with open_dict(config):
+        config.hydra.job.id = str(num)
+        config.hydra.job.num = num
+    return config
+
+
+def _job(config: DictConfig) -> sweep.Job:
+    """Return the job of a composed config, all paths absolute: a cluster's jobs start elsewhere."""
+    hydra_cfg = config.hydra
+    words = filter_overrides(hydra_cfg.overrides.task)
+    told = tuple(word for word in words if not word.startswith("experiment="))
+    folder = Path(str(hydra_cfg.sweep.dir)) / str(hydra_cfg.sweep.subdir)
+    return sweep.Job(int(hydra_cfg.job.num), told, plain_config(_without_hydra(config)), folder.absolute())
+
+
+def _without_hydra(config: DictConfig) -> DictConfig:
+    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+@contextlib.contextmanager
+def _folder(config: DictConfig, jobs: list[sweep.Job]) -> Iterator[Path]:
+    """Claim the sweep's folder: that of an earlier call of the very same jobs, or the new one.
+
+    A folder of one's own (``hydra.sweep.dir=...``) is always taken, and gone on with if it holds the same jobs.
+    Two sweeps that run at a time never share one.
+    """
+    new = Path(str(config.hydra.sweep.dir)).absolute()
+    own = any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
+    told = sweep.digest(jobs)
+    again = [] if own else [path for path in _siblings(new) if _digest_of(path) == told]
+    for folder in (*again, new):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if folder != new:
+                continue
+            raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
+        break
+    try:
+        if folder != new:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(new)  # holds nothing but Hydra's multirun.yaml
+            log.info("Going on with %s, the same sweep.", folder)
+        (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
+        yield folder
+    finally:
+        lock.release()
+
+
+def _siblings(folder: Path) -> list[Path]:
+    """Return the sweeps beside `folder`, the newest first."""
+    with contextlib.suppress(OSError):
+        return sorted((path.parent for path in folder.parent.glob(f"*/{sweep.MANIFEST}")), reverse=True)
+    return []
+
+
+def _digest_of(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / sweep.MANIFEST).read_text())["digest"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run_group(group: Group) -> None:
+    """Run one group: the pass that its jobs share, then each job. Called here or in another process."""
+    Singleton.set_state(group.state)
+    setup_globals()
+    with shared():
+        sweep.fill(group.jobs)
+        with progress(len(group.jobs), "sweep", "jobs") as advance:
+            for config in group.configs:
+                _run_one(group, config)
+                advance(1)
+
+
+def _run_one(group: Group, config: DictConfig) -> None:
+    """Run one job as Hydra's own launcher does; its error is in its result.json and its run.log."""
+    HydraConfig.instance().set_config(config)
+    run_job(
+        hydra_context=group.hydra_context,
+        task_function=group.task_function,
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+
+
+def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], result: Mapping[str, Any]) -> JobReturn:
+    out = JobReturn(overrides=overrides, working_dir=str(job.folder))
+    out.cfg = _without_hydra(config)
+    out.hydra_cfg = OmegaConf.masked_copy(config, "hydra")
+    out.task_name = str(config.hydra.job.name)
+    if result["status"] == "ok":
+        out.status, out.return_value = JobStatus.COMPLETED, result
+    else:
+        out.status = JobStatus.FAILED
+        out.return_value = UserError(f"{result['error']} (more in {job.folder / 'run.log'})")
+    return out
+
+
+def _print(results: Mapping[sweep.Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
+    from rich.console import Console
+
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    sweep.report(results, folder, fresh, console.print)

@@ -1,0 +1,192 @@
+"""Many jobs, few passes: jobs that share a backbone and a data set share one pass over the images.
+
+A sweep is planned before anything runs: every job is opened and checked, those that can share a pass become a
+group, and those that an earlier call has finished are left out. A group is what is run, here or on a cluster:
+first the pass that fills the store, then each job as if it were alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itae.embed import extract
+from itae.errors import UserError
+from itae.experiment import OpenJob, open_job
+from itae.runs import RESULT, load_run
+from itae.runtime import versions
+from itae.settings import Settings
+from itae.store import Key
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "sweep.json"
+_SHOWN = 5  # jobs named in one sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One job of a sweep.
+
+    Parameters
+    ----------
+    num
+        Its number in the sweep.
+    words
+        The overrides that tell it from the others.
+    config
+        Its settings, resolved, as plain values.
+    folder
+        Where it writes.
+    """
+
+    num: int
+    words: tuple[str, ...]
+    config: dict[str, Any]
+    folder: Path
+
+    def __str__(self) -> str:
+        """Name the job as in ``3 (layers=last4)``."""
+        return f"{self.num} ({' '.join(self.words)})" if self.words else str(self.num)
+
+
+def plan(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the jobs that are not done yet, in groups that share a pass.
+
+    Raises
+    ------
+    UserError
+        If any job can't run, naming each, or the disk has no room for what all of them will store.
+    """
+    opened, wrong = {}, {}
+    for job in jobs:
+        try:
+            opened[job] = open_job(Settings.of(job.config))
+        except UserError as error:
+            wrong[job] = str(error)
+    if wrong:
+        raise UserError(f"{len(wrong)} of {len(jobs)} jobs can't run, so none was started: {_told(wrong)}")
+    groups: dict[Any, list[Job]] = {}
+    for job, ready in opened.items():
+        if not is_done(job, ready):
+            groups.setdefault((ready.source.key(None), str(ready.source.store.root)), []).append(job)
+    _check_room([[opened[job] for job in group] for group in groups.values()])
+    return list(groups.values())
+
+
+def _told(errors: Mapping[Job, str]) -> str:
+    named = [f"job {job}: {error}" for job, error in list(errors.items())[:_SHOWN]]
+    more = f" And {len(errors) - _SHOWN} more." if len(errors) > _SHOWN else ""
+    return " ".join(named) + more
+
+
+def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
+    """Raise a `UserError` unless the disks have room for the embeddings of all groups."""
+    needed: dict[Path, int] = {}
+    keys: dict[Path, list[Key]] = {}
+    for group in groups:
+        source = group[0].source
+        missing = {key for job in group for key in job.keys if not source.store.path(key).exists()}
+        size = 4 * len(source.images) * source.facts.width
+        root = source.store.root
+        needed[root] = needed.get(root, 0) + size * (len(missing) + bool(missing))
+        keys.setdefault(root, []).extend(missing)
+        store = source.store
+        store.room_for(needed[root], keys[root])
+
+
+def is_done(job: Job, ready: OpenJob) -> bool:
+    """Whether an earlier call has finished the job: the same settings, versions and embeddings."""
+    if not (job.folder / RESULT).is_file():
+        return False
+    try:
+        result = load_run(job.folder).result
+    except UserError:
+        return False
+    if result.get("status") != "ok" or result["settings"] != _as_json(job.config) or result["versions"] != versions():
+        return False
+    there = [Path(result["embeddings"][side]).name for side in ("baseline", "edited")]
+    return there == [key.name for key in ready.keys]
+
+
+def _as_json(config: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(config))
+
+
+def digest(jobs: Sequence[Job]) -> str:
+    """Return what tells a sweep from another: its jobs' settings, and the versions of what computes them."""
+    told = json.dumps([[job.config for job in jobs], versions()], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def fill(group: Sequence[Job]) -> None:
+    """Compute what the jobs of a group will ask of the store, in one pass.
+
+    What goes wrong with it is left to the jobs: each computes what it lacks, and fails alone.
+    """
+    ready = [open_job(Settings.of(job.config)) for job in group]
+    edits = {key: edit for job in ready for key, edit in zip(job.keys, (None, job.edit), strict=True)}
+
+    def usable(n: int) -> None:
+        for job in ready:
+            job.settings.clusterer.check(n, job.classes)
+
+    try:
+        extract(ready[0].source, list(edits.values()), ready[0].settings.runtime, usable)
+    except Exception as error:
+        reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        log.warning("The pass that %d jobs share broke off (%s); each goes on by itself.", len(group), reason)
+        log.info("", exc_info=True)
+
+
+def outcomes(jobs: Iterable[Job]) -> dict[Job, dict[str, Any]]:
+    """Return the result of each job, from the disk; a job that left none has failed."""
+    found = {}
+    for job in jobs:
+        try:
+            found[job] = load_run(job.folder).result
+        except UserError:
+            found[job] = {"status": "failed", "error": "it left no result.json; it was killed or never began"}
+    return found
+
+
+def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
+    """Print the table at the end of a sweep: one line a job, and what failed."""
+    from rich.table import Table
+
+    table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
+    scored = any(result.get("delta") for result in results.values())
+    metric = "acc" if scored else "inertia"
+    for name in ("job", "settings", "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
+        table.add_column(name, justify="left" if name == "settings" else "right")
+    common = set.intersection(*(set(job.words) for job in results)) if len(results) > 1 else set()
+    for job, result in results.items():
+        row = [str(job.num), " ".join(word for word in job.words if word not in common)]
+        if result["status"] == "ok":
+            row += [_spread(result[side].get(metric)) for side in ("baseline", "edited")]
+            row += [_spread((result["delta"] or {}).get(metric), "+")] if scored else []
+            rates = list(result["artifact_rate"].values())
+            row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
+        else:
+            row.append(result["status"])
+        table.add_row(*row)
+    name = metric.upper() if scored else metric
+    table.caption_justify = "left"
+    table.caption = f"{name}, mean ± std over seeds; flagged: mean share of patches over the edited blocks"
+    show(table)
+    for job, result in results.items():
+        if result["status"] != "ok":
+            show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)
+    show(f"results    {folder}", soft_wrap=True, markup=False)
+
+
+def _spread(metric: Mapping[str, Any] | None, sign: str = "") -> str:
+    if metric is None:
+        return ""
+    std = "" if metric["std"] is None else f" ± {metric['std']:.4f}"
+    return f"{metric['mean']:{sign}.4f}{std}"
