@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KEPT, FLAGGED = "#0072B2", "#D55E00"
 _COLUMNS = 4
 _BARS = 48  # at most about so many
+_NONE = 0.5  # where an empty bar ends on a logarithmic axis
 
 
 def signal_figure(
@@ -45,7 +46,12 @@ def signal_figure(
 
     columns = min(_COLUMNS, len(layers))
     rows = math.ceil(len(layers) / columns)
-    figure = Figure(figsize=(3.2 * columns + 0.4, 2.4 * rows + 0.6), layout="constrained")
+    width, height = 3.2 * columns + 0.4, 2.4 * rows + 0.6
+    figure = Figure(figsize=(width, height))
+    # Laid out by hand: matplotlib's own layouts draw everything once more to measure it.
+    figure.subplots_adjust(
+        left=0.75 / width, right=1 - 0.15 / width, bottom=0.65 / height, top=1 - 0.35 / height, wspace=0.22, hspace=0.34
+    )
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for i, (row, ax) in enumerate(zip(layers, axes, strict=False)):
         counts = np.stack([diagnostics["signal"][i], diagnostics["signal_flagged"][i]])
@@ -56,36 +62,44 @@ def signal_figure(
     rule = edit["detector"].get("rule", "drawn at random")
     signal = f"signal: {name} norm" if "vector" in edit["detector"] else name
     line = "mean of the images' thresholds" if rule in ("quantile", "mad", "ratio") else "threshold"
-    figure.supxlabel(f"{signal}; rule: {rule}; dashed: {line}", fontsize=9)
-    figure.supylabel("patches (log scale); orange: flagged", fontsize=9)
+    figure.text(0.5, 0.12 / height, f"{signal}; rule: {rule}; dashed: {line}", ha="center", fontsize=9)
+    figure.text(
+        0.1 / width, 0.5, "patches (log scale); orange: flagged", va="center", ha="left", rotation=90, fontsize=9
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
         figure.savefig(folder / f"signal.{kind}", dpi=130)
-        figure.set_layout_engine("none")  # it was laid out for the first, which takes as long as drawing
     return [folder / "signal.png"]
 
 
 def _one_block(ax: Axes, counts: np.ndarray, edges: np.ndarray, row: Mapping[str, Any]) -> None:
-    """Draw one histogram; `counts` [2, bins] are those of all patches and of the flagged ones."""
-    from matplotlib.ticker import FuncFormatter, NullLocator
+    """Draw one histogram, both axes logarithmic; `counts` [2, bins] are those of all patches and of the flagged ones.
 
+    The axes hold logarithms and get a few ticks that are chosen here: many figures are drawn in a sweep, and
+    most of the time would go into ticks.
+    """
     seen = np.flatnonzero(counts[0])
     first, last = max(0, seen[0] - 2), min(len(edges) - 2, seen[-1] + 2)
     step = max(1, round((last - first + 1) / _BARS))
     starts = np.arange(first, last + 1, step)
-    every, flagged = np.add.reduceat(counts[:, : last + 1], starts, axis=1)
-    lefts, rights = edges[starts], edges[np.minimum(starts + step, last + 1)]
-    for heights, colour in ((every, KEPT), (flagged, FLAGGED)):
-        ax.stairs(heights, [*lefts, rights[-1]], baseline=0.5, fill=True, color=colour)
-    ax.set_yscale("log")
-    ax.set_ylim(bottom=0.5)
-    if row["threshold"] is not None and lefts[0] <= row["threshold"] <= rights[-1]:
-        ax.axvline(row["threshold"], color="black", linestyle="--", linewidth=1)
-    ax.set_xscale("log")
+    stacks = np.add.reduceat(counts[:, : last + 1], starts, axis=1)
+    places = np.log10(edges[[*starts, min(starts[-1] + step, last + 1)]])
+    for heights, colour in zip(stacks, (KEPT, FLAGGED), strict=True):
+        ax.stairs(np.log10(np.maximum(heights, _NONE)), places, baseline=np.log10(_NONE), fill=True, color=colour)
+    if row["threshold"] is not None and row["threshold"] > 0 and places[0] <= np.log10(row["threshold"]) <= places[-1]:
+        ax.axvline(np.log10(row["threshold"]), color="black", linestyle="--", linewidth=1)
+    top = np.log10(stacks.max()) * 1.08
+    ax.set_xlim(places[0], places[-1])
+    ax.set_ylim(np.log10(_NONE), max(top, 0.3))
+    ax.set_xticks(*_ticks(places[0], places[-1], (1, 2, 3, 5, 7), 5))
+    ax.set_yticks(*_ticks(0, top, (1,), 5))
     ax.set_title(f"block {row['layer']}: {100 * row['artifact_rate']:.2f} % flagged", fontsize=9)
     ax.tick_params(labelsize=7)
-    ax.tick_params(which="minor", labelsize=6)
-    ax.yaxis.set_minor_locator(NullLocator())
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "235" else ""))
+
+
+def _ticks(low: float, high: float, digits: tuple[int, ...], most: int) -> tuple[list[float], list[str]]:
+    """Return places and labels of a few round numbers between two logarithms."""
+    values = [digit * 10.0**k for k in range(math.floor(low), math.ceil(high) + 1) for digit in digits]
+    values = [value for value in values if low <= math.log10(value) <= high]
+    values = values[:: math.ceil(len(values) / most) or 1]
+    return [math.log10(value) for value in values], [f"{value:g}" for value in values]

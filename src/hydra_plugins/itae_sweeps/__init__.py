@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -35,4 +36,13 @@ class SharedPassLauncher(Launcher):
             run_group(group)
 
 
-PLUGINS = (SharedPassLauncher,)
+class GridSweeper(BasicSweeper):
+    """Hydra's basic sweeper, less a check that our launchers make themselves: it composes every job once more."""
+
+    def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
+        """Leave it to the launcher, if that is one of ours, to compose and check all jobs before it starts any."""
+        if not isinstance(self.launcher, SharedPassLauncher):
+            super().validate_batch_is_legal(batch)
+
+
+PLUGINS = (SharedPassLauncher, GridSweeper)
