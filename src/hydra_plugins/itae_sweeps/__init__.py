@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -45,4 +47,24 @@ class GridSweeper(BasicSweeper):
             super().validate_batch_is_legal(batch)
 
 
-PLUGINS = (SharedPassLauncher, GridSweeper)
+class OptunaSweeper(Sweeper):
+    """Search for the settings with the best value of a metric, label-free by default, batch by batch."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over, and make the launcher that the config names."""
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the study; return its best trial."""
+        from hydra_plugins.itae_sweeps._optuna import search
+
+        return search(self, arguments)
+
+
+PLUGINS = (SharedPassLauncher, GridSweeper, OptunaSweeper)

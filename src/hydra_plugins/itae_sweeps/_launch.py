@@ -54,8 +54,8 @@ def launch(
     hydra_cfg = launcher.config.hydra
     configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
     configs = [_compose(launcher, words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
-    with shared(), _folder(launcher.config, [_job(config) for config in configs]) as folder:
-        for config in configs:
+    with shared(), _folder(launcher.config, [_job(config) for config in configs], initial_job_idx == 0) as folder:
+        for config in (launcher.config, *configs):  # a next batch goes there, too
             config.hydra.sweep.dir = str(folder)
         jobs = [_job(config) for config in configs]
         by_job = dict(zip(jobs, configs, strict=True))
@@ -99,16 +99,17 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 @contextlib.contextmanager
-def _folder(config: DictConfig, jobs: list[sweep.Job]) -> Iterator[Path]:
-    """Claim the sweep's folder: that of an earlier call of the very same jobs, or the new one.
+def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool) -> Iterator[Path]:
+    """Claim the sweep's folder: that of an earlier call of the very same grid of jobs, or the new one.
 
     A folder of one's own (``hydra.sweep.dir=...``) is always taken, and gone on with if it holds the same jobs.
-    Two sweeps that run at a time never share one.
+    A search has its own way to go on. Two sweeps that run at a time never share a folder.
     """
     new = Path(str(config.hydra.sweep.dir)).absolute()
     own = any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
+    grid = first and not str(config.hydra.sweeper._target_).endswith("OptunaSweeper")
     told = sweep.digest(jobs)
-    again = [] if own else [path for path in _siblings(new) if _digest_of(path) == told]
+    again = [] if own or not grid else [path for path in _siblings(new) if _digest_of(path) == told]
     for folder in (*again, new):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -124,7 +125,8 @@ def _folder(config: DictConfig, jobs: list[sweep.Job]) -> Iterator[Path]:
             with contextlib.suppress(OSError):
                 shutil.rmtree(new)  # holds nothing but Hydra's multirun.yaml
             log.info("Going on with %s, the same sweep.", folder)
-        (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
+        if grid:
+            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
         yield folder
     finally:
         lock.release()

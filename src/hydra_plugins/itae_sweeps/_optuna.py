@@ -1,0 +1,155 @@
+"""A search by Optuna: trials are asked for in batches, so that each batch shares a pass."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobStatus
+from omegaconf import OmegaConf
+
+from itae.errors import UserError, one_of
+from itae.metrics import METRICS
+
+if TYPE_CHECKING:
+    from hydra_plugins.itae_sweeps import OptunaSweeper
+
+log = logging.getLogger(__name__)
+
+SAMPLERS = ("tpe", "random", "qmc")
+
+
+def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run the study and return its best trial.
+
+    Raises
+    ------
+    UserError
+        If Optuna isn't installed, a setting is wrong, there is nothing to search over, or no trial succeeded.
+    """
+    optuna = _optuna()
+    options, config, launcher = sweeper.options, sweeper.config, sweeper.launcher
+    assert config is not None
+    assert launcher is not None
+    _check(options)
+    folder = Path(str(config.hydra.sweep.dir)).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, folder / "multirun.yaml")
+    space, fixed = _space(optuna, sweeper, arguments)
+    selection = "oracle" if options["metric"] in METRICS else "proxy"
+    study = _study(optuna, options, folder)
+    done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    log.info("%d of %d trials are done.", done, options["n_trials"])
+    number = len(study.trials)
+    while done < options["n_trials"]:
+        trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
+        words = [
+            [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            for trial in trials
+        ]
+        returns = launcher.launch(words, initial_job_idx=number)
+        for trial, job in zip(trials, returns, strict=True):
+            value = _value(job, options["metric"])
+            state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
+            study.tell(trial, value, state=state)
+        done, number = done + len(trials), number + len(trials)
+    return _best(optuna, study, options, selection, folder)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError("hydra/sweeper=optuna needs Optuna; install it: pip install 'itae[optuna]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    one_of("hydra.sweeper.direction", options["direction"], ("maximize", "minimize"))
+    one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
+    for name in ("n_trials", "batch"):
+        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
+            raise UserError(f"hydra.sweeper.{name}={options[name]!r} must be a whole number of at least 1.")
+
+
+def _space(optuna: Any, sweeper: OptunaSweeper, arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the distributions to search and the words that are the same for all trials."""
+    params = [f"{key}={value}" for key, value in (sweeper.options["params"] or {}).items()]
+    assert sweeper.hydra_context is not None
+    parser = OverridesParser.create(config_loader=sweeper.hydra_context.config_loader)
+    space, fixed = {}, []
+    for override in parser.parse_overrides([*params, *arguments]):
+        if override.is_sweep_override():
+            space[override.get_key_element()] = _distribution(optuna, override)
+        else:
+            fixed.append(str(override.input_line))
+    if not space:
+        raise UserError(
+            "hydra/sweeper=optuna has nothing to search over; give it a range, as in 'detector.k=interval(2,8)'."
+        )
+    return space, fixed
+
+
+def _distribution(optuna: Any, override: Override) -> Any:
+    value: Any = override.value()
+    if override.is_interval_sweep():
+        log_scale = "log" in value.tags
+        if isinstance(value.start, int) and isinstance(value.end, int):
+            return optuna.distributions.IntDistribution(value.start, value.end, log=log_scale)
+        return optuna.distributions.FloatDistribution(float(value.start), float(value.end), log=log_scale)
+    return optuna.distributions.CategoricalDistribution(list(override.sweep_string_iterator()))
+
+
+def _word(value: Any) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _study(optuna: Any, options: Mapping[str, Any], folder: Path) -> Any:
+    samplers = optuna.samplers
+    seed = options["seed"]
+    sampler = {
+        "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),  # trials of a batch keep apart
+        "random": lambda: samplers.RandomSampler(seed=seed),
+        "qmc": lambda: samplers.QMCSampler(seed=seed),
+    }[options["sampler"]]()
+    storage = options["storage"] or optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
+    )
+    return optuna.create_study(
+        storage=storage, sampler=sampler, study_name=options["study_name"], direction=options["direction"],
+        load_if_exists=True,
+    )  # fmt: skip
+
+
+def _value(job: Any, metric: str) -> float | None:
+    """Return the objective of a job that went well, None for one that failed or has no such number."""
+    if job.status != JobStatus.COMPLETED:
+        return None
+    found = job.return_value["edited"].get(metric)
+    value = found.get("mean") if isinstance(found, Mapping) else found
+    if value is None:
+        known = ", ".join(name for name, one in job.return_value["edited"].items() if isinstance(one, Mapping | float))
+        raise UserError(f"hydra.sweeper.metric={metric!r} is not in the results; there are {known}.")
+    return float(value) if math.isfinite(value) else None
+
+
+def _best(optuna: Any, study: Any, options: Mapping[str, Any], selection: str, folder: Path) -> dict[str, Any]:
+    complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
+    if not complete:
+        raise UserError(f"None of the {len(study.trials)} trials succeeded; see the run.log of each in {folder}.")
+    best = {
+        "job": study.best_trial.number, "settings": study.best_params, "metric": options["metric"],
+        "value": study.best_value, "selection": selection, "trials": len(complete),
+    }  # fmt: skip
+    (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
+    words = " ".join(f"{key}={value}" for key, value in study.best_params.items())
+    chosen = "ORACLE: chosen with labels" if selection == "oracle" else "chosen without labels"
+    print(f"best       job {best['job']} ({words}): {options['metric']} {study.best_value:.4f}, {chosen}")  # noqa: T201
+    return best
