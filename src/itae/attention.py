@@ -120,29 +120,17 @@ def edited_rows(
     if attenuator.fused:
         k, v, bias = attenuator.operands(k, v, flags, prefix)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
-    batch, heads, rows, _ = q.shape
+    batch, heads, rows, width = q.shape
     budget = _LOGIT_BYTES.get(q.device.type, _LOGIT_BYTES["cpu"])
     step = max(1, budget // (4 * heads * rows * k.shape[2]))
+    # Laid out as fused attention lays it out, token by token: what follows then needs no copy.
+    out = v.new_empty(batch, rows, heads, width).transpose(1, 2)
     with torch.autocast(q.device.type, enabled=False):  # the logits of low-precision operands are fp32
-        out = [
-            _by_row(
-                q[i : i + step],
-                k[i : i + step],
-                v[i : i + step],
-                attenuator,
-                flags[i : i + step],
-                prefix,
-                scale,
-            )
-            for i in range(0, batch, step)
-        ]
-    return torch.cat(out).to(v.dtype) if len(out) > 1 else out[0].to(v.dtype)
-
-
-def _by_row(
-    q: Tensor, k: Tensor, v: Tensor, attenuator: Attenuator, flags: Tensor, prefix: int, scale: float
-) -> Tensor:
-    return attenuator.weights(_logits(q, k, scale), flags, prefix) @ v.float()
+        for i in range(0, batch, step):
+            some = slice(i, i + step)
+            z = _logits(q[some], k[some], scale)
+            out[some] = attenuator.weights(z, flags[some], prefix) @ v[some].float()
+    return out
 
 
 def _logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
