@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from itae.attenuate import Floor, Scale
+from itae.attenuate import Fade, Floor, MeanValue, Scale
 from itae.backbone import Backbone
 from itae.data import ImageFolder
 from itae.data.images import batches, normalise
@@ -135,19 +135,98 @@ def extraction(bench: Bench) -> None:
 def edits(bench: Bench) -> None:
     """Edits in one pass against one plain ``forward_features``."""
     model, pixels = bench.loaded()
-    index = torch.arange(len(pixels))
     detector = VectorNorm(vector="value", rule="quantile", quantile=0.03)
     every, last = tuple(range(12)), (11,)
-    passes = {
+    passes: dict[str, list[Edit | None]] = {
         "baseline and one last-block edit in one pass (at most 1.03)": [None, Edit(detector, Floor(), last)],
         "scale, all rows, all blocks, alone (at most 1.05)": [Edit(detector, Scale(), every)],
         "floor, CLS row, all blocks, alone (at most 1.06)": [Edit(detector, Floor(queries="cls"), every)],
         "floor, all rows, all blocks, alone (at most 1.40)": [Edit(detector, Floor(), every)],
         "one last-block edit alone": [Edit(detector, Floor(), last)],
-        "64 last-block edits with the baseline": [
+    }
+    _against_plain(model, pixels, passes, 9)
+
+
+def shared(bench: Bench) -> None:
+    """Many edits on one pass against one plain ``forward_features``, in fp32 and in bf16."""
+    model, pixels = bench.loaded()
+    detector = VectorNorm(vector="value", rule="quantile", quantile=0.03)
+    last = (11,)
+    passes: dict[str, list[Edit | None]] = {
+        "64 last-block edits with the baseline (at most 1.15)": [
             None, *(Edit(detector, Floor(strength=(i + 1) / 64), last) for i in range(64))
         ],
+        "64 last-block edits, 4 attenuators, 4 thresholds, with the baseline": [
+            None,
+            *(
+                Edit(VectorNorm(vector="value", rule="quantile", quantile=p / 100), how(strength=a / 4), last)
+                for p in range(1, 5) for a in range(1, 5) for how in (Floor, Scale, Fade, MeanValue)
+            ),
+        ],
+        "16 edits, 4 from each of the last 4 blocks on, with the baseline, floor (at most 3.2)": [
+            None,
+            *(Edit(detector, Floor(strength=a / 4), tuple(range(i, 12))) for i in range(8, 12) for a in range(1, 5)),
+        ],
+        "  the same, scale": [
+            None,
+            *(Edit(detector, Scale(strength=a / 4), tuple(range(i, 12))) for i in range(8, 12) for a in range(1, 5)),
+        ],
+        "12 edits, the k-th from block k to the last, with the baseline, scale (sum of their blocks: 6.5)": [
+            None, *(Edit(detector, Scale(), tuple(range(i, 12))) for i in range(12))
+        ],
     }  # fmt: skip
+    _against_plain(model, pixels, passes, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        _against_plain(model, pixels, {f"bf16: {name}": some for name, some in passes.items()}, 3)
+
+
+def growth(bench: Bench) -> None:
+    """Measure time and peak memory of a whole extraction at 1, 4, 16 and 64 edits, and at 1k, 4k and 16k images."""
+    pictures = write_pictures(bench.scratch / "grow", 16_000, 32)
+    base, backbone = [f"dataset.root={pictures}", "dataset=imagefolder"], wide_backbone(bench)
+    for edits, limit in ((1, 1000), (4, 1000), (16, 1000), (64, 1000), (4, 4000), (4, 16000)):
+        strengths = ",".join(f"{(i + 1) / edits:g}" for i in range(edits))
+        words = [*base, *backbone, f"dataset.limit={limit}", f"attenuator.strength={strengths}", "layers=last"]
+        folder = bench.scratch / f"grow{edits}-{limit}"
+        _sweep(folder, "shared_pass", [*words, f"paths.cache={folder}-cache", "clusterer.seeds=1"])
+        peak = max(result["timing"]["peak_rss_mb"] for result in _results(folder))
+        meta = [json.loads(path.read_text()) for path in Path(f"{folder}-cache").glob("*/*/*/meta.json")]
+        say(f"{edits} edits of {limit} images (384 wide)", f"pass {meta[0]['seconds']:.1f} s, peak {peak:.0f} MB")
+
+
+def sweep(bench: Bench) -> None:
+    """Run 64 jobs on digits with everything cached, W&B offline, with our launcher and with Hydra's own."""
+    strengths = ",".join(f"{(i + 1) / 64:g}" for i in range(64))
+    words = [f"attenuator.strength={strengths}", "detector.rule=quantile", "clusterer.restarts=1", "clusterer.seeds=2"]
+    words += [f"paths.cache={bench.scratch / 'digits'}", "tracker=wandb"]
+    _sweep(bench.scratch / "fill", "shared_pass", words)
+    for launcher in ("shared_pass", "basic"):
+        seconds = _sweep(bench.scratch / launcher, launcher, words)
+        found = _results(bench.scratch / launcher)
+        clustering = sum(result["timing"]["cluster_s"] for result in found)
+        assert len(found) == 64
+        each = (seconds - clustering) / 64
+        say(f"64 jobs, all cached, {launcher}: a job beyond its k-means (at most 0.4 s)", f"{each:.2f} s")
+
+
+def _sweep(folder: Path, launcher: str, words: list[str]) -> float:
+    """Run a multirun in a process of its own; return its seconds."""
+    env = {**os.environ, "PYTHONPATH": str(HERE)}
+    command = [sys.executable, "-m", "itae", "-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", *words]
+    began = time.perf_counter()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return time.perf_counter() - began
+
+
+def _results(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+
+
+def _against_plain(
+    model: torch.nn.Module, pixels: torch.Tensor, passes: dict[str, list[Edit | None]], rounds: int
+) -> None:
+    index = torch.arange(len(pixels))
 
     def plain() -> None:
         with torch.inference_mode():
@@ -156,7 +235,7 @@ def edits(bench: Bench) -> None:
     for name, some in passes.items():
         shared = SharedPass(model, 1, "cls", some)
         with memory_reused():  # on both sides
-            reference, edited = in_turns(9, plain, lambda shared=shared: shared(pixels, index))
+            reference, edited = in_turns(rounds, plain, lambda shared=shared: shared(pixels, index))
         say(f"{name}, time against forward_features", ratio(edited, reference))
 
 
@@ -228,21 +307,28 @@ def kmeans(bench: Bench) -> None:
     say("  inertia against scikit-learn (within 1 %)", ratio(inertia["ours"], inertia["theirs"]))
 
 
-def memory(bench: Bench) -> None:
-    """Peak memory of a whole run at 50,000 images against 1,000, embeddings as wide as DINOv2-S's."""
-    pictures = write_pictures(bench.scratch / "many", 50_000, 32)
+def wide_backbone(bench: Bench) -> list[str]:
+    """Return the words that choose a model with embeddings as wide as DINOv2-S's and few tokens."""
     sys.path.insert(0, str(HERE))
     import wide  # noqa: F401
 
     checkpoint = bench.scratch / "wide.safetensors"
-    save_file(
-        {k: v.contiguous() for k, v in timm.create_model("wide_vit", img_size=32).state_dict().items()}, checkpoint
-    )
+    state = timm.create_model("wide_vit", img_size=32).state_dict()
+    save_file({k: v.contiguous() for k, v in state.items()}, checkpoint)
+    return [
+        "backbone=timm", "backbone.model_name=wide_vit", "backbone.module=wide", f"backbone.checkpoint={checkpoint}",
+        "backbone.image_size=32", "detector.rule=quantile", "clusterer.restarts=1", "tracker=none",
+    ]  # fmt: skip
+
+
+def memory(bench: Bench) -> None:
+    """Peak memory of a whole run at 50,000 images against 1,000, embeddings as wide as DINOv2-S's."""
+    pictures = write_pictures(bench.scratch / "many", 50_000, 32)
+    backbone = wide_backbone(bench)
     peaks = []
     for limit in (1_000, 50_000):
         result = itae(
-            bench.scratch / f"memory{limit}", "backbone=timm", "backbone.model_name=wide_vit", "backbone.module=wide",
-            f"backbone.checkpoint={checkpoint}", "backbone.image_size=32", "dataset=imagefolder",
+            bench.scratch / f"memory{limit}", *backbone, "dataset=imagefolder",
             f"dataset.root={pictures}", f"dataset.limit={limit}", f"paths.cache={bench.scratch / 'memory'}",
             "detector.rule=quantile", "clusterer.seeds=2", "clusterer.restarts=2",
         )  # fmt: skip
@@ -251,7 +337,7 @@ def memory(bench: Bench) -> None:
     say("  more at 50,000 than at 1,000 (at most 300 MB)", f"{peaks[1] - peaks[0]:.0f} MB")
 
 
-PARTS = {part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory)}
+PARTS = {part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory, shared, sweep, growth)}
 
 
 @contextmanager
