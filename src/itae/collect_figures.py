@@ -115,7 +115,8 @@ def _curves(panels: list[_Panel], metric: str) -> tuple[Figure, str] | None:
 def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
     """Draw one line for each combination of the other settings; return how many there was no place for."""
     named = labels(panel.rows, panel.drop)
-    shown = list(dict.fromkeys(named))[:LINES]
+    values = panel.rows.groupby(named, sort=False)[panel.x].nunique()
+    shown = [*values.index[values > 1], *values.index[values == 1]][:LINES]  # lines before single points
     sets = _in_order(panel.rows[panel.x]) if panel.x == "layers" else None
     one_base = bool(np.allclose(panel.rows["_base"], panel.rows["_base"].iloc[0], equal_nan=True))
     for i, name in enumerate(shown):
@@ -136,13 +137,13 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
         ax.set_xlim(-0.5, len(sets) - 0.5)
     elif (panel.rows[panel.x] > 0).all() and panel.rows[panel.x].max() > 20 * panel.rows[panel.x].min():
         ax.set_xscale("log")
-    more = len(set(named)) - len(shown)
+    more = len(values) - len(shown)
     title = f"{'; ' + str(more) + ' more combinations not shown' if more else ''}"
     bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
     dashed = "" if one_base else ", dashed: untouched"
     ax.set_title(f"{bars}{dashed}{title}", fontsize=8, loc="left")
-    ax.set_xlabel(panel.name)
-    ax.set_ylabel(title_of(metric))
+    ax.set_xlabel(panel.name, fontsize=9)
+    ax.set_ylabel(title_of(metric), fontsize=9)
     _clean(ax)
     ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return more
@@ -228,8 +229,8 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
         )  # fmt: skip
     ax.axhline(0, color="black", linewidth=0.8)
     left = int((~named.isin(shown)).sum())
-    ax.set_xlabel("patches flagged, mean over the edited blocks (%)")
-    ax.set_ylabel(f"delta of {title_of(metric)}")
+    ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
+    ax.set_ylabel(f"delta of {title_of(metric)}", fontsize=9)
     ax.set_title(f"{left} rows not shown" if left else "", fontsize=8, loc="left")
     _clean(ax)
     if len(shown) > 1:

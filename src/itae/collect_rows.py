@@ -15,6 +15,7 @@ _NUMBER = {"absolute": "threshold", "quantile": "quantile", "mad": "k", "ratio":
 NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio", "rate")]
 """What may be called the threshold of a run; which of them is, its rule says."""
 
+_RULE = "detector.rule"
 _MAIN = ("model_name", "dataset.name", "layers", "vector", "rule", *NUMBERS, "attenuator._target_", "strength")
 
 
@@ -79,12 +80,18 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
     """
     names = [n for n in rows if not n.startswith("_") and n not in drop and rows[n].nunique(dropna=False) > 1]
     whole = len(rows[names].drop_duplicates()) if names else 1
-    least_first = sorted(names, key=lambda n: (any(n.endswith(main) for main in _MAIN), "_target_" in n))
+    least_first = sorted(names, key=lambda n: (n in NUMBERS, any(n.endswith(m) for m in _MAIN), "_target_" in n))
     for name in least_first:
         others = [other for other in names if other != name]
-        if others and len(rows[others].drop_duplicates()) == whole:
+        enough = bool(others) and len(rows[others].drop_duplicates()) == whole
+        if enough and rows[others].notna().any(axis=1).all():  # no row may be left without a word
             names = others
-    return pd.Series([", ".join(_words(row[names])) for _, row in rows.iterrows()], rows.index, dtype=object)
+    numbers = [name for name in names if name in NUMBERS]
+    words = []
+    for _, row in rows.iterrows():
+        fitted = numbers and _RULE not in names and row[numbers].isna().all() and pd.notna(row.get(_RULE))
+        words.append(", ".join(_words(row[[*names, _RULE] if fitted else names])))
+    return pd.Series(words, rows.index, dtype=object)
 
 
 def _words(row: pd.Series) -> Iterator[str]:
