@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from itae.collect_rows import NUMBERS, labels, measured, with_values
+from itae.collect_rows import NUMBERS, in_order, labels, measured, title_of, with_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def _axes(count: int, width: float = 4.6, height: float = 3.6) -> tuple[Figure, 
 def _curves(panels: list[_Panel], metric: str) -> tuple[Figure, str] | None:
     if not panels:
         return None
-    figure, axes = _axes(len(panels), width=6.2)
+    figure, axes = _axes(len(panels), 5.6, 5.0)
     left = sum(_lines(ax, panel, metric) for ax, panel in zip(axes, panels, strict=True))
     return figure, f"{left} more combinations of settings are only in the table" if left else ""
 
@@ -116,53 +116,62 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
     """Draw one line for each combination of the other settings; return how many there was no place for."""
     named = labels(panel.rows, panel.drop)
     values = panel.rows.groupby(named, sort=False)[panel.x].nunique()
-    shown = [*values.index[values > 1], *values.index[values == 1]][:LINES]  # lines before single points
-    sets = _in_order(panel.rows[panel.x]) if panel.x == "layers" else None
-    one_base = bool(np.allclose(panel.rows["_base"], panel.rows["_base"].iloc[0], equal_nan=True))
+    lines = values.index[values > 1] if (values > 1).any() else values.index  # single points tell little
+    shown = list(lines[:LINES])
+    sets = in_order(panel.rows[panel.x]) if panel.x == "layers" else None
     for i, name in enumerate(shown):
-        rows, colour = panel.rows[named == name].sort_values(panel.x), _COLOURS[i]
+        rows = panel.rows[named == name]
         x = rows[panel.x].map(sets) + 0.05 * (i - (len(shown) - 1) / 2) if sets else rows[panel.x]
         points = pd.DataFrame({"x": x.astype(float), "y": rows["_value"], "std": rows["_value_std"]}).sort_values("x")
         ax.errorbar(
-            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=colour,
+            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=_COLOURS[i],
             marker=_MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
         )  # fmt: skip
-        if not one_base:
-            ax.axhline(rows["_base"].iloc[0], color=colour, linestyle="--", linewidth=0.9)
-    if one_base:
-        ax.axhline(panel.rows["_base"].iloc[0], color="black", linestyle="--", linewidth=1, label="untouched backbone")
+    _untouched(ax, panel.rows[named.isin(shown)])
+    _x_axis(ax, panel, sets)
+    more = len(values) - len(shown)
+    bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
+    ax.set_title(f"{bars}; {more} more combinations not shown" if more else bars, fontsize=8, loc="left")
+    ax.set_ylabel(title_of(metric), fontsize=9)
+    _clean(ax)
+    _legend(ax)
+    return more
+
+
+def _untouched(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the baseline of the rows; where there are several, name the backbone, data or clusterer of each."""
+    apart = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer.", "seed"))]
+    named = labels(rows, apart)
+    bases = dict(zip(rows["_base"].round(9), named, strict=True))
+    for (base, name), dashes in zip(bases.items(), cycle(("--", "-.", ":", (0, (6, 2))))):
+        label = f"untouched {name}" if len(bases) > 1 else "untouched backbone"
+        ax.axhline(base, color="black", linestyle=dashes, linewidth=1, label=label)
+
+
+def _x_axis(ax: Axes, panel: _Panel, sets: dict[str, int] | None) -> None:
+    ax.set_xlabel(panel.name, fontsize=9)
     if sets:
         long = max(map(len, sets)) * len(sets) > 60
         ax.set_xticks(list(sets.values()), list(sets), rotation=30 if long else 0, ha="right" if long else "center")
         ax.set_xlim(-0.5, len(sets) - 0.5)
-    elif (panel.rows[panel.x] > 0).all() and panel.rows[panel.x].max() > 20 * panel.rows[panel.x].min():
+        return
+    places = sorted(panel.rows[panel.x].unique())
+    if places[0] > 0 and places[-1] > 20 * places[0]:
         ax.set_xscale("log")
-    more = len(values) - len(shown)
-    title = f"{'; ' + str(more) + ' more combinations not shown' if more else ''}"
-    bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
-    dashed = "" if one_base else ", dashed: untouched"
-    ax.set_title(f"{bars}{dashed}{title}", fontsize=8, loc="left")
-    ax.set_xlabel(panel.name, fontsize=9)
-    ax.set_ylabel(title_of(metric), fontsize=9)
-    _clean(ax)
-    ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return more
+        places = places[:: -(-len(places) // 8)]
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
 
 
-def _in_order(layers: pd.Series) -> dict[str, int]:
-    """Return the place of each set of blocks along x: none, last, last2, ..., lists, all."""
-    return {name: i for i, name in enumerate(sorted(layers.unique(), key=_set_key))}
-
-
-def _set_key(name: str) -> tuple[int, list[int]]:
-    numbers = [int(number) for number in re.findall(r"-?\d+", name)]
-    kind = 0 if name == "none" else 1 if name.startswith("last") else 3 if name == "all" else 2
-    return kind, numbers
-
-
-def title_of(metric: str) -> str:
-    """Return a metric as it is written on an axis."""
-    return metric.upper() if len(metric) == 3 else metric.replace("_", " ")
+def _legend(ax: Axes) -> None:
+    """Put the legend under the axes, where long names have room, and make that room."""
+    handles, names = ax.get_legend_handles_labels()
+    columns = 2 if max(map(len, names)) < 40 else 1
+    kind = {"ncols": columns, "fontsize": 7, "frameon": False}
+    if len(ax.figure.axes) == 1:
+        ax.figure.legend(handles, names, loc="outside lower left", **kind)
+    else:
+        ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
 
 
 def _clean(ax: Axes) -> None:
@@ -181,7 +190,7 @@ def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
         for name in dict.fromkeys(named):
             grid = part[named == name].pivot_table(index="layers", columns="_number", values="_delta")
             if min(grid.shape) > 1:
-                panels.append((f"detector.{kind}|{name}", grid.loc[list(_in_order(pd.Series(grid.index)))]))
+                panels.append((f"detector.{kind}|{name}", grid.loc[list(in_order(pd.Series(grid.index)))]))
     if not panels:
         return None
     shown = panels[:MAPS]
@@ -192,7 +201,7 @@ def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
         picture = _map(ax, grid, most)
         ax.set_xlabel(name.partition("|")[0], fontsize=9)
         ax.set_title(name.partition("|")[2], fontsize=8)
-    figure.colorbar(picture, ax=axes, label=f"delta of {title_of(metric)}")
+    figure.colorbar(picture, ax=axes, label=f"delta of {title_of(metric)}", aspect=30)
     left = len(panels) - len(shown)
     return figure, f"{left} more combinations of settings are only in the table" if left else ""
 
@@ -220,7 +229,7 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     if named.nunique() > LINES:
         named = labels(rows[["layers"]]) if "layers" in rows else named
     shown = list(dict.fromkeys(named))[:LINES]
-    figure, (ax,) = _axes(1, 6.2)
+    figure, (ax,) = _axes(1, 5.6, 4.6)
     for i, name in enumerate(shown):
         part = rows[named == name]
         ax.errorbar(
@@ -234,5 +243,5 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     ax.set_title(f"{left} rows not shown" if left else "", fontsize=8, loc="left")
     _clean(ax)
     if len(shown) > 1:
-        ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        _legend(ax)
     return figure, f"{left} rows are only in the table" if left else ""

@@ -104,3 +104,19 @@ def _words(row: pd.Series) -> Iterator[str]:
             yield text.rpartition(".")[2]
         else:
             yield text if short == "model_name" else f"{group + ' ' if short == 'name' else ''}{short}={text}"
+
+
+def in_order(layers: pd.Series) -> dict[str, int]:
+    """Return the place of each set of blocks along x: none, last, last2, ..., lists, all."""
+    return {name: i for i, name in enumerate(sorted(layers.unique(), key=_set_key))}
+
+
+def _set_key(name: str) -> tuple[int, list[int]]:
+    numbers = [int(number) for number in re.findall(r"-?\d+", name)]
+    kind = 0 if name == "none" else 1 if name.startswith("last") else 3 if name == "all" else 2
+    return kind, numbers
+
+
+def title_of(metric: str) -> str:
+    """Return a metric as it is written on an axis."""
+    return metric.upper() if len(metric) == 3 else metric.replace("_", " ")
