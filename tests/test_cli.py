@@ -157,7 +157,7 @@ MISTAKES = [
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
-    ("chache ls", "'chache'", "cache and prepare"),
+    ("chache ls", "'chache'", "cache, collect and prepare"),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
     ("seed==3", "'seed==3'", "quote"),
@@ -329,7 +329,7 @@ def test_a_bug_keeps_its_traceback_and_a_mistake_never_has_one(itae_, monkeypatc
     assert itae_("seed=-1") == (2, "", "itae: seed=-1 must be a whole number of at least 0.\n")
     assert os.environ.get("HYDRA_FULL_ERROR") == full
     monkeypatch.setattr(itae.experiment, "extract", fail_with(RuntimeError("a bug")))
-    for words in (["tracker=none"], ["tracker=none", "seed=1,2", "-m", "hydra/launcher=basic"]):
+    for words in (["tracker=none"], ["tracker=none", "seed=1,2", "hydra/launcher=basic", "-m"]):
         with pytest.raises(RuntimeError, match="a bug") as told:
             itae_(*words)
         assert "extract" in [entry.name for entry in told.traceback]
@@ -350,7 +350,7 @@ def test_one_bad_job_of_a_sweep_is_named_and_the_others_run(itae_, monkeypatch):
             raise UserError("seed is bad.")
 
     monkeypatch.setattr(itae.experiment, "run", run)
-    told = itae_("seed=1,-2,3", "layers=all", "hydra.sweep.dir=sweep", "--multirun", "hydra/launcher=basic")
+    told = itae_("seed=1,-2,3", "layers=all", "hydra.sweep.dir=sweep", "hydra/launcher=basic", "--multirun")
     assert told == (2, "", "itae: job 1 (seed=-2 layers=all): seed is bad.\n")
     assert [(seed, Path(folder).parts[-2:]) for seed, folder in ran] == [
         (1, ("sweep", "0")), (-2, ("sweep", "1")), (3, ("sweep", "2")),

@@ -383,6 +383,7 @@ def test_quantiles_of_a_streamed_signal_are_numpys_to_a_percent():
     for name, p in {"p00": 0, "p01": 0.01, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p99": 0.99, "p100": 1}.items():
         assert row["signal"][name] == pytest.approx(np.quantile(signal, p), rel=0.02), name
     assert row["artifact_rate"] == pytest.approx((signal < 5).float().mean().item())
+    assert row["bimodality"] == pytest.approx(5 / 9, rel=0.01), "a uniform distribution's"
     assert row["threshold"] == pytest.approx(5)
 
 

@@ -57,6 +57,7 @@ def test_result_has_what_the_contract_says(done):
         pairs = zip(result["baseline"][metric]["per_seed"], result["edited"][metric]["per_seed"], strict=True)
         assert result["delta"][metric]["per_seed"] == pytest.approx([e - b for b, e in pairs])
         assert min(result["delta"][metric]["per_seed"]) > 0.1, "the edit undoes planted artifacts"
+        assert len(result[side]["silhouette"]["per_seed"]) == 3
     assert list(result["artifact_rate"]) == ["0", "1", "2", "3", "4", "5"]
     for layer in "345":
         assert result["artifact_rate"][layer] == pytest.approx(3 / 64, abs=0.002), "three of 64 are planted"
@@ -71,6 +72,22 @@ def test_result_has_what_the_contract_says(done):
         assert vectors.dtype == np.float32
         assert len((folder / "ids.txt").read_text().splitlines()) == len(np.load(folder / "labels.npy")) == 120
         assert json.loads((folder / "meta.json").read_text())["n"] == 120
+
+
+def test_label_free_criteria_stand_beside_the_scores(done):
+    from sklearn.metrics import silhouette_score
+
+    result, blocks = done.result, [row["bimodality"] for row in done.result["layers"]]
+    with (done.folder / "assignments.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for side in ("baseline", "edited"):
+        clusters = [row[side] for row in rows]
+        own = silhouette_score(getattr(done, side).vectors, clusters)
+        assert result[side]["lowest_inertia"]["silhouette"] == pytest.approx(own, abs=1e-5)
+        common = silhouette_score(done.baseline.vectors, clusters)
+        assert result[side]["silhouette_common"] == pytest.approx(common, abs=1e-5), "both in the baseline's space"
+    assert result["bimodality"] == pytest.approx(np.mean(blocks))
+    assert min(blocks[3:]) > 5 / 9 > blocks[0], "planted artifacts are a mode of their own"
 
 
 def test_load_run_gives_it_all_back(done, monkeypatch, tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from itae.cluster import KMeans
+from itae.criteria import silhouettes
 from itae.errors import UserError
 from itae.metrics import METRICS, scores
 from itae.tasks.clustering import Clustering
@@ -30,6 +31,7 @@ def test_numbers_are_those_of_the_clusterings(points):
     assert metrics["seeds"] == clusterer.seed_list(5)
     assert (metrics["n"], metrics["k"], metrics["device"]) == (200, 4, "cpu")
     assert metrics["inertia"]["per_seed"] == [run.inertia for run in runs]
+    assert metrics["silhouette"]["per_seed"] == silhouettes(vectors, [run.assignments for run in runs])
     for name in METRICS:
         each = [scores(labels, run.assignments)[name] for run in runs]
         assert metrics[name]["per_seed"] == each
@@ -48,7 +50,9 @@ def test_without_labels_the_same_assignments_and_no_scores(points):
     seeing = Clustering()(vectors, labels, 4, clusterer, 5)
     np.testing.assert_array_equal(blind.assignments, seeing.assignments)
     assert not set(METRICS) & (blind.metrics.keys() | blind.metrics["lowest_inertia"].keys())
-    assert blind.metrics["inertia"] == seeing.metrics["inertia"]
+    for criterion in ("inertia", "silhouette"):
+        assert blind.metrics[criterion] == seeing.metrics[criterion]
+        assert blind.metrics["lowest_inertia"][criterion] == seeing.metrics["lowest_inertia"][criterion]
 
 
 def test_the_lowest_inertia_is_told_apart_by_inertia_not_by_acc(points):
@@ -74,4 +78,5 @@ def test_equal_embeddings_are_warned_of(caplog):
         found = Clustering()(np.ones((20, 3), np.float32), None, 4, KMeans(seeds=2, restarts=1), 0)
     assert found.metrics["empty_clusters"] == [3, 3]
     assert found.metrics["largest_share"] == [1, 1]
+    assert found.metrics["silhouette"] == {"mean": None, "std": None, "per_seed": [None, None]}
     assert "3 of 4 clusters empty" in caplog.text

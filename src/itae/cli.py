@@ -1,4 +1,4 @@
-"""The command line: Hydra's own words for runs, two commands beside it, and one sentence for each mistake.
+"""The command line: Hydra's own words for runs, three commands beside it, and one sentence for each mistake.
 
 ``--help``, tab completion and every config error are answered without importing torch.
 """
@@ -61,7 +61,7 @@ def main() -> None:
     """
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     argv = sys.argv[1:]
-    commands: dict[str, Callable[[list[str]], int]] = {"cache": _cache, "prepare": _prepare}
+    commands: dict[str, Callable[[list[str]], int]] = {"cache": _cache, "collect": _collect, "prepare": _prepare}
     if argv and argv[0] in commands:
         sys.exit(_guarded(lambda: commands[argv[0]](argv[1:])))
     if argv == ["--version"]:
@@ -124,6 +124,12 @@ def _cache(argv: list[str]) -> int:
     from itae.store.cli import main as cache_main
 
     return cache_main(argv, Path(os.environ.get("ITAE_CACHE", "outputs/cache")))
+
+
+def _collect(argv: list[str]) -> int:
+    from itae.collect import main as collect_main
+
+    return collect_main(argv)
 
 
 def _prepare(argv: list[str]) -> int:
@@ -271,7 +277,7 @@ def _no_such_config(error: MissingConfigException) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     word = str(error.override)
     if "=" not in word:
-        return f"{word!r} is not key=value; the commands, cache and prepare, come first; see itae --help."
+        return f"{word!r} is not key=value; the commands, cache, collect and prepare, come first; see itae --help."
     reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
     return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
 

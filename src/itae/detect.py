@@ -28,14 +28,14 @@ T = TypeVar("T")
 
 RULES = ("absolute", "quantile", "mad", "ratio", "bimodal")
 # The number that each rule reads; the others have no effect, so they stay out of the cache key.
-_RULE_NUMBERS = {
+RULE_NUMBERS = {
     "absolute": ("threshold",),
     "quantile": ("quantile",),
     "mad": ("k",),
     "ratio": ("ratio",),
     "bimodal": ("calibration_images", "calibration_seed"),
 }
-_NUMBERS = {name for names in _RULE_NUMBERS.values() for name in names}
+_NUMBERS = {name for names in RULE_NUMBERS.values() for name in names}
 _FLOATS = ("threshold", "quantile", "k", "ratio")
 MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
 
@@ -183,7 +183,7 @@ class Detector:
         # A detector of somebody's own may read any of the numbers; a built-in one reads its rule's alone.
         cls = type(self)
         built_in = all(f.__module__.startswith("itae.") for f in (cls.signal, cls.cut, cls.__call__))
-        own = _RULE_NUMBERS[self.rule] if built_in else _NUMBERS
+        own = RULE_NUMBERS[self.rule] if built_in else _NUMBERS
         others = _NUMBERS - set(own)
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: float(v) if isinstance(v, int) and name in _FLOATS else v

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from itae.criteria import silhouettes
 from itae.diagnostics import by_layer
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
@@ -234,6 +235,7 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
     computed = time.perf_counter()
     cached = not (baseline.fresh or edited.fresh)
     tasks = [_task(job, entry) for entry in (baseline, edited)]
+    common = silhouettes(baseline.vectors, [task.assignments for task in tasks])
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
@@ -243,11 +245,12 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
         lambda: write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks)),
     )
     return {
-        "baseline": tasks[0].metrics,
-        "edited": tasks[1].metrics,
+        "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
+        "edited": tasks[1].metrics | {"silhouette_common": common[1]},
         "delta": _delta(tasks),
         "edit": job.spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
+        "bimodality": _mean(row["bimodality"] for row in layers),
         "layers": layers,
         "fits": edited.meta["fits"],
         "notes": _notes(edit, layers, baseline, edited),
@@ -286,6 +289,11 @@ def _delta(tasks: list[TaskResult]) -> dict[str, Any] | None:
     if "acc" not in tasks[0].metrics:
         return None
     return paired_delta(tasks[0].metrics, tasks[1].metrics)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -332,7 +340,8 @@ def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings
 
 def _track(tracker: Log, result: dict[str, Any], folder: Path) -> None:
     """Log the metrics in one call, one row for each edited block, and the figures."""
-    summary = {name: result[name] for name in ("baseline", "edited", "delta", "timing", "selection") if result[name]}
+    names = ("baseline", "edited", "delta", "bimodality", "timing", "selection")
+    summary = {name: result[name] for name in names if result[name]}
     tracker.metrics({"images": result["images"]["n"], **summary})
     layers = result["layers"]
     if layers:

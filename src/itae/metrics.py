@@ -57,14 +57,15 @@ def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
     }
 
 
-def summarise(per_seed: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+def summarise(per_seed: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
     """Return ``{metric: {"mean", "std", "per_seed"}}`` of one mapping a seed.
 
-    ``std`` is the sample's (ddof=1), and None for one seed, whose spread nobody knows.
+    ``std`` is the sample's (ddof=1), and None for one seed, whose spread nobody knows. A seed with no value
+    (None) is left out of both.
     """
     assert per_seed
     assert all(one.keys() == per_seed[0].keys() for one in per_seed)
-    return {name: _spread([float(one[name]) for one in per_seed]) for name in per_seed[0]}
+    return {name: _spread([one[name] for one in per_seed]) for name in per_seed[0]}
 
 
 def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -82,9 +83,11 @@ def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
     return {m: _spread([after - before for before, after in pairs]) for m, pairs in zip(both, columns, strict=True)}
 
 
-def _spread(values: list[float]) -> dict[str, Any]:
-    std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": std, "per_seed": values}
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [float(value) for value in values if value is not None]
+    std = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    per_seed = [None if value is None else float(value) for value in values]
+    return {"mean": float(np.mean(known)) if known else None, "std": std, "per_seed": per_seed}
 
 
 def _whole(name: str, values: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from itae.cluster import KMeans
+from itae.criteria import silhouettes
 from itae.metrics import scores, summarise
 from itae.runtime import progress
 from itae.tasks import TaskResult
@@ -52,10 +53,11 @@ class Clustering:
         Returns
         -------
         TaskResult
-            ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia`` and, with labels, ``acc``, ``nmi``,
-            ``ami``, ``ari``, ``purity``, each as ``mean``, ``std`` and ``per_seed``; ``iterations``,
-            ``empty_clusters`` and ``largest_share`` per seed; ``lowest_inertia``: seed, inertia and scores
-            of that run. ``assignments``: those of the run of lowest inertia.
+            ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia``, ``silhouette`` (see
+            `itae.criteria.silhouettes`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
+            ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
+            ``lowest_inertia``: seed, inertia, silhouette and scores of that run. ``assignments``: those of the
+            run of lowest inertia.
 
         Raises
         ------
@@ -72,9 +74,12 @@ class Clustering:
         log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
         if empty := max(run.empty_clusters for run in runs):
             log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
-        per_seed: list[dict[str, float]] = [{"inertia": run.inertia} for run in runs]
+        compact = silhouettes(vectors_NE, [run.assignments for run in runs])
+        per_seed: list[dict[str, float | None]] = [
+            {"inertia": run.inertia, "silhouette": value} for run, value in zip(runs, compact, strict=True)
+        ]
         if labels is not None:
-            per_seed = [one | scores(labels, run.assignments) for one, run in zip(per_seed, runs, strict=True)]
+            per_seed = [{**one, **scores(labels, run.assignments)} for one, run in zip(per_seed, runs, strict=True)]
         lowest = min(range(len(runs)), key=lambda i: runs[i].inertia)
         metrics = {
             "n": len(vectors_NE),

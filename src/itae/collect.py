@@ -1,0 +1,179 @@
+"""``itae collect``: many runs become one table, a few figures and the best setting by a label-free criterion.
+
+It reads ``result.json`` files alone, and needs neither Hydra nor torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from itae.collect_figures import draw
+from itae.collect_rows import labels, metric_names, science, with_values
+from itae.collect_table import find_results, read_table, write_table
+from itae.errors import UserError, did_you_mean
+from itae.runs import RESULT
+
+LABEL_FREE = ("silhouette", "silhouette_common", "inertia", "bimodality", "delta.silhouette_common")
+"""Criteria that no label reaches, the default first; any other metric is taken for one that has seen labels.
+
+`silhouette` is of each edit's own space, so it is a hint; `silhouette_common` compares, and favours no edit at all: on
+the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second falls
+from .36 to .08.
+"""
+_OWN_SPACE = ("silhouette", "inertia")  # measured in the edited space, which every edit moves
+_TOP = 5
+_NAMED = 5  # damaged files
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``itae collect`` with what stands after it; return the exit status."""
+    options = _parser().parse_args(argv)
+    # A pipe has no width: rich would fold rows at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    paths = [path.expanduser() for path in options.paths]
+    out = options.out.expanduser() if options.out else _home(paths[0])
+    files = find_results(paths)
+    table, damaged = read_table(files, out)
+    best = options.best or LABEL_FREE[0]
+    metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
+    for word, name in (("--metric", options.metric), ("--best", options.best)):
+        _check(word, name, table)
+    winners = _winners(table, best)
+    table.loc[winners, "selection"] = table.loc[winners, "selection"] if best in LABEL_FREE else "oracle"
+    written = write_table(table, out)
+    figures, left_out = _figures(table, metric, out / "figures")
+    _tell_ranking(table, winners, best, metric, console)
+    _tell_files(table, damaged, written, figures, left_out, console)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="itae collect", description="Gather runs into one table (results.parquet, results.csv) and figures."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs, sweeps, or folders with some")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the table goes (the first PATH)")
+    parser.add_argument("--metric", help="what the figures show (acc; without labels inertia)")
+    parser.add_argument(
+        "--best", metavar="METRIC", help=f"what chooses the best row ({LABEL_FREE[0]}); with labels it is an oracle"
+    )
+    return parser
+
+
+def _home(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def _check(word: str, name: str | None, table: pd.DataFrame) -> None:
+    """Raise a `UserError` if no row has the metric that was asked for."""
+    known = metric_names(table)
+    if word == "--metric":
+        known = [one for one in known if not one.startswith("delta.") and one != "bimodality"]
+    if name is None or name in known:
+        return
+    if not known:
+        raise UserError(f"{word}={name}: no run here has ended well, so there is no metric yet.")
+    raise UserError(f"{word}={name} is not a metric of these runs; they have {', '.join(known)}."
+                    f"{did_you_mean(name, known)}")  # fmt: skip
+
+
+def _winners(table: pd.DataFrame, best: str) -> list[Any]:
+    """Return the best row of each backbone and data set; what is measured on different ones can't be compared."""
+    column = with_values(table, best)
+    if column is None:
+        return []
+    rows = table[table[column].notna()]
+    names = [name for name in science(rows) if name.startswith(("backbone.", "dataset."))]
+    groups = rows.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
+    values = rows[column] if best != "inertia" else -rows[column]
+    return [values.loc[group].idxmax() for group in groups]
+
+
+def _figures(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        return draw(table, metric, folder) if with_values(table, metric) else ([], [])
+    except OSError as error:
+        raise UserError(f"{folder} can't be written ({error.strerror}); the table was; give another --out.") from error
+
+
+def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: str, console: Console) -> None:
+    """Print the top rows, then the best by name and how it was chosen."""
+    column = with_values(table, best)
+    if column is None:
+        console.print(f"best       no run has {best}, so none is called best; choose another with --best")
+        return
+    rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
+    named = labels(science(rows))
+    _print_top(rows, named, winners, column, best, metric, console)
+    tried = len(science(rows).drop_duplicates())
+    kind = "" if best in LABEL_FREE else " (oracle: chosen with labels, so its score says nothing about unseen data)"
+    for winner in winners:
+        value = f"{best}={rows.loc[winner, column]:.4f}"
+        words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
+        _say(console, f"best       {words}: {value}, of {tried} settings tried{kind}")
+    if best == "silhouette_common":
+        _tell_common(rows, winners, console)
+    if best in _OWN_SPACE:
+        _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
+    if len(winners) > 1:
+        _say(console, "note       one best row for each backbone and data set: across them nothing compares")
+
+
+def _tell_common(rows: pd.DataFrame, winners: list[Any], console: Console) -> None:
+    _say(console, "note       silhouette_common is measured in the untouched space, which favours small changes")
+    if not (rows.loc[winners, "delta.silhouette_common"] > 0).any():
+        _say(console, "note       by this criterion no setting is better than the untouched backbone")
+
+
+def _print_top(
+    rows: pd.DataFrame, named: pd.Series, winners: list[Any], column: str, best: str, metric: str, console: Console
+) -> None:
+    shown = {best: column} | {
+        name: found for name in (metric, f"delta.{metric}", "delta.acc") if (found := with_values(rows, name))
+    }
+    table = Table(title=f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows", title_justify="left")
+    for name in ("settings", *shown, "flagged", "selection", "folder"):
+        table.add_column(name, justify="right" if name in (*shown, "flagged") else "left")
+    for index, row in rows.head(_TOP).iterrows():
+        cells = [f"{row[source]:{'+' if name.startswith('delta') else ''}.4f}" for name, source in shown.items()]
+        flagged = "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %"
+        words = [named[index], *cells, flagged, "" if pd.isna(row["selection"]) else row["selection"], row["folder"]]
+        table.add_row(*map(escape, words), style="bold" if index in winners else None)
+    console.print(table)
+
+
+def _tell_files(
+    table: pd.DataFrame,
+    damaged: dict[Path, str],
+    written: list[Path],
+    figures: list[Path],
+    left_out: list[str],
+    console: Console,
+) -> None:
+    states = ", ".join(f"{count} {state}" for state, count in table["status"].value_counts().items())
+    _say(console, f"table      {len(table)} rows ({states}): {', '.join(map(str, written))}")
+    if figures:
+        _say(console, f"figures    {figures[0].parent}: {', '.join(path.stem for path in figures)}, as PNG and SVG")
+    else:
+        _say(console, "figures    none: no setting has two values among the runs that ended well")
+    for line in left_out:
+        _say(console, f"note       {line}")
+    for file, reason in list(damaged.items())[:_NAMED]:
+        _say(console, f"damaged    {file}: {reason}")
+    if damaged:
+        _say(console, f"damaged    {len(damaged)} {RESULT} files could not be read and are left out")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)

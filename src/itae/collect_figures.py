@@ -1,0 +1,247 @@
+"""Pictures of many runs: what a metric does along each setting that varies among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from itae.collect_rows import NUMBERS, in_order, labels, measured, title_of, with_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NAMES = ("metric_threshold", "metric_strength", "metric_layers", "delta_layers_threshold", "delta_artifact_rate")
+LINES = 8  # in one panel
+MAPS = 4  # heat maps in one figure
+# Okabe and Ito, with a grey for their yellow, which is lost on white.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
+_MARKERS = "osD^vPX*"
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One pair of axes: rows, the column along x, its name, and the settings that x stands for."""
+
+    rows: pd.DataFrame
+    x: str
+    name: str
+    drop: Sequence[str]
+
+
+def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
+    """Draw all figures that the rows of a table allow, as PNG and SVG.
+
+    Parameters
+    ----------
+    table
+        As `itae.collect_table.read_table` returns it.
+    metric
+        As in the table, without its side: ``acc``. Where it has no delta (inertia: two embedding spaces), the
+        delta drawn is that of ``silhouette_common``.
+    folder
+        Where they go; what an earlier call drew there is removed.
+
+    Returns
+    -------
+    figures, left out
+        The PNGs, and a sentence for each figure that does not show every row.
+    """
+    for name in NAMES:
+        for kind in ("png", "svg"):
+            (folder / f"{name}.{kind}").unlink(missing_ok=True)
+    rows = measured(table, metric)
+    change = metric if with_values(table, f"delta.{metric}") else "silhouette_common"
+    makers = (
+        lambda: _curves(_by_rule(rows), metric),
+        lambda: _curves(_panel(rows, "attenuator.strength"), metric),
+        lambda: _curves(_panel(rows, "layers"), metric),
+        lambda: _maps(rows, change),
+        lambda: _scatter(rows, change),
+    )
+    drawn, told = [], []
+    for name, make in zip(NAMES, makers, strict=True):
+        made = make()
+        if made is None:
+            continue
+        figure, left_out = made
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / f"{name}.png", dpi=130)
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+        drawn.append(folder / f"{name}.png")
+        told += [f"{name}: {left_out}"] if left_out else []
+    return drawn, told
+
+
+def _by_rule(rows: pd.DataFrame) -> list[_Panel]:
+    """Return one panel for each kind of number that has at least two values."""
+    kinds = [(str(kind), part) for kind, part in rows.groupby("_rule", sort=False) if part["_number"].nunique() > 1]
+    drop = [*NUMBERS, "detector.rule"]
+    return [_Panel(part[part["_number"].notna()], "_number", f"detector.{kind}", drop) for kind, part in kinds]
+
+
+def _panel(rows: pd.DataFrame, column: str) -> list[_Panel]:
+    if column not in rows or rows[column].nunique() < 2:
+        return []
+    return [_Panel(rows[rows[column].notna()], column, column, [column])]
+
+
+def _axes(count: int, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    columns = min(2, count)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(width * columns + 0.4, height * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.set_axis_off()
+    return figure, list(axes[:count])
+
+
+def _curves(panels: list[_Panel], metric: str) -> tuple[Figure, str] | None:
+    if not panels:
+        return None
+    figure, axes = _axes(len(panels), 5.6, 5.0)
+    left = sum(_lines(ax, panel, metric) for ax, panel in zip(axes, panels, strict=True))
+    return figure, f"{left} more combinations of settings are only in the table" if left else ""
+
+
+def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
+    """Draw one line for each combination of the other settings; return how many there was no place for."""
+    named = labels(panel.rows, panel.drop)
+    values = panel.rows.groupby(named, sort=False)[panel.x].nunique()
+    lines = values.index[values > 1] if (values > 1).any() else values.index  # single points tell little
+    shown = list(lines[:LINES])
+    sets = in_order(panel.rows[panel.x]) if panel.x == "layers" else None
+    for i, name in enumerate(shown):
+        rows = panel.rows[named == name]
+        x = rows[panel.x].map(sets) + 0.05 * (i - (len(shown) - 1) / 2) if sets else rows[panel.x]
+        points = pd.DataFrame({"x": x.astype(float), "y": rows["_value"], "std": rows["_value_std"]}).sort_values("x")
+        ax.errorbar(
+            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=_COLOURS[i],
+            marker=_MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
+        )  # fmt: skip
+    _untouched(ax, panel.rows[named.isin(shown)])
+    _x_axis(ax, panel, sets)
+    more = len(values) - len(shown)
+    bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
+    ax.set_title(f"{bars}; {more} more combinations not shown" if more else bars, fontsize=8, loc="left")
+    ax.set_ylabel(title_of(metric), fontsize=9)
+    _clean(ax)
+    _legend(ax)
+    return more
+
+
+def _untouched(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the baseline of the rows; where there are several, name the backbone, data or clusterer of each."""
+    apart = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer.", "seed"))]
+    named = labels(rows, apart)
+    bases = dict(zip(rows["_base"].round(9), named, strict=True))
+    for (base, name), dashes in zip(bases.items(), cycle(("--", "-.", ":", (0, (6, 2))))):
+        label = f"untouched {name}" if len(bases) > 1 else "untouched backbone"
+        ax.axhline(base, color="black", linestyle=dashes, linewidth=1, label=label)
+
+
+def _x_axis(ax: Axes, panel: _Panel, sets: dict[str, int] | None) -> None:
+    ax.set_xlabel(panel.name, fontsize=9)
+    if sets:
+        long = max(map(len, sets)) * len(sets) > 60
+        ax.set_xticks(list(sets.values()), list(sets), rotation=30 if long else 0, ha="right" if long else "center")
+        ax.set_xlim(-0.5, len(sets) - 0.5)
+        return
+    places = sorted(panel.rows[panel.x].unique())
+    if places[0] > 0 and places[-1] > 20 * places[0]:
+        ax.set_xscale("log")
+        places = places[:: -(-len(places) // 8)]
+        ax.set_xticks(places, [f"{place:g}" for place in places])
+        ax.minorticks_off()
+
+
+def _legend(ax: Axes) -> None:
+    """Put the legend under the axes, where long names have room, and make that room."""
+    handles, names = ax.get_legend_handles_labels()
+    columns = 2 if max(map(len, names)) < 40 else 1
+    kind = {"ncols": columns, "fontsize": 7, "frameon": False}
+    if len(ax.figure.axes) == 1:
+        ax.figure.legend(handles, names, loc="outside lower left", **kind)
+    else:
+        ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
+
+
+def _clean(ax: Axes) -> None:
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.tick_params(labelsize=8)
+
+
+def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
+    """Draw the delta over layers and threshold, one map for each combination of the other settings."""
+    if "layers" not in rows or rows["_delta"].isna().all():
+        return None
+    panels: list[tuple[str, pd.DataFrame]] = []
+    for kind, part in rows[rows["_number"].notna()].groupby("_rule", sort=False):
+        named = labels(part, ["layers", *NUMBERS, "detector.rule"])
+        for name in dict.fromkeys(named):
+            grid = part[named == name].pivot_table(index="layers", columns="_number", values="_delta")
+            if min(grid.shape) > 1:
+                panels.append((f"detector.{kind}|{name}", grid.loc[list(in_order(pd.Series(grid.index)))]))
+    if not panels:
+        return None
+    shown = panels[:MAPS]
+    widest, tallest = max(grid.shape[1] for _, grid in shown), max(grid.shape[0] for _, grid in shown)
+    figure, axes = _axes(len(shown), 1.8 + 0.62 * max(widest, 4), 1.3 + 0.42 * max(tallest, 3))
+    most = max(float(np.nanmax(np.abs(grid.to_numpy()))) for _, grid in shown) or 1e-9
+    for ax, (name, grid) in zip(axes, shown, strict=True):
+        picture = _map(ax, grid, most)
+        ax.set_xlabel(name.partition("|")[0], fontsize=9)
+        ax.set_title(name.partition("|")[2], fontsize=8)
+    figure.colorbar(picture, ax=axes, label=f"delta of {title_of(metric)}", aspect=30)
+    left = len(panels) - len(shown)
+    return figure, f"{left} more combinations of settings are only in the table" if left else ""
+
+
+def _map(ax: Axes, grid: pd.DataFrame, most: float) -> Any:
+    values = grid.to_numpy(float)
+    ax.set_facecolor("#dddddd")  # where there is no run
+    picture = ax.imshow(values, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
+    for (i, j), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            dark = abs(value) > 0.6 * most
+            ax.text(j, i, f"{value:+.3f}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    ax.set_xticks(range(grid.shape[1]), [f"{number:g}" for number in grid.columns], fontsize=8)
+    ax.set_yticks(range(grid.shape[0]), list(grid.index), fontsize=8)
+    ax.set_ylabel("layers", fontsize=9)
+    return picture
+
+
+def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
+    """Draw the delta of each row against its share of flagged patches."""
+    rows = rows[rows["_rate"].notna() & rows["_delta"].notna()]
+    if rows["_rate"].nunique() < 2:
+        return None
+    named = labels(rows, [*NUMBERS, "attenuator.strength"])
+    if named.nunique() > LINES:
+        named = labels(rows[["layers"]]) if "layers" in rows else named
+    shown = list(dict.fromkeys(named))[:LINES]
+    figure, (ax,) = _axes(1, 5.6, 4.6)
+    for i, name in enumerate(shown):
+        part = rows[named == name]
+        ax.errorbar(
+            100 * part["_rate"], part["_delta"], part["_delta_std"].fillna(0), label=name or "edited",
+            color=_COLOURS[i], marker=_MARKERS[i], markersize=5, linestyle="", elinewidth=0.8, capsize=2, alpha=0.85,
+        )  # fmt: skip
+    ax.axhline(0, color="black", linewidth=0.8)
+    left = int((~named.isin(shown)).sum())
+    ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
+    ax.set_ylabel(f"delta of {title_of(metric)}", fontsize=9)
+    ax.set_title(f"{left} rows not shown" if left else "", fontsize=8, loc="left")
+    _clean(ax)
+    if len(shown) > 1:
+        _legend(ax)
+    return figure, f"{left} rows are only in the table" if left else ""
