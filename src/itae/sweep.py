@@ -184,7 +184,7 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
             result = load_run(job.folder).result
             if result["status"] != "running":
                 return result
-    return result | {"error": f"{result['error']}{f' ({why})' if why else ''}"}
+    return result | {"error": f"{result['error'].rstrip('.')} ({why})"} if why else result
 
 
 def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:

@@ -7,6 +7,7 @@ was killed would be waited for without end. ``squeue`` knows on every cluster.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import subprocess
 import time
@@ -64,7 +65,7 @@ def _submit(launcher: SlurmLauncher, parcels: Sequence[Parcel], folder: Path) ->
     options["slurm_srun_args"] = [f"--cpus-per-task={options['cpus_per_task']}"]
     try:
         executor.update_parameters(name="itae", **options)
-        with executor.batch():
+        with contextlib.redirect_stderr(io.StringIO()), executor.batch():  # submitit prints what sbatch says
             return [executor.submit(parcel) for parcel in parcels]
     except (RuntimeError, AssertionError, NameError, OSError, TypeError, ValueError) as error:  # of submitit
         raise UserError(f"Slurm takes no such jobs: {' '.join(str(error).split())}; see hydra.launcher.") from error
