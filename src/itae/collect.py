@@ -26,9 +26,9 @@ from itae.runs import RESULT
 LABEL_FREE = ("silhouette", "silhouette_common", "inertia", "bimodality", "delta.silhouette_common")
 """Criteria that no label reaches, the default first; any other metric is taken for one that has seen labels.
 
-`silhouette` is of each edit's own space, so it is a hint; `silhouette_common` compares, and favours no edit at all: on
-the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second falls
-from .36 to .08.
+`silhouette` is of each edit's own space, so it is a hint; `silhouette_common` compares, and favours no edit at all.
+On the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second
+falls from .36 to .08.
 """
 _OWN_SPACE = ("silhouette", "inertia")  # measured in the edited space, which every edit moves
 _TOP = 5

@@ -7,6 +7,7 @@ first the pass that fills the store, then each job as if it were alone.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -26,6 +27,7 @@ from itae.store import Key
 log = logging.getLogger(__name__)
 
 MANIFEST = "sweep.json"
+Stamp = tuple[int, int] | None
 _SHOWN = 5  # jobs named in one sentence
 
 
@@ -144,15 +146,45 @@ def fill(group: Sequence[Job]) -> None:
         log.info("", exc_info=True)
 
 
-def outcomes(jobs: Iterable[Job]) -> dict[Job, dict[str, Any]]:
-    """Return the result of each job, from the disk; a job that left none has failed."""
-    found = {}
-    for job in jobs:
-        try:
-            found[job] = load_run(job.folder).result
-        except UserError:
-            found[job] = {"status": "failed", "error": "it left no result.json; it was killed or never began"}
-    return found
+def stamp(job: Job) -> Stamp:
+    """Return what tells the ``result.json`` that a job has now from a later one."""
+    try:
+        told = (job.folder / RESULT).stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_ino
+
+
+def done_since(job: Job, before: Stamp) -> bool:
+    """Whether the job has ended well since it had that stamp."""
+    with contextlib.suppress(UserError):
+        return stamp(job) != before and load_run(job.folder).result["status"] == "ok"
+    return False
+
+
+def outcomes(jobs: Iterable[Job], fresh: Mapping[Job, Stamp], why: Mapping[Job, str]) -> dict[Job, dict[str, Any]]:
+    """Return the result of each job, from the disk; a job that left none has failed.
+
+    Parameters
+    ----------
+    jobs
+        All of the sweep.
+    fresh
+        Those that were to run now, with their stamps before that: what an earlier call left is no result of this one.
+    why
+        What is known of groups that broke off, for the jobs in them.
+    """
+    return {job: _outcome(job, job in fresh and stamp(job) == fresh[job], why.get(job, "")) for job in jobs}
+
+
+def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
+    result: dict[str, Any] = {"status": "failed", "error": "it left no result.json; it was killed or never began"}
+    if not stale:
+        with contextlib.suppress(UserError):
+            result = load_run(job.folder).result
+            if result["status"] != "running":
+                return result
+    return result | {"error": f"{result['error'].rstrip('.')} ({why})"} if why else result
 
 
 def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:

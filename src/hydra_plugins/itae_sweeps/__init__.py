@@ -5,8 +5,10 @@ Hydra imports this module in every program that uses it, so it imports nothing o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import importlib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
@@ -26,16 +28,146 @@ class SharedPassLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and return what came out, in their order."""
+        self.check()
         from hydra_plugins.itae_sweeps._launch import launch
 
         return launch(self, job_overrides, initial_job_idx)
 
-    def send(self, groups: list[Any]) -> None:
-        """Run the groups, one after the other."""
+    def check(self) -> None:
+        """Raise a `UserError` if nothing can be sent, before anything is composed."""
+
+    def split(self, jobs: list[Any]) -> list[list[Any]]:
+        """Return the jobs that share a pass in as many groups as they are to be sent in."""
+        return [jobs]
+
+    def send(self, groups: list[Any]) -> list[str]:
+        """Run the groups, one after the other, and return for each why it broke off, or an empty text."""
         from hydra_plugins.itae_sweeps._launch import run_group
 
         for group in groups:
             run_group(group)
+        return [""] * len(groups)
+
+
+class _Elsewhere(SharedPassLauncher):
+    """What the launchers share that send groups to other processes."""
+
+    name: ClassVar[str]  # of the preset and of the module that sends
+    needs: ClassVar[str]  # the package that does the work
+    extra: ClassVar[str]  # what pip installs it by
+
+    def __init__(self, max_group: int | None = None) -> None:
+        self.max_group = max_group
+
+    def check(self) -> None:
+        """Refuse a missing package and values that can't be meant."""
+        from itae.errors import UserError
+
+        if importlib.util.find_spec(self.needs) is None:
+            line = f"pip install {self.extra}"
+            raise UserError(f"hydra/launcher={self.name} needs {self.needs}, which is not installed: {line}")
+        if self.max_group is not None and (not isinstance(self.max_group, int) or self.max_group < 1):
+            raise UserError(
+                f"hydra.launcher.max_group={self.max_group!r} must be a whole number of at least 1, or null."
+            )
+
+    def split(self, jobs: list[Any]) -> list[list[Any]]:
+        """Return the jobs in groups of at most `max_group`."""
+        size = self.max_group or len(jobs)
+        return [jobs[i : i + size] for i in range(0, len(jobs), size)]
+
+    def send(self, groups: list[Any]) -> list[str]:
+        """Pack the groups and hand them to the engine; return for each why it broke off, or an empty text."""
+        from hydra_plugins.itae_sweeps._parcel import pack
+
+        engine = importlib.import_module(f"hydra_plugins.itae_sweeps._{self.name}")
+        return engine.send(self, [pack(group) for group in groups]) if groups else []
+
+
+class JoblibLauncher(_Elsewhere):
+    """Run groups at a time on this machine, each in a process of its own."""
+
+    name, needs, extra = "joblib", "joblib", "joblib"
+
+    def __init__(self, n_jobs: int = -1, max_group: int | None = None) -> None:
+        super().__init__(max_group)
+        self.n_jobs = n_jobs
+
+    def check(self) -> None:
+        """Refuse a missing package and values that can't be meant."""
+        from itae.errors import UserError
+
+        super().check()
+        if not isinstance(self.n_jobs, int) or self.n_jobs == 0:
+            raise UserError(f"hydra.launcher.n_jobs={self.n_jobs!r} must be a whole number, -1 for all cores.")
+
+
+class SlurmLauncher(_Elsewhere):
+    """Run each group as one job of a Slurm array. The options are described in the preset."""
+
+    name, needs, extra = "slurm", "submitit", "'itae[slurm]'"
+
+    def __init__(
+        self,
+        partition: str | None = None,
+        account: str | None = None,
+        qos: str | None = None,
+        timeout_min: int = 240,
+        cpus_per_task: int = 4,
+        gpus_per_node: int | None = None,
+        mem_gb: float | None = None,
+        array_parallelism: int = 256,
+        requeues: int = 3,
+        setup_commands: Sequence[str] = (),
+        additional_parameters: Mapping[str, Any] | None = None,
+        max_group: int | None = None,
+    ) -> None:
+        super().__init__(max_group)
+        self.requeues = requeues
+        self.options = {
+            "timeout_min": timeout_min,
+            "cpus_per_task": cpus_per_task,
+            "gpus_per_node": gpus_per_node,
+            "mem_gb": mem_gb,
+            "slurm_partition": partition,
+            "slurm_account": account,
+            "slurm_qos": qos,
+            "slurm_array_parallelism": array_parallelism,
+            "slurm_setup": list(setup_commands) or None,
+            "slurm_additional_parameters": dict(additional_parameters or {}) or None,
+        }
+
+    def check(self) -> None:
+        """Refuse a missing package, and a machine without Slurm's commands."""
+        import shutil
+
+        from itae.errors import UserError
+
+        super().check()
+        missing = [command for command in ("sbatch", "srun", "squeue", "scancel") if shutil.which(command) is None]
+        if missing:
+            raise UserError(
+                f"hydra/launcher=slurm needs Slurm's {missing[0]}, which is not on PATH; start it from a login node."
+            )
+
+
+class RayLauncher(_Elsewhere):
+    """Run each group as one task of a Ray cluster. The options are described in the preset."""
+
+    name, needs, extra = "ray", "ray", "'itae[ray]'"
+
+    def __init__(
+        self,
+        address: str | None = "local",
+        num_cpus: float = 1,
+        num_gpus: float = 0,
+        max_retries: int = 2,
+        runtime_env: Mapping[str, Any] | None = None,
+        max_group: int | None = None,
+    ) -> None:
+        super().__init__(max_group)
+        self.address, self.runtime_env = address, runtime_env
+        self.options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries}
 
 
 class GridSweeper(BasicSweeper):
@@ -67,4 +199,4 @@ class OptunaSweeper(Sweeper):
         return search(self, arguments)
 
 
-PLUGINS = (SharedPassLauncher, GridSweeper, OptunaSweeper)
+PLUGINS = (SharedPassLauncher, JoblibLauncher, SlurmLauncher, RayLauncher, GridSweeper, OptunaSweeper)

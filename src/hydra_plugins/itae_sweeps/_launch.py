@@ -34,6 +34,7 @@ class Group:
     """Jobs that share a pass, with all that another process needs to run them."""
 
     jobs: list[sweep.Job]
+    stamps: list[sweep.Stamp]
     configs: list[DictConfig]
     hydra_context: HydraContext
     task_function: TaskFunction
@@ -60,21 +61,33 @@ def launch(
         jobs = [_job(config) for config in configs]
         by_job = dict(zip(jobs, configs, strict=True))
         planned = sweep.plan(jobs)
-        state = Singleton.get_state()
-        fresh = sum(map(len, planned))
+        fresh = {job: sweep.stamp(job) for group in planned for job in group}
+        groups = [_group(launcher, part, fresh, by_job) for group in planned for part in launcher.split(group)]
         try:
-            launcher.send(
-                [
-                    Group(group, [by_job[job] for job in group], launcher.hydra_context, launcher.task_function, state)
-                    for group in planned
-                ]
-            )
+            ended = launcher.send(groups)
         finally:
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
-        results = sweep.outcomes(jobs)
-        _print(results, folder, fresh)
+        why = {job: reason for group, reason in zip(groups, ended, strict=True) for job in group.jobs}
+        results = sweep.outcomes(jobs, fresh, why)
+        _print(results, folder, len(fresh))
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
             zip(jobs, job_overrides, strict=True)]  # fmt: skip
+
+
+def _group(
+    launcher: SharedPassLauncher,
+    jobs: list[sweep.Job],
+    stamps: Mapping[sweep.Job, sweep.Stamp],
+    configs: Mapping[sweep.Job, DictConfig],
+) -> Group:
+    return Group(
+        jobs,
+        [stamps[job] for job in jobs],
+        [configs[job] for job in jobs],
+        launcher.hydra_context,
+        launcher.task_function,
+        Singleton.get_state(),
+    )
 
 
 def _compose(launcher: SharedPassLauncher, overrides: Sequence[str], num: int) -> DictConfig:

@@ -1,0 +1,116 @@
+"""A group of jobs as bytes: what all engines carry to another process, here or on another machine.
+
+The engines have picklers of their own, and each fails in its own way on Hydra's objects. So a group is pickled
+once, before any of them is asked, and arrives with what a process that starts elsewhere lacks: the folder that
+relative paths are meant from, the ways to modules of the user's own, and the values that were composed here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itae.errors import UserError
+
+if TYPE_CHECKING:
+    from hydra_plugins.itae_sweeps._launch import Group
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A group on its way.
+
+    Parameters
+    ----------
+    folder
+        Where the sweep writes.
+    cwd
+        Where it was started.
+    path
+        Python's module path there.
+    payload
+        The pickled group.
+    """
+
+    folder: str
+    cwd: str
+    path: tuple[str, ...]
+    payload: bytes
+
+    def __call__(self, level: int = logging.INFO) -> None:
+        """Run what is not done of the group. Called in another process, and again if that is lost or runs out of time.
+
+        Parameters
+        ----------
+        level
+            From which on messages go to stderr; all of a job's are in its ``run.log``.
+
+        Raises
+        ------
+        UserError
+            If the sweep's folder is not on this machine.
+        """
+        for folder in (self.cwd, self.folder):
+            if not Path(folder).is_dir():
+                raise UserError(f"{folder} is not there on {os.uname().nodename}: a sweep needs a shared file system.")
+        os.chdir(self.cwd)
+        sys.path += [each for each in self.path if each not in sys.path]
+        if "SLURM_CPUS_PER_TASK" in os.environ:  # else every group takes all cores of its machine
+            os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
+        logging.basicConfig(level=level, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
+        import cloudpickle
+
+        import itae.cli  # noqa: F401  # it adds to OmegaConf what our configs are resolved by
+        from hydra_plugins.itae_sweeps._launch import run_group
+
+        group = _left(cloudpickle.loads(self.payload))
+        if group.jobs:
+            run_group(group)
+
+    def checkpoint(self) -> Any:
+        """Return what Slurm is to run when the time is up: the same, which goes on with the first job not done."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def pack(group: Group) -> Parcel:
+    """Return a group ready to be sent.
+
+    Raises
+    ------
+    UserError
+        If something in it can't be pickled; a Hydra callback that holds a lock, for example.
+    """
+    import cloudpickle
+    from omegaconf import open_dict
+
+    for job, config in zip(group.jobs, group.configs, strict=True):
+        with open_dict(config):
+            config.update(job.config)  # resolved: environment variables may differ there
+    try:
+        payload = cloudpickle.dumps(group)
+    except Exception as error:
+        raise UserError(
+            f"This sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks, "
+            "or use hydra/launcher=shared_pass."
+        ) from error
+    folder = str(Path(str(group.configs[0].hydra.sweep.dir)).absolute())
+    return Parcel(folder, os.getcwd(), tuple(os.path.abspath(each) for each in sys.path), payload)
+
+
+def _left(group: Group) -> Group:
+    """Return the group less the jobs that have been done since it was sent, by a worker that was lost then."""
+    from itae import sweep
+
+    left = [i for i, job in enumerate(group.jobs) if not sweep.done_since(job, group.stamps[i])]
+    return replace(
+        group,
+        jobs=[group.jobs[i] for i in left],
+        stamps=[group.stamps[i] for i in left],
+        configs=[group.configs[i] for i in left],
+    )

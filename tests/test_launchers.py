@@ -1,0 +1,268 @@
+"""Sweeps on other processes: joblib, a real local Ray cluster, and a real Slurm of one node."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slurm as slurm_node
+from omegaconf import OmegaConf
+
+import hydra_plugins.itae_sweeps as plugins
+import itae
+from hydra_plugins.itae_sweeps import _launch
+from itae import sweep
+from itae.cli import compose, conf_dir
+from itae.runs import write_result
+
+WORDS = (
+    "clusterer.seeds=2",
+    "clusterer.restarts=1",
+    "detector.rule=quantile",
+    "tracker=none",
+    "hydra.sweep.dir=sweep",
+)
+DEADLY = """
+import os, signal
+from itae.cluster import KMeans
+
+class Dies(KMeans):
+    def check(self, n, classes):
+        if n == 45 and os.getpid() != {parent}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().check(n, classes)
+"""
+LAUNCHERS = {"joblib": "joblib", "slurm": "submitit", "ray": "ray"}
+
+
+@pytest.fixture
+def deadly(itae_, monkeypatch):
+    """Have a clusterer in the folder that a sweep is started in, which kills a worker for 45 images."""
+    Path("deadly.py").write_text(DEADLY.format(parent=os.getpid()))
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    yield "clusterer._target_=deadly.Dies"
+    sys.modules.pop("deadly", None)
+
+
+@pytest.fixture
+def slurm(monkeypatch):
+    """Start a Slurm."""
+    pytest.importorskip("submitit")
+    reason = slurm_node.why_not()
+    if reason:
+        pytest.skip(f"Slurm {reason}")
+    node = slurm_node.Slurm()
+    try:
+        node.start()
+        monkeypatch.setenv("SLURM_CONF", str(node.conf))
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture
+def ray():
+    """Start a Ray cluster of two CPUs and be connected to it."""
+    module = pytest.importorskip("ray")
+    module.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield module
+    module.shutdown()
+
+
+def check_a_sweep_in_which_a_group_dies(itae_, deadly, *words):
+    """Run three groups, of which the last dies; the others are as in one process. Return what was told."""
+    grid = (deadly, "layers=last,all")
+    status, out, err = itae_("-m", "dataset.limit=40,50,45", *grid, *WORDS, "paths.cache=cache", *words)
+    told = f"{out}\n{err}"
+    assert status == 2, told
+    assert "6 jobs, 6 of them run now" in out
+    failed = [line for line in out.splitlines() if line.startswith("failed")]
+    assert [line.split()[2] for line in failed] == ["4", "5"], told
+    assert err.splitlines()[-1].startswith("itae: job 4 (")
+    assert (Path("cache") / "digits-all").is_dir(), "a relative path is meant from where the sweep was started"
+
+    assert itae_("-m", "dataset.limit=40,50", *grid, *WORDS, "hydra.sweep.dir=here", "paths.cache=other")[0] == 0
+    for i in range(4):
+        ours, alone = itae.load_run(f"sweep/{i}"), itae.load_run(f"here/{i}")
+        assert ours.settings == {**alone.settings, "paths": ours.settings["paths"]}
+        np.testing.assert_allclose(ours.edited.vectors, alone.edited.vectors, atol=1e-5)
+        for side in ("baseline", "edited"):
+            assert ours.result[side]["acc"]["mean"] == pytest.approx(alone.result[side]["acc"]["mean"])
+    return failed, err
+
+
+@pytest.mark.slow
+def test_joblib(itae_, deadly):
+    failed, err = check_a_sweep_in_which_a_group_dies(itae_, deadly, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert all("its worker died" in line and "SIGKILL" in line for line in failed)
+    assert "run one at a time" in err
+
+
+@pytest.mark.slow
+def test_ray(itae_, deadly, ray):
+    words = ("hydra/launcher=ray", "hydra.launcher.max_retries=0")
+    failed, _ = check_a_sweep_in_which_a_group_dies(itae_, deadly, *words)
+    assert all("its Ray worker was lost: WorkerCrashedError" in line for line in failed)
+    assert ray.is_initialized(), "the cluster that was there before is left as it is"
+
+
+@pytest.mark.slow
+def test_slurm(itae_, deadly, slurm, monkeypatch):
+    pytest.importorskip("submitit")
+    from hydra_plugins.itae_sweeps import _slurm
+
+    monkeypatch.setattr(_slurm, "ASK_EVERY", 0.5)
+    monkeypatch.setattr(_slurm, "GRACE", 1.0)
+    words = (
+        "hydra/launcher=slurm",
+        "hydra.launcher.cpus_per_task=1",
+        "hydra.launcher.setup_commands=['export SEEN=1']",
+    )
+    status, out, err = itae_("-m", *WORDS, *words, "seed=0,1", "hydra.launcher.partition=nowhere")
+    assert (status, out) == (2, "")
+    assert err.startswith("itae: Slurm takes no such jobs: ")
+    assert "invalid partition specified: nowhere" in err
+
+    failed, _ = check_a_sweep_in_which_a_group_dies(itae_, deadly, *words)
+    for line in failed:
+        log = line.rpartition("its log is ")[2].rstrip(")")
+        assert "broke off, " in line
+        assert Path(log).is_file()
+        assert Path(log).parent == Path("sweep/.slurm").absolute()
+    assert "export SEEN=1" in next(Path("sweep/.slurm").glob("*.sh")).read_text()
+
+    def interrupted(jobs, main):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_slurm, "_wait", interrupted)
+    status, _, err = itae_("-m", *WORDS, *words, "seed=0,1", "hydra.sweep.dir=stopped")
+    assert status == 130
+    until = time.monotonic() + 15
+    while slurm("squeue", "-h") and time.monotonic() < until:
+        time.sleep(0.2)
+    assert not slurm("squeue", "-h"), "Ctrl-C cancels the Slurm jobs"
+
+    number = slurm("sbatch", "--parsable", "--wrap=sleep 60", "--output=/dev/null").strip()
+    Path("stopped/.slurm/submitted").write_text(f"{number}\n")
+    status, _, err = itae_("-m", *WORDS, *words, "seed=0,1", "hydra.sweep.dir=stopped")
+    assert status == 2
+    assert f"Slurm job {number} of an earlier call of this sweep still goes on" in err
+
+
+def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeypatch):
+    from hydra_plugins.itae_sweeps import _joblib
+
+    ran, run_one = [], _launch._run_one
+
+    def lost_after_one(group, config):
+        if len(ran) == 1 and config.hydra.job.num == 1:
+            ran.append("lost")
+            raise RuntimeError("lost")
+        ran.append(config.hydra.job.num)
+        run_one(group, config)
+
+    def send(launcher, parcels):
+        (parcel,) = parcels
+        with pytest.raises(RuntimeError, match="lost"):
+            parcel()
+        parcel()
+        return [""]
+
+    monkeypatch.setattr(_launch, "_run_one", lost_after_one)
+    monkeypatch.setattr(_joblib, "send", send)
+    assert itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "seed=0,1", "hydra/launcher=joblib")[0] == 0
+    assert ran == [0, "lost", 1, 2, 3]
+
+
+def test_what_an_earlier_call_left_is_no_result_of_a_group_that_never_ran(itae_, monkeypatch):
+    from hydra_plugins.itae_sweeps import _joblib
+
+    assert itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all")[0] == 0
+    monkeypatch.setattr("itae.sweep.versions", lambda: {"torch": "another"})
+    monkeypatch.setattr(_joblib, "send", lambda launcher, parcels: ["the roof fell in"] * len(parcels))
+    status, out, _ = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra/launcher=joblib")
+    assert status == 2
+    assert out.count("killed or never began (the roof fell in)") == 2
+
+
+def test_a_job_that_was_killed_says_what_is_known_of_its_group(tmp_path):
+    write_result(tmp_path, {"status": "running", "error": "The run did not end."})
+    job = sweep.Job(0, (), {}, tmp_path)
+    (result,) = sweep.outcomes([job], {job: None}, {job: "its log is here"}).values()
+    assert (result["status"], result["error"]) == ("running", "The run did not end (its log is here)")
+
+
+def test_a_group_is_split_on_request(itae_, monkeypatch):
+    from hydra_plugins.itae_sweeps import _joblib
+
+    sizes = []
+    monkeypatch.setattr(_joblib, "send", lambda launcher, parcels: sizes.append(len(parcels)) or [""] * len(parcels))
+    itae_("-m", *WORDS, "layers=last,all", "seed=0,1,2", "hydra/launcher=joblib", "hydra.launcher.max_group=4")
+    assert sizes == [2]
+
+
+def test_what_can_not_be_pickled_is_said_before_anything_is_sent(itae_, monkeypatch):
+    def unfit(*_):
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+    monkeypatch.setattr("cloudpickle.dumps", unfit)
+    status, _, err = itae_("-m", *WORDS, "hydra/launcher=joblib")
+    assert status == 2
+    assert "This sweep can't be sent to another process (TypeError: cannot pickle '_thread.lock'" in err
+
+
+@pytest.mark.parametrize(("name", "package"), LAUNCHERS.items())
+def test_a_missing_package_is_told_with_the_line_that_installs_it(itae_, monkeypatch, name, package):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda each, *rest: None if each == package else found(each, *rest)
+    )
+    status, out, err = itae_("-m", *WORDS, f"hydra/launcher={name}")
+    assert (status, out) == (2, "")
+    line = "joblib" if name == "joblib" else f"'itae[{name}]'"
+    assert err == f"itae: hydra/launcher={name} needs {package}, which is not installed: pip install {line}\n"
+    assert not list(Path("sweep").glob("[0-9]*"))
+
+
+def test_slurm_is_not_on_this_machine(itae_, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setattr(shutil, "which", lambda *_: None)
+    status, _, err = itae_("-m", *WORDS, "hydra/launcher=slurm")
+    assert status == 2
+    assert "needs Slurm's sbatch, which is not on PATH" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"), "hydra.launcher.n_jobs=0 must be a whole number"),
+        (("hydra/launcher=joblib", "hydra.launcher.max_group=0"), "hydra.launcher.max_group=0 must be a whole number"),
+        (("hydra/launcher=joblib", "hydra.launcher.njobs=2"), "There is no option 'hydra.launcher.njobs'"),
+    ],
+)
+def test_a_value_that_can_not_be_meant_is_one_sentence(itae_, words, told):
+    status, _, err = itae_("-m", *WORDS, *words)
+    assert status == 2
+    assert told in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_preset_has_all_options_with_the_defaults(name):
+    preset = OmegaConf.to_container(OmegaConf.load(conf_dir() / "hydra" / "launcher" / f"{name}.yaml"))
+    cls = getattr(plugins, preset.pop("_target_").rpartition(".")[2])
+    assert cls in plugins.PLUGINS
+    empty = {"setup_commands": (), "additional_parameters": None}
+    defaults = {each.name: each.default for each in inspect.signature(cls).parameters.values()}
+    assert preset.keys() == defaults.keys()
+    assert {k: v for k, v in preset.items() if k not in empty} == {k: v for k, v in defaults.items() if k not in empty}
+    assert json.dumps(preset)
+    compose([f"hydra/launcher={name}"])
