@@ -17,6 +17,7 @@ from filelock import FileLock
 import itae
 import itae.experiment
 from itae import sweep
+from itae.cli import compose
 from itae.embed import _Run
 from itae.errors import UserError
 from itae.replay import SharedPass
@@ -138,6 +139,12 @@ def test_an_edit_that_overflows_does_not_take_the_others_with_it(itae_, monkeypa
     assert status == 0, "and computed again alone it was finite"
     assert "broke off (not finite)" in err
     assert len(calls) == 3 + 1
+
+
+def test_a_run_after_a_sweep_is_a_run_again(itae_, capsys):
+    assert itae_("-m", "layers=last", *SMALL)[0] == 0
+    itae.experiment.run(compose([*SMALL, "clusterer.k=3"]), Path("later"))
+    assert "ACC" in capsys.readouterr().out
 
 
 def test_what_can_not_run_is_said_before_anything_runs(itae_, images_seen):

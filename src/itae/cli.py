@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
@@ -47,8 +48,6 @@ OmegaConf.register_new_resolver(
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
 def _run(cfg: DictConfig) -> None:
-    from hydra.core.hydra_config import HydraConfig
-
     from itae.experiment import run
 
     run(cfg, Path(HydraConfig.get().runtime.output_dir))
@@ -101,6 +100,7 @@ def _hydra_run() -> int:
             raise
         raise UserError(f"{_before_the_job(error)} (HYDRA_FULL_ERROR=1 shows where)") from error
     finally:
+        HydraConfig.instance().cfg = None  # or a later run of this process would take itself for a part of the sweep
         if before is None:
             os.environ.pop("HYDRA_FULL_ERROR")
         else:

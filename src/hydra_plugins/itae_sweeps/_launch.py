@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -173,7 +172,6 @@ def run_group(group: Group) -> None:
 
 def _run_one(group: Group, config: DictConfig) -> None:
     """Run one job as Hydra's own launcher does; its error is in its result.json and its run.log."""
-    HydraConfig.instance().set_config(config)
     run_job(
         hydra_context=group.hydra_context,
         task_function=group.task_function,
