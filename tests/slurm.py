@@ -52,7 +52,12 @@ def why_not() -> str:
         return f"needs Debian's packages {' and '.join(PACKAGES)}; with CI=true they are installed"
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-        done = subprocess.run(["apt-get", *words], env=quiet, capture_output=True, text=True, timeout=300, check=False)
+        try:
+            done = subprocess.run(
+                ["apt-get", *words], env=quiet, capture_output=True, text=True, timeout=150, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return f"apt-get {words[0]} took too long"
     return "" if done.returncode == 0 else f"apt-get: {done.stderr.strip()[-300:]}"
 
 
