@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from itae.collect_rows import NUMBERS, in_order, labels, measured, title_of, with_values
+from itae.collect_rows import NUMBERS, change_of, in_order, labels, measured, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], li
         for kind in ("png", "svg"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
     rows = measured(table, metric)
-    change = metric if with_values(table, f"delta.{metric}") else "silhouette_common"
+    change = change_of(table, metric)
     makers = (
         lambda: _curves(_by_rule(rows), metric),
         lambda: _curves(_panel(rows, "attenuator.strength"), metric),

@@ -48,6 +48,11 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
+def change_of(table: pd.DataFrame, metric: str) -> str:
+    """Return the metric whose delta is drawn: `metric`, or where it has none, one that compares across spaces."""
+    return metric if with_values(table, f"delta.{metric}") else "silhouette_common"
+
+
 def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the rows that have the metric, settings that are equal once, with what figures draw beside them.
 
@@ -55,7 +60,7 @@ def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     under ``_rule``: the number that the row's rule reads.
     """
     rows = science(table)
-    change = metric if with_values(table, f"delta.{metric}") else "silhouette_common"
+    change = change_of(table, metric)
     column = with_values(table, metric) or ""
     base = column.replace("edited.", "baseline.", 1)
     delta = with_values(table, f"delta.{change}") or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
     for name in ("baseline", "edited", *(("delta (paired)",) if scored else ())):
         table.add_column(name, justify="right")
     for metric in rows:
-        cells = [_spread(result[side][metric]) for side in ("baseline", "edited")]
-        cells += [_spread(result["delta"][metric], sign="+")] if scored else []
+        cells = [spread(result[side][metric]) for side in ("baseline", "edited")]
+        cells += [spread(result["delta"][metric], sign="+")] if scored else []
         table.add_row(metric.upper() if scored else metric, *cells)
     table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
     console.print(table)
@@ -79,7 +79,8 @@ def told(edit: dict[str, Any]) -> str:
     return f"{parts[0]} > {parts[1]} in blocks {layers}"
 
 
-def _spread(metric: dict[str, Any], sign: str = "") -> str:
+def spread(metric: Mapping[str, Any], sign: str = "") -> str:
+    """Return mean and standard deviation as in ``0.9300 ± 0.0050``."""
     std = "" if metric["std"] is None else f" ± {metric['std']:.4f}"
     return f"{metric['mean']:{sign}.4f}{std}"
 

@@ -19,6 +19,7 @@ from typing import Any
 from itae.embed import extract
 from itae.errors import UserError
 from itae.experiment import OpenJob, open_job
+from itae.report import spread
 from itae.runs import RESULT, load_run
 from itae.runtime import versions
 from itae.settings import Settings
@@ -98,8 +99,7 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
         root = source.store.root
         needed[root] = needed.get(root, 0) + size * (len(missing) + bool(missing))
         keys.setdefault(root, []).extend(missing)
-        store = source.store
-        store.room_for(needed[root], keys[root])
+        source.store.room_for(needed[root], keys[root])
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
@@ -200,8 +200,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
     for job, result in results.items():
         row = [str(job.num), " ".join(word for word in job.words if word not in common)]
         if result["status"] == "ok":
-            row += [_spread(result[side].get(metric)) for side in ("baseline", "edited")]
-            row += [_spread((result["delta"] or {}).get(metric), "+")] if scored else []
+            row += [_cell(result[side].get(metric)) for side in ("baseline", "edited")]
+            row += [_cell((result["delta"] or {}).get(metric), "+")] if scored else []
             rates = list(result["artifact_rate"].values())
             row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
         else:
@@ -217,8 +217,5 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
     show(f"results    {folder}", soft_wrap=True, markup=False)
 
 
-def _spread(metric: Mapping[str, Any] | None, sign: str = "") -> str:
-    if metric is None:
-        return ""
-    std = "" if metric["std"] is None else f" ± {metric['std']:.4f}"
-    return f"{metric['mean']:{sign}.4f}{std}"
+def _cell(metric: Mapping[str, Any] | None, sign: str = "") -> str:
+    return "" if metric is None else spread(metric, sign)  # a sweep may have data sets with labels and without
