@@ -128,13 +128,14 @@ def edited_rows(
     with torch.autocast(q.device.type, enabled=False):  # the logits of low-precision operands are fp32
         for i in range(0, batch, step):
             some = slice(i, i + step)
-            z = _logits(q[some], k[some], scale)
-            out[some] = attenuator.weights(z, flags[some], prefix) @ v[some].float()
+            z = (q[some].float() * scale) @ k[some].float().transpose(-2, -1)
+            out[some] = attenuator.weights(z, flags[some], prefix).to(v.dtype) @ v[some]
     return out
 
 
-def _logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    return (q.float() * scale) @ k.float().transpose(-2, -1)
+def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
+    """Return the product, head by head: in one go, `matmul` would copy a q, k or v that is a view of the three."""
+    return torch.stack([a_BHRX[:, h] @ b_BHXY[:, h] for h in range(a_BHRX.shape[1])], dim=1)
 
 
 def attend(call: Call, attenuator: Attenuator, flags: Tensor, prefix: int) -> Tensor:
@@ -156,9 +157,9 @@ def cls_rows(call: Call, answers: Sequence[tuple[Attenuator, Tensor]], prefix: i
     out: dict[int, Tensor] = {}
     if rows:
         with torch.autocast(call.q.device.type, enabled=False):
-            z_BH1N = _logits(q_BH1D, call.k, call.scale)
+            z_BH1N = _by_head(q_BH1D.float() * call.scale, call.k.float().transpose(-2, -1))
             weights = torch.cat([answers[i][0].weights(z_BH1N.clone(), answers[i][1], prefix) for i in rows], dim=2)
-            out = dict(zip(rows, (weights @ call.v.float()).to(call.v.dtype).split(1, dim=2), strict=True))
+            out = dict(zip(rows, _by_head(weights.to(call.v.dtype), call.v).split(1, dim=2), strict=True))
     for i, (attenuator, flags) in enumerate(answers):
         if i not in out:
             out[i] = edited_rows(q_BH1D, call.k, call.v, attenuator, flags, prefix, call.scale)

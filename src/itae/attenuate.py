@@ -18,7 +18,6 @@ S = 1 or H. Flags come as [B, S, N] bool over all tokens, False for the prefix.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,7 @@ class Floor(Attenuator):
     def logits(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
         """Pull flagged logits down to the row's smallest."""
         lowest = z[..., prefix:].amin(dim=-1, keepdim=True)
-        return _on_flagged(z, flags, lambda some: some.lerp(lowest, self.strength))
+        return z.lerp_(lowest, _shares(flags, self.strength))
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ class Cap(Attenuator):
         unflagged = z[..., prefix:].masked_fill(flags.unsqueeze(2)[..., prefix:], -math.inf)
         highest = unflagged.amax(dim=-1, keepdim=True)
         highest = highest.where(highest.isfinite(), math.inf)  # every patch is flagged: nothing is capped
-        return _on_flagged(z, flags, lambda some: some.lerp(some.minimum(highest), self.strength))
+        return z.lerp_(z.minimum(highest), _shares(flags, self.strength))
 
 
 @dataclass(frozen=True)
@@ -188,13 +187,9 @@ class MeanValue(Attenuator):
         return w
 
 
-def _on_flagged(z: Tensor, flags: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return `z` with `change` made to its flagged columns; of a single image, no others are touched."""
-    if len(flags) == flags.shape[1] == 1:
-        columns = flags[0, 0].nonzero().squeeze(1)
-        z[..., columns] = change(z[..., columns])
-        return z
-    return change(z).where(flags.unsqueeze(2), z)
+def _shares(flags: Tensor, strength: float) -> Tensor:
+    """Return how far each key's logits are moved, [B, S, 1, N] in fp32: `strength` where flagged, else 0."""
+    return flags.unsqueeze(2).float() * strength
 
 
 def towards_unflagged_mean(y: Tensor, flags: Tensor, prefix: int, strength: float) -> Tensor:

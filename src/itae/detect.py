@@ -213,7 +213,7 @@ class VectorNorm(Detector):
         norms_BHT = site.once(("head norms", self.vector), lambda: vector[:, :, site.prefix :].float().norm(dim=-1))
         if self.scope == "head":
             return norms_BHT
-        return site.once(("token norms", self.vector), lambda: norms_BHT.norm(dim=1, keepdim=True))
+        return site.once(("token norms", self.vector), lambda: norms_BHT.square().sum(dim=1, keepdim=True).sqrt())
 
 
 @dataclass(frozen=True)
