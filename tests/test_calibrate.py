@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from unittest import mock
 
 import families
 import numpy as np
@@ -9,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.attenuate import Scale
-from itae.calibrate import fit_layers, fit_threshold
+from itae.attenuate import Fade, Floor, Scale
+from itae.calibrate import Fit, fit_layers, fit_threshold
 from itae.detect import VectorNorm
 from itae.edit import Edit
 from itae.errors import UserError
@@ -46,7 +47,7 @@ def test_a_signal_that_is_not_finite_is_told():
     pixels = families.pixels(model, 4)
     pixels[0] = float("inf")
     with pytest.raises(UserError, match=r"block 0 is not finite.*precision"):
-        fit_layers(SharedPass(model, 1, "cls", [edit]), edit, [(pixels, torch.arange(4))])
+        fit_layers(SharedPass(model, 1, "cls", [edit]), [edit], [(pixels, torch.arange(4))])
 
 
 @pytest.mark.parametrize("rare", [0.01, 0.05, 0.3])
@@ -102,10 +103,13 @@ def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
     model = families.small("plain")
     batches = [(families.pixels(model, 4, seed=s), torch.arange(4)) for s in (5, 6)]
     edit = Edit(VectorNorm(vector="value", rule="bimodal", side="low"), Scale(), (0, 2))
-    sites, shared = [], SharedPass(model, 1, "cls", [edit])
-    shared.walk(
-        edit, batches, lambda layer, signals: sites.append((layer, signals)) or edit.with_thetas({0: 1e9, 2: 0.0})
-    )
+    sites, thetas = [], {0: 1e9, 2: 0.0}
+
+    def fit(layer, positions, signals):
+        sites.append((layer, signals))
+        return thetas[layer]
+
+    SharedPass(model, 1, "cls", [edit]).walk(batches, fit)
     assert [layer for layer, _ in sites] == [0, 2]
     seen = {}
     for i, batch in enumerate(batches):  # a threshold of 1e9 flags every patch in block 0; then look at block 2
@@ -117,11 +121,42 @@ def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
             torch.testing.assert_close(signals[i], seen[i, layer], atol=1e-5, rtol=1e-5)
 
 
+SOME = st.tuples(
+    st.sampled_from(["value", "key"]), st.sampled_from([Scale, Fade, Floor]), st.sampled_from([0.5, 1.0]),
+    st.sampled_from(["low", "high"]), st.sets(st.integers(0, 2), min_size=1).map(lambda s: tuple(sorted(s))),
+)  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from(["registers", "dinov3", "rope_mixed"]), st.lists(SOME, min_size=1, max_size=6))
+def test_edits_are_fitted_together_as_alone(family, mixes):
+    model = families.small(family)
+    batches = [(families.pixels(model, 2, seed=s), torch.arange(2)) for s in (5, 6)]
+    edits = [
+        Edit(VectorNorm(vector=vector, rule="bimodal", side=side), how(strength=a), layers)
+        for vector, how, a, side, layers in mixes
+    ]
+
+    def quarter(signal, side):  # not one mode in small random models; a quarter is flagged, so that edits matter
+        return Fit(float(np.quantile(signal, 0.25 if side == "low" else 0.75)), "bimodal")
+
+    def fitted(some):
+        return fit_layers(SharedPass(model, model.num_prefix_tokens, "cls", some), some, batches)
+
+    with mock.patch("itae.calibrate.fit_threshold", quarter):
+        together = fitted(edits)
+        for edit, fits in zip(edits, together, strict=True):
+            (alone,) = fitted([edit])
+            assert list(fits) == list(edit.layers) == list(alone)
+            for layer in edit.layers:
+                assert fits[layer].theta == pytest.approx(alone[layer].theta, rel=1e-5)
+
+
 def test_a_layer_without_two_modes_is_left_out_and_said():
     model = families.small("plain")
     batches = [(families.pixels(model, 8), torch.arange(8))]
     edit = Edit(VectorNorm(rule="bimodal"), Scale(), (0, 1))
-    fits = fit_layers(SharedPass(model, 1, "cls", [edit]), edit, batches)
+    (fits,) = fit_layers(SharedPass(model, 1, "cls", [edit]), [edit], batches)
     assert set(fits) == {0, 1}
     empty = [layer for layer, fit in fits.items() if math.isnan(fit.theta)]
     assert empty

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny_models
 
+import itae.calibrate
 from itae.attenuate import Floor, Scale
 from itae.backbone import Backbone
 from itae.calibrate import Fit
@@ -17,6 +18,7 @@ from itae.diagnostics import SIGNAL_EDGES, Collector, by_layer
 from itae.edit import make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
+from itae.replay import SharedPass
 from itae.runtime import Runtime, memory_reused, peak_rss_mb, progress, versions
 from itae.store import Store
 from itae.store.draft import Draft
@@ -201,6 +203,20 @@ def test_the_calibration_images_are_those_of_the_seed(source, monkeypatch):
     assert all(len(set(rows)) == 16 for rows in drawn)
 
 
+def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
+    """Eight strengths of one last-block edit have one signal, so one fit, and one pass over the calibration images."""
+    fits, record = [], SharedPass._record
+    fit = itae.calibrate.fit_threshold
+    monkeypatch.setattr("itae.calibrate.fit_threshold", lambda *args: fits.append(1) or fit(*args))
+    passed = []
+    monkeypatch.setattr(SharedPass, "_record", lambda self, pixels: passed.append(len(pixels)) or record(self, pixels))
+    detector = VectorNorm(rule="bimodal", calibration_images=16)
+    edits = [edit("last", detector, Scale(strength=a / 8)) for a in range(1, 9)]
+    extract(source, edits, CPU)
+    assert len(fits) == 1
+    assert sum(passed) == 1 + 16 + 40, "the proof that the model can be edited, the calibration images, all images"
+
+
 def test_shards_of_another_calibration_are_not_taken_up(source, monkeypatch):
     """Half of an entry under one threshold and half under another would be neither."""
     monkeypatch.setattr("itae.embed.SHARD", 8)
@@ -208,9 +224,9 @@ def test_shards_of_another_calibration_are_not_taken_up(source, monkeypatch):
     one = edit(detector=VectorNorm(rule="bimodal", calibration_images=16, side="low"))
     write, thetas = Draft.write, iter([1e9, 0.0])
 
-    def fitted(shared, edit, batches):
+    def fitted(shared, edits, batches):
         theta = next(thetas)
-        return {layer: Fit(theta, "bimodal") for layer in edit.layers}
+        return [{layer: Fit(theta, "bimodal") for layer in edit.layers} for edit in edits]
 
     def breaking(self, i, rows, sums):
         if i == 2:
@@ -315,10 +331,9 @@ def test_a_bad_image_stops_before_the_long_work_or_is_left_out(pictures, source,
     assert list(entry.meta["skipped"]) == ["blue/1.png"]
     assert len(drawn.vectors) == 3
     # What is drawn for an image hangs on its place in the whole set, also when another is left out.
-    from itae.embed import _Run
+    from itae.worker import positions
 
-    run = _Run(skipping, skipping.images.without(["blue/1.png"]), None, None, CPU)
-    assert run.index.tolist() == [0, 2, 3]
+    assert positions(skipping.images, skipping.images.without(["blue/1.png"])).tolist() == [0, 2, 3]
     with pytest.raises(UserError, match=r"blue/1\.png"):
         extract(stopping, [None], CPU)
 

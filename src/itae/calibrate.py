@@ -18,7 +18,7 @@ Layers are fitted in order, each on the stream as the edits of the layers before
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,30 +135,33 @@ def _otsu(values: np.ndarray) -> float:
     return float(edges[1:-1][np.argmax(below * above * (mean_above - mean_below) ** 2)])
 
 
-def fit_layers(shared: SharedPass, edit: Edit, batches: Iterable[tuple[Tensor, Tensor]]) -> dict[int, Fit]:
-    """Return the fit of each edited layer.
+def fit_layers(
+    shared: SharedPass, edits: Sequence[Edit], batches: Iterable[tuple[Tensor, Tensor]]
+) -> list[dict[int, Fit]]:
+    """Return the fit of each edited layer, for each of `edits`.
 
     Parameters
     ----------
     shared
-        A pass of the model.
-    edit
-        The edit whose detector has a fitted rule.
+        A pass of the model with these edits.
+    edits
+        Edits whose detectors have a fitted rule.
     batches
         Pixels [b, 3, S, S] and positions [b] of the calibration images.
     """
-    side = edit.detector.side  # type: ignore[attr-defined]
-    fits: dict[int, Fit] = {}
+    fits: list[dict[int, Fit]] = [{} for _ in edits]
 
-    def fit(layer: int, signals: list[Tensor]) -> Edit:
+    def fit(layer: int, positions: list[int], signals: list[Tensor]) -> float:
         pooled = np.concatenate([signal.flatten().cpu().numpy() for signal in signals])
         if not np.isfinite(pooled).all():
             raise UserError(
                 f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "
                 "backbone.precision=bf16 or fp32."
             )
-        fits[layer] = fit_threshold(pooled, side)
-        return edit.with_thetas({known: fitted.theta for known, fitted in fits.items()})
+        found = fit_threshold(pooled, edits[positions[0]].detector.side)  # type: ignore[attr-defined]
+        for position in positions:
+            fits[position][layer] = found
+        return found.theta
 
-    shared.walk(edit, batches, fit)
+    shared.walk(batches, fit)
     return fits

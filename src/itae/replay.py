@@ -27,11 +27,13 @@ from torch import Tensor, nn
 
 from itae.attention import Call, Door, Tape, attend, cls_rows, exactly_once, fused
 from itae.detect import Flags, Site
-from itae.edit import Edit
+from itae.edit import Edit, identity
 from itae.record import Record, Stop
 
 Seen = Callable[[int, int, Flags], None]
 """Called with an edit's position in the pass, a block's index, and what was flagged there."""
+Fitting = Callable[[int, list[int], list[Tensor]], float]
+"""Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
 
 
 @dataclass
@@ -42,6 +44,9 @@ class _Batch:
     index: Tensor
     out: dict[int, Tensor] = field(default_factory=dict)
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+
+
+_Streams = list[tuple[_Batch, Tensor]]
 
 
 class SharedPass:
@@ -85,55 +90,80 @@ class SharedPass:
         """
         with torch.inference_mode(), fused(self.blocks):
             batch = _Batch(self._record(pixels), index)
-            starts: dict[int, list[int]] = {}
             for position, edit in enumerate(self.edits):
                 if edit is None:
                     assert batch.record.tokens is not None
                     batch.out[position] = self._pool(batch.record.tokens)
-                else:
-                    starts.setdefault(edit.layers[0], []).append(position)
-            for first, positions in starts.items():
+            for first, positions in self._starts().items():
                 self._follow(batch, batch.record.inputs.pop(first), first, positions)
             self._finish(batch)
             return [batch.out[position] for position in range(len(self.edits))]
 
-    def walk(
-        self,
-        edit: Edit,
-        batches: Iterable[tuple[Tensor, Tensor]],
-        settle: Callable[[int, list[Tensor]], Edit],
-    ) -> None:
-        """Go through an edit's blocks one by one with all of `batches`, to settle it on the way.
+    def walk(self, batches: Iterable[tuple[Tensor, Tensor]], fit: Fitting) -> None:
+        """Go through the edits' blocks in order with all of `batches`, to fit thresholds on the way.
+
+        Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
+        with the same history share the stream, and those with the same detector the fit.
 
         Parameters
         ----------
-        edit
-            Whose blocks.
         batches
             Pixels and positions, as `__call__` takes them. The stream of all of them is held in memory.
-        settle
-            Called as ``settle(layer, signals)`` with what the detector sees of each batch in an edited block,
-            on the stream as the blocks before it leave it; returns the edit to go on with.
+        fit
+            Called as ``fit(layer, positions, signals)`` with what the detector of the edits at `positions` sees of
+            each batch; returns the threshold.
         """
-        first, final = edit.layers[0], edit.layers[-1]
         with torch.inference_mode(), fused(self.blocks):
             each = [_Batch(self._record(pixels).only_inputs(), index) for pixels, index in batches]
-            streams = [(batch, batch.record.inputs.pop(first)) for batch in each]
-            for layer in range(first, final + 1):
-                if layer in edit.layers:
-                    signals = [self._signal(edit, layer, *stream) for stream in streams]
-                    edit = settle(layer, signals)
-                if layer < final:
-                    streams = [(batch, self._block(batch, x, layer, edit)) for batch, x in streams]
+            for first, positions in self._starts().items():
+                self._settle([(batch, batch.record.inputs.pop(first)) for batch in each], first, positions, fit)
 
-    def _signal(self, edit: Edit, layer: int, batch: _Batch, x: Tensor) -> Tensor:
-        site = self._site(self._operands(batch, x, layer), layer, x, batch.index)
-        return edit.detector.signal(site)  # type: ignore[attr-defined]
+    def _settle(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
+        """Fit the edits at `positions`, which have one stream so far, from block `layer` on."""
+        while positions:
+            self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).layers], fit)
+            positions = [p for p in positions if layer < self._edit([p]).layers[-1]]  # the others are done
+            ways = self._ways(layer, positions)
+            for some in ways[:-1]:
+                self._settle(self._advanced(streams, layer, some), layer + 1, some, fit)
+            if ways:
+                positions = ways[-1]
+                streams, layer = self._advanced(streams, layer, positions), layer + 1
+
+    def _advanced(self, streams: _Streams, layer: int, positions: list[int]) -> _Streams:
+        edit = self._edit(positions)
+        return [(batch, self._block(batch, x, layer, edit)) for batch, x in streams]
+
+    def _fit_block(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
+        same: dict[str, list[int]] = {}
+        for position in positions:
+            detector = self._edit([position]).detector
+            same.setdefault(repr(identity(detector) | detector.spec()), []).append(position)
+        signals: list[list[Tensor]] = [[] for _ in same]
+        for batch, x in streams if same else []:
+            site = self._site(self._operands(batch, x, layer), layer, x, batch.index)
+            for some, seen in zip(same.values(), signals, strict=True):
+                seen.append(self._edit(some).detector.signal(site))  # type: ignore[attr-defined]
+        for some, seen in zip(same.values(), signals, strict=True):
+            theta = fit(layer, some, seen)
+            for position in some:
+                edit = self._edit([position])
+                edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
+                self.edits[position] = edit
+                self._does[position][layer] = edit.at(layer)
+
+    def _starts(self) -> dict[int, list[int]]:
+        """Return the positions of the edits by their first block."""
+        starts: dict[int, list[int]] = {}
+        for position, edit in enumerate(self.edits):
+            if edit is not None:
+                starts.setdefault(edit.layers[0], []).append(position)
+        return starts
 
     # --- the untouched model, recorded
 
     def _record(self, pixels: Tensor) -> Record:
-        starts = {edit.layers[0] for edit in self.edits if edit is not None}
+        starts = set(self._starts())
         # With mixed RoPE each block has arguments of its own, known only when it is called.
         whole = None in self.edits or getattr(self.model, "rope_mixed", False)
         record = Record(starts, None if whole else max(starts), self.last)

@@ -1,0 +1,172 @@
+"""The model at work: one process that calibrates thresholds and fills shards, alone or as one of many.
+
+A shard is the unit of work. Batches never cross the end of one and every shard is written at once or not at
+all, so it makes no difference who fills which, in what order, or how often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.data.images import batches, normalise
+from itae.diagnostics import Collector
+from itae.errors import UserError
+from itae.runtime import Runtime, forward_context, memory_reused
+
+if TYPE_CHECKING:
+    from itae.calibrate import Fit
+    from itae.data import ImageSet
+    from itae.edit import Edit
+    from itae.embed import Source
+    from itae.replay import SharedPass
+    from itae.store import Draft, Key
+
+Fits = dict["Key", dict[int, "Fit"]]
+"""The fitted thresholds of each edit that has any, by layer."""
+
+
+class Worker:
+    """A loaded model and the images it is for.
+
+    Parameters
+    ----------
+    source
+        The data set seen through the backbone.
+    images
+        Those of its images that can be decoded.
+    runtime
+        Device, batch size and decoding threads.
+    """
+
+    def __init__(self, source: Source, images: ImageSet, runtime: Runtime) -> None:
+        self.source, self.images, self.runtime = source, images, runtime
+        self.device = runtime.torch_device()
+        self.model = source.backbone.build(source.facts, self.device)
+        self.index = positions(source.images, images)
+
+    def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
+        """Fit each edit's threshold of each layer, without labels, on images drawn with its seed."""
+        from itae.calibrate import fit_layers
+
+        out: Fits = {}
+        for (count, seed, _), some in calibrated_together(edits).items():
+            draw = np.random.default_rng(seed)
+            rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
+            with self._at_work():
+                sample = self._pixels(self.images.take(rows.tolist()), self.index[rows])
+                fits = fit_layers(self._shared_pass(list(some.values())), list(some.values()), sample)
+            out |= zip(some, fits, strict=True)
+        return out
+
+    def fill(
+        self,
+        drafts: Mapping[Key, Draft],
+        edits: Mapping[Key, Edit | None],
+        todo: Sequence[int],
+        advance: Callable[[int], None],
+    ) -> dict[Key, UserError]:
+        """Write the shards `todo`, ascending, where a draft lacks them; return what is wrong with those that can't be.
+
+        `advance` is called with the number of images that were passed.
+        """
+        failed: dict[Key, UserError] = {}
+        per_shard = next(iter(drafts.values())).shard
+        pixels = self._pixels(self.images, self.index, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
+        with contextlib.closing(pixels), self._at_work():
+            for i in range(todo[0], todo[-1] + 1):
+                first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
+                lacking = [key for key in drafts if i in todo and key not in failed and not drafts[key].has(i)]
+                collectors = self._shard([edits[key] for key in lacking], pixels, count, advance)
+                self._check_unchanged(first, count)
+                for key, collector in zip(lacking, collectors, strict=True):
+                    rows = collector.rows()
+                    if error := self._not_finite(rows["vectors"], first):
+                        failed[key] = error
+                    else:
+                        drafts[key].write(i, rows, collector.sums())
+                if len(failed) == len(drafts):  # nothing is left to go on for
+                    break
+        return failed
+
+    def _shared_pass(self, edits: Sequence[Edit | None], seen: Any = None) -> SharedPass:
+        from itae.replay import SharedPass
+
+        return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, seen)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        import torch
+
+        try:
+            with memory_reused(), forward_context(self.device, self.source.backbone.precision):
+                yield
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"The GPU has too little memory for runtime.batch_size={self.runtime.batch_size}; set a smaller one. "
+                "The shards that are done are kept."
+            ) from error
+
+    def _pixels(
+        self, images: ImageSet, index: np.ndarray, start: int = 0, stop: int | None = None, shard: int | None = None
+    ) -> Generator[tuple[Any, Any]]:
+        """Yield batches of the images `start` to `stop`: pixels [b, 3, S, S] on the device, and positions [b]."""
+        import torch
+
+        size, transform, at = self.runtime.batch_size, self.source.transform, start
+        stop = min(len(images), stop or len(images))
+        for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
+            pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
+            yield pixels, torch.from_numpy(index[at : at + len(raw)])
+            at += len(raw)
+
+    def _shard(
+        self, edits: list[Edit | None], pixels: Iterator[tuple[Any, Any]], count: int, advance: Callable[[int], None]
+    ) -> list[Collector]:
+        collectors = [Collector(edit) for edit in edits]
+        shared = self._shared_pass(edits, lambda position, layer, flags: collectors[position].see(layer, flags))
+        done = 0
+        while done < count:
+            batch, index = next(pixels)
+            if edits:  # otherwise every draft has this shard, and its images are passed over
+                for collector, vectors in zip(collectors, shared(batch, index), strict=True):
+                    collector.add(vectors.cpu().numpy())
+            done += len(batch)
+            advance(len(batch))
+        return collectors
+
+    def _check_unchanged(self, first: int, count: int) -> None:
+        """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
+        rows = range(first, first + count)
+        for row, now in zip(rows, self.images.stamps(rows), strict=True):
+            if now != self.source.stamps[self.index[row]]:
+                name = self.images.ids[row]
+                raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
+
+    def _not_finite(self, vectors: np.ndarray, first: int) -> UserError | None:
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if not len(bad):
+            return None
+        return UserError(
+            f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
+            f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
+        )
+
+
+def positions(whole: ImageSet, images: ImageSet) -> np.ndarray:
+    """Return the position of each image in the whole set: what a detector draws mustn't hang on what is left out."""
+    rows = {name: i for i, name in enumerate(whole.ids)}
+    return np.array([rows[name] for name in images.ids])
+
+
+def calibrated_together(edits: Mapping[Key, Edit]) -> dict[tuple[int, int, int], dict[Key, Edit]]:
+    """Return the edits in groups that share a walk over calibration images: how many, their seed, the first block."""
+    out: dict[tuple[int, int, int], dict[Key, Edit]] = {}
+    for key, edit in edits.items():
+        detector: Any = edit.detector
+        together = (detector.calibration_images, detector.calibration_seed, edit.layers[0])
+        out.setdefault(together, {})[key] = edit
+    return out
