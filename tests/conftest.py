@@ -55,6 +55,15 @@ def itae_(tmp_path, monkeypatch, capsys):
     root.setLevel(level)
 
 
+@pytest.fixture(scope="module")
+def ray():
+    """Start a Ray cluster of two CPUs and be connected to it."""
+    module = pytest.importorskip("ray")
+    module.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    yield module
+    module.shutdown()
+
+
 @pytest.fixture
 def _gpu() -> None:
     import torch

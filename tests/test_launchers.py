@@ -68,15 +68,6 @@ def slurm(monkeypatch):
         node.stop()
 
 
-@pytest.fixture
-def ray():
-    """Start a Ray cluster of two CPUs and be connected to it."""
-    module = pytest.importorskip("ray")
-    module.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
-    yield module
-    module.shutdown()
-
-
 def check_a_sweep_in_which_a_group_dies(itae_, deadly, *words):
     """Run three groups, of which the last dies; the others are as in one process. Return what was told."""
     grid = (deadly, "layers=last,all")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.metadata
+import importlib.util
 import logging
+import os
 import platform
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from itae.detect import whole
-from itae.errors import UserError
+from itae.detect import number, whole
+from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +43,66 @@ _PACKAGES = (
 
 
 @dataclass(frozen=True)
+class OnRay:
+    """What each worker asks of a Ray cluster.
+
+    Parameters
+    ----------
+    address
+        ``local`` (a cluster of this process on this machine), ``auto``, ``host:port`` or ``ray://host:port``.
+    num_cpus, num_gpus
+        Of each worker; its threads are as many as its CPUs.
+    max_retries
+        How often the work of a lost worker is started again.
+    runtime_env
+        Ray's own, such as ``{"env_vars": {...}}``.
+    """
+
+    address: str | None = "local"
+    num_cpus: float = 1
+    num_gpus: float = 0
+    max_retries: int = 3
+    runtime_env: Mapping[str, Any] | None = None
+
+    def check(self, word: str) -> None:
+        """Raise a `UserError` for a number that can't be meant; the settings are called `word` on the command line."""
+        number(f"{word}.num_cpus", self.num_cpus, low=0.0)
+        number(f"{word}.num_gpus", self.num_gpus, low=0.0)
+        whole(f"{word}.max_retries", self.max_retries, low=0)
+
+    @property
+    def options(self) -> dict[str, float]:
+        """What a Ray task is given."""
+        return {"num_cpus": self.num_cpus, "num_gpus": self.num_gpus, "max_retries": self.max_retries}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command was started: relative paths and modules of the user's own are found from there."""
+
+    cwd: str
+    path: tuple[str, ...]
+
+    @classmethod
+    def here(cls) -> Place:
+        """Return the place of this process."""
+        return cls(os.getcwd(), tuple(os.path.abspath(each) for each in sys.path))
+
+    def enter(self) -> None:
+        """Have a process that starts elsewhere, perhaps on another machine, find what is found there.
+
+        Raises
+        ------
+        UserError
+            If the folder is not on this machine.
+        """
+        if not Path(self.cwd).is_dir():
+            raise UserError(f"{self.cwd} is not there on {os.uname().nodename}: a shared file system is needed.")
+        os.chdir(self.cwd)
+        sys.path += [each for each in self.path if each not in sys.path]
+
+
+@dataclass(frozen=True)
 class Runtime:
     """How a run is executed; nothing of it can change a vector, so nothing of it is in a key.
 
@@ -52,16 +114,26 @@ class Runtime:
         Images a forward.
     num_workers
         Threads that decode images ahead of the model; 0 decodes in between.
+    engine
+        ``local``: this process embeds all images. ``ray``: the workers of a Ray cluster share them.
+    ray
+        What each of those workers asks for.
     """
 
     device: str = "auto"
     batch_size: int = 32
     num_workers: int = 1
+    engine: str = "local"
+    ray: OnRay = OnRay()
 
     def __post_init__(self) -> None:
         """Check every value."""
         whole("runtime.batch_size", self.batch_size, low=1)
         whole("runtime.num_workers", self.num_workers, low=0)
+        one_of("runtime.engine", self.engine, ("local", "ray"))
+        self.ray.check("runtime.ray")
+        if self.engine == "ray" and importlib.util.find_spec("ray") is None:
+            raise UserError("runtime.engine=ray needs ray, which is not installed: pip install 'itae[ray]'")
         kind, _, number = str(self.device).partition(":")
         if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
             raise UserError(f"runtime.device={self.device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")

@@ -18,7 +18,7 @@ from itae.backbone import Backbone
 from itae.data import Dataset
 from itae.edit import parse_layers
 from itae.errors import UserError, did_you_mean, one_of
-from itae.runtime import Runtime
+from itae.runtime import OnRay, Runtime
 
 SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")
 """How the settings were chosen; whatever looked at labels is ``dev_labels`` or ``oracle``."""
@@ -83,9 +83,15 @@ class Settings:
             seed=seed,
             selection=plain["selection"],
             cache=_cache_folder(plain["paths"]),
-            runtime=_call("runtime", Runtime, plain["runtime"]),
+            runtime=_runtime(plain["runtime"]),
             plain=plain,
         )
+
+
+def _runtime(node: Any) -> Runtime:
+    if isinstance(node, Mapping) and "ray" in node:
+        node = {**node, "ray": _call("runtime.ray", OnRay, node["ray"])}
+    return _call("runtime", Runtime, node)
 
 
 def _cache_folder(paths: Any) -> Path:

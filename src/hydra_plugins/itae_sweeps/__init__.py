@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.plugins import Plugins
@@ -17,6 +17,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from itae.runtime import OnRay
 
 
 class SharedPassLauncher(Launcher):
@@ -166,8 +169,24 @@ class RayLauncher(_Elsewhere):
         max_group: int | None = None,
     ) -> None:
         super().__init__(max_group)
-        self.address, self.runtime_env = address, runtime_env
-        self.options = {"num_cpus": num_cpus, "num_gpus": num_gpus, "max_retries": max_retries}
+        self.options: dict[str, Any] = {
+            "address": address,
+            "num_cpus": num_cpus,
+            "num_gpus": num_gpus,
+            "max_retries": max_retries,
+            "runtime_env": runtime_env,
+        }
+
+    def asked(self) -> OnRay:
+        """Return what each group asks of the cluster."""
+        from itae.runtime import OnRay
+
+        return OnRay(**self.options)
+
+    def check(self) -> None:
+        """Refuse a missing package and values that can't be meant."""
+        super().check()
+        self.asked().check("hydra.launcher")
 
 
 class GridSweeper(BasicSweeper):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.errors import UserError
+from itae.runtime import Place
 
 if TYPE_CHECKING:
     from hydra_plugins.itae_sweeps._launch import Group
@@ -28,17 +28,14 @@ class Parcel:
     ----------
     folder
         Where the sweep writes.
-    cwd
+    place
         Where it was started.
-    path
-        Python's module path there.
     payload
         The pickled group.
     """
 
     folder: str
-    cwd: str
-    path: tuple[str, ...]
+    place: Place
     payload: bytes
 
     def __call__(self, level: int = logging.INFO) -> None:
@@ -54,11 +51,9 @@ class Parcel:
         UserError
             If the sweep's folder is not on this machine.
         """
-        for folder in (self.cwd, self.folder):
-            if not Path(folder).is_dir():
-                raise UserError(f"{folder} is not there on {os.uname().nodename}: a sweep needs a shared file system.")
-        os.chdir(self.cwd)
-        sys.path += [each for each in self.path if each not in sys.path]
+        self.place.enter()
+        if not Path(self.folder).is_dir():
+            raise UserError(f"{self.folder} is not there on {os.uname().nodename}: a shared file system is needed.")
         if "SLURM_CPUS_PER_TASK" in os.environ:  # else every group takes all cores of its machine
             os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
         logging.basicConfig(level=level, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
@@ -100,7 +95,7 @@ def pack(group: Group) -> Parcel:
             "or use hydra/launcher=shared_pass."
         ) from error
     folder = str(Path(str(group.configs[0].hydra.sweep.dir)).absolute())
-    return Parcel(folder, os.getcwd(), tuple(os.path.abspath(each) for each in sys.path), payload)
+    return Parcel(folder, Place.here(), payload)
 
 
 def _left(group: Group) -> Group:

@@ -99,9 +99,13 @@ class Draft:
                 replace_file(file, header)
             for left in self.path.glob(".*.tmp"):
                 left.unlink()
-        done = len(list(self.path.glob("*.shard")))
+        done = len(self.written())
         if done:
             log.info("Going on from %d of %d shards of %s.", done, self.shards, self.key.name)
+
+    def written(self) -> set[int]:
+        """Return the shards that are there by name, unread; on a shared disk perhaps from another machine."""
+        return {int(file.stem) for file in self.path.glob("*.shard")}
 
     def has(self, i: int) -> bool:
         """Whether shard `i` is written and whole; a damaged one is reported and counts as missing."""
@@ -133,7 +137,7 @@ class Draft:
         body = _pack(named)
 
         def needed() -> int:
-            missing = self.shards - len(list(self.path.glob("*.shard")))
+            missing = self.shards - len(self.written())
             return missing * len(body) + self.shards * rows["vectors"].nbytes
 
         with disk_trouble_told(self.path, needed):
