@@ -37,7 +37,7 @@ from itae.detect import VectorNorm
 from itae.edit import Edit
 from itae.embed import Source, extract
 from itae.replay import SharedPass
-from itae.runtime import Runtime, memory_reused
+from itae.runtime import OnRay, Runtime, memory_reused
 from itae.store import Store
 
 MODEL = "vit_small_patch14_dinov2"
@@ -194,6 +194,37 @@ def growth(bench: Bench) -> None:
         say(f"{edits} edits of {limit} images (384 wide)", f"pass {meta[0]['seconds']:.1f} s, peak {peak:.0f} MB")
 
 
+def engine(bench: Bench) -> None:
+    """One extraction over the workers of a local Ray cluster against one process: time, and the largest difference."""
+    import ray
+
+    began = time.perf_counter()
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    say("a local Ray cluster starts in", f"{time.perf_counter() - began:.1f} s")
+    cores = os.cpu_count() or 1
+    runtimes = {
+        "local": Runtime(),
+        f"{cores} workers of 1 CPU": Runtime(engine="ray", ray=OnRay(num_cpus=1)),
+        f"1 worker of {cores} CPUs": Runtime(engine="ray", ray=OnRay(num_cpus=cores)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in runtimes}
+    vectors: dict[str, list[np.ndarray]] = {}
+    edits = [None, Edit(VectorNorm(rule="quantile"), Floor(), (11,))]
+    for i in range(2):
+        for name in list(runtimes)[:: 1 if i else -1]:
+            source = bench.source(512, f"engine-{i}-{name.replace(' ', '-')}")
+            began = time.perf_counter()
+            found = extract(source, edits, runtimes[name])
+            seconds[name].append(time.perf_counter() - began)
+            vectors[name] = [entry.vectors for entry in found]
+    ray.shutdown()
+    say("  baseline and one edit of 512 pictures, one process, loading included", f"{min(seconds['local']):.1f} s")
+    for name in list(runtimes)[1:]:
+        say(f"  the same on Ray, {name}, time against one process", ratio(seconds[name], seconds["local"]))
+        apart = max(np.abs(a - b).max() for a, b in zip(vectors[name], vectors["local"], strict=True))
+        say("    largest difference of any number of an embedding", f"{apart:.1e}")
+
+
 def sweep(bench: Bench) -> None:
     """Run 64 jobs on digits with everything cached, W&B offline, with our launcher and with Hydra's own."""
     strengths = ",".join(f"{(i + 1) / 64:g}" for i in range(64))
@@ -337,7 +368,9 @@ def memory(bench: Bench) -> None:
     say("  more at 50,000 than at 1,000 (at most 300 MB)", f"{peaks[1] - peaks[0]:.0f} MB")
 
 
-PARTS = {part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory, shared, sweep, growth)}
+PARTS = {
+    part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory, shared, engine, sweep, growth)
+}
 
 
 @contextmanager
