@@ -69,7 +69,7 @@ def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not in the results; there are"),
+        ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not one of inertia, silhouette,"),
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up'"),
         ("hydra.sweeper.sampler=grid", "hydra.sweeper.sampler='grid'"),
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0 must be"),
@@ -80,6 +80,7 @@ def test_a_mistake_is_a_sentence(itae_, word, told):
     assert status == 2
     assert told in err
     assert err.count("\n") == 1
+    assert not results(), "before any trial"
 
 
 def test_nothing_to_search_and_no_optuna_are_sentences(itae_, monkeypatch):

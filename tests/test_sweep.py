@@ -18,9 +18,9 @@ import itae
 import itae.experiment
 from itae import sweep
 from itae.cli import compose
-from itae.embed import _Run
 from itae.errors import UserError
 from itae.replay import SharedPass
+from itae.worker import Worker
 
 SMALL = ("dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1", "detector.rule=quantile", "tracker=none")
 
@@ -127,14 +127,14 @@ def test_a_pass_that_breaks_off_is_not_the_end_of_its_jobs(itae_, monkeypatch, c
 
 
 def test_an_edit_that_overflows_does_not_take_the_others_with_it(itae_, monkeypatch):
-    finite = _Run._not_finite
+    finite = Worker._not_finite
     calls = []
 
     def one_is_not(self, vectors, first):
         calls.append(first)
         return UserError("not finite") if len(calls) == 2 else finite(self, vectors, first)
 
-    monkeypatch.setattr(_Run, "_not_finite", one_is_not)
+    monkeypatch.setattr(Worker, "_not_finite", one_is_not)
     status, _, err = itae_("-m", "layers=last,last2", *SMALL)
     assert status == 0, "and computed again alone it was finite"
     assert "broke off (not finite)" in err
@@ -154,7 +154,17 @@ def test_what_can_not_run_is_said_before_anything_runs(itae_, images_seen):
     assert "there is no block 77" in err
     assert err.count("\n") == 1
     assert not images_seen
-    assert not list(Path("outputs/sweeps").glob("*/0"))
+    assert not sweeps(), "not even a folder is left"
+
+
+def test_under_wandb_agent_a_process_is_one_run(itae_, monkeypatch, images_seen):
+    monkeypatch.setenv("WANDB_SWEEP_ID", "agents")
+    words = ("-m", "layers=last,all", *SMALL)
+    status, _, err = itae_(*words, "tracker=wandb")
+    assert status == 2
+    assert "--multirun under `wandb agent` (WANDB_SWEEP_ID is set)" in err
+    assert not images_seen
+    assert itae_(*words)[0] == 0, "without W&B there is nothing to mix up"
 
 
 def test_a_disk_that_is_too_small_for_the_sweep_is_told_before_the_pass(itae_, monkeypatch, images_seen):

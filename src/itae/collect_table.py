@@ -16,12 +16,12 @@ from typing import Any
 
 import pandas as pd
 
+from itae.criteria import CRITERIA
 from itae.errors import UserError
 from itae.metrics import METRICS
 from itae.runs import RESULT
 
 FIRST = ("folder", "status", "error", "selection")
-CRITERIA = ("inertia", "silhouette", "silhouette_common")
 _GROUPS = (
     *("backbone", "dataset", "detector", "attenuator", "layers"),
     *("task", "clusterer", "seed", "runtime", "paths", "tracker"),

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,11 @@ def plan(jobs: Sequence[Job]) -> list[list[Job]]:
     UserError
         If any job can't run, naming each, or the disk has no room for what all of them will store.
     """
+    if "WANDB_SWEEP_ID" in os.environ and any(_tracked(job) for job in jobs):
+        raise UserError(
+            "--multirun under `wandb agent` (WANDB_SWEEP_ID is set) would make one run of W&B's sweep out of all jobs: "
+            "leave out --multirun, set tracker=none, or start the sweep without the agent."
+        )
     opened, wrong = {}, {}
     for job in jobs:
         try:
@@ -80,6 +86,10 @@ def plan(jobs: Sequence[Job]) -> list[list[Job]]:
             groups.setdefault((ready.source.key(None), str(ready.source.store.root)), []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
     return list(groups.values())
+
+
+def _tracked(job: Job) -> bool:
+    return str(job.config["tracker"].get("_target_")) == "itae.tracking.Wandb"
 
 
 def _told(errors: Mapping[Job, str]) -> str:

@@ -140,6 +140,10 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool) -> Iterator[
         if grid:
             (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
         yield folder
+    except UserError:
+        if not own and not any(path.is_dir() for path in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)  # nothing began, so nothing is left of it
+        raise
     finally:
         lock.release()
 

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
+from itae.criteria import CRITERIA
 from itae.errors import UserError, one_of
 from itae.metrics import METRICS
 
@@ -37,7 +38,7 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
     options, config, launcher = sweeper.options, sweeper.config, sweeper.launcher
     assert config is not None
     assert launcher is not None
-    _check(options)
+    _check(options, str(config.task._target_))
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
@@ -71,7 +72,9 @@ def _optuna() -> Any:
     return optuna
 
 
-def _check(options: Mapping[str, Any]) -> None:
+def _check(options: Mapping[str, Any], task: str) -> None:
+    if task.startswith("itae."):  # somebody's own task may have other numbers
+        one_of("hydra.sweeper.metric", options["metric"], (*CRITERIA, *METRICS))
     one_of("hydra.sweeper.direction", options["direction"], ("maximize", "minimize"))
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
