@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import os
@@ -81,7 +82,7 @@ def assert_same(ours, others, exactly=False):
             np.testing.assert_allclose(array, other.diagnostics[name], rtol=1e-5, err_msg=name)
 
 
-def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray):
+def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monkeypatch):
     fitted = VectorNorm(rule="bimodal", side="high", calibration_images=16)
     edits = [
         None,
@@ -89,7 +90,12 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray):
         Edit(Random(rate=0.3), Floor(), (1,)),
         Edit(fitted, Scale(), (0, 1)),
     ]
+    advanced = []
+    monkeypatch.setattr(
+        "itae.embed.progress", lambda total, *_: contextlib.nullcontext(lambda n: advanced.append((n, total)))
+    )
     ours = extract(source, edits, ON_RAY)
+    assert sorted(advanced) == [(4, 44)] + 5 * [(8, 44)], "progress comes to the process that was started"
     assert all(entry.fresh for entry in ours)
     assert_same(ours, extract(elsewhere(source, "local"), edits, LOCAL))
     assert not [item for item in source.store.survey() if item.kind != "entry"], "nothing is left of the work"
