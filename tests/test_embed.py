@@ -257,10 +257,12 @@ def test_a_batch_is_not_kept_alive_by_its_vectors():
     import torch
 
     tokens = torch.randn(4, 50, 8)
-    collector = Collector(None)
-    collector.add(tokens[:, 0].float().cpu().numpy())
-    (kept,) = collector._vectors
-    assert kept.base is None
+    collector = Collector(None, 4)
+    first = tokens[:, 0].float().cpu().numpy()
+    collector.add(first)
+    kept = collector.rows()["vectors"]
+    assert np.array_equal(kept, first)
+    assert not np.shares_memory(kept, tokens.numpy())
 
 
 def test_rates_and_counts_under_scope_head(source):
@@ -279,7 +281,7 @@ def test_an_image_in_which_every_patch_is_flagged_is_counted(source):
     mask[0] = True
     mask[1, 0] = True
     mask[2, :, :4] = True
-    collector = Collector(edit("last"))
+    collector = Collector(edit("last"), 64)
     collector.see(1, Flags(mask, mask.float() + 1, mask[..., :1].float()))
     assert collector.sums()["left_alone"].tolist() == [2], "the whole of an image, or of one head"
     assert collector.sums()["rate"].tolist() == [pytest.approx(1 + 0.5 + 0.8)]
@@ -389,7 +391,7 @@ def test_quantiles_of_a_streamed_signal_are_numpys_to_a_percent():
     from itae.detect import Flags
 
     signal = torch.rand(64, 1, 1000, generator=torch.Generator().manual_seed(0)) * 30 + 0.5
-    collector = Collector(edit("last"))
+    collector = Collector(edit("last"), 64)
     for part in signal.split(16):
         collector.see(1, Flags(part < 5, part, part[..., :1] * 0 + 5))
     sums = collector.sums()

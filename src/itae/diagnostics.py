@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.runtime import own_memory
+
 if TYPE_CHECKING:
     from itae.detect import Flags
     from itae.edit import Edit
@@ -30,14 +32,18 @@ class Collector:
     ----------
     edit
         The edit, or None for the untouched model, which has vectors only.
+    images
+        How many will come.
     """
 
-    def __init__(self, edit: Edit | None) -> None:
+    def __init__(self, edit: Edit | None, images: int) -> None:
         self.layers = edit.layers if edit else ()
         self._place = {layer: i for i, layer in enumerate(self.layers)}
-        self._vectors: list[np.ndarray] = []
-        self._flagged: list[list[np.ndarray]] = [[] for _ in self.layers]
         depth = len(self.layers)
+        self._vectors = np.empty((0, 0), np.float32)
+        self._flagged = own_memory((images, depth), np.uint16)
+        self._seen = [0] * depth  # images so far, by layer
+        self._added = 0
         self._sums = {
             "rate": np.zeros(depth),
             "threshold": np.zeros(depth),
@@ -55,18 +61,21 @@ class Collector:
         self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
         self._sums["signal"][i] += _histogram(flags.signal.cpu().numpy())
         self._sums["signal_flagged"][i] += _histogram(flags.signal[mask_BST].cpu().numpy())
-        self._flagged[i].append(mask_BST.any(dim=1).sum(dim=-1).cpu().numpy().astype(np.uint16))
+        some = slice(self._seen[i], self._seen[i] + len(mask_BST))
+        self._flagged[some, i] = mask_BST.any(dim=1).sum(dim=-1).cpu().numpy()
+        self._seen[i] = some.stop
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E]."""
-        self._vectors.append(np.array(vectors))  # a copy: a view would keep the batch's tokens until the shard ends
+        if not self._added:
+            self._vectors = own_memory((len(self._flagged), vectors.shape[1]), np.float32)
+        self._vectors[self._added : self._added + len(vectors)] = vectors
+        self._added += len(vectors)
 
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
-        out = {"vectors": np.concatenate(self._vectors)}
-        if self.layers:
-            out["flagged"] = np.stack([np.concatenate(counts) for counts in self._flagged], axis=1)
-        return out
+        assert self._added == len(self._flagged), "fewer images came than were announced"
+        return {"vectors": self._vectors} | ({"flagged": self._flagged} if self.layers else {})
 
     def sums(self) -> dict[str, np.ndarray]:
         """Return what adds up over shards."""

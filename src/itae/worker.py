@@ -126,7 +126,7 @@ class Worker:
     def _shard(
         self, edits: list[Edit | None], pixels: Iterator[tuple[Any, Any]], count: int, advance: Callable[[int], None]
     ) -> list[Collector]:
-        collectors = [Collector(edit) for edit in edits]
+        collectors = [Collector(edit, count) for edit in edits]
         shared = self._shared_pass(edits, lambda position, layer, flags: collectors[position].see(layer, flags))
         done = 0
         while done < count:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from itae.errors import UserError, one_of
-from itae.runtime import progress
+from itae.runtime import own_memory, progress
 
 if TYPE_CHECKING:
     import torch
@@ -189,7 +189,7 @@ def batches(
         while spans or ahead:
             while spans and len(ahead) <= PREFETCH:
                 span = spans.popleft()
-                pixels_bSSC = np.empty((len(span), *shape), np.uint8)
+                pixels_bSSC = own_memory((len(span), *shape), np.uint8)
                 ahead.append((pixels_bSSC, [pool.submit(fill, pixels_bSSC[j], i) for j, i in enumerate(span)]))
             pixels_bSSC, jobs = ahead.popleft()
             for job in jobs:
