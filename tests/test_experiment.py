@@ -9,6 +9,7 @@ import hydra
 import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from wandb_files import items, records
 
 import itae
@@ -352,7 +353,8 @@ def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
         import yaml
 
         for key, values in yaml.safe_load(text)["hydra"]["sweeper"]["params"].items():
-            for value in str(values).split(","):
+            swept = list(OverridesParser.create().parse_override(f"{key}={values}").sweep_string_iterator())
+            for value in (swept[0], swept[-1]):
                 assert run(compose(*overrides, f"{key}={value}"), tmp_path / f"{key}{value}").ok
 
 
