@@ -21,8 +21,8 @@ NAMES = ("metric_threshold", "metric_strength", "metric_layers", "delta_layers_t
 LINES = 8  # in one panel
 MAPS = 4  # heat maps in one figure
 # Okabe and Ito, with a grey for their yellow, which is lost on white.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
-_MARKERS = "osD^vPX*"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
+MARKERS = "osD^vPX*"
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,8 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
         x = rows[panel.x].map(sets) + 0.05 * (i - (len(shown) - 1) / 2) if sets else rows[panel.x]
         points = pd.DataFrame({"x": x.astype(float), "y": rows["_value"], "std": rows["_value_std"]}).sort_values("x")
         ax.errorbar(
-            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=_COLOURS[i],
-            marker=_MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
+            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=COLOURS[i],
+            marker=MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
         )  # fmt: skip
     _untouched(ax, panel.rows[named.isin(shown)])
     _x_axis(ax, panel, sets)
@@ -133,7 +133,7 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
     bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
     ax.set_title(f"{bars}; {more} more combinations not shown" if more else bars, fontsize=8, loc="left")
     ax.set_ylabel(title_of(metric), fontsize=9)
-    _clean(ax)
+    clean(ax)
     _legend(ax)
     return more
 
@@ -174,7 +174,8 @@ def _legend(ax: Axes) -> None:
         ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
 
 
-def _clean(ax: Axes) -> None:
+def clean(ax: Axes) -> None:
+    """Leave of the axes what is read: no frame, a faint grid, small numbers."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.tick_params(labelsize=8)
@@ -234,14 +235,14 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
         part = rows[named == name]
         ax.errorbar(
             100 * part["_rate"], part["_delta"], part["_delta_std"].fillna(0), label=name or "edited",
-            color=_COLOURS[i], marker=_MARKERS[i], markersize=5, linestyle="", elinewidth=0.8, capsize=2, alpha=0.85,
+            color=COLOURS[i], marker=MARKERS[i], markersize=5, linestyle="", elinewidth=0.8, capsize=2, alpha=0.85,
         )  # fmt: skip
     ax.axhline(0, color="black", linewidth=0.8)
     left = int((~named.isin(shown)).sum())
     ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
     ax.set_ylabel(f"delta of {title_of(metric)}", fontsize=9)
     ax.set_title(f"{left} rows not shown" if left else "", fontsize=8, loc="left")
-    _clean(ax)
+    clean(ax)
     if len(shown) > 1:
         _legend(ax)
     return figure, f"{left} rows are only in the table" if left else ""
