@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_shipped_yaml_constructs_and_shows_every_option(name):
 def test_runtime_shows_every_option():
     runtime = plain_config(compose([]))["runtime"]
     made = Settings.of(plain_config(compose([]))).runtime
-    assert vars(made) == runtime
+    assert asdict(made) == runtime
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -20,7 +20,7 @@ from itae.detect import Random, VectorNorm
 from itae.edit import Edit
 from itae.embed import Source, extract
 from itae.errors import UserError
-from itae.runtime import OnRay, Runtime
+from itae.runtime import OnRay, Place, Runtime
 from itae.store import Store
 
 FILES = ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz")
@@ -161,17 +161,18 @@ def test_what_is_wrong_in_a_worker_is_told_as_it_is_here(source, ray):
 
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_each_worker_has_as_many_threads_as_cpus(source, ray, cpus):
-    def threads(job):
+    def threads(place, job):
         import torch
 
         from itae.spread import _worker
 
+        place.enter()
         _worker(job[0])
         return torch.get_num_threads()
 
     runtime = dataclasses.replace(ON_RAY, ray=OnRay(num_cpus=cpus))
     job = ray.put((source, source.images, runtime))
-    assert ray.get(ray.remote(threads).options(num_cpus=cpus, num_gpus=0).remote([job])) == cpus
+    assert ray.get(ray.remote(threads).options(num_cpus=cpus, num_gpus=0).remote(Place.here(), [job])) == cpus
 
 
 def test_more_than_the_machine_has_is_refused(source, ray):
