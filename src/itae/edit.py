@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from itae.attenuate import Attenuator
     from itae.detect import Flags, Site
 
-METHOD = 1
+METHOD = 2
 """Raised when a mend of the method changes vectors, so that the cache forgets the old ones."""
 
 LAYER_FORMS = "none, last, last2, last4 (any number), all, or a list such as [8,9,-1]"
