@@ -106,8 +106,8 @@ def _result(task: ray.ObjectRef) -> Any:
         raise
     except RayError as error:
         raise UserError(
-            f"{lost(error)}; it was tried again runtime.ray.max_retries times. The shards that are done are kept, "
-            "and the same command goes on from there."
+            f"The pass broke off, {lost(error)}; that was once more than runtime.ray.max_retries allows. The shards "
+            "that are done are kept, and the same command goes on from there."
         ) from error
     if isinstance(result, UserError):
         raise result

@@ -74,12 +74,13 @@ class Worker:
         `advance` is called with the number of images that were passed.
         """
         failed: dict[Key, UserError] = {}
+        wanted = set(todo)
         per_shard = next(iter(drafts.values())).shard
         pixels = self._pixels(self.images, self.index, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
         with contextlib.closing(pixels), self._at_work():
             for i in range(todo[0], todo[-1] + 1):
                 first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
-                lacking = [key for key in drafts if i in todo and key not in failed and not drafts[key].has(i)]
+                lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
                 collectors = self._shard([edits[key] for key in lacking], pixels, count, advance)
                 self._check_unchanged(first, count)
                 for key, collector in zip(lacking, collectors, strict=True):
