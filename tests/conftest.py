@@ -11,6 +11,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 
 from itae.cli import main
+from itae.store.draft import Draft
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
 
@@ -53,6 +54,25 @@ def itae_(tmp_path, monkeypatch, capsys):
         handler.close()
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+@pytest.fixture
+def killed_at_shard_2(monkeypatch):
+    """Return a function that runs some work, which is interrupted as it comes to write shard 2."""
+    write = Draft.write
+
+    def breaking(self, i, rows, sums):
+        if i == 2:
+            raise KeyboardInterrupt
+        write(self, i, rows, sums)
+
+    def run(work, *args):
+        with monkeypatch.context() as patched:
+            patched.setattr(Draft, "write", breaking)
+            with pytest.raises(KeyboardInterrupt):
+                work(*args)
+
+    return run
 
 
 @pytest.fixture(scope="module")

@@ -141,20 +141,10 @@ def test_a_pass_that_broke_off_goes_on_at_its_shard_and_ends_with_the_same_bytes
 
 
 @pytest.mark.parametrize("batch_size", [3, 5, 16])
-def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monkeypatch, batch_size):
+def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monkeypatch, killed_at_shard_2, batch_size):
     """As somebody does whose GPU was too small for the first one."""
     monkeypatch.setattr("itae.embed.SHARD", 8)
-    write = Draft.write
-
-    def breaking(self, i, rows, sums):
-        if i == 2:
-            raise KeyboardInterrupt
-        write(self, i, rows, sums)
-
-    monkeypatch.setattr(Draft, "write", breaking)
-    with pytest.raises(KeyboardInterrupt):
-        extract(source, [edit()], Runtime("cpu", batch_size=8, num_workers=1))
-    monkeypatch.setattr(Draft, "write", write)
+    killed_at_shard_2(extract, source, [edit()], Runtime("cpu", batch_size=8, num_workers=1))
     seen = forwards(monkeypatch)
     (entry,) = extract(source, [edit()], Runtime("cpu", batch_size=batch_size, num_workers=1))
     assert [i for i in seen if i < 16] == []
@@ -219,27 +209,19 @@ def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
     assert sum(passed) == 1 + 16 + 40, "the proof that the model can be edited, the calibration images, all images"
 
 
-def test_shards_of_another_calibration_are_not_taken_up(source, monkeypatch):
+def test_shards_of_another_calibration_are_not_taken_up(source, monkeypatch, killed_at_shard_2):
     """Half of an entry under one threshold and half under another would be neither."""
     monkeypatch.setattr("itae.embed.SHARD", 8)
     runtime = Runtime("cpu", batch_size=8, num_workers=1)
     one = edit(detector=VectorNorm(rule="bimodal", calibration_images=16, side="low"))
-    write, thetas = Draft.write, iter([1e9, 0.0])
+    thetas = iter([1e9, 0.0])
 
     def fitted(shared, edits, batches):
         theta = next(thetas)
         return [{layer: Fit(theta, "bimodal") for layer in edit.layers} for edit in edits]
 
-    def breaking(self, i, rows, sums):
-        if i == 2:
-            raise KeyboardInterrupt
-        write(self, i, rows, sums)
-
     monkeypatch.setattr("itae.calibrate.fit_layers", fitted)
-    monkeypatch.setattr(Draft, "write", breaking)
-    with pytest.raises(KeyboardInterrupt):
-        extract(source, [one], runtime)
-    monkeypatch.setattr(Draft, "write", write)
+    killed_at_shard_2(extract, source, [one], runtime)
     (entry,) = extract(source, [one], runtime)
     assert entry.diagnostics["flagged"].sum() == 0, "a shard of the first threshold, under which all were flagged"
 

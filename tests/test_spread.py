@@ -101,20 +101,11 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monke
     assert not [item for item in source.store.survey() if item.kind != "entry"], "nothing is left of the work"
 
 
-def test_what_one_engine_began_the_other_ends(source, ray, monkeypatch):
+def test_what_one_engine_began_the_other_ends(source, ray, monkeypatch, killed_at_shard_2):
     from itae.store.draft import Draft
 
-    write, ours = Draft.write, []
-
-    def breaking(self, i, rows, sums):
-        if i == 2:
-            raise KeyboardInterrupt
-        write(self, i, rows, sums)
-
-    monkeypatch.setattr(Draft, "write", breaking)
-    with pytest.raises(KeyboardInterrupt):
-        extract(source, [None], LOCAL)
-    monkeypatch.setattr(Draft, "write", write)
+    ours = []
+    killed_at_shard_2(extract, source, [None], LOCAL)
     (draft,) = source.store.root.glob("*/*/.draft-*")
     before = {file.name: file.stat().st_mtime_ns for file in draft.glob("*.shard")}
     assert len(before) == 2
