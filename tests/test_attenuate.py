@@ -29,6 +29,10 @@ def padded(mask):
     return torch.nn.functional.pad(mask, (PREFIX, 0))
 
 
+def rows_of(q, k, v, attenuator, flags, prefix, scale):
+    return edited_rows(q, k, v, [(attenuator, flags)], prefix, scale)[0]
+
+
 @pytest.mark.parametrize("strength", [0.0, 0.35, 1.0])
 @pytest.mark.parametrize("queries", ["all", "cls"])
 @pytest.mark.parametrize("scope", ["token", "head"])
@@ -37,7 +41,7 @@ def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
     q, k, v = operands()
     mask = some_flags(scope)
     attenuator = RULES[rule](strength=strength, queries=queries)
-    out = attend(Call(q, k, v, {}), attenuator, padded(mask), PREFIX)
+    (out,) = attend(Call(q, k, v, {}), [(attenuator, padded(mask))], PREFIX)
     heads = mask.expand(-1, q.shape[1], -1).numpy()
     want = [
         reference.attention(
@@ -54,6 +58,25 @@ def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
     np.testing.assert_allclose(by_row.numpy()[:, :, rows], np.array(want)[:, :, rows], atol=2e-6)
 
 
+@pytest.mark.parametrize("chunk", [1, 2**21])
+def test_rows_of_many_rules_are_each_their_own(chunk, monkeypatch):
+    """Those without a fused formula share their logits, which a rule may overwrite."""
+    monkeypatch.setattr("itae.attention._LOGIT_BYTES", {"cpu": chunk})
+
+    class Overwrites(Attenuator):
+        def logits(self, z, flags, prefix):
+            return z.masked_fill_(flags.unsqueeze(2), 0.0).mul_(self.strength)
+
+    q, k, v = operands()
+    masks = [padded(some_flags(scope)) for scope in ("token", "head")]
+    rules = [
+        (rule(strength=a, queries=queries), mask)
+        for rule in (*RULES.values(), Overwrites) for a in (0.4, 1.0) for mask in masks for queries in ("all", "cls")
+    ]  # fmt: skip
+    for alone, out in zip(rules, attend(Call(q, k, v, {}), rules, PREFIX), strict=True):
+        torch.testing.assert_close(out, attend(Call(q, k, v, {}), [alone], PREFIX)[0], atol=2e-6, rtol=0)
+
+
 def test_cls_rows_of_many_edits_are_each_their_own():
     q, k, v = operands()
 
@@ -64,7 +87,7 @@ def test_cls_rows_of_many_edits_are_each_their_own():
     masks = [padded(some_flags(scope)) for scope in ("token", "head")]
     answers = [(rule(strength=a), mask) for rule in (*RULES.values(), Fused) for a in (0.4, 1.0) for mask in masks]
     for (attenuator, mask), row in zip(answers, cls_rows(Call(q, k, v, {}), answers, PREFIX), strict=True):
-        want = edited_rows(q[:, :, :1], k, v, attenuator, mask, PREFIX, 5**-0.5)
+        want = rows_of(q[:, :, :1], k, v, attenuator, mask, PREFIX, 5**-0.5)
         torch.testing.assert_close(row, want, atol=2e-6, rtol=0)
 
 
@@ -75,7 +98,7 @@ def test_no_flags_and_no_strength_change_nothing(rule):
     none = torch.zeros(3, 1, 11, dtype=torch.bool)
     some = padded(some_flags("token"))
     for flags, strength in ((none, 1.0), (none, 0.5), (some, 0.0)):
-        out = edited_rows(q, k, v, RULES[rule](strength=strength), flags, PREFIX, 5**-0.5)
+        out = rows_of(q, k, v, RULES[rule](strength=strength), flags, PREFIX, 5**-0.5)
         torch.testing.assert_close(out, plain, atol=1e-6, rtol=0)
 
 
@@ -84,7 +107,7 @@ def test_an_image_with_every_patch_flagged_is_left_alone(rule):
     q, k, v = operands()
     flags = torch.nn.functional.pad(torch.ones(3, 1, 9, dtype=torch.bool), (PREFIX, 0))
     plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    out = edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 5**-0.5)
+    out = rows_of(q, k, v, RULES[rule](), flags, PREFIX, 5**-0.5)
     torch.testing.assert_close(out, plain, atol=1e-6, rtol=0)
 
 
@@ -92,7 +115,7 @@ def test_scale_of_one_removes_the_key():
     q, k, v = operands()
     flags = torch.zeros(3, 1, 11, dtype=torch.bool)
     flags[:, :, 4] = True
-    out = edited_rows(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
+    out = rows_of(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
     kept = [j for j in range(11) if j != 4]
     want = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, kept], v[:, :, kept])
     torch.testing.assert_close(out, want, atol=1e-6, rtol=0)
@@ -101,7 +124,7 @@ def test_scale_of_one_removes_the_key():
 def test_all_patches_flagged_under_scale_leaves_the_prefix_and_no_nan():
     q, k, v = operands()
     flags = torch.nn.functional.pad(torch.ones(3, 1, 9, dtype=torch.bool), (PREFIX, 0))
-    out = edited_rows(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
+    out = rows_of(q, k, v, Scale(), flags, PREFIX, 5**-0.5)
     want = torch.nn.functional.scaled_dot_product_attention(q, k[:, :, :PREFIX], v[:, :, :PREFIX])
     torch.testing.assert_close(out, want, atol=1e-6, rtol=0)
 
@@ -110,18 +133,18 @@ def test_all_patches_flagged_under_scale_leaves_the_prefix_and_no_nan():
 def test_logits_are_chunked_without_a_trace(rule, monkeypatch):
     q, k, v = operands(batch=5)
     flags = padded(some_flags("token", batch=5))
-    whole = edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 0.3)
+    whole = rows_of(q, k, v, RULES[rule](), flags, PREFIX, 0.3)
     monkeypatch.setattr("itae.attention._LOGIT_BYTES", {"cpu": 1})
-    torch.testing.assert_close(edited_rows(q, k, v, RULES[rule](), flags, PREFIX, 0.3), whole, atol=1e-6, rtol=0)
+    torch.testing.assert_close(rows_of(q, k, v, RULES[rule](), flags, PREFIX, 0.3), whole, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("rule", RULES)
 def test_bf16_operands_stay_near_fp32(rule):
     q, k, v = operands()
     flags = padded(some_flags("token"))
-    exact = edited_rows(q, k, v, RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
+    exact = rows_of(q, k, v, RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = edited_rows(*(t.bfloat16() for t in (q, k, v)), RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
+        low = rows_of(*(t.bfloat16() for t in (q, k, v)), RULES[rule](strength=0.6), flags, PREFIX, 5**-0.5)
     assert low.dtype == torch.bfloat16
     torch.testing.assert_close(low.float(), exact, atol=0.05, rtol=0.05)
 
@@ -132,7 +155,7 @@ def test_low_precision_operands_get_logits_and_means_in_fp32(rule):
     q, k, v = (8 * t.bfloat16() for t in operands(patches=40))
     mask = some_flags("token", patches=40)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = edited_rows(q[:, :, :1], k, v, RULES[rule](strength=0.5), padded(mask), PREFIX, 5**-0.5)
+        out = rows_of(q[:, :, :1], k, v, RULES[rule](strength=0.5), padded(mask), PREFIX, 5**-0.5)
     heads = mask.expand(-1, 2, -1).numpy()
     for b in range(len(q)):
         arrays = [t[b].double().numpy() for t in (q, k, v)]
@@ -149,7 +172,7 @@ def test_logits_are_never_rounded_to_low_precision(rule, monkeypatch):
     monkeypatch.setattr(RULES[rule], "logits", lambda self, z, *rest: seen.append(z.clone()) or formula(self, z, *rest))
     q, k, v = (t.bfloat16() for t in operands())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        edited_rows(q, k, v, RULES[rule](), padded(some_flags("token")), PREFIX, 5**-0.5)
+        rows_of(q, k, v, RULES[rule](), padded(some_flags("token")), PREFIX, 5**-0.5)
     z = torch.cat(seen)
     torch.testing.assert_close(z, (q.float() * 5**-0.5) @ k.float().transpose(-2, -1), atol=1e-6, rtol=0)
 
@@ -159,9 +182,7 @@ def test_scale_without_a_prefix_leaves_an_image_alone_in_which_every_patch_is_fl
     q, k, v = operands()
     flags = torch.ones(3, 1, 11, dtype=torch.bool)
     plain = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    torch.testing.assert_close(
-        edited_rows(q, k, v, Scale(strength=strength), flags, 0, 5**-0.5), plain, atol=1e-6, rtol=0
-    )
+    torch.testing.assert_close(rows_of(q, k, v, Scale(strength=strength), flags, 0, 5**-0.5), plain, atol=1e-6, rtol=0)
 
 
 def test_an_attenuator_needs_a_formula():
@@ -173,7 +194,7 @@ def test_an_attenuator_needs_a_formula():
 def test_operands_are_not_written_to(rule):
     q, k, v = operands()
     before = [t.clone() for t in (q, k, v)]
-    attend(Call(q, k, v, {}), RULES[rule](queries="cls"), padded(some_flags("token")), PREFIX)
+    attend(Call(q, k, v, {}), [(RULES[rule](queries="cls"), padded(some_flags("token")))], PREFIX)
     assert all(torch.equal(a, b) for a, b in zip(before, (q, k, v), strict=True))
 
 
@@ -186,7 +207,7 @@ def test_a_new_attenuator_is_one_formula():
     flags = padded(some_flags("token"))
     z = q @ k.transpose(-2, -1) * 0.4
     want = torch.where(flags.unsqueeze(2), torch.zeros(()), z).softmax(-1) @ v
-    torch.testing.assert_close(edited_rows(q, k, v, Zero(), flags, PREFIX, 0.4), want, atol=1e-6, rtol=0)
+    torch.testing.assert_close(rows_of(q, k, v, Zero(), flags, PREFIX, 0.4), want, atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,8 @@ from itae.errors import UserError
 _LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**28}
 
 Answer = Callable[..., Tensor]
+Rule = tuple[Attenuator, Tensor]
+"""An attenuator and the keys that it is for: flags [B, S, N] bool."""
 
 
 class Tape:
@@ -97,10 +99,10 @@ class Call:
         return F.scaled_dot_product_attention(q, self.k, self.v, **self.kwargs)
 
 
-def edited_rows(
-    q: Tensor, k: Tensor, v: Tensor, attenuator: Attenuator, flags: Tensor, prefix: int, scale: float
-) -> Tensor:
-    """Return the attenuated attention of the rows `q`, [B, H, R, D], by the attenuator's fused formula if it has one.
+def edited_rows(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], prefix: int, scale: float) -> list[Tensor]:
+    """Return the attention of the rows `q` under each of several rules, [B, H, R, D] each.
+
+    A rule with a fused formula takes it; the others share their logits, which are most of their price.
 
     Parameters
     ----------
@@ -108,29 +110,44 @@ def edited_rows(
         [B, H, R, D], the rows to compute, all of them edited.
     k, v
         [B, H, N, D].
-    attenuator
-        What happens to flagged keys.
-    flags
-        [B, S, N] bool, False for the prefix.
+    rules
+        Attenuators with their flags, [B, S, N] bool, False for the prefix.
     prefix
         How many tokens before the first patch.
     scale
         The factor of the logits.
     """
-    if attenuator.fused:
-        k, v, bias = attenuator.operands(k, v, flags, prefix)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
+    out: dict[int, Tensor] = {}
+    for i, (attenuator, flags) in enumerate(rules):
+        if attenuator.fused:
+            keys, values, bias = attenuator.operands(k, v, flags, prefix)
+            out[i] = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=scale)
+    left = [i for i in range(len(rules)) if i not in out]
+    if left:
+        out |= zip(left, _rows_by_logits(q, k, v, [rules[i] for i in left], prefix, scale), strict=True)
+    return [out[i] for i in range(len(rules))]
+
+
+def _rows_by_logits(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], prefix: int, scale: float) -> list[Tensor]:
     batch, heads, rows, width = q.shape
     budget = _LOGIT_BYTES.get(q.device.type, _LOGIT_BYTES["cpu"])
     step = max(1, budget // (4 * heads * rows * k.shape[2]))
     # Laid out as fused attention lays it out, token by token: what follows then needs no copy.
-    out = v.new_empty(batch, rows, heads, width).transpose(1, 2)
+    outs = [v.new_empty(batch, rows, heads, width).transpose(1, 2) for _ in rules]
     with torch.autocast(q.device.type, enabled=False):  # the logits of low-precision operands are fp32
         for i in range(0, batch, step):
             some = slice(i, i + step)
             z = (q[some].float() * scale) @ k[some].float().transpose(-2, -1)
-            out[some] = attenuator.weights(z, flags[some], prefix).to(v.dtype) @ v[some]
-    return out
+            for out, (attenuator, flags), own in zip(outs, rules, _copies(z, len(rules)), strict=True):
+                out[some] = attenuator.weights(own, flags[some], prefix).to(v.dtype) @ v[some]
+    return outs
+
+
+def _copies(z: Tensor, count: int) -> Iterator[Tensor]:
+    """Yield `z` `count` times, to be overwritten each time."""
+    for _ in range(count - 1):
+        yield z.clone()
+    yield z
 
 
 def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
@@ -138,32 +155,38 @@ def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
     return torch.stack([a_BHRX[:, h] @ b_BHXY[:, h] for h in range(a_BHRX.shape[1])], dim=1)
 
 
-def attend(call: Call, attenuator: Attenuator, flags: Tensor, prefix: int) -> Tensor:
-    """Return the edited attention of all rows, [B, H, N, D]."""
-    if attenuator.queries == "all":
-        return edited_rows(call.q, call.k, call.v, attenuator, flags, prefix, call.scale)
-    out = call.plain(call.q)
-    out[:, :, :1] = cls_rows(call, [(attenuator, flags)], prefix)[0]
-    return out
+def attend(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
+    """Return the attention of all rows under each of several rules, [B, H, N, D] each."""
+    whole = [i for i, (attenuator, _) in enumerate(rules) if attenuator.queries == "all"]
+    out = dict(
+        zip(whole, edited_rows(call.q, call.k, call.v, [rules[i] for i in whole], prefix, call.scale), strict=True)
+    )
+    first = [i for i in range(len(rules)) if i not in out]
+    if first:
+        plain = call.plain(call.q)
+        for i, row in zip(first, cls_rows(call, [rules[i] for i in first], prefix), strict=True):
+            out[i] = plain if i == first[-1] else plain.clone()
+            out[i][:, :, :1] = row
+    return [out[i] for i in range(len(rules))]
 
 
-def cls_rows(call: Call, answers: Sequence[tuple[Attenuator, Tensor]], prefix: int) -> list[Tensor]:
-    """Return the CLS row of the attention under each of several attenuators with their flags, [B, H, 1, D] each.
+def cls_rows(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
+    """Return the CLS row of the attention under each of several rules, [B, H, 1, D] each.
 
     One row of logits and one product with the values serve all whose formula is by row.
     """
     q_BH1D = call.q[:, :, :1]
-    rows = [i for i, (attenuator, _) in enumerate(answers) if attenuator.by_row]
+    by_row = [i for i, (attenuator, _) in enumerate(rules) if attenuator.by_row]
     out: dict[int, Tensor] = {}
-    if rows:
+    if by_row:
         with torch.autocast(call.q.device.type, enabled=False):
             z_BH1N = _by_head(q_BH1D.float() * call.scale, call.k.float().transpose(-2, -1))
-            weights = torch.cat([answers[i][0].weights(z_BH1N.clone(), answers[i][1], prefix) for i in rows], dim=2)
-            out = dict(zip(rows, _by_head(weights.to(call.v.dtype), call.v).split(1, dim=2), strict=True))
-    for i, (attenuator, flags) in enumerate(answers):
-        if i not in out:
-            out[i] = edited_rows(q_BH1D, call.k, call.v, attenuator, flags, prefix, call.scale)
-    return [out[i] for i in range(len(answers))]
+            own = zip(by_row, _copies(z_BH1N, len(by_row)), strict=True)
+            weights = torch.cat([rules[i][0].weights(z, rules[i][1], prefix) for i, z in own], dim=2)
+            out = dict(zip(by_row, _by_head(weights.to(call.v.dtype), call.v).split(1, dim=2), strict=True))
+    left = [i for i in range(len(rules)) if i not in out]
+    out |= zip(left, edited_rows(q_BH1D, call.k, call.v, [rules[i] for i in left], prefix, call.scale), strict=True)
+    return [out[i] for i in range(len(rules))]
 
 
 @contextmanager

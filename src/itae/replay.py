@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.attention import Call, Door, Tape, attend, cls_rows, exactly_once, fused
+from itae.attention import Call, Door, Rule, Tape, attend, cls_rows, exactly_once, fused
 from itae.detect import Flags, Site
 from itae.edit import Edit, identity
 from itae.record import Record, Stop
@@ -34,6 +34,9 @@ Seen = Callable[[int, int, Flags], None]
 """Called with an edit's position in the pass, a block's index, and what was flagged there."""
 Fitting = Callable[[int, list[int], list[Tensor]], float]
 """Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
+
+# Ways that part whose attention is computed together; it is held until their turn, 4BNE bytes each.
+_AHEAD = 8
 
 
 @dataclass
@@ -47,6 +50,29 @@ class _Batch:
 
 
 _Streams = list[tuple[_Batch, Tensor]]
+
+
+class _Parting:
+    """A block in which the ways of several edits part, and what they have in common there.
+
+    What comes before attention is on the tape. The attention of some ways is computed together, ahead of their turn.
+    """
+
+    def __init__(self, ways: list[list[int]]) -> None:
+        self.ways = ways
+        self.tape = Tape() if len(ways) > 1 else None
+        self.site: Site | None = None
+        self.known: list[Tensor] = []  # of the next edited ways, the next one last
+        self._next = 0
+
+    def step(self) -> list[int]:
+        """Return the next way: the positions of edits that do the same."""
+        self._next += 1
+        return self.ways[self._next - 1]
+
+    def from_here(self) -> list[list[int]]:
+        """Return the way whose turn it is and those after it."""
+        return self.ways[self._next - 1 :]
 
 
 class SharedPass:
@@ -131,8 +157,7 @@ class SharedPass:
                 streams, layer = self._advanced(streams, layer, positions), layer + 1
 
     def _advanced(self, streams: _Streams, layer: int, positions: list[int]) -> _Streams:
-        edit = self._edit(positions)
-        return [(batch, self._block(batch, x, layer, edit)) for batch, x in streams]
+        return [(batch, self._block(batch, x, layer, _Parting([positions]))) for batch, x in streams]
 
     def _fit_block(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
         same: dict[str, list[int]] = {}
@@ -189,11 +214,10 @@ class SharedPass:
                 self._cls_rows(batch, x, positions)
                 return
             ways = self._ways(layer, positions)
-            tape, sites = Tape() if len(ways) > 1 else None, list[Site]()
-            *others, positions = ways
-            for some in others:
-                self._follow(batch, self._block(batch, x, layer, self._edit(some), some, tape, sites), layer + 1, some)
-            x = self._block(batch, x, layer, self._edit(positions), positions, tape, sites)
+            parting = _Parting(ways)
+            for some in ways[:-1]:
+                self._follow(batch, self._block(batch, x, layer, parting), layer + 1, some)
+            x, positions = self._block(batch, x, layer, parting), ways[-1]
             layer += 1
         embedding = self._pool(self.model.norm(x))  # type: ignore[operator]
         batch.out |= dict.fromkeys(positions, embedding)
@@ -211,34 +235,26 @@ class SharedPass:
         assert edit is not None
         return edit
 
-    def _block(
-        self,
-        batch: _Batch,
-        x: Tensor,
-        layer: int,
-        edit: Edit,
-        positions: Sequence[int] = (),
-        tape: Tape | None = None,
-        sites: list[Site] | None = None,
-    ) -> Tensor:
-        """Run one block, edited if the edit says so.
-
-        `positions` are those of all edits that do this; `tape` and `sites` are shared by the ways that part here.
-        """
+    def _block(self, batch: _Batch, x: Tensor, layer: int, parting: _Parting) -> Tensor:
+        """Run one block for the next of the ways that part there."""
+        way = parting.step()
+        edited = layer in self._edit(way).layers
         kwargs = batch.record.kwargs(layer)
-        if layer not in edit.layers and tape is None:
+        if not edited and parting.tape is None:
             return self.blocks[layer](x, **kwargs)
 
         def answer(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
             call = Call(q, k, v, options)
-            if layer not in edit.layers:
+            if not edited:
                 return call.plain(q)
-            known = sites if sites is not None else []
-            if not known:
-                known.append(self._site(call, layer, x, batch.index))
-            return attend(call, edit.attenuator, self._flags(known[0], edit, positions), self.prefix)
+            if not parting.known:
+                if parting.site is None:
+                    parting.site = self._site(call, layer, x, batch.index)
+                ways = [some for some in parting.from_here() if layer in self._edit(some).layers]
+                parting.known = attend(call, self._rules(parting.site, ways[:_AHEAD]), self.prefix)[::-1]
+            return parting.known.pop()
 
-        door = Door(answer, tape)
+        door = Door(answer, parting.tape)
         with door:
             y = self.blocks[layer](x, **kwargs)
         exactly_once(layer, door.calls)
@@ -251,20 +267,23 @@ class SharedPass:
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self.last in self._edit(some).layers]
-        answers = [(self._edit(some).attenuator, self._flags(site, self._edit(some), some)) for some in edited]
-        rows = cls_rows(call, answers, self.prefix)
+        rows = cls_rows(call, self._rules(site, edited), self.prefix)
         if len(edited) < len(ways):
             edited += [some for some in ways if some not in edited]
             rows.append(call.plain(call.q[:, :, :1]))
         for some, row in zip(edited, rows, strict=True):
             batch.rows += [(position, x[:, :1], row) for position in some]
 
-    def _flags(self, site: Site, edit: Edit, positions: Sequence[int]) -> Tensor:
-        """Return the flags [B, S, N] of one attention call, and show them to whoever is looking."""
-        found = edit.flag(site)
-        for position in positions:
-            self.seen(position, site.layer, found)
-        return F.pad(found.mask, (self.prefix, 0))
+    def _rules(self, site: Site, ways: list[list[int]]) -> list[Rule]:
+        """Return what each way does at one attention call, and show what it flags to whoever is looking."""
+        rules = []
+        for way in ways:
+            edit = self._edit(way)
+            found = edit.flag(site)
+            for position in way:
+                self.seen(position, site.layer, found)
+            rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
+        return rules
 
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
