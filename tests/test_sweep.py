@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,6 +158,71 @@ def test_what_can_not_run_is_said_before_anything_runs(itae_, images_seen):
     assert not sweeps(), "not even a folder is left"
 
 
+def test_what_can_not_be_composed_is_said_with_what_can_not_run(itae_, images_seen):
+    status, _, err = itae_("-m", "attenuator=floor,flor", "layers=last,99", *SMALL)
+    assert status == 2
+    assert err.startswith("itae: 3 of 4 jobs can't run, so none was started: job 2 (attenuator=flor layers=last):")
+    assert "attenuator=flor is not one of" in err
+    assert "job 1 (attenuator=floor layers=99): layers=[99]" in err or "there is no block 99" in err
+    status, _, err = itae_("-m", "dataset=digits,imagefolder", "tracker=none")
+    assert status == 2
+    assert "1 of 2 jobs can't run, so none was started: job 1 (dataset=imagefolder): dataset.root" in err
+    assert not images_seen
+    assert not sweeps()
+
+
+@pytest.mark.parametrize(
+    "words", [["hydra.sweeper.max_batch_size=2"], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"]]
+)
+def test_a_launcher_that_is_asked_for_nonsense_leaves_no_folder(itae_, words):
+    status, _, err = itae_("-m", "layers=last,all,99", *SMALL, *words)
+    assert status == 2
+    assert words[-1] in err
+    assert not sweeps()
+
+
+OWN = {
+    "a word": ["hydra.sweep.dir=mine"],
+    "a forced word": ["++hydra.sweep.dir=mine"],
+    "an experiment": ["--config-dir", "own", "+experiment=there"],
+}
+
+
+@pytest.mark.parametrize("way", OWN)
+def test_nothing_is_removed_from_a_folder_of_ones_own(itae_, way):
+    Path("own/experiment").mkdir(parents=True)
+    Path("own/experiment/there.yaml").write_text("# @package _global_\nhydra:\n  sweep:\n    dir: mine\n")
+    Path("mine").mkdir()
+    Path("mine/paper.csv").write_text("precious")
+    assert itae_("-m", *OWN[way], "layers=last,99", *SMALL)[0] == 2
+    assert Path("mine/paper.csv").read_text() == "precious"
+    assert itae_("-m", "layers=last,all", *SMALL)[0] == 0, "a sweep of the same jobs elsewhere"
+    assert itae_("-m", *OWN[way], "layers=last,all", *SMALL)[0] == 0
+    assert sorted(results(Path("mine"))) == [0, 1], "and yet it runs where it was told to"
+    assert Path("mine/paper.csv").read_text() == "precious"
+
+
+def test_a_folder_of_ones_own_takes_no_other_sweep(itae_):
+    assert itae_("-m", "layers=last,last2,all", *SMALL, "hydra.sweep.dir=mine")[0] == 0
+    before = results(Path("mine"))
+    for other in ("layers=all,last2", "layers=last,last2"):  # other jobs; and one of the old ones would be left over
+        status, _, err = itae_("-m", other, *SMALL, "hydra.sweep.dir=mine")
+        assert status == 2
+        assert "mine holds jobs of another sweep (" in err
+        assert results(Path("mine")) == before
+    status, out, _ = itae_("-m", "layers=last,last2,all,last3", *SMALL, "hydra.sweep.dir=mine")
+    assert status == 0
+    assert "4 jobs, 1 of them run now" in out, "a sweep may grow at its end"
+
+
+def test_two_jobs_never_share_a_folder(itae_, images_seen):
+    status, _, err = itae_("-m", "layers=last,all", *SMALL, "hydra.sweep.subdir=same")
+    assert status == 2
+    assert "2 of 2 jobs can't run" in err
+    assert "is another job's folder, too; have ${hydra.job.num} in hydra.sweep.subdir." in err
+    assert not images_seen
+
+
 def test_under_wandb_agent_a_process_is_one_run(itae_, monkeypatch, images_seen):
     monkeypatch.setenv("WANDB_SWEEP_ID", "agents")
     words = ("-m", "layers=last,all", *SMALL)
@@ -201,6 +267,37 @@ def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
     assert "2 of them run now" in itae_(*words)[1]
 
 
+@pytest.mark.parametrize("key", ["settings", "embeddings"])
+def test_a_result_of_other_settings_or_embeddings_is_not_taken_for_the_job_s(itae_, key):
+    words = ("-m", "layers=last,last2", *SMALL)
+    assert itae_(*words)[0] == 0
+    (folder,) = sweeps()
+    there = results(folder)
+    (folder / "0" / "result.json").write_text(json.dumps(there[0] | {key: there[1][key]}))
+    assert "2 jobs, 1 of them run now" in itae_(*words)[1]
+    assert results(folder)[0][key] == there[0][key]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"status": "ok"}', '{"status": 3}', "no json"])
+def test_a_result_that_is_none_is_made_again(itae_, text):
+    words = ("-m", "layers=last,last2", *SMALL)
+    assert itae_(*words)[0] == 0
+    (folder,) = sweeps()
+    (folder / "1" / "result.json").write_text(text)
+    status, out, err = itae_(*words)
+    assert (status, err) == (0, "")
+    assert "2 jobs, 1 of them run now" in out
+
+
+def test_what_was_pruned_from_the_cache_is_made_again(itae_):
+    words = ("-m", "layers=last,last2", *SMALL)
+    assert itae_(*words)[0] == 0
+    (folder,) = sweeps()
+    shutil.rmtree(itae.load_run(folder / "1").edited.path)
+    assert "2 jobs, 1 of them run now" in itae_(*words)[1]
+    assert itae.load_run(folder / "1").edited.vectors.shape == (60, 96)
+
+
 def test_the_stock_launcher_gives_the_same(itae_):
     words = ("-m", "layers=last,last2", *SMALL)
     assert itae_(*words, "hydra.sweep.dir=ours")[0] == 0
@@ -218,13 +315,18 @@ def test_a_whole_sweep_is_an_experiment(itae_, name):
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_sweep_and_the_same_command_goes_on(tmp_path):
-    command = [sys.executable, "-m", "itae", "-m", "layers=last,last2,all", "tracker=none", "clusterer.restarts=400"]
+    command = [sys.executable, "-m", "itae", "-m", "layers=last,last2,all", "tracker=none", "clusterer.restarts=200"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
-    while not list(tmp_path.glob("outputs/sweeps/*/0/result.json")) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not list(tmp_path.glob("outputs/sweeps/*/1/result.json")) and time.monotonic() < deadline:
+        time.sleep(0.1)
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert err.strip().splitlines()[-1].startswith("itae: Interrupted")
     assert "Traceback" not in err
+    (first,) = (json.loads(path.read_text())["status"] for path in tmp_path.glob("outputs/sweeps/*/0/result.json"))
+    assert first == "ok", "it was interrupted in the second job"
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "3 jobs, 2 of them run now" in again.stdout

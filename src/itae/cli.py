@@ -56,7 +56,8 @@ def _run(cfg: DictConfig) -> None:
 def main() -> None:
     """Run ``itae`` with the arguments of the process, and exit with its status.
 
-    0: all is well. 1: a bug, with its traceback. 2: a user's mistake, told in one sentence. 130: interrupted.
+    0: all is well. 1: a bug, with its traceback. 2: a user's mistake, told in one sentence, or jobs of a sweep that
+    failed. 130: interrupted.
     """
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     argv = sys.argv[1:]
@@ -177,10 +178,8 @@ def _guarded(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         told = "Interrupted; what was computed so far is kept, and the same command goes on from there."
         return _tell(told, INTERRUPTED)
-    except UserError as error:
-        return _tell(str(error), USER_MISTAKE)
-    except (HydraException, OmegaConfBaseException) as error:
-        return _tell(_sentence(error), USER_MISTAKE)
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        return _tell(sentence_of(error), USER_MISTAKE)
 
 
 def _tell(sentence: str, status: int) -> int:
@@ -235,7 +234,10 @@ def _before_the_job(error: Exception) -> str:
     return f"Hydra can't run this ({type(cause).__name__}: {_paragraph(cause)}); see itae --help and itae --hydra-help"
 
 
-def _sentence(error: Exception) -> str:
+def sentence_of(error: Exception) -> str:
+    """Return what a user is told of a mistake, ours or one that Hydra found."""
+    if isinstance(error, UserError):
+        return str(error)
     text = _paragraph(error)
     if isinstance(error, MissingConfigException):
         return _no_such_config(error)

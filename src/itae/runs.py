@@ -86,9 +86,12 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     """
     file = Path(path) / RESULT if Path(path).is_dir() else Path(path)
     try:
-        return Run(file.parent.absolute(), json.loads(file.read_text()))
+        result = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is no run: it has no {RESULT} that can be read ({type(error).__name__}).") from error
+    if not isinstance(result, dict) or not isinstance(result.get("status"), str):
+        raise UserError(f"{path} is no run: its {RESULT} has no status.")
+    return Run(file.parent.absolute(), result)
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,11 +57,23 @@ class Job:
 
     def __str__(self) -> str:
         """Name the job as in ``3 (layers=last4)``."""
-        return f"{self.num} ({' '.join(self.words)})" if self.words else str(self.num)
+        return named(self.num, self.words)
 
 
-def plan(jobs: Sequence[Job]) -> list[list[Job]]:
+def named(num: int, words: Sequence[str]) -> str:
+    """Return a job's number with the words that tell it from the others."""
+    return f"{num} ({' '.join(words)})" if words else str(num)
+
+
+def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
     """Return the jobs that are not done yet, in groups that share a pass.
+
+    Parameters
+    ----------
+    jobs
+        Those that could be composed.
+    unmade
+        Those that couldn't, by name, and why.
 
     Raises
     ------
@@ -72,14 +85,20 @@ def plan(jobs: Sequence[Job]) -> list[list[Job]]:
             "--multirun under `wandb agent` (WANDB_SWEEP_ID is set) would make one run of W&B's sweep out of all jobs: "
             "leave out --multirun, set tracker=none, or start the sweep without the agent."
         )
-    opened, wrong = {}, {}
+    opened, wrong = {}, dict(unmade)
+    folders = Counter(job.folder for job in jobs)
     for job in jobs:
         try:
             opened[job] = open_job(Settings.of(job.config))
         except UserError as error:
-            wrong[job] = str(error)
+            wrong[str(job)] = str(error)
+        if folders[job.folder] > 1:
+            wrong[str(job)] = (
+                f"{job.folder} is another job's folder, too; have ${{hydra.job.num}} in hydra.sweep.subdir."
+            )
     if wrong:
-        raise UserError(f"{len(wrong)} of {len(jobs)} jobs can't run, so none was started: {_told(wrong)}")
+        count = len(jobs) + len(unmade)
+        raise UserError(f"{len(wrong)} of {count} jobs can't run, so none was started: {_told(wrong)}")
     groups: dict[Any, list[Job]] = {}
     for job, ready in opened.items():
         if not is_done(job, ready):
@@ -92,7 +111,23 @@ def _tracked(job: Job) -> bool:
     return str(job.config["tracker"].get("_target_")) == "itae.tracking.Wandb"
 
 
-def _told(errors: Mapping[Job, str]) -> str:
+def refuse_others(folder: Path, jobs: Sequence[Job]) -> None:
+    """Raise a `UserError` if there are results of other jobs in `folder`: these would be mixed up with them."""
+    settings = {job.folder: _as_json(job.config) for job in jobs}
+    for depth in {len(job.folder.relative_to(folder).parts) for job in jobs}:
+        for file in sorted(folder.glob("*/" * depth + RESULT)):
+            try:
+                there = load_run(file).result.get("settings")
+            except UserError:
+                continue
+            if there is not None and there != settings.get(file.parent):
+                raise UserError(
+                    f"{folder} holds jobs of another sweep ({file.parent.relative_to(folder)} is one); give this one "
+                    "another hydra.sweep.dir, or remove that folder."
+                )
+
+
+def _told(errors: Mapping[str, str]) -> str:
     named = [f"job {job}: {error}" for job, error in list(errors.items())[:_SHOWN]]
     more = f" And {len(errors) - _SHOWN} more." if len(errors) > _SHOWN else ""
     return " ".join(named) + more
@@ -114,16 +149,14 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
 
 def is_done(job: Job, ready: OpenJob) -> bool:
     """Whether an earlier call has finished the job: the same settings, versions and embeddings."""
-    if not (job.folder / RESULT).is_file():
-        return False
     try:
         result = load_run(job.folder).result
-    except UserError:
+        there = [Path(result["embeddings"][side]).name for side in ("baseline", "edited")]
+        same = (result["status"], result["settings"], result["versions"]) == ("ok", _as_json(job.config), versions())
+    except (UserError, LookupError, TypeError):  # there is none, or it has been tampered with
         return False
-    if result.get("status") != "ok" or result["settings"] != _as_json(job.config) or result["versions"] != versions():
-        return False
-    there = [Path(result["embeddings"][side]).name for side in ("baseline", "edited")]
-    return there == [key.name for key in ready.keys]
+    keys = ready.keys
+    return same and there == [key.name for key in keys] and all(ready.source.store.path(key).is_dir() for key in keys)
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
@@ -206,9 +239,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
     metric = "acc" if scored else "inertia"
     for name in ("job", "settings", "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
         table.add_column(name, justify="left" if name == "settings" else "right")
-    common = set.intersection(*(set(job.words) for job in results)) if len(results) > 1 else set()
     for job, result in results.items():
-        row = [str(job.num), " ".join(word for word in job.words if word not in common)]
+        row = [str(job.num), " ".join(job.words)]
         if result["status"] == "ok":
             row += [_cell(result[side].get(metric)) for side in ("baseline", "edited")]
             row += [_cell((result["delta"] or {}).get(metric), "+")] if scored else []

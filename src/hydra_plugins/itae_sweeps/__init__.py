@@ -192,6 +192,19 @@ class RayLauncher(_Elsewhere):
 class GridSweeper(BasicSweeper):
     """Hydra's basic sweeper, less a check that our launchers make themselves: it composes every job once more."""
 
+    def sweep(self, arguments: list[str]) -> Any:
+        """Run the grid. Our launchers get all of it at once, to check every job before any of them begins."""
+        if isinstance(self.launcher, SharedPassLauncher):
+            from itae.errors import UserError
+
+            self.launcher.check()
+            if self.max_batch_size is not None:
+                raise UserError(
+                    f"hydra.sweeper.max_batch_size={self.max_batch_size} is for hydra/launcher=basic, which alone runs "
+                    "a sweep in batches; leave it out."
+                )
+        return super().sweep(arguments)
+
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave it to the launcher, if that is one of ours, to compose and check all jobs before it starts any."""
         if not isinstance(self.launcher, SharedPassLauncher):

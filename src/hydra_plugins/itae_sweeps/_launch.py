@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
+from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from itae import sweep
 from itae.errors import UserError
@@ -53,13 +54,14 @@ def launch(
     setup_globals()
     hydra_cfg = launcher.config.hydra
     configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
-    configs = [_compose(launcher, words, initial_job_idx + i) for i, words in enumerate(job_overrides)]
-    with shared(), _folder(launcher.config, [_job(config) for config in configs], initial_job_idx == 0) as folder:
+    configs, words, wrong = _composed(launcher, job_overrides, initial_job_idx)
+    jobs = list(map(_job, configs, words))
+    with shared(), _folder(launcher.config, jobs, initial_job_idx == 0, not wrong) as folder:
         for config in (launcher.config, *configs):  # a next batch goes there, too
             config.hydra.sweep.dir = str(folder)
-        jobs = [_job(config) for config in configs]
+        jobs = list(map(_job, configs, words))
         by_job = dict(zip(jobs, configs, strict=True))
-        planned = sweep.plan(jobs)
+        planned = sweep.plan(jobs, wrong)
         fresh = {job: sweep.stamp(job) for group in planned for job in group}
         groups = [_group(launcher, part, fresh, by_job) for group in planned for part in launcher.split(group)]
         try:
@@ -89,21 +91,35 @@ def _group(
     )
 
 
-def _compose(launcher: SharedPassLauncher, overrides: Sequence[str], num: int) -> DictConfig:
-    config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
-    with open_dict(config):
-        config.hydra.job.id = str(num)
-        config.hydra.job.num = num
-    return config
+def _composed(
+    launcher: SharedPassLauncher, job_overrides: Sequence[Sequence[str]], first: int
+) -> tuple[list[DictConfig], list[tuple[str, ...]], dict[str, str]]:
+    """Return the configs of all jobs, the words that tell each from the others, and what can't be composed and why."""
+    from itae.cli import sentence_of
+
+    same = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
+    configs, words, wrong = [], [], {}
+    for num, overrides in enumerate(job_overrides, first):
+        own = tuple(word for word in overrides if word not in same)
+        try:
+            config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+            with open_dict(config):
+                config.hydra.job.id = str(num)
+                config.hydra.job.num = num
+            plain_config(_without_hydra(config))
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            wrong[sweep.named(num, own)] = sentence_of(error)
+            continue
+        configs.append(config)
+        words.append(own)
+    return configs, words, wrong
 
 
-def _job(config: DictConfig) -> sweep.Job:
+def _job(config: DictConfig, words: tuple[str, ...]) -> sweep.Job:
     """Return the job of a composed config, all paths absolute: a cluster's jobs start elsewhere."""
     hydra_cfg = config.hydra
-    words = filter_overrides(hydra_cfg.overrides.task)
-    told = tuple(word for word in words if not word.startswith("experiment="))
     folder = Path(str(hydra_cfg.sweep.dir)) / str(hydra_cfg.sweep.subdir)
-    return sweep.Job(int(hydra_cfg.job.num), told, plain_config(_without_hydra(config)), folder.absolute())
+    return sweep.Job(int(hydra_cfg.job.num), words, plain_config(_without_hydra(config)), folder.absolute())
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
@@ -111,14 +127,15 @@ def _without_hydra(config: DictConfig) -> DictConfig:
 
 
 @contextlib.contextmanager
-def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool) -> Iterator[Path]:
+def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool) -> Iterator[Path]:
     """Claim the sweep's folder: that of an earlier call of the very same grid of jobs, or the new one.
 
-    A folder of one's own (``hydra.sweep.dir=...``) is always taken, and gone on with if it holds the same jobs.
+    A folder of one's own (``hydra.sweep.dir=...``) is always taken, and gone on with if it holds the same jobs; one
+    that holds others is refused.
     A search has its own way to go on. Two sweeps that run at a time never share a folder.
     """
     new = Path(str(config.hydra.sweep.dir)).absolute()
-    own = any(word.startswith("hydra.sweep.dir=") for word in config.hydra.overrides.hydra)
+    own = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
     grid = first and not str(config.hydra.sweeper._target_).endswith("OptunaSweeper")
     told = sweep.digest(jobs)
     again = [] if own or not grid else [path for path in _siblings(new) if _digest_of(path) == told]
@@ -133,19 +150,30 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool) -> Iterator[
             raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
         break
     try:
+        if grid and own and whole:
+            sweep.refuse_others(folder, jobs)
         if folder != new:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(new)  # holds nothing but Hydra's multirun.yaml
+            _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
             (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
         yield folder
     except UserError:
-        if not own and not any(path.is_dir() for path in folder.iterdir()):
-            shutil.rmtree(folder, ignore_errors=True)  # nothing began, so nothing is left of it
+        if not own:
+            _leave_nothing(folder)
         raise
     finally:
         lock.release()
+
+
+def _leave_nothing(folder: Path) -> None:
+    """Remove the folder of a sweep in which nothing began; one in which there is anything of worth stays."""
+    ours = {"multirun.yaml", ".lock", sweep.MANIFEST}
+    with contextlib.suppress(OSError):
+        if {path.name for path in folder.iterdir()} <= ours:
+            for name in ours:
+                (folder / name).unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _siblings(folder: Path) -> list[Path]:
