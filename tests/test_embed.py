@@ -3,6 +3,8 @@ from __future__ import annotations
 import dataclasses
 import mmap
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +153,52 @@ def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monke
     assert set(range(16, 40)) >= set(seen)
     whole = dataclasses.replace(source, store=Store(source.store.root / "whole"))
     np.testing.assert_allclose(entry.vectors, extract(whole, [edit()], CPU)[0].vectors, atol=1e-5)
+
+
+def test_what_others_are_making_is_waited_for_with_the_own_work_done(source, monkeypatch):
+    one, computed = edit("last"), itae.embed._compute
+    made = []
+    monkeypatch.setattr(itae.embed, "_compute", lambda *args: made.append(list(args[1].values())) or computed(*args))
+    other = Store(source.store.root)
+    with ThreadPoolExecutor(1) as pool, other.claim([source.key(None)]):
+        pair = pool.submit(extract, source, [None, one], CPU)
+        until = time.monotonic() + 30
+        while other.load(source.key(one)) is None and time.monotonic() < until:
+            time.sleep(0.05)
+        assert other.load(source.key(one)) is not None, "it does what it can"
+        assert not pair.done()
+        computed(Source(source.dataset, source.images, source.backbone, source.facts, other),
+                 {source.key(None): None}, CPU, None)  # fmt: skip
+    assert [entry.fresh for entry in pair.result()] == [False, True]
+    assert made == [[one]], "and no more"
+
+
+def test_what_a_maker_that_died_leaves_is_made_by_who_waited(source, monkeypatch):
+    other = Store(source.store.root)
+    with ThreadPoolExecutor(1) as pool:
+        with other.claim([source.key(None)]):
+            pair = pool.submit(extract, source, [None], CPU)
+            time.sleep(0.3)
+            assert not pair.done()
+        assert pair.result()[0].fresh
+
+
+@pytest.mark.parametrize("shard", [8, 256])
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_the_room_that_is_asked_for_is_what_is_needed(source, monkeypatch, layers, shard):
+    monkeypatch.setattr("itae.embed.SHARD", shard)
+    asked, used = [], []
+    monkeypatch.setattr(Store, "room_for", lambda self, needed, keys=(): asked.append(needed))
+    flush = itae.store.draft.flush_folder  # called when an entry is put together, and its shards are still there
+
+    def flushed(folder):
+        used.append(sum(file.stat().st_size for file in source.store.root.rglob("*") if file.is_file()))
+        flush(folder)
+
+    monkeypatch.setattr("itae.store.draft.flush_folder", flushed)
+    extract(source, [None, *(edit(layers, attenuator=Scale(strength=a)) for a in (0.25, 0.5, 1.0))], CPU)
+    facts = sum(file.stat().st_size for file in (source.store.root / ".facts").rglob("*") if file.is_file())
+    assert 0.5 * asked[0] < max(used) - facts <= asked[0]
 
 
 def test_keys_hold_what_matters_and_nothing_else(source, weights, tmp_path):

@@ -19,9 +19,11 @@ from omegaconf import OmegaConf
 import hydra_plugins.itae_sweeps as plugins
 import itae
 from hydra_plugins.itae_sweeps import _launch
+from hydra_plugins.itae_sweeps._parcel import Parcel
 from itae import sweep
 from itae.cli import compose, conf_dir
 from itae.runs import write_result
+from itae.runtime import Place
 
 WORDS = (
     "clusterer.seeds=2",
@@ -171,6 +173,14 @@ def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeyp
     monkeypatch.setattr(_joblib, "send", send)
     assert itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "seed=0,1", "hydra/launcher=joblib")[0] == 0
     assert ran == [0, "lost", 1, 2, 3]
+
+
+def test_what_slurm_runs_after_the_time_limit_is_the_same_parcel(tmp_path):
+    pytest.importorskip("submitit")
+    parcel = Parcel(str(tmp_path), Place.here(), b"payload")
+    again = parcel.checkpoint()
+    assert again.function is parcel
+    assert (again.args, again.kwargs) == ((), {})
 
 
 def test_what_an_earlier_call_left_is_no_result_of_a_group_that_never_ran(itae_, monkeypatch):

@@ -49,6 +49,35 @@ def test_a_choice_by_labels_is_called_an_oracle(itae_):
     assert {r["selection"] for r in results()} == {"oracle"}
 
 
+def test_a_study_takes_no_trials_of_another_search(itae_):
+    words = {"metric": "hydra.sweeper.metric=inertia", "space": "detector.k=interval(0.5,3)", "words": "layers=last"}
+    assert itae_(*SEARCH, *words.values(), *SMALL)[0] == 0
+    before = results()
+    others = {"metric": "hydra.sweeper.metric=acc", "space": "detector.k=interval(0.5,4)", "words": "layers=last2"}
+    for name, other in others.items():
+        status, _, err = itae_(*SEARCH, *(words | {name: other}).values(), *SMALL, "hydra.sweeper.n_trials=9")
+        assert status == 2
+        assert f"searches by another {name} (" in err
+        assert "give this one another hydra.sweep.dir" in err
+    assert results() == before
+
+
+@pytest.mark.parametrize(
+    ("metric", "said", "selection"),
+    [
+        ("acc", [], "oracle"),
+        ("acc", ["selection=dev_labels"], "oracle"),
+        ("inertia", ["selection=fixed"], "proxy"),
+        ("inertia", ["selection=dev_labels"], "dev_labels"),
+        ("inertia", ["selection=oracle"], "oracle"),
+    ],
+)
+def test_no_search_makes_a_selection_look_better_than_it_is(metric, said, selection):
+    from hydra_plugins.itae_sweeps._optuna import _selection
+
+    assert _selection(metric, ["layers=last", *said]) == selection
+
+
 def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
     import itae.experiment
 

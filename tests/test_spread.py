@@ -6,9 +6,12 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import tiny_models
 
@@ -167,8 +170,34 @@ def test_each_worker_has_as_many_threads_as_cpus(source, ray, cpus):
 
 
 def test_more_than_the_machine_has_is_refused(source, ray):
-    with pytest.raises(UserError, match=r"runtime\.ray\.num_cpus=64: the Ray cluster has 2 CPUs; ask for no more"):
+    with pytest.raises(
+        UserError, match=r"runtime\.ray\.num_cpus=64: the Ray cluster has 2 CPUs at most on one machine"
+    ):
         extract(source, [None], dataclasses.replace(ON_RAY, ray=OnRay(num_cpus=64)))
+
+
+def test_what_no_single_machine_has_is_said_and_not_waited_for_in_silence(ray, monkeypatch, caplog):
+    from itae import ray_cluster
+
+    two = [{"Alive": True, "Resources": {"CPU": 1.0}}] * 2 + [{"Alive": False, "Resources": {"CPU": 64.0}}]
+    monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: two)
+    with pytest.raises(UserError, match=r"num_cpus=2: the Ray cluster has 1 CPUs at most on one machine"):
+        ray_cluster._check_resources(OnRay(num_cpus=2), "runtime.ray")
+    ray_cluster._check_resources(OnRay(num_cpus=2, address="auto"), "runtime.ray")  # which may grow
+    assert "waiting until it has more" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_cluster_of_its_own_is_started_and_ended(tmp_path):
+    pytest.importorskip("ray")
+    words = ["dataset.limit=40", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none", "runtime.engine=ray"]
+    done = subprocess.run(
+        [sys.executable, "-m", "itae", *words], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ACC" in done.stdout
+    left = [process for process in psutil.process_iter(["environ"]) if str(tmp_path) in str(process.info["environ"])]
+    assert not left
 
 
 def test_a_store_that_the_workers_do_not_share_is_told(source, ray, monkeypatch):

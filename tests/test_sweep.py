@@ -20,7 +20,9 @@ import itae.experiment
 from itae import sweep
 from itae.cli import compose
 from itae.errors import UserError
+from itae.experiment import open_job, plain_config
 from itae.replay import SharedPass
+from itae.settings import Settings
 from itae.worker import Worker
 
 SMALL = ("dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1", "detector.rule=quantile", "tracker=none")
@@ -233,12 +235,25 @@ def test_under_wandb_agent_a_process_is_one_run(itae_, monkeypatch, images_seen)
     assert itae_(*words)[0] == 0, "without W&B there is nothing to mix up"
 
 
-def test_a_disk_that_is_too_small_for_the_sweep_is_told_before_the_pass(itae_, monkeypatch, images_seen):
-    monkeypatch.setattr("itae.store.free_bytes", lambda root: 64_000_000 + 60 * 96 * 4 * 3)
-    status, _, err = itae_("-m", "layers=last,last2,all", *SMALL)
-    assert status == 2
-    assert "No room for the embeddings" in err
-    assert not images_seen
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_disk_that_is_too_small_for_the_sweep_is_told_before_the_pass(itae_, monkeypatch, images_seen, short):
+    """Two groups, each with its untouched embeddings and two edits."""
+    words = ("-m", "layers=last,last2", "dataset.limit=40,60", *(word for word in SMALL if "limit" not in word))
+    jobs = [
+        open_job(Settings.of(plain_config(compose([f"layers={layers}", f"dataset.limit={n}", *words[3:]]))))
+        for n in (40, 60)
+        for layers in ("last", "last2")
+    ]
+    needed = sum(
+        some[0].source.room([None, *(job.edit for job in some)], len(some[0].source.images))
+        for some in (jobs[:2], jobs[2:])
+    )
+    monkeypatch.setattr("itae.store.free_bytes", lambda root: 64_000_000 + needed - short)
+    status, _, err = itae_(*words)
+    assert status == 2 * short
+    if short:
+        assert "No room for the embeddings" in err
+        assert not images_seen
 
 
 def test_two_sweeps_at_a_time_never_share_a_folder(itae_):

@@ -78,8 +78,14 @@ class Collector:
         return {"vectors": self._vectors} | ({"flagged": self._flagged} if self.layers else {})
 
     def sums(self) -> dict[str, np.ndarray]:
-        """Return what adds up over shards."""
-        return self._sums if self.layers else {}
+        """Return what adds up over shards, the counts in four bytes each: a shard has far fewer patches than that."""
+        kept = self._sums if self.layers else {}
+        return {name: array.astype(np.uint32) if array.ndim > 1 else array for name, array in kept.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes `rows` and `sums` hold beside the vectors."""
+        return (self._flagged.nbytes if self.layers else 0) + sum(array.nbytes for array in self.sums().values())
 
 
 def _histogram(signal: np.ndarray) -> np.ndarray:

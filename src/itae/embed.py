@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -20,7 +20,7 @@ import numpy as np
 from itae.backbone import Backbone, Facts
 from itae.data import Dataset, ImageSet
 from itae.data.images import Transform
-from itae.diagnostics import SIGNAL_EDGES
+from itae.diagnostics import SIGNAL_EDGES, Collector
 from itae.edit import Edit
 from itae.errors import UserError
 from itae.runtime import Runtime, progress, versions
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHARD = 256  # images, at least: what a killed run loses at most
+_HEADERS = 4096  # bytes of a shard beside its arrays: their names and shapes
+_ENTRY = 24_000  # bytes of an entry that no setting changes: meta.json, the edges of the histograms
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,20 @@ class Source:
         folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
         return Key(self._space | {"edit": spec}, self._dataset, folder)
 
+    def room(self, edits: Iterable[Edit | None], n: int, shard: int | None = None) -> int:
+        """Return the bytes that it takes to make `n` embeddings under each of `edits`.
+
+        Shards go when their entry is there; while it is put together there are both.
+        """
+        each = [4 * n * self.facts.width + self._beside_vectors(edit, n, shard or SHARD) for edit in edits]
+        return sum(each) + max(each, default=0)
+
+    def _beside_vectors(self, edit: Edit | None, n: int, shard: int) -> int:
+        diagnostics = Collector(edit, shard).nbytes
+        names = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids)
+        shards = -(-n // shard) * (_HEADERS + diagnostics)
+        return max(shards, names + 8 * n + 2 * diagnostics + _ENTRY)  # an entry's sums have eight bytes each
+
     def check(self, edit: Edit | None) -> None:
         """Raise a `UserError` if `edit` needs a CLS token and the model has none."""
         if edit is None or self.facts.has_cls:
@@ -120,12 +136,14 @@ def extract(
     keys = [source.key(edit) for edit in edits]
     found = {key: source.store.load(key) for key in dict.fromkeys(keys)}
     missing = {key: edit for key, edit in zip(keys, edits, strict=True) if found[key] is None}
-    if missing:
-        with source.store.claim(missing) as still:
-            if still:
-                found |= _compute(source, {key: missing[key] for key in still}, runtime, usable)
-        for key in set(missing) - set(still):
-            found[key] = source.store.load(key)
+    for wait in (False, True):  # what others are making is waited for, with one's own work done
+        if missing:
+            with source.store.claim(missing, wait) as mine:
+                if mine:
+                    found |= _compute(source, {key: missing[key] for key in mine}, runtime, usable)
+            for key in set(missing) - set(mine):
+                found[key] = source.store.load(key)
+            missing = {key: edit for key, edit in missing.items() if found[key] is None}
     out = [entry for key in keys if (entry := found[key]) is not None]
     assert len(out) == len(keys), "an entry vanished between its making and its reading"
     if source.dataset.bad_image == "error" and out[0].meta["skipped"]:  # made by a run that allowed it
@@ -142,10 +160,10 @@ def _compute(
     if usable is not None:
         usable(len(images))
     n = len(images)
-    source.store.room_for(4 * n * source.facts.width * (len(edits) + 1), edits)  # shards, and one entry put together
     # What a run with another batch size left is gone on with; a batch never crosses the end of a shard.
     begun = [size for key in edits if (size := source.store.unfinished_shard(key))]
     shard = begun[0] if begun else runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
+    source.store.room_for(source.room(edits.values(), n, shard), edits)
     with _engine(source, images, runtime) as engine:
         fitted = {key: edit for key, edit in edits.items() if edit is not None and edit.detector.fitted}
         fits = engine.calibrate(fitted) if fitted else {}

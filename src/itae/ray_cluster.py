@@ -60,10 +60,10 @@ def _knock(address: str) -> None:
 
 def _check_resources(asked: OnRay, word: str) -> None:
     """Refuse what this machine can't ever give, which Ray would wait for; another cluster may grow."""
-    there = ray.cluster_resources()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, key in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
-        wanted, has = asked.options[name], there.get(key, 0)
-        told = f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s"
+        wanted, has = asked.options[name], max((node.get(key, 0) for node in nodes), default=0)
+        told = f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
         if wanted > has and asked.address == "local":
             raise UserError(f"{told}; ask for no more.")
         if wanted > has:

@@ -139,10 +139,10 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
     keys: dict[Path, list[Key]] = {}
     for group in groups:
         source = group[0].source
-        missing = {key for job in group for key in job.keys if not source.store.path(key).exists()}
-        size = 4 * len(source.images) * source.facts.width
+        edits = {key: edit for job in group for key, edit in zip(job.keys, (None, job.edit), strict=True)}
+        missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
         root = source.store.root
-        needed[root] = needed.get(root, 0) + size * (len(missing) + bool(missing))
+        needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images))
         keys.setdefault(root, []).extend(missing)
         source.store.room_for(needed[root], keys[root])
 

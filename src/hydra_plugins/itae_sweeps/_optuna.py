@@ -39,12 +39,13 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
     assert config is not None
     assert launcher is not None
     _check(options, str(config.task._target_))
+    space, fixed = _space(optuna, sweeper, arguments)
+    selection = _selection(options["metric"], fixed)
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
-    space, fixed = _space(optuna, sweeper, arguments)
-    selection = "oracle" if options["metric"] in METRICS else "proxy"
     study = _study(optuna, options, folder)
+    _refuse_another(study, options, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     log.info("%d of %d trials are done.", done, options["n_trials"])
     number = len(study.trials)
@@ -129,6 +130,37 @@ def _study(optuna: Any, options: Mapping[str, Any], folder: Path) -> Any:
         storage=storage, sampler=sampler, study_name=options["study_name"], direction=options["direction"],
         load_if_exists=True,
     )  # fmt: skip
+
+
+def _selection(metric: str, fixed: Sequence[str]) -> str:
+    """Return how the best trial is chosen: a metric that sees labels makes an oracle, whatever the user says."""
+    said = [word.partition("=")[2] for word in fixed if word.startswith("selection=")]
+    if metric in METRICS or "oracle" in said[-1:]:
+        return "oracle"
+    return "dev_labels" if "dev_labels" in said[-1:] else "proxy"
+
+
+def _refuse_another(
+    study: Any, options: Mapping[str, Any], space: Mapping[str, Any], fixed: Sequence[str], folder: Path
+) -> None:
+    """Raise a `UserError` if the study was made for something else: its trials would be mixed up with these."""
+    asked = {
+        "metric": options["metric"],
+        "words": " ".join(sorted(fixed)),
+        "space": ", ".join(f"{key} in {told}" for key, told in sorted(space.items())),
+    }
+    before = study.user_attrs.get("asked")
+    if before is None and not study.trials:
+        study.set_user_attr("asked", asked)
+        return
+    before = before or {}
+    for name, value in asked.items():
+        if before.get(name) != value:
+            place = options["storage"] or folder
+            raise UserError(
+                f"The study {options['study_name']!r} in {place} searches by another {name} ({before.get(name)}, not "
+                f"{value}); give this one another hydra.sweep.dir, or hydra.sweeper.study_name."
+            )
 
 
 def _value(job: Any, metric: str) -> float | None:

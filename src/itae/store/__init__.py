@@ -131,10 +131,11 @@ class Store:
         return entry
 
     @contextmanager
-    def claim(self, keys: Iterable[Key]) -> Iterator[list[Key]]:
+    def claim(self, keys: Iterable[Key], wait: bool = True) -> Iterator[list[Key]]:
         """Hold the right to make the entries of `keys`; give those that are still missing.
 
-        The first who claims a key gets it; the others wait here until it is done, or its maker has died.
+        The first who claims a key gets it; the others wait here until it is done, or its maker has died. Without
+        `wait`, keys that somebody else is making are left out.
         Everybody takes the locks in one order, so overlapping claims don't wait for each other in a circle.
         The locks of keys that turn out to be there are let go at once.
 
@@ -147,10 +148,14 @@ class Store:
         with ExitStack() as everything:
             locks = {}
             for key in sorted(wanted, key=lambda key: (key.digest, key.folder)):
-                locks[key] = everything.enter_context(ExitStack())
-                locks[key].enter_context(self._lock(self.path(key), wait=True))
-            missing = [key for key in wanted if self._read_or_set_aside(key) is None]
-            for key in wanted:
+                lock = everything.enter_context(ExitStack())
+                try:
+                    lock.enter_context(self._lock(self.path(key), wait))
+                except Timeout:
+                    continue
+                locks[key] = lock
+            missing = [key for key in wanted if key in locks and self._read_or_set_aside(key) is None]
+            for key in locks:
                 if key not in missing:
                     locks[key].close()
             yield missing
@@ -186,7 +191,7 @@ class Store:
         Parameters
         ----------
         needed
-            For each key 4 n E bytes, and 4 n E once more, for the entry that is put together from its shards.
+            What all shards of all keys take, and an entry that is put together from them.
         keys
             Keys whose drafts count as written already.
         """
