@@ -11,7 +11,7 @@ Words at the end (key=value) go to every sweep, as in runtime.batch_size=16.
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
 import re
 import shlex
 import subprocess
@@ -24,8 +24,7 @@ import pandas as pd
 from drawing import FIGURES
 
 from itae.collect_rows import measured
-from itae.collect_table import read_table
-from itae.sweep import MANIFEST
+from itae.collect_table import find_results, read_table
 
 HERE = Path(__file__).parent
 PLANTED, REAL = "digits", "dinov2_s"
@@ -131,8 +130,10 @@ def run(options: argparse.Namespace) -> list[Path]:
     folders = []
     for part, sweeps in commands(options.name, options.checkpoint, options.images, options.quick).items():
         for i, words in enumerate(sweeps):
-            folder = options.work / options.name / f"{part}{'_quick' * options.quick}-{i}"
-            start([*words, *options.words, "tracker=none", f"hydra.sweep.dir={quoted(folder)}"])
+            told = [*words, *options.words, "tracker=none"]
+            token = hashlib.sha256(" ".join(told).encode()).hexdigest()[:6]  # another grid has another folder
+            folder = options.work / options.name / f"{part}{'_quick' * options.quick}-{i}-{token}"
+            start([*told, f"hydra.sweep.dir={quoted(folder)}"])
             folders.append(folder)
     return folders
 
@@ -168,11 +169,7 @@ def start(words: Sequence[str]) -> None:
 
 def gather(folders: Sequence[Path]) -> pd.DataFrame:
     """Return one row for each job of the sweeps, with the columns that matter here."""
-    files = []
-    for folder in folders:
-        jobs = json.loads((folder / MANIFEST).read_text())["jobs"]
-        files += [folder / str(job) / "result.json" for job in range(jobs)]  # not what an older grid left
-    table, damaged = read_table(files, folders[0].parent)
+    table, damaged = read_table(find_results(folders), folders[0].parent)
     if damaged:
         raise SystemExit(f"{len(damaged)} results can't be read: {damaged}")
     rows = measured(table, "acc")
@@ -187,11 +184,11 @@ def slim(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         "backbone": table["backbone.model_name"],
         "images": table["images"].astype(int),
         "layers": table["layers"],
-        "detector": [_detector(row) for _, row in table.iterrows()],
+        "detector": rows["detector"],
         "side": table.get("detector.side", none),
         "rule": table.get("detector.rule", none),
         "number": rows["_number"],
-        "attenuator": table["attenuator._target_"].map(_word),
+        "attenuator": rows["attenuator"],
         "strength": table["attenuator.strength"],
         "queries": table["attenuator.queries"],
         "flagged": table["artifact_rate"],
@@ -206,16 +203,6 @@ def slim(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         made[f"{side}_silhouette"] = table[f"{side}.silhouette.mean"]
         made[f"{side}_silhouette_common"] = table[f"{side}.silhouette_common"]
     return pd.DataFrame(made)[list(COLUMNS)]
-
-
-def _word(target: str) -> str:
-    """Return the name of a config from that of its class: mean_value of itae.attenuate.MeanValue."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
-
-
-def _detector(row: pd.Series) -> str:
-    vector = row.get("detector.vector")
-    return _word(row["detector._target_"]) if pd.isna(vector) else f"{vector}_norm"
 
 
 def write(table: pd.DataFrame, out: Path) -> None:

@@ -191,11 +191,66 @@ def test_more_lines_than_colours_are_told(tmp_path, drawn):
     assert len({label for label, x, *_ in drawn[0] if x == [1, 2]}) == LINES
 
 
-def test_two_backbones_have_a_line_each_for_the_untouched(tmp_path, drawn):
-    rows = [result(k=float(k), model=model, base=base) for model, base in (("a", 0.4), ("b", 0.5)) for k in (1, 2)]
+def test_two_backbones_have_a_panel_each(tmp_path, drawn):
+    rows = [result(k=float(k), model=model, base=base, rate=k / 50)
+            for model, base in (("a", 0.4), ("b", 0.5)) for k in (1, 2)]  # fmt: skip
     draw(table_of(write(tmp_path, *rows)), "acc", tmp_path)
-    assert [label for label, *_ in drawn[0][:2]] == ["a", "b"]
-    assert drawn[1][:2] == [0.4, 0.5]
+    assert drawn[1][:2] == [0.4, 0.5], "and each its own untouched one"
+    deltas = [y for _, _, y, _ in drawn[0]]
+    assert np.concatenate(deltas[2:]) == pytest.approx([0.2, 0.2, 0.1, 0.1]), "one never among the other's points"
+    assert len(deltas) == 4
+
+
+def test_detectors_and_attenuators_go_by_their_names(tmp_path, itae_):
+    """A residual norm has no `vector`: that mustn't leave it without a word."""
+    other = result(layers="all", quantile=0.1, rule="quantile", acc=0.9)
+    del other["settings"]["detector"]["vector"]
+    other["settings"]["detector"]["_target_"] = "itae.detect.ResidualNorm"
+    third = result(layers="all", quantile=0.1, rule="quantile")
+    third["settings"]["attenuator"]["_target_"] = "itae.attenuate.MeanValue"
+    rows = [result(layers="all", quantile=0.1, rule="quantile"), other, third]
+    folder = write(tmp_path / "runs", *rows)
+    assert list(labels(science(table_of(folder)))) == [
+        "value_norm, scale", "residual_norm, scale", "value_norm, mean_value"
+    ]  # fmt: skip
+    assert "best       residual_norm, scale in 1: acc=0.9000, of 3" in itae_("collect", str(folder), "--best", "acc")[1]
+
+
+def test_seeds_are_repeats_and_no_settings(tmp_path, itae_, drawn):
+    scores = {1.0: (0.9, 0.1), 2.0: (0.6, 0.62)}  # the highest single score is of the setting that is worse
+    rows = [result(k=k, seed=seed, acc=acc, rate=k / 50) for k, pair in scores.items() for seed, acc in enumerate(pair)]
+    folder = write(tmp_path / "runs", *rows)
+    frame = measured(table_of(folder), "acc")
+    assert list(frame["_value"]) == pytest.approx([0.5, 0.61])
+    assert list(frame["_value_std"]) == pytest.approx([np.hypot(0.01, 0.4), np.hypot(0.01, 0.01)])
+    status, out, _ = itae_("collect", str(folder), "--best", "acc")
+    assert status == 0
+    assert "of 2 settings tried" in out
+    assert "best       k=2 in 2:" in out
+    assert [list(y) for _, _, y, _ in drawn[0]] == [pytest.approx([0.5, 0.61]), pytest.approx([0.0, 0.11])]
+
+
+def test_lines_that_are_shown_go_from_the_worst_to_the_best(tmp_path, drawn):
+    rows = [result(k=float(k), layers=[i], acc=i / 40) for i in range(3 * LINES) for k in (1, 2)]
+    draw(table_of(write(tmp_path, *rows)), "acc", tmp_path)
+    shown = [y[0] for _, x, y, _ in drawn[0] if x == [1, 2]]
+    assert len(shown) == LINES
+    assert (shown[0], shown[-1]) == (0.0, pytest.approx((3 * LINES - 1) / 40))
+
+
+def test_every_kind_of_rule_has_a_map(tmp_path, drawn):
+    rows = [result(layers, rule=rule, strength=a, **{name: value})
+            for rule, name, values in (("mad", "k", (3.0, 5.0)), ("quantile", "quantile", (0.1, 0.2, 0.3)))
+            for value in values for layers in ("last", "all") for a in (0.2, 0.4, 0.6, 0.8, 1.0)]  # fmt: skip
+    _, left_out = draw(table_of(write(tmp_path, *rows)), "acc", tmp_path)
+    assert [picture.shape for picture in drawn[2]] == [(2, 2), (2, 3)] * 3
+    assert any("delta_layers_threshold: 4 more" in line for line in left_out)
+
+
+def test_shares_that_are_all_but_equal_are_not_drawn(tmp_path):
+    rows = [result(k=float(k), rate=0.04 + k * 1e-6) for k in (1, 2)]
+    made, _ = draw(table_of(write(tmp_path, *rows)), "acc", tmp_path)
+    assert [path.stem for path in made] == ["metric_threshold"]
 
 
 def test_without_labels_the_metric_is_inertia_and_the_delta_a_comparable_one(tmp_path, itae_, drawn):
@@ -236,6 +291,24 @@ def test_each_backbone_has_a_best_row(tmp_path, itae_):
     table = pd.read_parquet(tmp_path / "runs" / "results.parquet")
     assert (table["selection"] == "oracle").sum() == 2
     assert "across them nothing compares" in out
+
+
+def test_each_clusterer_has_a_best_row(tmp_path, itae_):
+    rows = [result(k=float(k), common=k) for k in (1, 2, 1, 2)]
+    for i, one in enumerate(rows):
+        one["settings"]["clusterer"] = {"_target_": "itae.cluster." + ("KMeans", "SphericalKMeans")[i // 2]}
+    _, out, _ = itae_("collect", str(write(tmp_path / "runs", *rows)), "--best", "inertia")
+    assert out.count("best       ") == 2
+    assert "spherical_kmeans" in out
+
+
+def test_a_file_that_is_no_result_costs_no_table(tmp_path, itae_):
+    (tmp_path / "results.csv").write_text("mine")
+    (tmp_path / "thing.json").write_text('{"a": 1}')
+    status, out, err = itae_("collect", str(tmp_path / "thing.json"))
+    assert (status, out) == (2, "")
+    assert "No result.json of 1 found can be read" in err
+    assert (tmp_path / "results.csv").read_text() == "mine"
 
 
 def test_runs_without_the_criterion_have_no_best_row(tmp_path, itae_):

@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from itae.collect_figures import draw
-from itae.collect_rows import labels, metric_names, science, with_values
+from itae.collect_rows import SEED, labels, metric_names, science, settings_of, with_values
 from itae.collect_table import find_results, read_table, write_table
 from itae.errors import UserError, did_you_mean
 from itae.runs import RESULT
@@ -44,6 +44,9 @@ def main(argv: Sequence[str]) -> int:
     out = options.out.expanduser() if options.out else _home(paths[0])
     files = find_results(paths)
     table, damaged = read_table(files, out)
+    if table.empty:
+        file, reason = next(iter(damaged.items()))
+        raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
     best = options.best or LABEL_FREE[0]
     metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
     for word, name in (("--metric", options.metric), ("--best", options.best)):
@@ -88,14 +91,21 @@ def _check(word: str, name: str | None, table: pd.DataFrame) -> None:
 
 
 def _winners(table: pd.DataFrame, best: str) -> list[Any]:
-    """Return the best row of each backbone and data set; what is measured on different ones can't be compared."""
+    """Return the best row of each backbone, data set and clusterer; different ones can't be compared.
+
+    Rows that differ in their seed alone stand and fall with their mean; the first of them is returned.
+    """
     column = with_values(table, best)
     if column is None:
         return []
     rows = table[table[column].notna()]
-    names = [name for name in science(rows) if name.startswith(("backbone.", "dataset."))]
-    groups = rows.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
-    values = rows[column] if best != "inertia" else -rows[column]
+    chosen = science(rows)
+    values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
+    values = values.groupby([chosen[name] for name in settings_of(chosen)], dropna=False).transform(
+        "mean"
+    )  # over seeds
+    names = [name for name in chosen if name.startswith(("backbone.", "dataset.", "clusterer"))]
+    groups = chosen.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
     return [values.loc[group].idxmax() for group in groups]
 
 
@@ -114,9 +124,9 @@ def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: st
         console.print(f"best       no run has {best}, so none is called best; choose another with --best")
         return
     rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
-    named = labels(science(rows))
-    _print_top(rows, named, winners, column, best, metric, console)
-    tried = len(science(rows).drop_duplicates())
+    chosen = science(rows)
+    _print_top(rows, labels(chosen), winners, column, best, metric, console)
+    tried, named = len(chosen[settings_of(chosen)].drop_duplicates()), labels(chosen, [SEED])
     kind = "" if best in LABEL_FREE else " (oracle: chosen with labels, so its score says nothing about unseen data)"
     for winner in winners:
         value = f"{best}={rows.loc[winner, column]:.4f}"
@@ -127,7 +137,7 @@ def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: st
     if best in _OWN_SPACE:
         _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
     if len(winners) > 1:
-        _say(console, "note       one best row for each backbone and data set: across them nothing compares")
+        _say(console, "note       one best row for each backbone, data set and clusterer: across them nothing compares")
 
 
 def _tell_common(rows: pd.DataFrame, winners: list[Any], console: Console) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import cycle, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from itae.collect_rows import NUMBERS, change_of, in_order, labels, measured, title_of
+from itae.collect_rows import NUMBERS, apart, change_of, in_order, labels, measured, title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 NAMES = ("metric_threshold", "metric_strength", "metric_layers", "delta_layers_threshold", "delta_artifact_rate")
 LINES = 8  # in one panel
-MAPS = 4  # heat maps in one figure
+PANELS = 6  # in one figure
+_CLOSE = 0.05  # a spread of rates below this part of the largest tells nothing
 # Okabe and Ito, with a grey for their yellow, which is lost on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
 MARKERS = "osD^vPX*"
@@ -27,12 +28,13 @@ MARKERS = "osD^vPX*"
 
 @dataclass(frozen=True)
 class _Panel:
-    """One pair of axes: rows, the column along x, its name, and the settings that x stands for."""
+    """One pair of axes: rows, the column along x, its name, the settings in it, and what the rows are of."""
 
     rows: pd.DataFrame
     x: str
     name: str
     drop: Sequence[str]
+    about: str = ""
 
 
 def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
@@ -81,15 +83,23 @@ def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], li
 
 def _by_rule(rows: pd.DataFrame) -> list[_Panel]:
     """Return one panel for each kind of number that has at least two values."""
-    kinds = [(str(kind), part) for kind, part in rows.groupby("_rule", sort=False) if part["_number"].nunique() > 1]
     drop = [*NUMBERS, "detector.rule"]
-    return [_Panel(part[part["_number"].notna()], "_number", f"detector.{kind}", drop) for kind, part in kinds]
+    return [
+        _Panel(part[part["_number"].notna()], "_number", f"detector.{kind}", drop, about)
+        for about, some in apart(rows)
+        for kind, part in some.groupby("_rule", sort=False)
+        if part["_number"].nunique() > 1
+    ]
 
 
 def _panel(rows: pd.DataFrame, column: str) -> list[_Panel]:
-    if column not in rows or rows[column].nunique() < 2:
+    if column not in rows:
         return []
-    return [_Panel(rows[rows[column].notna()], column, column, [column])]
+    return [
+        _Panel(some[some[column].notna()], column, column, [column], about)
+        for about, some in apart(rows)
+        if some[column].nunique() > 1
+    ]
 
 
 def _axes(count: int, width: float = 4.6, height: float = 3.6) -> tuple[Figure, list[Axes]]:
@@ -107,9 +117,12 @@ def _axes(count: int, width: float = 4.6, height: float = 3.6) -> tuple[Figure, 
 def _curves(panels: list[_Panel], metric: str) -> tuple[Figure, str] | None:
     if not panels:
         return None
-    figure, axes = _axes(len(panels), 5.6, 5.0)
-    left = sum(_lines(ax, panel, metric) for ax, panel in zip(axes, panels, strict=True))
-    return figure, f"{left} more combinations of settings are only in the table" if left else ""
+    shown = panels[:PANELS]
+    figure, axes = _axes(len(shown), 5.6, 5.0)
+    left = sum(_lines(ax, panel, metric) for ax, panel in zip(axes, shown, strict=True))
+    told = [f"{left} more combinations of settings are only in the table"] if left else []
+    told += [f"{len(panels) - PANELS} more panels are not drawn"] if len(panels) > PANELS else []
+    return figure, "; ".join(told)
 
 
 def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
@@ -117,7 +130,7 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
     named = labels(panel.rows, panel.drop)
     values = panel.rows.groupby(named, sort=False)[panel.x].nunique()
     lines = values.index[values > 1] if (values > 1).any() else values.index  # single points tell little
-    shown = list(lines[:LINES])
+    shown = _spread(panel.rows["_value"].groupby(named).mean()[lines])
     sets = in_order(panel.rows[panel.x]) if panel.x == "layers" else None
     for i, name in enumerate(shown):
         rows = panel.rows[named == name]
@@ -131,17 +144,26 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
     _x_axis(ax, panel, sets)
     more = len(values) - len(shown)
     bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
-    ax.set_title(f"{bars}; {more} more combinations not shown" if more else bars, fontsize=8, loc="left")
+    told = f"{bars}; {len(shown)} of {len(values)} combinations, the worst to the best" if more else bars
+    ax.set_title("\n".join(filter(None, (panel.about, told))), fontsize=8, loc="left")
     ax.set_ylabel(title_of(metric), fontsize=9)
     clean(ax)
     _legend(ax)
     return more
 
 
+def _spread(values: pd.Series) -> list[Any]:
+    """Return at most `LINES` of the index, spread evenly from the lowest value to the highest, in their order."""
+    ranked = values.sort_values(kind="stable").index
+    places = np.unique(np.linspace(0, len(ranked) - 1, min(LINES, len(ranked))).round().astype(int))
+    kept = set(ranked[places])
+    return [name for name in values.index if name in kept]
+
+
 def _untouched(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the baseline of the rows; where there are several, name the backbone, data or clusterer of each."""
-    apart = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer.", "seed"))]
-    named = labels(rows, apart)
+    """Draw the baseline of the rows; where there are several, name the clusterer of each."""
+    others = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer"))]
+    named = labels(rows, others)
     bases = dict(zip(rows["_base"].round(9), named, strict=True))
     for (base, name), dashes in zip(bases.items(), cycle(("--", "-.", ":", (0, (6, 2))))):
         label = f"untouched {name}" if len(bases) > 1 else "untouched backbone"
@@ -185,29 +207,34 @@ def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     """Draw the delta over layers and threshold, one map for each combination of the other settings."""
     if "layers" not in rows or rows["_delta"].isna().all():
         return None
-    panels: list[tuple[str, pd.DataFrame]] = []
-    for kind, part in rows[rows["_number"].notna()].groupby("_rule", sort=False):
-        named = labels(part, ["layers", *NUMBERS, "detector.rule"])
-        for name in dict.fromkeys(named):
-            grid = part[named == name].pivot_table(index="layers", columns="_number", values="_delta")
-            if min(grid.shape) > 1:
-                panels.append((f"detector.{kind}|{name}", grid.loc[list(in_order(pd.Series(grid.index)))]))
+    found: list[list[tuple[str, str, pd.DataFrame]]] = []
+    for about, some in apart(rows):
+        for kind, part in some[some["_number"].notna()].groupby("_rule", sort=False):
+            named = labels(part, ["layers", *NUMBERS, "detector.rule"])
+            grids = [(name, part[named == name].pivot_table(index="layers", columns="_number", values="_delta"))
+                     for name in dict.fromkeys(named)]  # fmt: skip
+            found.append([
+                (f"detector.{kind}", "\n".join(filter(None, (about, name))), grid)
+                for name, grid in grids if min(grid.shape) > 1
+            ])  # fmt: skip
+    panels = [one for some in zip_longest(*found) for one in some if one is not None]  # each kind has a turn
     if not panels:
         return None
-    shown = panels[:MAPS]
-    widest, tallest = max(grid.shape[1] for _, grid in shown), max(grid.shape[0] for _, grid in shown)
+    shown = panels[:PANELS]
+    widest, tallest = max(grid.shape[1] for *_, grid in shown), max(grid.shape[0] for *_, grid in shown)
     figure, axes = _axes(len(shown), 1.8 + 0.62 * max(widest, 4), 1.3 + 0.42 * max(tallest, 3))
-    most = max(float(np.nanmax(np.abs(grid.to_numpy()))) for _, grid in shown) or 1e-9
-    for ax, (name, grid) in zip(axes, shown, strict=True):
+    most = max(float(np.nanmax(np.abs(grid.to_numpy()))) for *_, grid in shown) or 1e-9
+    for ax, (x, title, grid) in zip(axes, shown, strict=True):
         picture = _map(ax, grid, most)
-        ax.set_xlabel(name.partition("|")[0], fontsize=9)
-        ax.set_title(name.partition("|")[2], fontsize=8)
+        ax.set_xlabel(x, fontsize=9)
+        ax.set_title(title, fontsize=8)
     figure.colorbar(picture, ax=axes, label=f"delta of {title_of(metric)}", aspect=30)
     left = len(panels) - len(shown)
     return figure, f"{left} more combinations of settings are only in the table" if left else ""
 
 
 def _map(ax: Axes, grid: pd.DataFrame, most: float) -> Any:
+    grid = grid.loc[list(in_order(pd.Series(grid.index)))]
     values = grid.to_numpy(float)
     ax.set_facecolor("#dddddd")  # where there is no run
     picture = ax.imshow(values, cmap="PuOr", vmin=-most, vmax=most, aspect="auto")
@@ -224,13 +251,23 @@ def _map(ax: Axes, grid: pd.DataFrame, most: float) -> Any:
 def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     """Draw the delta of each row against its share of flagged patches."""
     rows = rows[rows["_rate"].notna() & rows["_delta"].notna()]
-    if rows["_rate"].nunique() < 2:
+    panels = [(about, some) for about, some in apart(rows) if np.ptp(some["_rate"]) > _CLOSE * some["_rate"].max()]
+    if not panels:
         return None
+    shown = panels[:PANELS]
+    figure, axes = _axes(len(shown), 5.6, 4.6)
+    left = sum(_points(ax, *panel, metric) for ax, panel in zip(axes, shown, strict=True))
+    left += sum(len(some) for _, some in panels[PANELS:])
+    return figure, f"{left} rows are only in the table" if left else ""
+
+
+def _points(ax: Axes, about: str, rows: pd.DataFrame, metric: str) -> int:
+    """Draw one panel, a colour for each combination of settings but numbers; return how many rows had no place."""
     named = labels(rows, [*NUMBERS, "attenuator.strength"])
-    if named.nunique() > LINES:
-        named = labels(rows[["layers"]]) if "layers" in rows else named
+    for name in ("layers", "detector", "attenuator"):  # too many for colours: then one setting is told
+        if named.nunique() > LINES and name in rows:
+            named = labels(rows[[name]])
     shown = list(dict.fromkeys(named))[:LINES]
-    figure, (ax,) = _axes(1, 5.6, 4.6)
     for i, name in enumerate(shown):
         part = rows[named == name]
         ax.errorbar(
@@ -241,8 +278,9 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     left = int((~named.isin(shown)).sum())
     ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
     ax.set_ylabel(f"delta of {title_of(metric)}", fontsize=9)
-    ax.set_title(f"{left} rows not shown" if left else "", fontsize=8, loc="left")
+    told = f"{left} rows not shown" if left else ""
+    ax.set_title("\n".join(filter(None, (about, told))), fontsize=8, loc="left")
     clean(ax)
     if len(shown) > 1:
         _legend(ax)
-    return figure, f"{left} rows are only in the table" if left else ""
+    return left

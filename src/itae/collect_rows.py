@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,11 @@ NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio"
 """What may be called the threshold of a run; which of them is, its rule says."""
 
 _RULE = "detector.rule"
-_MAIN = ("model_name", "dataset.name", "layers", "vector", "rule", *NUMBERS, "attenuator._target_", "strength")
+KINDS = ("detector", "attenuator", "clusterer")
+"""Groups of which a row is told by the name of its choice, as it stands on the command line."""
+_MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength")
+SEED = "seed"
+"""What rows are repeated over, and no setting to choose."""
 
 
 def with_values(table: pd.DataFrame, metric: str) -> str | None:
@@ -45,7 +50,38 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
             kept.loc[kept["detector.rule"] == rule, unread] = pd.NA
-    return kept
+    for group in KINDS:
+        if (target := f"{group}._target_") in kept:
+            vectors = kept.get("detector.vector", pd.Series(None, kept.index, dtype=object))
+            kept[target] = list(map(_choice, kept[target], vectors))
+    return kept.drop(columns="detector.vector", errors="ignore").rename(columns={f"{g}._target_": g for g in KINDS})
+
+
+def _choice(target: Any, vector: Any) -> str | None:
+    """Return what is written on the command line for a class: ``residual_norm``, ``value_norm``, ``mean_value``."""
+    if pd.isna(target):
+        return None
+    if str(target) == "itae.detect.VectorNorm":
+        return f"{vector}_norm"
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(target).rpartition(".")[2]).lower()
+
+
+def apart(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of each backbone and data set, which nothing compares across, with a few words for them."""
+    names = [
+        name for name in rows if name.startswith(("backbone.", "dataset.")) and rows[name].nunique(dropna=False) > 1
+    ]
+    if not names:
+        yield "", rows
+        return
+    named = labels(rows[names])
+    for name in dict.fromkeys(named):
+        yield name, rows[named == name]
+
+
+def settings_of(rows: pd.DataFrame) -> list[str]:
+    """Return the columns of what may be chosen."""
+    return [name for name in rows if not name.startswith("_") and name != SEED]
 
 
 def change_of(table: pd.DataFrame, metric: str) -> str:
@@ -55,6 +91,8 @@ def change_of(table: pd.DataFrame, metric: str) -> str:
 
 def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the rows that have the metric, settings that are equal once, with what figures draw beside them.
+
+    Rows that differ in their seed alone are one, of their mean; its std is that within seeds and among them.
 
     That is ``_value``, ``_std``, ``_base``, ``_base_std``, ``_delta``, ``_delta_std``, ``_rate`` and ``_number``
     under ``_rule``: the number that the row's rule reads.
@@ -74,8 +112,24 @@ def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     rows["_rule"] = rules.astype(object).where(rules.notna(), "rate")
     rows["_number"] = [row.get(f"detector.{row['_rule']}") for _, row in rows.iterrows()]
     rows["_number"] = pd.to_numeric(rows["_number"], errors="coerce")
-    settings = [name for name in rows if not name.startswith("_")]
-    return rows[(table["status"] == "ok") & rows["_value"].notna()].drop_duplicates(settings)
+    rows = rows[(table["status"] == "ok") & rows["_value"].notna()]
+    settings = settings_of(rows)
+    if SEED not in rows or rows[SEED].nunique() < 2:
+        return rows.drop_duplicates(settings)
+    return _over_seeds(rows.drop_duplicates([*settings, SEED]).drop(columns=SEED), settings)
+
+
+def _over_seeds(rows: pd.DataFrame, settings: list[str]) -> pd.DataFrame:
+    groups = rows.groupby(settings, dropna=False, sort=False)
+    first = rows.loc[groups.head(1).index].copy()
+    place = groups.ngroup()
+    for name in ("_value", "_base", "_delta"):
+        values = rows[name].groupby(place, sort=False)
+        within = rows[f"{name}_std"].pow(2).groupby(place, sort=False).mean()
+        first[f"{name}_std"] = np.sqrt(within.add(values.var(ddof=0), fill_value=0)).to_numpy()
+        first[name] = values.mean().to_numpy()
+    first["_rate"] = rows["_rate"].groupby(place, sort=False).mean().to_numpy()
+    return first
 
 
 def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
@@ -85,7 +139,7 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
     """
     names = [n for n in rows if not n.startswith("_") and n not in drop and rows[n].nunique(dropna=False) > 1]
     whole = len(rows[names].drop_duplicates()) if names else 1
-    least_first = sorted(names, key=lambda n: (n in NUMBERS, any(n.endswith(m) for m in _MAIN), "_target_" in n))
+    least_first = sorted(names, key=lambda n: (n in NUMBERS, any(n.endswith(m) for m in _MAIN)))
     for name in least_first:
         others = [other for other in names if other != name]
         enough = bool(others) and len(rows[others].drop_duplicates()) == whole
@@ -105,8 +159,8 @@ def _words(row: pd.Series) -> Iterator[str]:
             continue
         group, _, short = str(name).rpartition(".")
         text = f"{value:g}" if isinstance(value, float) else str(value)
-        if short == "_target_":
-            yield text.rpartition(".")[2]
+        if name in KINDS:
+            yield text
         else:
             yield text if short == "model_name" else f"{group + ' ' if short == 'name' else ''}{short}={text}"
 
