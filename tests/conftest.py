@@ -61,10 +61,10 @@ def killed_at_shard_2(monkeypatch):
     """Return a function that runs some work, which is interrupted as it comes to write shard 2."""
     write = Draft.write
 
-    def breaking(self, i, rows, sums):
+    def breaking(self, i, *arrays):
         if i == 2:
             raise KeyboardInterrupt
-        write(self, i, rows, sums)
+        write(self, i, *arrays)
 
     def run(work, *args):
         with monkeypatch.context() as patched:

@@ -15,7 +15,7 @@ from itae.calibrate import Fit, fit_layers, fit_threshold
 from itae.detect import VectorNorm
 from itae.edit import Edit
 from itae.errors import UserError
-from itae.replay import SharedPass
+from itae.replay import SharedPass, Watch
 
 
 def two_modes(rare=0.02, gap=1.5, n=20_000, seed=0, spread=0.1):
@@ -114,9 +114,8 @@ def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
     seen = {}
     for i, batch in enumerate(batches):  # a threshold of 1e9 flags every patch in block 0; then look at block 2
         probe = Edit(VectorNorm(vector="value", rule="absolute", threshold=1e9), Scale(), (0, 2))
-        SharedPass(model, 1, "cls", [probe], lambda p, layer, flags, i=i: seen.__setitem__((i, layer), flags.signal))(
-            *batch
-        )
+        watch = Watch(lambda p, layer, flags, paid, i=i: seen.__setitem__((i, layer), flags.signal))
+        SharedPass(model, 1, "cls", [probe], watch)(*batch)
         for layer, signals in sites:
             torch.testing.assert_close(signals[i], seen[i, layer], atol=1e-5, rtol=1e-5)
 

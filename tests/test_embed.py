@@ -18,7 +18,7 @@ from itae.calibrate import Fit
 from itae.data import Digits, ImageFolder, ImageSet
 from itae.data.images import batches
 from itae.detect import ClsAttention, Random, VectorNorm
-from itae.diagnostics import SIGNAL_EDGES, Collector, by_layer
+from itae.diagnostics import SIGNAL_EDGES, Collector, FlagCollector, by_layer
 from itae.edit import make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
@@ -124,11 +124,11 @@ def test_a_pass_that_broke_off_goes_on_at_its_shard_and_ends_with_the_same_bytes
     undisturbed = extract(dataclasses.replace(source, store=Store(tmp_path / "undisturbed")), edits, runtime)
     write, written = Draft.write, []
 
-    def breaking(self, i, rows, sums):
+    def breaking(self, i, *arrays):
         if len(written) == 5:  # both edits' shards 0 and 1, and one edit's shard 2
             raise KeyboardInterrupt
         written.append(i)
-        write(self, i, rows, sums)
+        write(self, i, *arrays)
 
     monkeypatch.setattr(Draft, "write", breaking)
     with pytest.raises(KeyboardInterrupt):
@@ -289,7 +289,7 @@ def test_a_batch_is_not_kept_alive_by_its_vectors():
     import torch
 
     tokens = torch.randn(4, 50, 8)
-    collector = Collector(None, 4)
+    collector = Collector(4)
     first = tokens[:, 0].float().cpu().numpy()
     collector.add(first)
     kept = collector.rows()["vectors"]
@@ -299,7 +299,7 @@ def test_a_batch_is_not_kept_alive_by_its_vectors():
 
 def test_what_outlives_a_batch_lies_outside_the_heap(source):
     """In the heap it parted the room of the activations: 18 edits from many first blocks grew to 13.9 GB."""
-    collector = Collector(edit("last"), 4)
+    collector = FlagCollector(edit("last"), 4)
     collector.add(np.ones((4, 8), np.float32))
     (decoded,) = batches(source.images, source.transform, 0, 4, 4)
     for array in (decoded, *collector.rows().values()):
@@ -324,7 +324,7 @@ def test_an_image_in_which_every_patch_is_flagged_is_counted(source):
     mask[0] = True
     mask[1, 0] = True
     mask[2, :, :4] = True
-    collector = Collector(edit("last"), 64)
+    collector = FlagCollector(edit("last"), 64)
     collector.see(1, Flags(mask, mask.float() + 1, mask[..., :1].float()))
     assert collector.sums()["left_alone"].tolist() == [2], "the whole of an image, or of one head"
     assert collector.sums()["rate"].tolist() == [pytest.approx(1 + 0.5 + 0.8)]
@@ -434,7 +434,7 @@ def test_quantiles_of_a_streamed_signal_are_numpys_to_a_percent():
     from itae.detect import Flags
 
     signal = torch.rand(64, 1, 1000, generator=torch.Generator().manual_seed(0)) * 30 + 0.5
-    collector = Collector(edit("last"), 64)
+    collector = FlagCollector(edit("last"), 64)
     for part in signal.split(16):
         collector.see(1, Flags(part < 5, part, part[..., :1] * 0 + 5))
     sums = collector.sums()

@@ -116,8 +116,9 @@ def test_assignments_are_listed(done):
     with (done.folder / "assignments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == done.baseline.ids
-    assert list(rows[0]) == ["id", "label", "baseline", "edited"]
+    assert list(rows[0]) == ["id", "label", "baseline", "edited", "moved"]
     assert [row["label"] for row in rows] == [str(label) for label in done.baseline.labels]
+    assert np.mean([float(row["moved"]) for row in rows]) == pytest.approx(done.result["moved"]["mean"], abs=1e-6)
     for side in ("baseline", "edited"):
         clusters = np.array([int(row[side]) for row in rows])
         assert scores(done.baseline.labels, clusters)["acc"] == done.result[side]["lowest_inertia"]["acc"], side
@@ -147,7 +148,7 @@ def test_an_unlabelled_folder_has_assignments_and_no_scores(compose, tmp_path, c
     found = run(compose(*folder, "clusterer.k=3"), tmp_path / "run")
     assert found.result["delta"] is None
     assert "acc" not in found.result["baseline"]
-    assert (tmp_path / "run" / "assignments.csv").read_text().splitlines()[0] == "id,baseline,edited"
+    assert (tmp_path / "run" / "assignments.csv").read_text().splitlines()[0] == "id,baseline,edited,moved"
     assert "inertia" in capsys.readouterr().out
     assert found.baseline.labels is None
 
@@ -208,7 +209,7 @@ def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, cap
     monkeypatch.setattr("itae.experiment.signal_figure", lambda *args: 1 / 0)
     found = run(compose(*QUICK), tmp_path / "run")
     assert found.ok
-    assert found.result["figures"] == []
+    assert found.result["figures"] == [f"figures/{name}.png" for name in ("norms", "layers", "artifacts")]
     assert "figure" in caplog.text
 
 

@@ -17,7 +17,7 @@ from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.detect import ClsAttention, Nothing, Random, ResidualNorm, VectorNorm
 from itae.edit import Edit, make_edit
 from itae.errors import UserError
-from itae.replay import SharedPass
+from itae.replay import SharedPass, Watch
 
 ATTENUATORS = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
 NUMBERS = {"quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.1)}
@@ -236,13 +236,13 @@ def test_the_model_is_as_before_afterwards_also_after_an_exception():
     before, weights = state_of(model), {k: v.clone() for k, v in model.state_dict().items()}
     untouched = model.forward_features(pixels)
 
-    def raising(position, layer, flags):
+    def raising(position, layer, flags, paid):
         if layer == 2:
             raise BrokenError
 
     for seen, error in ((None, None), (raising, BrokenError)):
         for edits in ([None, Edit(VectorNorm(), Floor(), (1, 2))], [Edit(VectorNorm(), Scale(), (2,))]):
-            shared = SharedPass(model, 5, "cls", edits, seen)
+            shared = SharedPass(model, 5, "cls", edits, seen and Watch(seen))
             if error:
                 with pytest.raises(error):
                     shared(pixels, torch.arange(3))
@@ -279,9 +279,11 @@ def test_everything_flagged_is_seen_layer_by_layer():
     model = families.small("plain")
     seen = []
     edits = [None, Edit(VectorNorm(rule="quantile", quantile=1.0), Floor(), (0, 2)), Edit(Nothing(), Fade(), (1,))]
-    SharedPass(model, 1, "cls", edits, lambda *found: seen.append(found))(families.pixels(model), torch.arange(3))
-    assert [(position, layer) for position, layer, _ in seen] == [(1, 0), (1, 2), (2, 1)]
-    assert [bool(flags.mask.all()) for *_, flags in seen] == [True, True, False]
+    SharedPass(model, 1, "cls", edits, Watch(lambda *found: seen.append(found)))(
+        families.pixels(model), torch.arange(3)
+    )
+    assert [(position, layer) for position, layer, *_ in seen] == [(1, 0), (1, 2), (2, 1)]
+    assert [bool(flags.mask.all()) for *_, flags, _ in seen] == [True, True, False]
 
 
 def test_bf16_is_near_fp32():

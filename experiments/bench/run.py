@@ -39,6 +39,7 @@ from itae.embed import Source, extract
 from itae.replay import SharedPass
 from itae.runtime import OnRay, Runtime, memory_reused
 from itae.store import Store
+from itae.worker import Worker
 
 MODEL = "vit_small_patch14_dinov2"
 HERE = Path(__file__).parent
@@ -178,6 +179,34 @@ def shared(bench: Bench) -> None:
     _against_plain(model, pixels, passes, 5)
     with torch.autocast("cpu", torch.bfloat16):
         _against_plain(model, pixels, {f"bf16: {name}": some for name, some in passes.items()}, 3)
+
+
+def diagnostics(bench: Bench) -> None:
+    """Time a pass with all diagnostics against the same pass with none but the counts of what is flagged."""
+    source, size, count = bench.source(1024, "diagnostics"), 16, 4
+    model, pixels = bench.loaded(size)
+    detector = VectorNorm(vector="value", rule="quantile", quantile=0.03)
+    passes: dict[str, list[Edit | None]] = {
+        "baseline": [None],
+        "baseline and one last-block edit": [None, Edit(detector, Floor(), (11,))],
+        "baseline and one edit of all blocks, scale": [None, Edit(detector, Scale(), tuple(range(12)))],
+        "baseline and 64 last-block edits": [
+            None, *(Edit(detector, Floor(strength=(i + 1) / 64), (11,)) for i in range(64))
+        ],
+    }  # fmt: skip
+    with mock.patch.object(Backbone, "build", return_value=model):
+        on, off = (Worker(source, source.images, Runtime("cpu", size, diagnostics=kept)) for kept in (True, False))
+
+    def work(worker: Worker, edits: list[Edit | None]) -> None:
+        batches = iter([(pixels, torch.arange(size))] * count)
+        with memory_reused(), torch.inference_mode():
+            worker.gather(edits, batches, 0, count * size, lambda images: None)
+
+    for name, some in passes.items():
+        for precision in ("fp32", "bf16"):
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+                times = in_turns(7, lambda some=some: work(on, some), lambda some=some: work(off, some))
+            say(f"{precision}: {name}, all diagnostics against none (at most 1.05)", ratio(*times))
 
 
 def growth(bench: Bench) -> None:
@@ -369,7 +398,8 @@ def memory(bench: Bench) -> None:
 
 
 PARTS = {
-    part.__name__: part for part in (extraction, edits, precision, cache, kmeans, memory, shared, engine, sweep, growth)
+    part.__name__: part
+    for part in (extraction, edits, precision, cache, kmeans, memory, shared, engine, sweep, growth, diagnostics)
 }
 
 

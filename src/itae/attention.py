@@ -155,6 +155,12 @@ def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
     return torch.stack([a_BHRX[:, h] @ b_BHXY[:, h] for h in range(a_BHRX.shape[1])], dim=1)
 
 
+def cls_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
+    """Return the scaled logits of the CLS row, [B, H, 1, N] in fp32."""
+    with torch.autocast(q.device.type, enabled=False):
+        return _by_head(q[:, :, :1].float() * scale, k.float().transpose(-2, -1))
+
+
 def attend(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
     """Return the attention of all rows under each of several rules, [B, H, N, D] each."""
     whole = [i for i, (attenuator, _) in enumerate(rules) if attenuator.queries == "all"]
@@ -180,7 +186,7 @@ def cls_rows(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
     out: dict[int, Tensor] = {}
     if by_row:
         with torch.autocast(call.q.device.type, enabled=False):
-            z_BH1N = _by_head(q_BH1D.float() * call.scale, call.k.float().transpose(-2, -1))
+            z_BH1N = cls_logits(call.q, call.k, call.scale)
             own = zip(by_row, _copies(z_BH1N, len(by_row)), strict=True)
             weights = torch.cat([rules[i][0].weights(z, rules[i][1], prefix) for i, z in own], dim=2)
             out = dict(zip(by_row, _by_head(weights.to(call.v.dtype), call.v).split(1, dim=2), strict=True))

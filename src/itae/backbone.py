@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 POOLS = ("cls", "mean", "head")
 PRECISIONS = ("fp32", "bf16", "fp16")
-_FACTS_FORMAT = 1
+_FACTS_FORMAT = 2
 # What timm's hub repositories call their weights, pickles left aside.
 _SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
@@ -45,8 +45,8 @@ class Facts:
     ----------
     architecture
         timm's name, without the tag of the weights.
-    depth, width
-        Blocks, embedding width E.
+    depth, width, heads
+        Blocks, embedding width E, attention heads H.
     prefix
         Tokens before the first patch: CLS, then registers.
     has_cls
@@ -62,6 +62,7 @@ class Facts:
     architecture: str
     depth: int
     width: int
+    heads: int
     prefix: int
     has_cls: bool
     grid: tuple[int, int]
@@ -289,6 +290,7 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         architecture=name.partition(".")[0],
         depth=len(model.blocks),
         width=model.embed_dim,
+        heads=model.blocks[0].attn.num_heads,
         prefix=model.num_prefix_tokens,
         has_cls=getattr(model, "cls_token", None) is not None,
         grid=(side, side),

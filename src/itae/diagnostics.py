@@ -1,12 +1,14 @@
 """What the detectors saw, streamed during the pass and kept beside the vectors.
 
-Memory is bounded: a histogram a layer and one small count an image. A cached run shows the same as the run
-that computed it.
+Memory is bounded: a histogram and a map of the picture a layer, one small count an image, masks of a few images. A
+cached run shows the same as the run that computed it. The norms of the untouched model are in `itae.norms`.
+
+Letters: B images, S = 1 or H heads, T patches, L edited layers, E embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +16,12 @@ import numpy as np
 from itae.runtime import own_memory
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itae.backbone import Facts
     from itae.detect import Flags
     from itae.edit import Edit
+    from itae.replay import Paid
 
 _BINS_PER_DECADE = 128
 _DECADES = (-5, 5)
@@ -25,25 +31,74 @@ SIGNAL_EDGES = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DE
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 
+EXAMPLES = 12
+"""Images of which it is kept which patches were flagged, to be drawn."""
+
+
 class Collector:
-    """Gather one edit's vectors and diagnostics over a shard of images.
+    """Gather vectors over a shard of images.
 
     Parameters
     ----------
-    edit
-        The edit, or None for the untouched model, which has vectors only.
     images
         How many will come.
     """
 
-    def __init__(self, edit: Edit | None, images: int) -> None:
-        self.layers = edit.layers if edit else ()
-        self._place = {layer: i for i, layer in enumerate(self.layers)}
-        depth = len(self.layers)
+    def __init__(self, images: int) -> None:
+        self.images = images
         self._vectors = np.empty((0, 0), np.float32)
-        self._flagged = own_memory((images, depth), np.uint16)
-        self._seen = [0] * depth  # images so far, by layer
         self._added = 0
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Take the vectors of one batch, float32 [b, E]."""
+        if not self._added:
+            self._vectors = own_memory((self.images, vectors.shape[1]), np.float32)
+        self._vectors[self._added : self._added + len(vectors)] = vectors
+        self._added += len(vectors)
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
+        assert self._added == self.images, "fewer images came than were announced"
+        return {"vectors": self._vectors}
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return what adds up over shards, counts in four bytes each: a shard has far fewer patches than that."""
+        return {}
+
+    def some(self) -> dict[str, np.ndarray]:
+        """Return what has a row for some of the images only."""
+        return {}
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes a shard holds beside the vectors and what is of some images only."""
+        return sum(array.nbytes for array in self.sums().values())
+
+
+class FlagCollector(Collector):
+    """Gather an edit's vectors over a shard of images, and what it flagged.
+
+    Parameters
+    ----------
+    edit
+        The edit.
+    images
+        How many will come.
+    patches
+        How many there are in an image.
+    examples
+        Places in the shard of the images of which masks are kept. None keeps neither masks nor maps.
+    """
+
+    def __init__(self, edit: Edit, images: int, patches: int = 0, examples: Sequence[int] | None = None) -> None:
+        super().__init__(images)
+        self.layers = edit.layers
+        self._place = {layer: i for i, layer in enumerate(self.layers)}
+        depth, count = len(self.layers), len(examples or ())
+        self._whole = examples is not None
+        self._examples = np.array(examples or (), np.int64)
+        self._flagged = own_memory((images, depth), np.uint16)
+        self._so_far = [0] * depth  # images, by layer
         self._sums = {
             "rate": np.zeros(depth),
             "threshold": np.zeros(depth),
@@ -51,9 +106,19 @@ class Collector:
             "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
             "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
         }
+        self._some: dict[str, np.ndarray] = {}
+        if self._whole:
+            self._sums |= {"flagged_at": np.zeros((depth, patches), np.int64), "paid": np.zeros((2, depth))}
+            self._some = {
+                "example_mask": own_memory((count, depth, patches), np.bool_),
+                "example_paid": own_memory((count, 2, depth, patches), np.float16),
+            }
 
-    def see(self, layer: int, flags: Flags) -> None:
-        """Take what one batch showed in one block."""
+    def see(self, layer: int, flags: Flags, paid: Paid | None = None) -> None:
+        """Take what one batch showed in one block.
+
+        `paid` is the CLS token's attention before and after, [B, H, T] each; the latter None where it isn't known.
+        """
         i = self._place[layer]
         mask_BST = flags.mask
         self._sums["rate"][i] += float(mask_BST.float().mean(dim=(1, 2)).double().sum())
@@ -61,31 +126,83 @@ class Collector:
         self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
         self._sums["signal"][i] += _histogram(flags.signal.cpu().numpy())
         self._sums["signal_flagged"][i] += _histogram(flags.signal[mask_BST].cpu().numpy())
-        some = slice(self._seen[i], self._seen[i] + len(mask_BST))
-        self._flagged[some, i] = mask_BST.any(dim=1).sum(dim=-1).cpu().numpy()
-        self._seen[i] = some.stop
+        some = slice(self._so_far[i], self._so_far[i] + len(mask_BST))
+        any_head = mask_BST.any(dim=1)
+        self._flagged[some, i] = any_head.sum(dim=-1).cpu().numpy()
+        self._so_far[i] = some.stop
+        if self._whole:
+            self._sums["flagged_at"][i] += any_head.sum(dim=0).cpu().numpy()
+            self._see_paid(i, mask_BST, paid)
+            self._see_examples(i, some, any_head, paid)
 
-    def add(self, vectors: np.ndarray) -> None:
-        """Take the vectors of one batch, float32 [b, E]."""
-        if not self._added:
-            self._vectors = own_memory((len(self._flagged), vectors.shape[1]), np.float32)
-        self._vectors[self._added : self._added + len(vectors)] = vectors
-        self._added += len(vectors)
+    def _see_paid(self, i: int, mask_BST: Tensor, paid: Paid | None) -> None:
+        for side, weights_BHT in enumerate(paid or (None, None)):
+            if weights_BHT is None:
+                self._sums["paid"][side, i] = np.nan
+            else:
+                self._sums["paid"][side, i] += float((weights_BHT * mask_BST).sum()) / weights_BHT.shape[1]
+
+    def _see_examples(self, i: int, some: slice, any_head: Tensor, paid: Paid | None) -> None:
+        here = np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop))
+        for example in here:
+            image = int(self._examples[example]) - some.start
+            self._some["example_mask"][example, i] = any_head[image].cpu().numpy()
+            for side, weights_BHT in enumerate(paid or (None, None)):
+                row = np.nan if weights_BHT is None else weights_BHT[image].mean(dim=0).cpu().numpy()
+                self._some["example_paid"][example, side, i] = row
 
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
-        assert self._added == len(self._flagged), "fewer images came than were announced"
-        return {"vectors": self._vectors} | ({"flagged": self._flagged} if self.layers else {})
+        return super().rows() | {"flagged": self._flagged}
 
     def sums(self) -> dict[str, np.ndarray]:
-        """Return what adds up over shards, the counts in four bytes each: a shard has far fewer patches than that."""
-        kept = self._sums if self.layers else {}
-        return {name: array.astype(np.uint32) if array.ndim > 1 else array for name, array in kept.items()}
+        """Return what adds up over shards, counts in four bytes each: a shard has far fewer patches than that."""
+        return {
+            name: array.astype(np.uint32) if array.ndim > 1 and array.dtype == np.int64 else array
+            for name, array in self._sums.items()
+        }
+
+    def some(self) -> dict[str, np.ndarray]:
+        """Return the examples' masks [k, L, T] and the CLS token's attention, mean over heads, [k, 2, L, T]."""
+        return self._some
 
     @property
     def nbytes(self) -> int:
-        """How many bytes `rows` and `sums` hold beside the vectors."""
-        return (self._flagged.nbytes if self.layers else 0) + sum(array.nbytes for array in self.sums().values())
+        """How many bytes a shard holds beside the vectors and what is of some images only."""
+        return super().nbytes + self._flagged.nbytes
+
+
+def example_rows(n: int) -> list[int]:
+    """Return the positions of the images of which masks are kept, spread evenly over `n`."""
+    return sorted({round(place) for place in np.linspace(0, n - 1, min(n, EXAMPLES))})
+
+
+def collector(
+    edit: Edit | None, facts: Facts, images: int, diagnostics: bool, first: int = 0, n: int | None = None
+) -> Collector:
+    """Return what gathers the vectors of one edit, or of the untouched model, and its diagnostics if they are wanted.
+
+    Parameters
+    ----------
+    edit
+        The edit, or None for the untouched model.
+    facts
+        Of the model.
+    images
+        How many will come.
+    diagnostics
+        Whether norms, maps and attention are wanted; counts of what is flagged are kept anyway.
+    first, n
+        Position of the first of them in the whole set, and how many that has (as many as will come).
+    """
+    from itae.norms import NormCollector
+
+    n = images if n is None else n
+    if edit is None:
+        return NormCollector(facts, images, first, n) if diagnostics else Collector(images)
+    height, width = facts.grid
+    examples = [i - first for i in example_rows(n) if first <= i < first + images]
+    return FlagCollector(edit, images, height * width, examples if diagnostics else None)
 
 
 def _histogram(signal: np.ndarray) -> np.ndarray:
@@ -110,11 +227,14 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
         ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
         ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``, the number
         of images in which every patch (with ``scope: head``: of some head) was flagged; ``threshold``, its mean;
-        ``signal``, quantiles of the signal over all patches and images, to 1 %; ``bimodality``, see `bimodality`.
+        ``signal``, quantiles of the signal over all patches and images, to 1 %; ``bimodality``, see `bimodality`;
+        ``cls_attention_before`` and ``cls_attention_after``, the CLS token's attention on flagged patches in that
+        block, as it would be and as it is, mean over heads and images; None without diagnostics or a CLS token.
     """
     if "layers" not in diagnostics:
         return []
     flagged = diagnostics["flagged"]
+    paid = diagnostics.get("paid", np.full((2, len(diagnostics["layers"])), np.nan))
     return [
         {
             "layer": int(layer),
@@ -123,11 +243,26 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
             "images_with_artifacts": float((flagged[:, i] > 0).mean()),
             "left_alone": int(diagnostics["left_alone"][i]),
             "threshold": _finite(diagnostics["threshold"][i] / n),
-            "signal": _quantiles(diagnostics["signal"][i], diagnostics["signal_edges"]),
+            "signal": quantiles(diagnostics["signal"][i], diagnostics["signal_edges"]),
             "bimodality": bimodality(diagnostics["signal"][i], diagnostics["signal_edges"]),
+            "cls_attention_before": _finite(paid[0, i] / n),
+            "cls_attention_after": _finite(paid[1, i] / n),
         }
         for i, layer in enumerate(diagnostics["layers"])
     ]
+
+
+def cosine_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return 1 - cosine between the rows of two arrays [n, E], float64 [n]; 0 where they are equal."""
+    from sklearn.metrics.pairwise import paired_cosine_distances
+
+    return np.where((a == b).all(axis=1), 0.0, paired_cosine_distances(a.astype(np.float64), b.astype(np.float64)))
+
+
+def moved(far: np.ndarray) -> dict[str, float]:
+    """Return how far an edit moved the embeddings, from each one's cosine distance [n]: mean, median, p95 and most."""
+    quantile = {name: float(np.quantile(far, p)) for name, p in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}
+    return {"mean": float(far.mean())} | quantile
 
 
 def _finite(value: float) -> float | None:
@@ -161,7 +296,8 @@ def bimodality(counts: np.ndarray, edges: np.ndarray) -> float | None:
     return (third**2 / variance**3 + 1) * variance**2 / fourth
 
 
-def _quantiles(counts: np.ndarray, edges: np.ndarray) -> dict[str, float]:
+def quantiles(counts: np.ndarray, edges: np.ndarray) -> dict[str, float]:
+    """Return `QUANTILES` of a histogram by name, ``p50`` the median; a bin stands for its geometric middle."""
     middles = np.sqrt(edges[:-1] * edges[1:])
     reached = np.cumsum(counts) / max(1, counts.sum())
     places = [min(int(np.searchsorted(reached, p, side="left" if p else "right")), len(middles) - 1) for p in QUANTILES]

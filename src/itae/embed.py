@@ -20,7 +20,7 @@ import numpy as np
 from itae.backbone import Backbone, Facts
 from itae.data import Dataset, ImageSet
 from itae.data.images import Transform
-from itae.diagnostics import SIGNAL_EDGES, Collector
+from itae.diagnostics import SIGNAL_EDGES, collector, example_rows
 from itae.edit import Edit
 from itae.errors import UserError
 from itae.runtime import Runtime, progress, versions
@@ -69,6 +69,10 @@ class Source:
         facts = self.facts
         return Transform(self.backbone.image_size, self.dataset.resize, facts.interpolation, facts.mean, facts.std)
 
+    def picture(self, name: str) -> np.ndarray:
+        """Return what the backbone sees of the image of that id, uint8 [S, S, 3]."""
+        return self.transform(self.images.read(self.images.ids.index(name)))
+
     @cached_property
     def _space(self) -> dict[str, Any]:
         return self.backbone.space(self.facts) | {"transform": self.transform.spec()}
@@ -93,19 +97,21 @@ class Source:
         folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
         return Key(self._space | {"edit": spec}, self._dataset, folder)
 
-    def room(self, edits: Iterable[Edit | None], n: int, shard: int | None = None) -> int:
+    def room(self, edits: Iterable[Edit | None], n: int, shard: int | None = None, diagnostics: bool = True) -> int:
         """Return the bytes that it takes to make `n` embeddings under each of `edits`.
 
         Shards go when their entry is there; while it is put together there are both.
         """
-        each = [4 * n * self.facts.width + self._beside_vectors(edit, n, shard or SHARD) for edit in edits]
+        each = [4 * n * self.facts.width + self._beside(edit, n, shard or SHARD, diagnostics) for edit in edits]
         return sum(each) + max(each, default=0)
 
-    def _beside_vectors(self, edit: Edit | None, n: int, shard: int) -> int:
-        diagnostics = Collector(edit, shard).nbytes
+    def _beside(self, edit: Edit | None, n: int, shard: int, diagnostics: bool) -> int:
+        """Return the bytes beside the vectors: of all shards, or of the entry, whichever are more."""
+        found = collector(edit, self.facts, shard, diagnostics)
         names = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids)
-        shards = -(-n // shard) * (_HEADERS + diagnostics)
-        return max(shards, names + 8 * n + 2 * diagnostics + _ENTRY)  # an entry's sums have eight bytes each
+        some = sum(array.nbytes for array in found.some().values())
+        shards = -(-n // shard) * (_HEADERS + found.nbytes)
+        return some + max(shards, names + 8 * n + 2 * found.nbytes + _ENTRY)  # an entry's sums have eight bytes each
 
     def check(self, edit: Edit | None) -> None:
         """Raise a `UserError` if `edit` needs a CLS token and the model has none."""
@@ -134,7 +140,7 @@ def extract(
     for edit in edits:
         source.check(edit)
     keys = [source.key(edit) for edit in edits]
-    found = {key: source.store.load(key) for key in dict.fromkeys(keys)}
+    found = {key: _usable(source.store, key, runtime) for key in dict.fromkeys(keys)}
     missing = {key: edit for key, edit in zip(keys, edits, strict=True) if found[key] is None}
     for wait in (False, True):  # what others are making is waited for, with one's own work done
         if missing:
@@ -151,6 +157,18 @@ def extract(
     return out
 
 
+def _usable(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
+    """Return the entry of `key` if it has all that is wanted; one without diagnostics is removed, to be made again."""
+    entry = store.load(key)
+    if entry is None or entry.meta.get("diagnostics") or not runtime.diagnostics:
+        return entry
+    log.warning(
+        "%s was made without diagnostics; it is made again (runtime.diagnostics=false takes it as it is).", entry.path
+    )
+    store.discard(key)
+    return None
+
+
 def _compute(
     source: Source, edits: dict[Key, Edit | None], runtime: Runtime, usable: Callable[[int], object] | None
 ) -> dict[Key, Embeddings]:
@@ -163,22 +181,24 @@ def _compute(
     # What a run with another batch size left is gone on with; a batch never crosses the end of a shard.
     begun = [size for key in edits if (size := source.store.unfinished_shard(key))]
     shard = begun[0] if begun else runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
-    source.store.room_for(source.room(edits.values(), n, shard), edits)
+    source.store.room_for(source.room(edits.values(), n, shard, runtime.diagnostics), edits)
     with _engine(source, images, runtime) as engine:
         fitted = {key: edit for key, edit in edits.items() if edit is not None and edit.detector.fitted}
         fits = engine.calibrate(fitted) if fitted else {}
         told = {key: {str(layer): fit.told() for layer, fit in fits.get(key, {}).items()} for key in edits}
         ready = {key: _with_fits(edit, fits.get(key)) for key, edit in edits.items()}
-        drafts = {key: source.store.draft(key, n, shard, told[key]) for key in edits}
+        settled = {key: {"fits": told[key], "diagnostics": runtime.diagnostics} for key in edits}
+        drafts = {key: source.store.draft(key, n, shard, settled[key]) for key in edits}
         todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
         failed = {}
         if todo:
             with progress(n, "embedding", "images", todo[0] * shard) as advance:
                 failed = engine.fill(drafts, ready, todo, advance)
         extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
+        extra["diagnostics"] = runtime.diagnostics
     extra["seconds"] = round(time.perf_counter() - began, 3)
     published = {
-        key: draft.publish(images.ids, images.labels, extra | {"fits": told[key]}, _fixed(edits[key]))
+        key: draft.publish(images.ids, images.labels, extra | {"fits": told[key]}, _fixed(edits[key], n))
         for key, draft in drafts.items()
         if key not in failed
     }
@@ -205,8 +225,10 @@ def _with_fits(edit: Edit | None, fits: dict[int, Fit] | None) -> Edit | None:
     return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
 
 
-def _fixed(edit: Edit | None) -> dict[str, np.ndarray]:
-    return {} if edit is None else {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES}
+def _fixed(edit: Edit | None, n: int) -> dict[str, np.ndarray]:
+    if edit is None:
+        return {}
+    return {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES, "examples": np.array(example_rows(n))}
 
 
 def _whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:

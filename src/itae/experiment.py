@@ -22,13 +22,15 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from itae.artifact_figures import example_figure, layer_figure, norm_figure
 from itae.criteria import silhouettes
-from itae.diagnostics import by_layer
+from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
-from itae.figures import signal_figure
+from itae.figures import save, signal_figure
 from itae.metrics import paired_delta
+from itae.norms import by_site
 from itae.report import print_report, write_assignments
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
@@ -239,10 +241,12 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
-    figures = _figures(job, edited, layers, folder)
+    figures = _figures(job, baseline, edited, layers, folder)
+    before, after = (task.assignments for task in tasks)
+    far = cosine_distance(baseline.vectors, edited.vectors)
     _extra(
         "assignments.csv",
-        lambda: write_assignments(folder / "assignments.csv", edited.ids, names, *(task.assignments for task in tasks)),
+        lambda: write_assignments(folder / "assignments.csv", edited.ids, names, before, after, far),
     )
     return {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
@@ -252,6 +256,8 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "bimodality": _mean(row["bimodality"] for row in layers),
         "layers": layers,
+        "norms": by_site(baseline.diagnostics),
+        "moved": moved(far),
         "fits": edited.meta["fits"],
         "notes": _notes(edit, layers, baseline, edited),
         "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
@@ -301,11 +307,24 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve(), folder.resolve())
 
 
-def _figures(job: OpenJob, edited: Embeddings, layers: list[dict[str, Any]], folder: Path) -> list[Path]:
-    spec = job.spec
-    if spec is None:
-        return []
-    return _extra("The figure", lambda: signal_figure(edited.diagnostics, layers, spec, folder / "figures")) or []
+def _figures(
+    job: OpenJob, baseline: Embeddings, edited: Embeddings, layers: list[dict[str, Any]], folder: Path
+) -> list[Path]:
+    """Draw the run's pictures; of a sweep's job the detector's signal alone, which is quick."""
+    spec, folder = job.spec, folder / "figures"
+    drawn = []
+    if spec is not None:
+        drawn = _extra("The figure", lambda: signal_figure(edited.diagnostics, layers, spec, folder)) or []
+    if _in_a_sweep():
+        return drawn
+    makers = {
+        "norms": lambda: norm_figure(baseline.diagnostics, layers, spec),
+        "layers": lambda: layer_figure(layers),
+        "artifacts": lambda: example_figure(edited.diagnostics, edited.ids, job.source.facts.grid, job.source.picture),
+    }
+    for name, make in makers.items():
+        drawn += _extra(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+    return drawn
 
 
 def _extra(what: str, write: Callable[[], T]) -> T | None:

@@ -11,6 +11,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Blue and vermilion of Okabe and Ito: told apart by colour-blind people and in grey.
 KEPT, FLAGGED = "#0072B2", "#D55E00"
@@ -66,10 +67,17 @@ def signal_figure(
     figure.text(
         0.1 / width, 0.5, "patches (log scale); orange: flagged", va="center", ha="left", rotation=90, fontsize=9
     )
+    return save(figure, folder, "signal")
+
+
+def save(figure: Figure | None, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and SVG into a folder that is made if need be; return the PNG, nothing for no figure."""
+    if figure is None:
+        return []
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("png", "svg"):
-        figure.savefig(folder / f"signal.{kind}", dpi=130)
-    return [folder / "signal.png"]
+        figure.savefig(folder / f"{name}.{kind}", dpi=130)
+    return [folder / f"{name}.png"]
 
 
 def _one_block(ax: Axes, counts: np.ndarray, edges: np.ndarray, row: Mapping[str, Any]) -> None:

@@ -26,10 +26,18 @@ class Record:
         Block before which the forward ends, or None to let it run.
     last
         The block whose attention call is kept, if a door listens.
+    operands
+        Called as ``operands(layer, q, k, v)`` for each attention call, if a door listens.
     """
 
-    def __init__(self, starts: set[int], stop: int | None, last: int) -> None:
-        self.starts, self.stop, self.last = starts, stop, last
+    def __init__(
+        self,
+        starts: set[int],
+        stop: int | None,
+        last: int,
+        operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
+    ) -> None:
+        self.starts, self.stop, self.last, self.operands = starts, stop, last, operands
         self.inputs: dict[int, Tensor] = {}
         self.calls: list[Call] = []
         self.tokens: Tensor | None = None
@@ -53,6 +61,8 @@ class Record:
         """Keep the last block's call; answer every call as if nobody listened."""
         if self._layer == self.last:
             self.calls.append(Call(q, k, v, kwargs))
+        if self.operands is not None:
+            self.operands(self._layer, q, k, v)
         return F.scaled_dot_product_attention(q, k, v, **kwargs)
 
     def only_inputs(self) -> Record:

@@ -25,18 +25,44 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.attention import Call, Door, Rule, Tape, attend, cls_rows, exactly_once, fused
+from itae.attention import Call, Door, Rule, Tape, attend, cls_logits, cls_rows, exactly_once, fused
+from itae.attenuate import Attenuator
 from itae.detect import Flags, Site
 from itae.edit import Edit, identity
 from itae.record import Record, Stop
 
-Seen = Callable[[int, int, Flags], None]
-"""Called with an edit's position in the pass, a block's index, and what was flagged there."""
+Paid = tuple[Tensor, Tensor | None]
+"""The CLS token's attention on the patches before and after an edit, [B, H, T] each; None where it isn't known."""
 Fitting = Callable[[int, list[int], list[Tensor]], float]
 """Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
 
 # Ways that part whose attention is computed together; it is held until their turn, 4BNE bytes each.
 _AHEAD = 8
+
+
+def _nobody(*_: object) -> None:
+    """Look at nothing."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on at a pass.
+
+    Parameters
+    ----------
+    flags
+        Called as ``flags(position, layer, found, paid)`` for every edited block of the edit at that position, in their
+        order.
+    attention
+        Whether `paid` is wanted there; it is None otherwise. The model needs a CLS token.
+    operands, output
+        Called as ``operands(layer, q, k, v)`` and ``output(layer, tokens)`` for every block of the untouched model.
+    """
+
+    flags: Callable[[int, int, Flags, Paid | None], None] = _nobody
+    attention: bool = False
+    operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None
+    output: Callable[[int, Tensor], None] | None = None
 
 
 @dataclass
@@ -88,18 +114,18 @@ class SharedPass:
         ``cls``, ``mean`` (of the patch tokens) or ``head`` (the model's own pooling).
     edits
         What to compute, in this order; None is the untouched model.
-    seen
-        Called as ``seen(position in edits, layer, flags)`` for every edited block, in their order.
+    watch
+        Who looks on.
     """
 
     def __init__(
-        self, model: nn.Module, prefix: int, pool: str, edits: Sequence[Edit | None], seen: Seen | None = None
+        self, model: nn.Module, prefix: int, pool: str, edits: Sequence[Edit | None], watch: Watch | None = None
     ) -> None:
         self.model, self.prefix, self.pool = model, prefix, pool
         self.blocks: list[nn.Module] = list(model.blocks)  # type: ignore[arg-type]
         self.last = len(self.blocks) - 1
         self.edits = list(edits)
-        self.seen = seen or (lambda position, layer, flags: None)
+        self.watch = watch or Watch()
         # Only the CLS row of the last block is needed, and known to be all that is.
         self.cls_finish = pool == "cls"
         self._does = [{} if edit is None else {layer: edit.at(layer) for layer in edit.layers} for edit in edits]
@@ -191,13 +217,17 @@ class SharedPass:
         starts = set(self._starts())
         # With mixed RoPE each block has arguments of its own, known only when it is called.
         whole = None in self.edits or getattr(self.model, "rope_mixed", False)
-        record = Record(starts, None if whole else max(starts), self.last)
+        operands, output = (self.watch.operands, self.watch.output) if None in self.edits else (None, None)
+        record = Record(starts, None if whole else max(starts), self.last, operands)
         share_last = whole and self.cls_finish and self.last in starts
         with contextlib.ExitStack() as stack:
             for i, block in enumerate(self.blocks):
                 handle = block.register_forward_pre_hook(record.hook(i), with_kwargs=True)
                 stack.callback(handle.remove)
-            if share_last:
+                if output:
+                    handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
+                    stack.callback(handle.remove)
+            if share_last or operands:
                 stack.enter_context(Door(record.listen))
             with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
@@ -280,10 +310,19 @@ class SharedPass:
         for way in ways:
             edit = self._edit(way)
             found = edit.flag(site)
-            for position in way:
-                self.seen(position, site.layer, found)
             rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
+            paid = self._paid(site, *rules[-1]) if self.watch.attention else None
+            for position in way:
+                self.watch.flags(position, site.layer, found, paid)
         return rules
+
+    def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:
+        """Return what the CLS token pays to the patches, before and after."""
+        z = site.once("CLS logits", lambda: cls_logits(site.q, site.k, site.scale))
+        before = site.once("CLS weights", lambda: z.softmax(dim=-1)[:, :, 0, self.prefix :])
+        if not attenuator.by_row:
+            return before, None
+        return before, attenuator.weights(z.clone(), flags, self.prefix)[:, :, 0, self.prefix :]
 
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)

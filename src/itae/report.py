@@ -52,6 +52,12 @@ def _lines(result: dict[str, Any], folder: Path) -> list[str]:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
         lines.append(f"edit       {told(edit)}")
         lines.append(f"artifacts  share of patches flagged, by block: {', '.join(rates)}")
+        lines += _attention(result["layers"])
+        lines.append(
+            "moved      cosine distance of the embeddings: mean {mean:.4f}, 95 % below {p95:.4f}".format(
+                **result["moved"]
+            )
+        )
     if result["delta"]:
         low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
         lines.append(
@@ -66,6 +72,16 @@ def _lines(result: dict[str, Any], folder: Path) -> list[str]:
     here = Path.cwd()
     lines.append(f"results    {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
     return lines
+
+
+def _attention(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a line about the CLS token's attention on what is flagged, if it is known and there is some."""
+    known = [row for row in layers if row["cls_attention_before"]]
+    if not known:
+        return []
+    sides = [[row[f"cls_attention_{side}"] for row in known] for side in ("before", "after")]
+    before, after = ("unknown" if None in side else f"{100 * sum(side) / len(side):.2f} %" for side in sides)
+    return [f"attention  of the CLS token on them: {before} before, {after} after (mean of {len(known)} blocks)"]
 
 
 def told(edit: dict[str, Any]) -> str:
@@ -86,17 +102,22 @@ def spread(metric: Mapping[str, Any], sign: str = "") -> str:
 
 
 def write_assignments(
-    path: Path, ids: Sequence[str], labels: Sequence[str] | None, baseline: np.ndarray, edited: np.ndarray
+    path: Path,
+    ids: Sequence[str],
+    labels: Sequence[str] | None,
+    baseline: np.ndarray,
+    edited: np.ndarray,
+    moved: np.ndarray,
 ) -> None:
-    """Write one row an image: its id, its label if there is one, and its cluster before and after the edit.
+    """Write one row an image: its id, its label if there is one, its cluster before and after the edit.
 
     Both clusterings are the ones of the lowest inertia; their cluster numbers have nothing to do with each
-    other.
+    other. `moved` is the cosine distance between the image's two embeddings.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", *(["label"] if labels is not None else []), "baseline", "edited"])
+        writer.writerow(["id", *(["label"] if labels is not None else []), "baseline", "edited", "moved"])
         for i, name in enumerate(ids):
             label = [labels[i]] if labels is not None else []
-            writer.writerow([name, *label, int(baseline[i]), int(edited[i])])
+            writer.writerow([name, *label, int(baseline[i]), int(edited[i]), f"{moved[i]:.6f}"])

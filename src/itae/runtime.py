@@ -119,6 +119,9 @@ class Runtime:
         Images a forward.
     num_workers
         Threads that decode images ahead of the model; 0 decodes in between.
+    diagnostics
+        Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
+        vectors. Embeddings that were made without them are made again.
     engine
         ``local``: this process embeds all images. ``ray``: the workers of a Ray cluster share them.
     ray
@@ -128,6 +131,7 @@ class Runtime:
     device: str = "auto"
     batch_size: int = 32
     num_workers: int = 1
+    diagnostics: bool = True
     engine: str = "local"
     ray: OnRay = OnRay()
 
@@ -135,6 +139,8 @@ class Runtime:
         """Check every value."""
         whole("runtime.batch_size", self.batch_size, low=1)
         whole("runtime.num_workers", self.num_workers, low=0)
+        if not isinstance(self.diagnostics, bool):
+            raise UserError(f"runtime.diagnostics={self.diagnostics!r} must be true or false.")
         one_of("runtime.engine", self.engine, ("local", "ray"))
         self.ray.check("runtime.ray")
         if self.engine == "ray" and importlib.util.find_spec("ray") is None:

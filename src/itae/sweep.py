@@ -142,7 +142,8 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
         edits = {key: edit for job in group for key, edit in zip(job.keys, (None, job.edit), strict=True)}
         missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
         root = source.store.root
-        needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images))
+        whole = any(job.settings.runtime.diagnostics for job in group)
+        needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
         keys.setdefault(root, []).extend(missing)
         source.store.room_for(needed[root], keys[root])
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.data.images import batches, normalise
-from itae.diagnostics import Collector
+from itae.diagnostics import Collector, FlagCollector, collector
 from itae.errors import UserError
 from itae.runtime import Runtime, forward_context, memory_reused
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from itae.data import ImageSet
     from itae.edit import Edit
     from itae.embed import Source
-    from itae.replay import SharedPass
+    from itae.replay import SharedPass, Watch
     from itae.store import Draft, Key
 
 Fits = dict["Key", dict[int, "Fit"]]
@@ -81,22 +81,22 @@ class Worker:
             for i in range(todo[0], todo[-1] + 1):
                 first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
                 lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
-                collectors = self._shard([edits[key] for key in lacking], pixels, count, advance)
+                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance)
                 self._check_unchanged(first, count)
-                for key, collector in zip(lacking, collectors, strict=True):
-                    rows = collector.rows()
+                for key, found in zip(lacking, gathered, strict=True):
+                    rows = found.rows()
                     if error := self._not_finite(rows["vectors"], first):
                         failed[key] = error
                     else:
-                        drafts[key].write(i, rows, collector.sums())
+                        drafts[key].write(i, rows, found.sums(), found.some())
                 if len(failed) == len(drafts):  # nothing is left to go on for
                     break
         return failed
 
-    def _shared_pass(self, edits: Sequence[Edit | None], seen: Any = None) -> SharedPass:
+    def _shared_pass(self, edits: Sequence[Edit | None], watch: Watch | None = None) -> SharedPass:
         from itae.replay import SharedPass
 
-        return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, seen)
+        return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, watch)
 
     @contextlib.contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -124,20 +124,42 @@ class Worker:
             yield pixels, torch.from_numpy(index[at : at + len(raw)])
             at += len(raw)
 
-    def _shard(
-        self, edits: list[Edit | None], pixels: Iterator[tuple[Any, Any]], count: int, advance: Callable[[int], None]
+    def gather(
+        self,
+        edits: Sequence[Edit | None],
+        pixels: Iterator[tuple[Any, Any]],
+        first: int,
+        count: int,
+        advance: Callable[[int], None],
     ) -> list[Collector]:
-        collectors = [Collector(edit, count) for edit in edits]
-        shared = self._shared_pass(edits, lambda position, layer, flags: collectors[position].see(layer, flags))
+        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`."""
+        facts, whole = self.source.facts, self.runtime.diagnostics
+        collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
+        shared = self._shared_pass(edits, self._watch(collectors))
         done = 0
         while done < count:
             batch, index = next(pixels)
             if edits:  # otherwise every draft has this shard, and its images are passed over
-                for collector, vectors in zip(collectors, shared(batch, index), strict=True):
-                    collector.add(vectors.cpu().numpy())
+                for each, vectors in zip(collectors, shared(batch, index), strict=True):
+                    each.add(vectors.cpu().numpy())
             done += len(batch)
             advance(len(batch))
         return collectors
+
+    def _watch(self, collectors: Sequence[Collector]) -> Watch:
+        from itae.norms import NormCollector
+        from itae.replay import Watch
+
+        def flags(position: int, *found: Any) -> None:
+            one = collectors[position]
+            assert isinstance(one, FlagCollector)
+            one.see(*found)
+
+        attention = self.runtime.diagnostics and self.source.facts.has_cls
+        for one in collectors:
+            if isinstance(one, NormCollector):
+                return Watch(flags, attention, one.operands, one.output)
+        return Watch(flags, attention)
 
     def _check_unchanged(self, first: int, count: int) -> None:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""

@@ -216,14 +216,22 @@ class Store:
         """Remove `item` unless a running process holds it; return whether it is gone."""
         try:
             with self._lock(item.path.with_name(item.name), wait=False):
-                trash = item.path.with_name(f".trash-{item.name}-{uuid.uuid4().hex[:8]}")
-                if os.path.lexists(item.path):
-                    with disk_trouble_told(item.path):
-                        os.rename(item.path, trash)  # never half an entry under its own name
+                self._trash(item.path, item.name)
         except Timeout:
             return False
-        shutil.rmtree(trash, ignore_errors=True)
         return True
+
+    def discard(self, key: Key) -> None:
+        """Remove the entry of `key`, once nobody is at work on it."""
+        with self._lock(self.path(key), wait=True):
+            self._trash(self.path(key), key.name)
+
+    def _trash(self, path: Path, name: str) -> None:
+        trash = path.with_name(f".trash-{name}-{uuid.uuid4().hex[:8]}")
+        if os.path.lexists(path):
+            with disk_trouble_told(path):
+                os.rename(path, trash)  # never half an entry under its own name
+        shutil.rmtree(trash, ignore_errors=True)
 
     def is_held(self, item: Item) -> bool:
         """Whether a running process is at work on `item`."""

@@ -92,7 +92,9 @@ class Draft:
             if not file.is_file() or file.read_bytes() != header:
                 if old := len(list(self.path.glob("*.shard"))):
                     log.warning(
-                        "%d shards of %s were made with other thresholds or sizes; they start afresh.", old, self.path
+                        "%d shards of %s were made with other thresholds, sizes or diagnostics; they start afresh.",
+                        old,
+                        self.path,
                     )
                 shutil.rmtree(self.path, ignore_errors=True)
                 self.path.mkdir(parents=True, exist_ok=True)
@@ -111,7 +113,13 @@ class Draft:
         """Whether shard `i` is written and whole; a damaged one is reported and counts as missing."""
         return self._read(i) is not None
 
-    def write(self, i: int, rows: Mapping[str, np.ndarray], sums: Mapping[str, np.ndarray]) -> None:
+    def write(
+        self,
+        i: int,
+        rows: Mapping[str, np.ndarray],
+        sums: Mapping[str, np.ndarray],
+        some: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Write shard `i`, at once or not at all.
 
         Parameters
@@ -122,6 +130,8 @@ class Draft:
             Arrays with one row an image: ``vectors`` float32 [b, E], and others such as ``flagged`` [b, L].
         sums
             Arrays that add up over the shards: histograms, counts.
+        some
+            Arrays with one row for some of the images, or none; they are put one behind the other.
 
         Raises
         ------
@@ -133,7 +143,8 @@ class Draft:
         assert all(len(array) == count for array in rows.values()), f"shard {i} has {count} images"
         assert rows["vectors"].ndim == 2
         assert rows["vectors"].dtype == np.float32
-        named = {f"row.{k}": v for k, v in rows.items()} | {f"sum.{k}": v for k, v in sums.items()}
+        kinds = {"row": rows, "sum": sums, "some": some or {}}
+        named = {f"{kind}.{name}": array for kind, arrays in kinds.items() for name, array in arrays.items()}
         body = _pack(named)
 
         def needed() -> int:
@@ -163,7 +174,7 @@ class Draft:
         extra
             Plain values to add to `meta.json`, such as the versions.
         fixed
-            Arrays of the whole set for diagnostics.npz, which also takes the sums, and all rows but vectors.
+            Arrays of the whole set for diagnostics.npz, which also takes all else that the shards hold but vectors.
 
         Raises
         ------
@@ -285,7 +296,7 @@ class _Gathered:
         assert first or arrays.keys() == {*self._rows, *self._sums}, "every shard holds the same arrays"
         assert dim == self.dim > 0, "every shard has the same width"
         for name, array in arrays.items():
-            if name.startswith("row."):
+            if name.startswith(("row.", "some.")):
                 self._rows.setdefault(name, []).append(array)
             else:
                 # A histogram of uint16 must not wrap, nor a float32 sum lose its small terms.
@@ -294,8 +305,8 @@ class _Gathered:
 
     def arrays(self, fixed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         found = {name: np.concatenate(parts) for name, parts in self._rows.items()} | self._sums
-        named = {name.removeprefix("row.").removeprefix("sum."): array for name, array in found.items()}
-        assert len(named) == len(found), "a row and a sum have one name"
+        named = {name.partition(".")[2]: array for name, array in found.items()}
+        assert len(named) == len(found), "two arrays have one name"
         assert not named.keys() & fixed.keys(), "an array is given twice"
         return named | {name: np.asarray(array) for name, array in fixed.items()}
 

@@ -1,0 +1,180 @@
+"""Pictures of the artifacts: how norms spread in every block, where in the images they are, what attention they draw.
+
+All is drawn from what is kept beside the embeddings, so that a cached run shows the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.figures import FLAGGED, KEPT
+from itae.norms import NORM_EDGES, SITES, histograms
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_TITLES = {"q": "query", "k": "key", "v": "value", "resid_post": "residual stream, behind the block"}
+_PANEL_OF = {"query": "q", "key": "k", "value": "v"}
+_FLOOR = 1e-4  # share of a block's patches that is drawn white
+_ROWS = 6  # images below each other
+_DIM = 0.55  # of the picture under marked patches
+
+
+def norm_figure(
+    diagnostics: Mapping[str, np.ndarray], layers: Sequence[Mapping[str, Any]], edit: Mapping[str, Any] | None
+) -> Figure | None:
+    """Draw the norms of patch tokens in every block of the untouched model, one panel a site.
+
+    Parameters
+    ----------
+    diagnostics
+        Of the untouched embeddings.
+    layers
+        Rows of `itae.diagnostics.by_layer`; their thresholds are marked in the panel of the detector's signal.
+    edit
+        The edit's spec.
+    """
+    found = histograms(diagnostics)
+    if not found:
+        return None
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    figure = Figure(figsize=(12.8, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(SITES), squeeze=False)[0]
+    detector = edit["detector"] if edit else {}
+    marked = _PANEL_OF.get(detector.get("vector", "")) if detector.get("scope") == "token" else None
+    for ax, site in zip(axes, SITES, strict=True):
+        shares = found[site] / np.maximum(found[site].sum(axis=1, keepdims=True), 1)
+        seen = np.flatnonzero(shares.sum(axis=0))
+        low, high = (seen[0], seen[-1] + 1) if len(seen) else (0, len(NORM_EDGES) - 1)
+        blocks = np.arange(len(shares) + 1) - 0.5
+        image = ax.pcolormesh(blocks, NORM_EDGES[low : high + 1], np.where(shares > 0, shares, np.nan)[:, low:high].T,
+                              cmap="cividis_r", norm=LogNorm(_FLOOR, 1.0))  # fmt: skip
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+        if site == marked:
+            _mark_thresholds(ax, layers)
+        ax.set_title(_TITLES[site], fontsize=9)
+        ax.set_xlabel("block", fontsize=9)
+        ax.tick_params(labelsize=7)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    axes[0].set_ylabel("norm of a patch token", fontsize=9)
+    figure.colorbar(image, ax=axes, label="share of the block's patches", aspect=30)
+    return figure
+
+
+def _mark_thresholds(ax: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
+    known = [
+        (row["layer"], row["threshold"]) for row in layers if row["threshold"] is not None and row["threshold"] > 0
+    ]
+    for i, (layer, threshold) in enumerate(known):
+        ax.plot(
+            [layer - 0.5, layer + 0.5], [threshold] * 2, color=FLAGGED, linewidth=2, label=None if i else "threshold"
+        )
+    if known:
+        ax.legend(fontsize=7, loc="upper left")
+
+
+def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Draw the share of flagged patches in each edited block, and the CLS token's attention on them."""
+    if not layers:
+        return None
+    from matplotlib.figure import Figure
+
+    known = any(row["cls_attention_before"] is not None for row in layers)
+    figure = Figure(figsize=(4.6 * (1 + known), 3.2), layout="constrained")
+    axes = figure.subplots(1, 1 + known, squeeze=False)[0]
+    places = np.arange(len(layers))
+    panels: list[tuple[str, list[tuple[str, str, str, str]]]] = [
+        ("patches flagged (%)", [("artifact_rate", "", KEPT, "o")])
+    ]
+    if known:
+        lines = [("cls_attention_before", "before", FLAGGED, "s"), ("cls_attention_after", "after", KEPT, "o")]
+        panels.append(("CLS attention on flagged patches (%)", lines))
+    for ax, (title, lines) in zip(axes, panels, strict=True):
+        for name, label, colour, marker in lines:
+            values = [np.nan if row[name] is None else 100 * row[name] for row in layers]
+            ax.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.4, label=label)
+        ax.set_xticks(places, [str(row["layer"]) for row in layers])
+        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]), top=max(1.0, ax.get_ylim()[1]))
+        ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
+        ax.set_title(title, fontsize=9, loc="left")
+        ax.set_xlabel("edited block", fontsize=9)
+        ax.tick_params(labelsize=8)
+        ax.grid(alpha=0.25, linewidth=0.6)
+        ax.spines[["top", "right"]].set_visible(False)
+    if known:
+        axes[1].legend(fontsize=8, frameon=False)
+    return figure
+
+
+def example_figure(
+    diagnostics: Mapping[str, np.ndarray],
+    ids: Sequence[str],
+    grid: tuple[int, int],
+    picture: Callable[[str], np.ndarray],
+) -> Figure | None:
+    """Draw some images, what was flagged in them, and the CLS token's attention before and after the edit.
+
+    Of the edited blocks the last is drawn in which anything was flagged.
+
+    Parameters
+    ----------
+    diagnostics
+        Of the edited embeddings.
+    ids
+        Of all images, in their order.
+    grid
+        Patches in height and width.
+    picture
+        Returns what the model sees of an image, uint8 [S, S, 3], by its id.
+    """
+    if "example_mask" not in diagnostics or not len(diagnostics["examples"]):
+        return None
+    from matplotlib.figure import Figure
+
+    flagged = np.flatnonzero(diagnostics["flagged_at"].sum(axis=1))
+    place = int(flagged[-1]) if len(flagged) else len(diagnostics["layers"]) - 1
+    count = len(diagnostics["examples"])
+    rows, wide = min(_ROWS, count), -(-count // _ROWS)
+    paid = diagnostics["example_paid"][:, :, place].astype(np.float64)
+    columns = 4 if np.isfinite(paid[:, 0]).all() else 2
+    figure = Figure(figsize=(1.45 * columns * wide, 1.45 * rows + 0.7))
+    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.62 / (1.45 * rows + 0.7), wspace=0.05, hspace=0.05)
+    axes = figure.subplots(rows, columns * wide, squeeze=False)
+    for ax in axes.ravel():
+        ax.set_axis_off()
+    for i, row in enumerate(diagnostics["examples"]):
+        four = axes[i % rows, i // rows * columns :][:columns]
+        seen = picture(ids[int(row)])
+        mask = diagnostics["example_mask"][i, place].reshape(grid)
+        four[0].imshow(seen)
+        four[1].imshow(marked(seen, mask), interpolation="nearest")
+        for ax, weights in zip(four[2:], paid[i], strict=False):
+            if np.isfinite(weights).all():
+                ax.imshow(weights.reshape(grid), cmap="cividis", vmin=0, vmax=np.nanmax(paid[i]))
+    names = ("image", "flagged", "attention before", "and after")
+    for j, ax in enumerate(axes[0]):
+        ax.set_title(names[j % columns], fontsize=8, pad=3)
+    title = f"block {int(diagnostics['layers'][place])}: flagged patches in orange"
+    title += "; the CLS token's attention, mean over heads, before and after" if columns == 4 else ""
+    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def marked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Return a picture uint8 [S, S, 3] with the patches of a mask [h, w] in colour and the others dimmed to grey."""
+    side = picture.shape[0]
+    rows, columns = (np.arange(side) * n // side for n in mask.shape)
+    here = mask[rows][:, columns]
+    grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM + 255 * (1 - _DIM) * 0.8
+    colour = np.array([int(FLAGGED[i : i + 2], 16) for i in (1, 3, 5)])
+    return np.where(here[..., None], colour, grey).astype(np.uint8)

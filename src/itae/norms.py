@@ -1,0 +1,173 @@
+"""How long queries, keys, values and tokens are in every block of the untouched model, streamed during its pass.
+
+Artifacts stand out by these lengths, so this is what a threshold is looked for in. A site is named as in the
+interpretability literature: ``q[l]``, ``k[l]``, ``v[l]`` enter the attention of block l (after query/key norm and RoPE;
+the norm is of the H*D vector, or of each head's D), ``resid_post[l]`` is the residual stream behind the block.
+Norms are taken in fp32, of patch tokens alone.
+
+Memory is bounded: one histogram a site, and one a head. To read all queries, keys and values once more costs a
+twentieth of a pass in fp32 and a quarter in bf16 (measured on a CPU), so of many images every eighth is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.diagnostics import Collector, bimodality, quantiles
+from itae.runtime import own_memory
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itae.backbone import Facts
+
+_BINS_PER_DECADE = 32
+_DECADES = (-3, 5)
+_BINS = (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE
+NORM_EDGES = np.logspace(*_DECADES, _BINS + 1)
+"""Edges of the bins of a norm's histogram, 7.5 % apart; what lies outside falls into the first or last bin."""
+
+SITES = ("q", "k", "v", "resid_post")
+_PREFIX = "norm."
+_SMOOTH = 1.5  # bins: a mode is no ripple of the histogram
+_VALLEY = 0.5  # of the lower mode's height, as for a fitted threshold
+_FEWEST = 1e-4  # share of the patches that a mode holds at least
+
+
+class NormCollector(Collector):
+    """Gather the untouched model's vectors over a shard of images, and the norms in all of its blocks.
+
+    Parameters
+    ----------
+    facts
+        Of the model.
+    images
+        How many will come.
+    first, n
+        Position of the first of them in the whole set, and how many that has.
+    """
+
+    def __init__(self, facts: Facts, images: int, first: int, n: int) -> None:
+        super().__init__(images)
+        self._prefix, self._first, self._every = facts.prefix, first, looked_at(n).step
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SITES, (facts.depth,))
+        shapes |= {f"{name}.head": (facts.depth, facts.heads) for name in SITES[:3]}
+        self._counts = {name: own_memory((*shape, _BINS), np.int64) for name, shape in shapes.items()}
+        self._heads: list[list[Tensor]] = []  # of one batch, by block
+        self._tokens: list[Tensor] = []
+
+    def operands(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
+        """Take what enters the attention of a block, [B, H, N, D] each."""
+        self._heads.append([x[self._some, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
+
+    def output(self, layer: int, x: Tensor) -> None:
+        """Take the tokens behind a block, [B, N, E]."""
+        self._tokens.append(x[self._some, self._prefix :].float().norm(dim=-1))
+
+    @property
+    def _some(self) -> slice:
+        return slice(-(self._first + self._added) % self._every, None, self._every)
+
+    def add(self, vectors: np.ndarray) -> None:
+        """Take the vectors of one batch, float32 [b, E], and what was seen on the way to them."""
+        import torch
+
+        super().add(vectors)
+        heads_L3BHT = torch.stack([torch.stack(three) for three in self._heads])
+        tokens_L3BT = heads_L3BHT.square().sum(dim=3).sqrt()
+        for i, name in enumerate(SITES[:3]):
+            self._count(f"{name}.head", heads_L3BHT[:, i].transpose(1, 2))
+            self._count(name, tokens_L3BT[:, i])
+        self._count(SITES[3], torch.stack(self._tokens))
+        self._heads, self._tokens = [], []
+
+    def _count(self, name: str, norms: Tensor) -> None:
+        counts = self._counts[name]
+        counts += _binned(norms.reshape(math.prod(counts.shape[:-1]), -1)).cpu().numpy().reshape(counts.shape)
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return what adds up over shards, in four bytes each."""
+        return {_PREFIX + name: counts.astype(np.uint32) for name, counts in self._counts.items()}
+
+
+def looked_at(n: int) -> range:
+    """Return the positions of the images whose norms are taken: every eighth, or more often to have some 64."""
+    return range(0, n, min(8, max(1, n // 64)))
+
+
+def _binned(norms_GX: Tensor) -> Tensor:
+    """Return a histogram for each row, [G, bins]."""
+    place = (
+        (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
+    )  # what isn't finite ends the run
+    place = place.clamp_(0, _BINS - 1).long()
+    place += place.new_tensor(range(len(place))).unsqueeze(1) * _BINS
+    return place.flatten().bincount(minlength=len(place) * _BINS).view(len(place), _BINS)
+
+
+def histograms(diagnostics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the histograms of an untouched backbone's diagnostics over `NORM_EDGES`, by name.
+
+    ``q``, ``k``, ``v`` and ``resid_post`` are [blocks, bins]; ``q.head``, ``k.head``, ``v.head`` [blocks, heads, bins].
+    Empty where none were kept (``runtime.diagnostics=false``).
+    """
+    return {name.removeprefix(_PREFIX): array for name, array in diagnostics.items() if name.startswith(_PREFIX)}
+
+
+def by_site(diagnostics: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+    """Return what the norms of each site are, ``q[0]`` first.
+
+    Returns
+    -------
+    dict
+        For each site ``norm``, quantiles to some 4 %; ``bimodality``, see `itae.diagnostics.bimodality`; ``modes``,
+        see `two_modes`, or None.
+    """
+    found = histograms(diagnostics)
+    return {
+        f"{name}[{layer}]": {
+            "norm": quantiles(counts, NORM_EDGES),
+            "bimodality": bimodality(counts, NORM_EDGES),
+            "modes": two_modes(counts),
+        }
+        for name in SITES
+        for layer, counts in enumerate(found.get(name, ()))
+        if counts.any()
+    }
+
+
+def two_modes(counts: np.ndarray) -> dict[str, float] | None:
+    """Return the two highest modes of a norm's histogram and the gap between them, None where it has one only.
+
+    The histogram is smoothed over the logarithm. Two peaks count as modes if the density between them falls to half of
+    the lower one, and each holds at least one patch in 10,000.
+
+    Returns
+    -------
+    dict or None
+        ``low`` and ``high``, where the modes are; ``valley``, the lowest place between; ``gap``, high / low; ``above``,
+        the share of patches beyond the valley.
+    """
+    from scipy.ndimage import gaussian_filter1d
+    from scipy.signal import find_peaks
+
+    density = gaussian_filter1d(counts / counts.sum(), _SMOOTH, mode="constant")
+    peaks, _ = find_peaks(np.pad(density, 1))
+    peaks -= 1
+    best: tuple[float, dict[str, float]] | None = None
+    middles = np.sqrt(NORM_EDGES[:-1] * NORM_EDGES[1:])
+    for i, low in enumerate(peaks):
+        for high in peaks[i + 1 :]:
+            valley = low + int(density[low : high + 1].argmin())
+            height = min(density[low], density[high])
+            above = float(counts[valley + 1 :].sum() / counts.sum())
+            if density[valley] > _VALLEY * height or not _FEWEST <= above <= 1 - _FEWEST:
+                continue
+            if best is None or height > best[0]:
+                a, b, c = (float(middles[place]) for place in (low, high, valley))
+                best = height, {"low": a, "high": b, "valley": c, "gap": b / a, "above": above}
+    return best[1] if best else None
