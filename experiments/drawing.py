@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from itae.collect_figures import COLOURS, MARKERS, clean
+from itae.collect_figures import clean
+from itae.figures import COLOURS, MARKERS
 
 DPI = 130
 BOTH = "planted digits ({:,} images)", "DINOv2-S ({:,} pictures)"

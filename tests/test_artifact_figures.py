@@ -104,7 +104,7 @@ def test_marks_cover_the_patches_and_nothing_else(h, w, size, seed):
 
 def test_a_run_has_its_pictures_and_a_job_of_a_sweep_the_quick_one(itae_):
     assert itae_(*WORDS, "hydra.run.dir=one")[0] == 0
-    names = ["signal", "norms", "layers", "artifacts"]
+    names = ["signal", "norms", "layers", "artifacts", "embeddings", "clusters"]
     assert itae.load_run("one").result["figures"] == [f"figures/{name}.png" for name in names]
     for name in names:
         assert Path(f"one/figures/{name}.png").stat().st_size > 5_000
@@ -112,9 +112,13 @@ def test_a_run_has_its_pictures_and_a_job_of_a_sweep_the_quick_one(itae_):
     assert itae_("-m", "layers=last,all", *WORDS, "hydra.sweep.dir=many")[0] == 0
     assert itae.load_run("many/1").result["figures"] == ["figures/signal.png"]
     assert itae_(*WORDS, "layers=none", "hydra.run.dir=none")[0] == 0
-    assert itae.load_run("none").result["figures"] == ["figures/norms.png"]
+    assert itae.load_run("none").result["figures"] == [
+        f"figures/{name}.png" for name in ("norms", "embeddings", "clusters")
+    ]
     assert itae_(*WORDS, "runtime.diagnostics=false", "paths.cache=other", "hydra.run.dir=off")[0] == 0
-    assert itae.load_run("off").result["figures"] == ["figures/signal.png", "figures/layers.png"]
+    assert itae.load_run("off").result["figures"] == [
+        f"figures/{name}.png" for name in ("signal", "layers", "embeddings", "clusters")
+    ]
 
 
 def test_a_picture_that_can_not_be_drawn_costs_no_number(itae_, monkeypatch):
@@ -125,4 +129,4 @@ def test_a_picture_that_can_not_be_drawn_costs_no_number(itae_, monkeypatch):
     status, _, err = itae_(*WORDS, "hydra.run.dir=one")
     assert status == 0
     assert "The figure artifacts could not be written (no canvas)" in err
-    assert len(itae.load_run("one").result["figures"]) == 3
+    assert len(itae.load_run("one").result["figures"]) == 5

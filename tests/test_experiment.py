@@ -209,7 +209,9 @@ def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, cap
     monkeypatch.setattr("itae.experiment.signal_figure", lambda *args: 1 / 0)
     found = run(compose(*QUICK), tmp_path / "run")
     assert found.ok
-    assert found.result["figures"] == [f"figures/{name}.png" for name in ("norms", "layers", "artifacts")]
+    assert found.result["figures"] == [
+        f"figures/{name}.png" for name in ("norms", "layers", "artifacts", "embeddings", "clusters")
+    ]
     assert "figure" in caplog.text
 
 

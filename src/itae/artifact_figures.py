@@ -45,7 +45,8 @@ def norm_figure(
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    figure = Figure(figsize=(12.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(12.8, 3.6))  # laid out by hand: matplotlib's own layouts draw everything twice
+    figure.subplots_adjust(left=0.045, right=0.91, bottom=0.14, top=0.91, wspace=0.17)
     axes = figure.subplots(1, len(SITES), squeeze=False)[0]
     detector = edit["detector"] if edit else {}
     marked = _PANEL_OF.get(detector.get("vector", "")) if detector.get("scope") == "token" else None
@@ -66,8 +67,8 @@ def norm_figure(
         ax.set_xlabel("block", fontsize=9)
         ax.tick_params(labelsize=7)
         ax.xaxis.get_major_locator().set_params(integer=True)
-    axes[0].set_ylabel("norm of a patch token", fontsize=9)
-    figure.colorbar(image, ax=axes, label="share of the block's patches", aspect=30)
+    axes[0].set_ylabel("norm of a patch token", fontsize=9, labelpad=1)
+    figure.colorbar(image, cax=figure.add_axes((0.93, 0.14, 0.008, 0.77)), label="share of the block's patches")
     return figure
 
 

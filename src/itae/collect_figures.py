@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from itae.collect_rows import NUMBERS, apart, change_of, in_order, labels, measured, title_of
+from itae.figures import COLOURS, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +22,6 @@ NAMES = ("metric_threshold", "metric_strength", "metric_layers", "delta_layers_t
 LINES = 8  # in one panel
 PANELS = 6  # in one figure
 _CLOSE = 0.05  # a spread of rates below this part of the largest tells nothing
-# Okabe and Ito, with a grey for their yellow, which is lost on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
-MARKERS = "osD^vPX*"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from itae.criteria import silhouettes
 from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
+from itae.embedding_figures import cluster_figure, embedding_figure
 from itae.errors import UserError
 from itae.figures import save, signal_figure
 from itae.metrics import paired_delta
@@ -38,6 +39,8 @@ from itae.settings import Settings, construct
 from itae.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from itae.tasks import TaskResult
     from itae.tracking import Log
 
@@ -241,8 +244,8 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
-    figures = _figures(job, baseline, edited, layers, folder)
     before, after = (task.assignments for task in tasks)
+    figures = _figures(job, (baseline, edited), (before, after), layers, folder)
     far = cosine_distance(baseline.vectors, edited.vectors)
     _extra(
         "assignments.csv",
@@ -308,19 +311,32 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def _figures(
-    job: OpenJob, baseline: Embeddings, edited: Embeddings, layers: list[dict[str, Any]], folder: Path
+    job: OpenJob,
+    entries: tuple[Embeddings, Embeddings],
+    clusters: tuple[np.ndarray, np.ndarray],
+    layers: list[dict[str, Any]],
+    folder: Path,
 ) -> list[Path]:
     """Draw the run's pictures; of a sweep's job the detector's signal alone, which is quick."""
-    spec, folder = job.spec, folder / "figures"
+    baseline, edited = entries
+    spec, folder, classes = job.spec, folder / "figures", job.source.images.class_names
     drawn = []
     if spec is not None:
         drawn = _extra("The figure", lambda: signal_figure(edited.diagnostics, layers, spec, folder)) or []
     if _in_a_sweep():
         return drawn
-    makers = {
+
+    def groups() -> list[str]:
+        return [str(one) for one in clusters[0]] if edited.labels is None else [classes[i] for i in edited.labels]
+
+    makers: dict[str, Callable[[], Figure | None]] = {
         "norms": lambda: norm_figure(baseline.diagnostics, layers, spec),
         "layers": lambda: layer_figure(layers),
         "artifacts": lambda: example_figure(edited.diagnostics, edited.ids, job.source.facts.grid, job.source.picture),
+        "embeddings": lambda: embedding_figure(
+            baseline.vectors, edited.vectors, groups(), "cluster" if edited.labels is None else "class"
+        ),
+        "clusters": lambda: None if edited.labels is None else cluster_figure(edited.labels, classes, *clusters),
     }
     for name, make in makers.items():
         drawn += _extra(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]

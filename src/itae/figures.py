@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Blue and vermilion of Okabe and Ito: told apart by colour-blind people and in grey.
-KEPT, FLAGGED = "#0072B2", "#D55E00"
+# Okabe and Ito, told apart by colour-blind people and in grey, with a grey for their yellow, which is lost on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#888888")
+MARKERS = "osD^vPX*"
+KEPT, FLAGGED = COLOURS[:2]
 _COLUMNS = 4
 _BARS = 48  # at most about so many
 _NONE = 0.5  # where an empty bar ends on a logarithmic axis
