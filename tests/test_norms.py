@@ -146,6 +146,13 @@ def test_what_was_made_without_diagnostics_is_made_again_when_they_are_wanted(so
     assert histograms(extract(source, [None], CPU)[0].diagnostics), "a cached run shows the same"
 
 
+def test_what_somebody_else_has_made_again_meanwhile_is_kept(source):
+    (old,) = extract(source, [None], OFF)
+    (new,) = extract(source, [None], CPU)
+    source.store.discard(source.key(None), old)
+    assert source.store.load(source.key(None)).meta["seal"] == new.meta["seal"]
+
+
 def test_shards_without_diagnostics_are_not_taken_up(source, killed_at_shard_2, monkeypatch, caplog):
     monkeypatch.setattr("itae.embed.SHARD", 8)
     caplog.set_level(logging.INFO)

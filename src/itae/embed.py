@@ -165,7 +165,7 @@ def _usable(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
     log.warning(
         "%s was made without diagnostics; it is made again (runtime.diagnostics=false takes it as it is).", entry.path
     )
-    store.discard(key)
+    store.discard(key, entry)
     return None
 
 

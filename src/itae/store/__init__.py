@@ -221,10 +221,12 @@ class Store:
             return False
         return True
 
-    def discard(self, key: Key) -> None:
-        """Remove the entry of `key`, once nobody is at work on it."""
+    def discard(self, key: Key, entry: Embeddings) -> None:
+        """Remove the entry of `key`, once nobody is at work on it, if it is still this one."""
         with self._lock(self.path(key), wait=True):
-            self._trash(self.path(key), key.name)
+            there = _json(self.path(key) / META)
+            if there.get("seal") == entry.meta["seal"]:
+                self._trash(self.path(key), key.name)
 
     def _trash(self, path: Path, name: str) -> None:
         trash = path.with_name(f".trash-{name}-{uuid.uuid4().hex[:8]}")
