@@ -16,6 +16,16 @@ from itae.store.draft import Draft
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
 
 
+@pytest.fixture(autouse=True)
+def quick_figures(request, monkeypatch):
+    """Leave out the pictures that take longer than a small run, but in tests marked ``figures``."""
+    if request.node.get_closest_marker("figures") is None:
+        import itae.experiment
+
+        for name in ("norm", "layer", "example", "embedding", "cluster"):
+            monkeypatch.setattr(itae.experiment, f"{name}_figure", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def assets() -> Path:
     """Return the folder with real weights and images, or skip."""

@@ -14,6 +14,7 @@ from itae.artifact_figures import example_figure, layer_figure, marked, norm_fig
 from itae.figures import FLAGGED
 from itae.norms import NORM_EDGES
 
+pytestmark = pytest.mark.figures
 WORDS = ("dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none", "detector.rule=quantile")
 ORANGE = tuple(int(FLAGGED[i : i + 2], 16) for i in (1, 3, 5))
 
