@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from itae.collect_figures import clean
-from itae.figures import COLOURS, MARKERS
+from itae.figures import COLOURS, MARKERS, clean
 
 DPI = 130
 BOTH = "planted digits ({:,} images)", "DINOv2-S ({:,} pictures)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.figures import FLAGGED, KEPT
+from itae.figures import FLAGGED, KEPT, clean
 from itae.norms import NORM_EDGES, SITES, histograms
 
 if TYPE_CHECKING:
@@ -73,15 +73,10 @@ def norm_figure(
 
 
 def _mark_thresholds(ax: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
-    known = [
-        (row["layer"], row["threshold"]) for row in layers if row["threshold"] is not None and row["threshold"] > 0
-    ]
-    for i, (layer, threshold) in enumerate(known):
-        ax.plot(
-            [layer - 0.5, layer + 0.5], [threshold] * 2, color=FLAGGED, linewidth=2, label=None if i else "threshold"
-        )
-    if known:
-        ax.legend(fontsize=7, loc="upper left")
+    for row in layers:
+        if row["threshold"] is not None and row["threshold"] > 0:
+            (line,) = ax.plot(row["layer"] + np.array([-0.5, 0.5]), [row["threshold"]] * 2, color=FLAGGED, linewidth=2)
+            ax.legend([line], ["threshold, mean"], fontsize=7, loc="upper left")
 
 
 def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
@@ -105,13 +100,11 @@ def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
             values = [np.nan if row[name] is None else 100 * row[name] for row in layers]
             ax.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.4, label=label)
         ax.set_xticks(places, [str(row["layer"]) for row in layers])
-        ax.set_ylim(bottom=min(0.0, ax.get_ylim()[0]), top=max(1.0, ax.get_ylim()[1]))
-        ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
+        top = max(1.0, ax.get_ylim()[1])
+        ax.set_ylim(-0.02 * top, top)
         ax.set_title(title, fontsize=9, loc="left")
         ax.set_xlabel("edited block", fontsize=9)
-        ax.tick_params(labelsize=8)
-        ax.grid(alpha=0.25, linewidth=0.6)
-        ax.spines[["top", "right"]].set_visible(False)
+        clean(ax)
     if known:
         axes[1].legend(fontsize=8, frameon=False)
     return figure
@@ -173,9 +166,11 @@ def example_figure(
 
 def marked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a picture uint8 [S, S, 3] with the patches of a mask [h, w] in colour and the others dimmed to grey."""
+    from matplotlib.colors import to_rgb
+
     side = picture.shape[0]
     rows, columns = (np.arange(side) * n // side for n in mask.shape)
     here = mask[rows][:, columns]
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM + 255 * (1 - _DIM) * 0.8
-    colour = np.array([int(FLAGGED[i : i + 2], 16) for i in (1, 3, 5)])
+    colour = np.round(255 * np.array(to_rgb(FLAGGED)))
     return np.where(here[..., None], colour, grey).astype(np.uint8)

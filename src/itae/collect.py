@@ -101,9 +101,8 @@ def _winners(table: pd.DataFrame, best: str) -> list[Any]:
     rows = table[table[column].notna()]
     chosen = science(rows)
     values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
-    values = values.groupby([chosen[name] for name in settings_of(chosen)], dropna=False).transform(
-        "mean"
-    )  # over seeds
+    settings = [chosen[name] for name in settings_of(chosen)]
+    values = values.groupby(settings, dropna=False).transform("mean")  # over seeds
     names = [name for name in chosen if name.startswith(("backbone.", "dataset.", "clusterer"))]
     groups = chosen.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
     return [values.loc[group].idxmax() for group in groups]

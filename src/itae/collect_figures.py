@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from itae.collect_rows import NUMBERS, apart, change_of, in_order, labels, measured, title_of
-from itae.figures import COLOURS, MARKERS
+from itae.figures import COLOURS, MARKERS, clean, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,16 +65,14 @@ def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], li
         lambda: _maps(rows, change),
         lambda: _scatter(rows, change),
     )
-    drawn, told = [], []
+    drawn: list[Path] = []
+    told: list[str] = []
     for name, make in zip(NAMES, makers, strict=True):
         made = make()
         if made is None:
             continue
         figure, left_out = made
-        folder.mkdir(parents=True, exist_ok=True)
-        figure.savefig(folder / f"{name}.png", dpi=130)
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
-        drawn.append(folder / f"{name}.png")
+        drawn += save(figure, folder, name)
         told += [f"{name}: {left_out}"] if left_out else []
     return drawn, told
 
@@ -192,13 +190,6 @@ def _legend(ax: Axes) -> None:
         ax.figure.legend(handles, names, loc="outside lower left", **kind)
     else:
         ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
-
-
-def clean(ax: Axes) -> None:
-    """Leave of the axes what is read: no frame, a faint grid, small numbers."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.25, linewidth=0.6)
-    ax.tick_params(labelsize=8)
 
 
 def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:

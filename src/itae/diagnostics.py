@@ -48,6 +48,8 @@ class Collector:
         self.images = images
         self._vectors = np.empty((0, 0), np.float32)
         self._added = 0
+        self._sums: dict[str, np.ndarray] = {}
+        self._some: dict[str, np.ndarray] = {}
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E]."""
@@ -57,17 +59,20 @@ class Collector:
         self._added += len(vectors)
 
     def rows(self) -> dict[str, np.ndarray]:
-        """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
+        """Return what has a row an image: `vectors` [b, E]."""
         assert self._added == self.images, "fewer images came than were announced"
         return {"vectors": self._vectors}
 
     def sums(self) -> dict[str, np.ndarray]:
         """Return what adds up over shards, counts in four bytes each: a shard has far fewer patches than that."""
-        return {}
+        return {
+            name: array.astype(np.uint32) if array.ndim > 1 and array.dtype == np.int64 else array
+            for name, array in self._sums.items()
+        }
 
     def some(self) -> dict[str, np.ndarray]:
         """Return what has a row for some of the images only."""
-        return {}
+        return self._some
 
     @property
     def nbytes(self) -> int:
@@ -87,7 +92,8 @@ class FlagCollector(Collector):
     patches
         How many there are in an image.
     examples
-        Places in the shard of the images of which masks are kept. None keeps neither masks nor maps.
+        Places in the shard of the images of which masks [k, L, T] and the CLS token's attention, mean over heads
+        [k, 2, L, T], are kept. None keeps neither these nor maps.
     """
 
     def __init__(self, edit: Edit, images: int, patches: int = 0, examples: Sequence[int] | None = None) -> None:
@@ -106,7 +112,6 @@ class FlagCollector(Collector):
             "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
             "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
         }
-        self._some: dict[str, np.ndarray] = {}
         if self._whole:
             self._sums |= {"flagged_at": np.zeros((depth, patches), np.int64), "paid": np.zeros((2, depth))}
             self._some = {
@@ -154,17 +159,6 @@ class FlagCollector(Collector):
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
         return super().rows() | {"flagged": self._flagged}
-
-    def sums(self) -> dict[str, np.ndarray]:
-        """Return what adds up over shards, counts in four bytes each: a shard has far fewer patches than that."""
-        return {
-            name: array.astype(np.uint32) if array.ndim > 1 and array.dtype == np.int64 else array
-            for name, array in self._sums.items()
-        }
-
-    def some(self) -> dict[str, np.ndarray]:
-        """Return the examples' masks [k, L, T] and the CLS token's attention, mean over heads, [k, 2, L, T]."""
-        return self._some
 
     @property
     def nbytes(self) -> int:
@@ -255,8 +249,13 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
 def cosine_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return 1 - cosine between the rows of two arrays [n, E], float64 [n]; 0 where they are equal."""
     from sklearn.metrics.pairwise import paired_cosine_distances
+    from sklearn.utils import gen_batches
 
-    return np.where((a == b).all(axis=1), 0.0, paired_cosine_distances(a.astype(np.float64), b.astype(np.float64)))
+    far = np.empty(len(a))
+    for some in gen_batches(len(a), 4096):  # in one go it would take several copies of all embeddings
+        x, y = a[some].astype(np.float64), b[some].astype(np.float64)
+        far[some] = np.where((x == y).all(axis=1), 0.0, paired_cosine_distances(x, y))
+    return far
 
 
 def moved(far: np.ndarray) -> dict[str, float]:

@@ -102,16 +102,16 @@ class Source:
 
         Shards go when their entry is there; while it is put together there are both.
         """
-        each = [4 * n * self.facts.width + self._beside(edit, n, shard or SHARD, diagnostics) for edit in edits]
+        shard = shard or SHARD
+        lists = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids) + 8 * n  # and labels
+        each = []
+        for edit in edits:
+            found = collector(edit, self.facts, shard, diagnostics)
+            some = sum(array.nbytes for array in found.some().values())
+            shards = -(-n // shard) * (_HEADERS + found.nbytes)
+            entry = lists + 2 * found.nbytes + _ENTRY  # whose sums have eight bytes each
+            each.append(4 * n * self.facts.width + some + max(shards, entry))
         return sum(each) + max(each, default=0)
-
-    def _beside(self, edit: Edit | None, n: int, shard: int, diagnostics: bool) -> int:
-        """Return the bytes beside the vectors: of all shards, or of the entry, whichever are more."""
-        found = collector(edit, self.facts, shard, diagnostics)
-        names = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids)
-        some = sum(array.nbytes for array in found.some().values())
-        shards = -(-n // shard) * (_HEADERS + found.nbytes)
-        return some + max(shards, names + 8 * n + 2 * found.nbytes + _ENTRY)  # an entry's sums have eight bytes each
 
     def check(self, edit: Edit | None) -> None:
         """Raise a `UserError` if `edit` needs a CLS token and the model has none."""
@@ -140,7 +140,7 @@ def extract(
     for edit in edits:
         source.check(edit)
     keys = [source.key(edit) for edit in edits]
-    found = {key: _usable(source.store, key, runtime) for key in dict.fromkeys(keys)}
+    found = {key: _as_wanted(source.store, key, runtime) for key in dict.fromkeys(keys)}
     missing = {key: edit for key, edit in zip(keys, edits, strict=True) if found[key] is None}
     for wait in (False, True):  # what others are making is waited for, with one's own work done
         if missing:
@@ -157,7 +157,7 @@ def extract(
     return out
 
 
-def _usable(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
+def _as_wanted(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
     """Return the entry of `key` if it has all that is wanted; one without diagnostics is removed, to be made again."""
     entry = store.load(key)
     if entry is None or entry.meta.get("diagnostics") or not runtime.diagnostics:

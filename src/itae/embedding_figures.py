@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itae.figures import COLOURS, MARKERS
+from itae.figures import COLOURS, MARKERS, clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ _TICKS = 40  # classes with a name on the axis
 
 
 def embedding_figure(baseline: np.ndarray, edited: np.ndarray, groups: Sequence[str], what: str) -> Figure:
-    """Draw both sets of embeddings on the same two axes: the first two principal components of both together.
+    """Draw both sets of embeddings on the same two axes: the first two principal components of what is drawn of both.
 
     Parameters
     ----------
@@ -35,13 +35,14 @@ def embedding_figure(baseline: np.ndarray, edited: np.ndarray, groups: Sequence[
 
     n = len(baseline)
     rows = np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(int))
+    baseline, edited = baseline[rows], edited[rows]  # no copy of all of them
     pca = PCA(2, svd_solver="randomized", random_state=0).fit(np.concatenate([baseline, edited]))
     names = sorted(set(groups), key=lambda name: (int(name) if name.isdecimal() else -1, name))
     figure = Figure(figsize=(10.4, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     shown = np.array(groups, dtype=object)[rows]
     for ax, title, vectors in zip(axes, ("untouched", "edited"), (baseline, edited), strict=True):
-        points = pca.transform(vectors[rows])
+        points = pca.transform(vectors)
         for i, name in enumerate(names):
             some = points[shown == name]
             ax.scatter(some[:, 0], some[:, 1], s=9, color=COLOURS[i % len(COLOURS)], linewidths=0,
@@ -50,8 +51,7 @@ def embedding_figure(baseline: np.ndarray, edited: np.ndarray, groups: Sequence[
         ax.set_xlabel(
             f"first component of both ({100 * pca.explained_variance_ratio_[0]:.0f} % of the variance)", fontsize=8
         )
-        ax.tick_params(labelsize=7)
-        ax.spines[["top", "right"]].set_visible(False)
+        clean(ax)
     axes[0].set_ylabel(f"second ({100 * pca.explained_variance_ratio_[1]:.0f} %)", fontsize=8)
     if len(names) <= _NAMED:
         handles, found = axes[0].get_legend_handles_labels()

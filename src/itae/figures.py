@@ -77,9 +77,16 @@ def save(figure: Figure | None, folder: Path, name: str) -> list[Path]:
     if figure is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    for kind in ("png", "svg"):
-        figure.savefig(folder / f"{name}.{kind}", dpi=130)
+    figure.savefig(folder / f"{name}.png", dpi=130)
+    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     return [folder / f"{name}.png"]
+
+
+def clean(ax: Axes) -> None:
+    """Leave of the axes what is read: no frame, a faint grid, small numbers."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.tick_params(labelsize=8)
 
 
 def _one_block(ax: Axes, counts: np.ndarray, edges: np.ndarray, row: Mapping[str, Any]) -> None:

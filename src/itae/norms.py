@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.calibrate import VALLEY
 from itae.diagnostics import Collector, bimodality, quantiles
 from itae.runtime import own_memory
 
@@ -34,7 +35,6 @@ NORM_EDGES = np.logspace(*_DECADES, _BINS + 1)
 SITES = ("q", "k", "v", "resid_post")
 _PREFIX = "norm."
 _SMOOTH = 1.5  # bins: a mode is no ripple of the histogram
-_VALLEY = 0.5  # of the lower mode's height, as for a fitted threshold
 _FEWEST = 1e-4  # share of the patches that a mode holds at least
 
 
@@ -56,20 +56,20 @@ class NormCollector(Collector):
         self._prefix, self._first, self._every = facts.prefix, first, looked_at(n).step
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SITES, (facts.depth,))
         shapes |= {f"{name}.head": (facts.depth, facts.heads) for name in SITES[:3]}
-        self._counts = {name: own_memory((*shape, _BINS), np.int64) for name, shape in shapes.items()}
+        self._sums = {_PREFIX + name: own_memory((*shape, _BINS), np.int64) for name, shape in shapes.items()}
         self._heads: list[list[Tensor]] = []  # of one batch, by block
         self._tokens: list[Tensor] = []
 
     def operands(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Take what enters the attention of a block, [B, H, N, D] each."""
-        self._heads.append([x[self._some, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
+        self._heads.append([x[self._looked_at, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
 
     def output(self, layer: int, x: Tensor) -> None:
         """Take the tokens behind a block, [B, N, E]."""
-        self._tokens.append(x[self._some, self._prefix :].float().norm(dim=-1))
+        self._tokens.append(x[self._looked_at, self._prefix :].float().norm(dim=-1))
 
     @property
-    def _some(self) -> slice:
+    def _looked_at(self) -> slice:
         return slice(-(self._first + self._added) % self._every, None, self._every)
 
     def add(self, vectors: np.ndarray) -> None:
@@ -86,12 +86,8 @@ class NormCollector(Collector):
         self._heads, self._tokens = [], []
 
     def _count(self, name: str, norms: Tensor) -> None:
-        counts = self._counts[name]
+        counts = self._sums[_PREFIX + name]
         counts += _binned(norms.reshape(math.prod(counts.shape[:-1]), -1)).cpu().numpy().reshape(counts.shape)
-
-    def sums(self) -> dict[str, np.ndarray]:
-        """Return what adds up over shards, in four bytes each."""
-        return {_PREFIX + name: counts.astype(np.uint32) for name, counts in self._counts.items()}
 
 
 def looked_at(n: int) -> range:
@@ -101,9 +97,8 @@ def looked_at(n: int) -> range:
 
 def _binned(norms_GX: Tensor) -> Tensor:
     """Return a histogram for each row, [G, bins]."""
-    place = (
-        (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
-    )  # what isn't finite ends the run
+    # What isn't finite is counted anywhere: the vectors won't be, either, and that ends the run.
+    place = (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
     place = place.clamp_(0, _BINS - 1).long()
     place += place.new_tensor(range(len(place))).unsqueeze(1) * _BINS
     return place.flatten().bincount(minlength=len(place) * _BINS).view(len(place), _BINS)
@@ -144,7 +139,7 @@ def two_modes(counts: np.ndarray) -> dict[str, float] | None:
     """Return the two highest modes of a norm's histogram and the gap between them, None where it has one only.
 
     The histogram is smoothed over the logarithm. Two peaks count as modes if the density between them falls to half of
-    the lower one, and each holds at least one patch in 10,000.
+    the lower one, as for a fitted threshold, and each holds at least one patch in 10,000.
 
     Returns
     -------
@@ -165,7 +160,7 @@ def two_modes(counts: np.ndarray) -> dict[str, float] | None:
             valley = low + int(density[low : high + 1].argmin())
             height = min(density[low], density[high])
             above = float(counts[valley + 1 :].sum() / counts.sum())
-            if density[valley] > _VALLEY * height or not _FEWEST <= above <= 1 - _FEWEST:
+            if density[valley] > VALLEY * height or not _FEWEST <= above <= 1 - _FEWEST:
                 continue
             if best is None or height > best[0]:
                 a, b, c = (float(middles[place]) for place in (low, high, valley))
