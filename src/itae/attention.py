@@ -28,6 +28,7 @@ _LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**28}
 Answer = Callable[..., Tensor]
 Rule = tuple[Attenuator, Tensor]
 """An attenuator and the keys that it is for: flags [B, S, N] bool."""
+Rows = Callable[[list[Rule]], Sequence[Tensor]]
 
 
 class Tape:
@@ -117,15 +118,27 @@ def edited_rows(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], prefix: 
     scale
         The factor of the logits.
     """
+    return _parted(
+        rules,
+        lambda attenuator: attenuator.fused,
+        lambda some: [_fused_rows(q, k, v, rule, prefix, scale) for rule in some],
+        lambda some: _rows_by_logits(q, k, v, some, prefix, scale),
+    )
+
+
+def _parted(rules: Sequence[Rule], test: Callable[[Attenuator], bool], yes: Rows, no: Rows) -> list[Tensor]:
+    """Return the rows of each rule, in their order: by `yes` of all those that pass the test, by `no` of the others."""
     out: dict[int, Tensor] = {}
-    for i, (attenuator, flags) in enumerate(rules):
-        if attenuator.fused:
-            keys, values, bias = attenuator.operands(k, v, flags, prefix)
-            out[i] = F.scaled_dot_product_attention(q, keys, values, attn_mask=bias, scale=scale)
-    left = [i for i in range(len(rules)) if i not in out]
-    if left:
-        out |= zip(left, _rows_by_logits(q, k, v, [rules[i] for i in left], prefix, scale), strict=True)
+    for passed, rows in ((True, yes), (False, no)):
+        places = [i for i, (attenuator, _) in enumerate(rules) if test(attenuator) is passed]
+        if places:
+            out |= zip(places, rows([rules[i] for i in places]), strict=True)
     return [out[i] for i in range(len(rules))]
+
+
+def _fused_rows(q: Tensor, k: Tensor, v: Tensor, rule: Rule, prefix: int, scale: float) -> Tensor:
+    k, v, bias = rule[0].operands(k, v, rule[1], prefix)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
 
 
 def _rows_by_logits(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], prefix: int, scale: float) -> list[Tensor]:
@@ -143,11 +156,11 @@ def _rows_by_logits(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], pref
     return outs
 
 
-def _copies(z: Tensor, count: int) -> Iterator[Tensor]:
-    """Yield `z` `count` times, to be overwritten each time."""
+def _copies(x: Tensor, count: int) -> Iterator[Tensor]:
+    """Yield `x` `count` times, to be overwritten each time."""
     for _ in range(count - 1):
-        yield z.clone()
-    yield z
+        yield x.clone()
+    yield x
 
 
 def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
@@ -163,36 +176,41 @@ def cls_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
 
 def attend(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
     """Return the attention of all rows under each of several rules, [B, H, N, D] each."""
-    whole = [i for i, (attenuator, _) in enumerate(rules) if attenuator.queries == "all"]
-    out = dict(
-        zip(whole, edited_rows(call.q, call.k, call.v, [rules[i] for i in whole], prefix, call.scale), strict=True)
+    return _parted(
+        rules,
+        lambda attenuator: attenuator.queries == "all",
+        lambda some: edited_rows(call.q, call.k, call.v, some, prefix, call.scale),
+        lambda some: _cls_row_edited(call, some, prefix),
     )
-    first = [i for i in range(len(rules)) if i not in out]
-    if first:
-        plain = call.plain(call.q)
-        for i, row in zip(first, cls_rows(call, [rules[i] for i in first], prefix), strict=True):
-            out[i] = plain if i == first[-1] else plain.clone()
-            out[i][:, :, :1] = row
-    return [out[i] for i in range(len(rules))]
 
 
-def cls_rows(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
+def _cls_row_edited(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
+    rows = cls_rows(call, rules, prefix, cls_logits(call.q, call.k, call.scale))
+    outs = list(_copies(call.plain(call.q), len(rules)))
+    for out, row in zip(outs, rows, strict=True):
+        out[:, :, :1] = row
+    return outs
+
+
+def cls_rows(call: Call, rules: Sequence[Rule], prefix: int, z_BH1N: Tensor) -> list[Tensor]:
     """Return the CLS row of the attention under each of several rules, [B, H, 1, D] each.
 
-    One row of logits and one product with the values serve all whose formula is by row.
+    The one row of logits, as `cls_logits` gives them, and one product with the values serve all whose formula is by
+    row.
     """
     q_BH1D = call.q[:, :, :1]
-    by_row = [i for i, (attenuator, _) in enumerate(rules) if attenuator.by_row]
-    out: dict[int, Tensor] = {}
-    if by_row:
+
+    def by_row(some: Sequence[Rule]) -> Sequence[Tensor]:
         with torch.autocast(call.q.device.type, enabled=False):
-            z_BH1N = cls_logits(call.q, call.k, call.scale)
-            own = zip(by_row, _copies(z_BH1N, len(by_row)), strict=True)
-            weights = torch.cat([rules[i][0].weights(z, rules[i][1], prefix) for i, z in own], dim=2)
-            out = dict(zip(by_row, _by_head(weights.to(call.v.dtype), call.v).split(1, dim=2), strict=True))
-    left = [i for i in range(len(rules)) if i not in out]
-    out |= zip(left, edited_rows(q_BH1D, call.k, call.v, [rules[i] for i in left], prefix, call.scale), strict=True)
-    return [out[i] for i in range(len(rules))]
+            weights = [attenuator.weights(z_BH1N.clone(), flags, prefix) for attenuator, flags in some]
+            return _by_head(torch.cat(weights, dim=2).to(call.v.dtype), call.v).split(1, dim=2)
+
+    return _parted(
+        rules,
+        lambda attenuator: attenuator.by_row,
+        by_row,
+        lambda some: edited_rows(q_BH1D, call.k, call.v, some, prefix, call.scale),
+    )
 
 
 @contextmanager

@@ -297,7 +297,7 @@ class SharedPass:
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self.last in self._edit(some).layers]
-        rows = cls_rows(call, self._rules(site, edited), self.prefix)
+        rows = cls_rows(call, self._rules(site, edited), self.prefix, _cls_logits(site))
         if len(edited) < len(ways):
             edited += [some for some in ways if some not in edited]
             rows.append(call.plain(call.q[:, :, :1]))
@@ -318,7 +318,7 @@ class SharedPass:
 
     def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:
         """Return what the CLS token pays to the patches, before and after."""
-        z = site.once("CLS logits", lambda: cls_logits(site.q, site.k, site.scale))
+        z = _cls_logits(site)
         before = site.once("CLS weights", lambda: z.softmax(dim=-1)[:, :, 0, self.prefix :])
         if not attenuator.by_row:
             return before, None
@@ -365,3 +365,7 @@ class SharedPass:
         if self.pool == "mean":
             return tokens[:, self.prefix :].float().mean(dim=1)
         return self.model.forward_head(tokens, pre_logits=True).float()  # type: ignore[operator]
+
+
+def _cls_logits(site: Site) -> Tensor:
+    return site.once("CLS logits", lambda: cls_logits(site.q, site.k, site.scale))

@@ -6,7 +6,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,13 +54,12 @@ def launch(
     setup_globals()
     hydra_cfg = launcher.config.hydra
     configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
-    configs, words, wrong = _composed(launcher, job_overrides, initial_job_idx)
-    jobs = list(map(_job, configs, words))
-    with shared(), _folder(launcher.config, jobs, initial_job_idx == 0, not wrong) as folder:
-        for config in (launcher.config, *configs):  # a next batch goes there, too
+    by_job, wrong = _composed(launcher, job_overrides, initial_job_idx)
+    with shared(), _folder(launcher.config, list(by_job), initial_job_idx == 0, not wrong) as folder:
+        for config in (launcher.config, *by_job.values()):  # a next batch goes there, too
             config.hydra.sweep.dir = str(folder)
-        jobs = list(map(_job, configs, words))
-        by_job = dict(zip(jobs, configs, strict=True))
+        by_job = {replace(job, folder=_place(config)): config for job, config in by_job.items()}
+        jobs = list(by_job)
         planned = sweep.plan(jobs, wrong)
         fresh = {job: sweep.stamp(job) for group in planned for job in group}
         groups = [_group(launcher, part, fresh, by_job) for group in planned for part in launcher.split(group)]
@@ -93,33 +92,28 @@ def _group(
 
 def _composed(
     launcher: SharedPassLauncher, job_overrides: Sequence[Sequence[str]], first: int
-) -> tuple[list[DictConfig], list[tuple[str, ...]], dict[str, str]]:
-    """Return the configs of all jobs, the words that tell each from the others, and what can't be composed and why."""
+) -> tuple[dict[sweep.Job, DictConfig], dict[str, str]]:
+    """Return the jobs with their configs, and those that can't be composed, by name, and why."""
     from itae.cli import sentence_of
 
     same = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
-    configs, words, wrong = [], [], {}
+    jobs, wrong = {}, {}
     for num, overrides in enumerate(job_overrides, first):
-        own = tuple(word for word in overrides if word not in same)
+        words = tuple(word for word in overrides if word not in same)
         try:
             config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
             with open_dict(config):
                 config.hydra.job.id = str(num)
                 config.hydra.job.num = num
-            plain_config(_without_hydra(config))
+            jobs[sweep.Job(num, words, plain_config(_without_hydra(config)), _place(config))] = config
         except (UserError, HydraException, OmegaConfBaseException) as error:
-            wrong[sweep.named(num, own)] = sentence_of(error)
-            continue
-        configs.append(config)
-        words.append(own)
-    return configs, words, wrong
+            wrong[sweep.named(num, words)] = sentence_of(error)
+    return jobs, wrong
 
 
-def _job(config: DictConfig, words: tuple[str, ...]) -> sweep.Job:
-    """Return the job of a composed config, all paths absolute: a cluster's jobs start elsewhere."""
-    hydra_cfg = config.hydra
-    folder = Path(str(hydra_cfg.sweep.dir)) / str(hydra_cfg.sweep.subdir)
-    return sweep.Job(int(hydra_cfg.job.num), words, plain_config(_without_hydra(config)), folder.absolute())
+def _place(config: DictConfig) -> Path:
+    """Return the folder of a job, absolute: a cluster's jobs start elsewhere."""
+    return (Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)).absolute()
 
 
 def _without_hydra(config: DictConfig) -> DictConfig:
