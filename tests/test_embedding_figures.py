@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.embedding_figures import POINTS, class_shares, cluster_figure, embedding_figure
+from itae.embedding_figures import POINTS, class_shares, cluster_figure, embedding_figure, project
 from itae.metrics import scores
 
 
@@ -32,6 +32,23 @@ def test_both_sides_are_on_the_components_of_both_together():
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim()
     assert f"{100 * shares[0]:.0f} % of the variance" in figure.axes[0].get_xlabel()
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 0", "class 1", "class 2"]
+
+
+@pytest.mark.slow
+def test_umap_shows_the_groups_of_both_sides_on_the_same_axes():
+    pytest.importorskip("umap")
+    draw = np.random.default_rng(0)
+    centres = np.eye(3).repeat(20, axis=0)
+    baseline, edited = (np.hstack([centres + draw.normal(scale=0.02, size=(60, 3))] * 4) for _ in range(2))
+    before, after, names = project(baseline, edited, "umap")
+    assert before.shape == after.shape == (60, 2)
+    assert "UMAP" in names[0]
+    groups = np.arange(60) // 20
+    centre = np.stack([before[groups == i].mean(axis=0) for i in range(3)])
+    near = np.linalg.norm(after[:, None] - centre, axis=2).argmin(axis=1)
+    assert np.array_equal(near, groups), "the same group is in the same place on both sides"
+    again = project(baseline, edited, "umap")
+    assert np.array_equal(again[0], before), "seeded"
 
 
 def test_of_many_images_some_are_drawn_and_that_is_said():

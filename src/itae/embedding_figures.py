@@ -18,8 +18,47 @@ _NAMED = 24  # groups in a legend
 _TICKS = 40  # classes with a name on the axis
 
 
-def embedding_figure(baseline: np.ndarray, edited: np.ndarray, groups: Sequence[str], what: str) -> Figure:
-    """Draw both sets of embeddings on the same two axes: the first two principal components of what is drawn of both.
+def project(baseline: np.ndarray, edited: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
+    """Return two dimensions of both sets of embeddings, fitted on both together, and what the axes are.
+
+    Parameters
+    ----------
+    baseline, edited
+        [n, E].
+    how
+        ``pca``: the first two principal components. ``umap``: UMAP of cosine distances, seeded (McInnes et al., 2018,
+        arXiv:1802.03426); neighbours mean something there, distances and axes don't.
+
+    Returns
+    -------
+    baseline, edited, names
+        [n, 2] twice, and the names of the two axes.
+    """
+    both = np.concatenate([baseline, edited])
+    if how == "umap":
+        import warnings
+
+        import umap
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*n_jobs value")  # that a seed means one thread
+            reducer = umap.UMAP(n_neighbors=min(15, len(both) - 1), metric="cosine", random_state=0)
+            points = reducer.fit_transform(both)
+        names = ("UMAP of both, first axis", "second axis")
+    else:
+        from sklearn.decomposition import PCA
+
+        pca = PCA(2, svd_solver="randomized", random_state=0)
+        points = pca.fit(both).transform(both)
+        first, second = 100 * pca.explained_variance_ratio_
+        names = (f"first component of both ({first:.0f} % of the variance)", f"second ({second:.0f} %)")
+    return points[: len(baseline)], points[len(baseline) :], names
+
+
+def embedding_figure(
+    baseline: np.ndarray, edited: np.ndarray, groups: Sequence[str], what: str, how: str = "pca"
+) -> Figure:
+    """Draw both sets of embeddings on the same two axes.
 
     Parameters
     ----------
@@ -29,30 +68,27 @@ def embedding_figure(baseline: np.ndarray, edited: np.ndarray, groups: Sequence[
         n names; what has the same name has one colour and one mark.
     what
         What the groups are: ``class`` or ``cluster``.
+    how
+        ``pca`` or ``umap``, see `project`.
     """
     from matplotlib.figure import Figure
-    from sklearn.decomposition import PCA
 
     n = len(baseline)
     rows = np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(int))
-    baseline, edited = baseline[rows], edited[rows]  # no copy of all of them
-    pca = PCA(2, svd_solver="randomized", random_state=0).fit(np.concatenate([baseline, edited]))
+    *sides, (x_name, y_name) = project(baseline[rows], edited[rows], how)  # no copy of all of them
     names = sorted(set(groups), key=lambda name: (int(name) if name.isdecimal() else -1, name))
     figure = Figure(figsize=(10.4, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     shown = np.array(groups, dtype=object)[rows]
-    for ax, title, vectors in zip(axes, ("untouched", "edited"), (baseline, edited), strict=True):
-        points = pca.transform(vectors)
+    for ax, title, points in zip(axes, ("untouched", "edited"), sides, strict=True):
         for i, name in enumerate(names):
             some = points[shown == name]
             ax.scatter(some[:, 0], some[:, 1], s=9, color=COLOURS[i % len(COLOURS)], linewidths=0,
                        marker=MARKERS[i // len(COLOURS) % len(MARKERS)], alpha=0.7, label=name)  # fmt: skip
         ax.set_title(title, fontsize=9)
-        ax.set_xlabel(
-            f"first component of both ({100 * pca.explained_variance_ratio_[0]:.0f} % of the variance)", fontsize=8
-        )
+        ax.set_xlabel(x_name, fontsize=8)
         clean(ax)
-    axes[0].set_ylabel(f"second ({100 * pca.explained_variance_ratio_[1]:.0f} %)", fontsize=8)
+    axes[0].set_ylabel(y_name, fontsize=8)
     if len(names) <= _NAMED:
         handles, found = axes[0].get_legend_handles_labels()
         figure.legend(handles, found, loc="outside right upper", fontsize=7, frameon=False, markerscale=2, title=what,

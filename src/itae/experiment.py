@@ -334,7 +334,11 @@ def _figures(
         "layers": lambda: layer_figure(layers),
         "artifacts": lambda: example_figure(edited.diagnostics, edited.ids, job.source.facts.grid, job.source.picture),
         "embeddings": lambda: embedding_figure(
-            baseline.vectors, edited.vectors, groups(), "cluster" if edited.labels is None else "class"
+            baseline.vectors,
+            edited.vectors,
+            groups(),
+            "cluster" if edited.labels is None else "class",
+            job.settings.runtime.projection,
         ),
         "clusters": lambda: None if edited.labels is None else cluster_figure(edited.labels, classes, *clusters),
     }

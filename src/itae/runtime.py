@@ -122,6 +122,8 @@ class Runtime:
     diagnostics
         Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
         vectors. Embeddings that were made without them are made again.
+    projection
+        How pictures show embeddings in two dimensions: ``pca``, or ``umap`` (``pip install 'itae[umap]'``).
     engine
         ``local``: this process embeds all images. ``ray``: the workers of a Ray cluster share them.
     ray
@@ -132,6 +134,7 @@ class Runtime:
     batch_size: int = 32
     num_workers: int = 1
     diagnostics: bool = True
+    projection: str = "pca"
     engine: str = "local"
     ray: OnRay = OnRay()
 
@@ -141,10 +144,14 @@ class Runtime:
         whole("runtime.num_workers", self.num_workers, low=0)
         if not isinstance(self.diagnostics, bool):
             raise UserError(f"runtime.diagnostics={self.diagnostics!r} must be true or false.")
+        one_of("runtime.projection", self.projection, ("pca", "umap"))
         one_of("runtime.engine", self.engine, ("local", "ray"))
         self.ray.check("runtime.ray")
-        if self.engine == "ray" and importlib.util.find_spec("ray") is None:
-            raise UserError("runtime.engine=ray needs ray, which is not installed: pip install 'itae[ray]'")
+        for word, value, extra in (("engine", self.engine, "ray"), ("projection", self.projection, "umap")):
+            if value == extra and importlib.util.find_spec(extra) is None:
+                raise UserError(
+                    f"runtime.{word}={extra} needs {extra}, which is not installed: pip install 'itae[{extra}]'"
+                )
         kind, _, number = str(self.device).partition(":")
         if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
             raise UserError(f"runtime.device={self.device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
