@@ -24,7 +24,8 @@ import pandas as pd
 from drawing import FIGURES
 
 from itae.collect_rows import measured
-from itae.collect_table import find_results, read_table
+from itae.collect_table import read_table
+from itae.runs import find_results
 
 HERE = Path(__file__).parent
 PLANTED, REAL = "digits", "dinov2_s"

@@ -18,12 +18,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
 
 @pytest.fixture(autouse=True)
 def quick_figures(request, monkeypatch):
-    """Leave out the pictures that take longer than a small run, but in tests marked ``figures``."""
+    """Leave out the pictures and pages that take longer than a small run, but in tests marked ``figures``."""
     if request.node.get_closest_marker("figures") is None:
-        import itae.experiment
+        import itae.page
+        import itae.run_figures
 
+        monkeypatch.setattr(itae.page, "end_with_page", lambda *_, **__: None)
         for name in ("norm", "layer", "example", "embedding", "cluster"):
-            monkeypatch.setattr(itae.experiment, f"{name}_figure", lambda *_: None)
+            monkeypatch.setattr(itae.run_figures, f"{name}_figure", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import debian
+
 PACKAGES = ("slurm-wlm", "munge")
 
 CONF = """\
@@ -46,19 +48,7 @@ def why_not() -> str:
     """Return why there can be no Slurm here, or an empty text; in CI, as root, it is installed first."""
     if hasattr(os, "geteuid") and os.geteuid() != 0:
         return "needs root, to start a Slurm"
-    if shutil.which("slurmctld") and shutil.which("munged"):
-        return ""
-    if os.environ.get("CI", "").lower() not in ("1", "true") or not shutil.which("apt-get"):
-        return f"needs Debian's packages {' and '.join(PACKAGES)}; with CI=true they are installed"
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES]):
-        try:
-            done = subprocess.run(
-                ["apt-get", *words], env=quiet, capture_output=True, text=True, timeout=150, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return f"apt-get {words[0]} took too long"
-    return "" if done.returncode == 0 else f"apt-get: {done.stderr.strip()[-300:]}"
+    return debian.why_not(("slurmctld", "munged"), PACKAGES)
 
 
 class Slurm:

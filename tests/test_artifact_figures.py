@@ -126,7 +126,7 @@ def test_a_picture_that_can_not_be_drawn_costs_no_number(itae_, monkeypatch):
     def broken(*_):
         raise RuntimeError("no canvas")
 
-    monkeypatch.setattr("itae.experiment.example_figure", broken)
+    monkeypatch.setattr("itae.run_figures.example_figure", broken)
     status, _, err = itae_(*WORDS, "hydra.run.dir=one")
     assert status == 0
     assert "The figure artifacts could not be written (no canvas)" in err

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 
 from itae.collect_figures import LINES, draw
 from itae.collect_rows import labels, measured, science
-from itae.collect_table import find_results, read_table
+from itae.collect_table import read_table
+from itae.runs import find_results
 
 NUMBERS = {"threshold": None, "quantile": 0.02, "k": 5.0, "ratio": 2.0}
 

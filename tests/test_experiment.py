@@ -207,7 +207,7 @@ def test_a_full_disk_in_the_run_folder_is_a_sentence(compose, tmp_path, monkeypa
 
 @pytest.mark.figures
 def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("itae.experiment.signal_figure", lambda *args: 1 / 0)
+    monkeypatch.setattr("itae.run_figures.signal_figure", lambda *args: 1 / 0)
     found = run(compose(*QUICK), tmp_path / "run")
     assert found.ok
     assert found.result["figures"] == [

@@ -49,6 +49,7 @@ def test_the_installed_wheel_runs_from_an_empty_folder(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "ACC" in done.stdout
     assert len(list(empty.glob("outputs/runs/*/result.json"))) == 1
+    assert len(list(empty.glob("outputs/runs/*/report.html"))) == 1, "the page's parts are in the wheel"
     told = subprocess.run([itae, "layers=lst"], capture_output=True, text=True, cwd=empty)
     assert told.returncode == 2
     assert "Traceback" not in told.stderr

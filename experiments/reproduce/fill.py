@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 
 from itae.cli import conf_dir
 from itae.collect_rows import measured
-from itae.collect_table import find_results, read_table
+from itae.collect_table import read_table
 from itae.errors import UserError
+from itae.runs import find_results
 
 HERE = Path(__file__).parent
 DATA = {"cifar10": "test", "cifar100": "test", "stl10": "test", "tiny_imagenet": "val"}

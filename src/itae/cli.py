@@ -1,4 +1,4 @@
-"""The command line: Hydra's own words for runs, three commands beside it, and one sentence for each mistake.
+"""The command line: Hydra's own words for runs, a few commands beside it, and one sentence for each mistake.
 
 ``--help``, tab completion and every config error are answered without importing torch.
 """
@@ -61,7 +61,12 @@ def main() -> None:
     """
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     argv = sys.argv[1:]
-    commands: dict[str, Callable[[list[str]], int]] = {"cache": _cache, "collect": _collect, "prepare": _prepare}
+    commands: dict[str, Callable[[list[str]], int]] = {
+        "cache": _cache,
+        "collect": _collect,
+        "prepare": _prepare,
+        "report": _report,
+    }
     if argv and argv[0] in commands:
         sys.exit(_guarded(lambda: commands[argv[0]](argv[1:])))
     if argv == ["--version"]:
@@ -131,6 +136,12 @@ def _collect(argv: list[str]) -> int:
     from itae.collect import main as collect_main
 
     return collect_main(argv)
+
+
+def _report(argv: list[str]) -> int:
+    from itae.page import main as report_main
+
+    return report_main(argv)
 
 
 def _prepare(argv: list[str]) -> int:
@@ -279,7 +290,9 @@ def _no_such_config(error: MissingConfigException) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     word = str(error.override)
     if "=" not in word:
-        return f"{word!r} is not key=value; the commands, cache, collect and prepare, come first; see itae --help."
+        return (
+            f"{word!r} is not key=value; the commands, cache, collect, prepare and report, come first; see itae --help."
+        )
     reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
     return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
 

@@ -18,18 +18,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from itae.collect_figures import draw
-from itae.collect_rows import SEED, labels, metric_names, science, settings_of, with_values
-from itae.collect_table import find_results, read_table, write_table
-from itae.errors import UserError, did_you_mean
-from itae.runs import RESULT
+from itae.collect_rows import LABEL_FREE, SEED, check_metric, choose, labels, science, settings_of, with_values
+from itae.collect_table import read_table, write_table
+from itae.errors import UserError
+from itae.runs import RESULT, find_results
 
-LABEL_FREE = ("silhouette", "silhouette_common", "inertia", "bimodality", "delta.silhouette_common")
-"""Criteria that no label reaches, the default first; any other metric is taken for one that has seen labels.
-
-`silhouette` is of each edit's own space, so it is a hint; `silhouette_common` compares, and favours no edit at all.
-On the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second
-falls from .36 to .08.
-"""
 _OWN_SPACE = ("silhouette", "inertia")  # measured in the edited space, which every edit moves
 _TOP = 5
 _NAMED = 5  # damaged files
@@ -50,9 +43,8 @@ def main(argv: Sequence[str]) -> int:
     best = options.best or LABEL_FREE[0]
     metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
     for word, name in (("--metric", options.metric), ("--best", options.best)):
-        _check(word, name, table)
-    winners = _winners(table, best)
-    table.loc[winners, "selection"] = table.loc[winners, "selection"] if best in LABEL_FREE else "oracle"
+        check_metric(word, name, table)
+    winners = choose(table, best)
     written = write_table(table, out)
     figures, left_out = _figures(table, metric, out / "figures")
     _tell_ranking(table, winners, best, metric, console)
@@ -75,37 +67,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _home(path: Path) -> Path:
     return path.parent if path.is_file() else path
-
-
-def _check(word: str, name: str | None, table: pd.DataFrame) -> None:
-    """Raise a `UserError` if no row has the metric that was asked for."""
-    known = metric_names(table)
-    if word == "--metric":
-        known = [one for one in known if not one.startswith("delta.") and one != "bimodality"]
-    if name is None or name in known:
-        return
-    if not known:
-        raise UserError(f"{word}={name}: no run here has ended well, so there is no metric yet.")
-    raise UserError(f"{word}={name} is not a metric of these runs; they have {', '.join(known)}."
-                    f"{did_you_mean(name, known)}")  # fmt: skip
-
-
-def _winners(table: pd.DataFrame, best: str) -> list[Any]:
-    """Return the best row of each backbone, data set and clusterer; different ones can't be compared.
-
-    Rows that differ in their seed alone stand and fall with their mean; the first of them is returned.
-    """
-    column = with_values(table, best)
-    if column is None:
-        return []
-    rows = table[table[column].notna()]
-    chosen = science(rows)
-    values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
-    settings = [chosen[name] for name in settings_of(chosen)]
-    values = values.groupby(settings, dropna=False).transform("mean")  # over seeds
-    names = [name for name in chosen if name.startswith(("backbone.", "dataset.", "clusterer"))]
-    groups = chosen.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
-    return [values.loc[group].idxmax() for group in groups]
 
 
 def _figures(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ import pandas as pd
 from itae.criteria import CRITERIA
 from itae.errors import UserError
 from itae.metrics import METRICS
-from itae.runs import RESULT
 
 FIRST = ("folder", "status", "error", "selection")
 _GROUPS = (
@@ -31,38 +29,6 @@ _FLOATS |= {"attenuator.strength"}
 METRIC = re.compile(r"(baseline|edited|delta|timing)\.|(artifact_rate|bimodality|images|classes)$")
 _SIDES = {"baseline": (*METRICS, *CRITERIA), "edited": (*METRICS, *CRITERIA), "delta": (*METRICS, "silhouette_common")}
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
-_NO_PLACE = ("wandb", ".hydra")
-
-
-def find_results(paths: Sequence[Path]) -> list[Path]:
-    """Return every ``result.json`` under the paths, each once, in the order of their names, 2 before 10.
-
-    Hidden folders and W&B's are not entered.
-
-    Raises
-    ------
-    UserError
-        If a path does not exist, or there is none under any.
-    """
-    found = set()
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder; give run folders, or folders with runs in them.")
-        found |= {path.resolve()} if path.is_file() else set(_walk(path))
-    if not found:
-        raise UserError(f"No {RESULT} was found under {', '.join(map(str, paths))}; give folders with runs in them.")
-    return sorted(found, key=lambda file: _natural(str(file)))
-
-
-def _walk(path: Path) -> Iterator[Path]:
-    for folder, inside, files in os.walk(path):
-        inside[:] = [name for name in inside if not name.startswith(".") and name not in _NO_PLACE]
-        if RESULT in files:
-            yield (Path(folder) / RESULT).resolve()
-
-
-def _natural(text: str) -> list[Any]:
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
 def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Path, str]]:

@@ -11,42 +11,37 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from itae.artifact_figures import example_figure, layer_figure, norm_figure
+from itae import page
 from itae.criteria import silhouettes
 from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
-from itae.embedding_figures import cluster_figure, embedding_figure
 from itae.errors import UserError
-from itae.figures import save, signal_figure
 from itae.metrics import paired_delta
 from itae.norms import by_site
-from itae.report import print_report, write_assignments
+from itae.report import ASSIGNMENTS, print_report, write_assignments
+from itae.run_figures import Seen, beside, draw
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
 from itae.settings import Settings, construct
 from itae.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from itae.tasks import TaskResult
     from itae.tracking import Log
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
@@ -98,7 +93,7 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         For a user's mistake. ``result.json`` is written all the same, with status ``failed`` and the reason.
     """
     folder = folder or Path("outputs/runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
-    result: dict[str, Any] = {"status": "failed", "error": None, "versions": versions()}
+    result: dict[str, Any] = {"status": "failed", "error": None, "started": _started(), "versions": versions()}
     try:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
@@ -110,8 +105,10 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
             write_result(folder, measured)  # before the tracker ends: whatever it does costs no result
             result = measured
             _track(tracker, result, folder)
-        if not _in_a_sweep():  # which has one table for all
+        if not _in_a_sweep():  # which has one table and one page for all
             _show(result, folder)
+            if settings.runtime.report:
+                page.end_with_page(folder, images=job.source.images)
     except BaseException as error:
         if result["status"] != "ok":
             result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
@@ -145,6 +142,21 @@ def _in_a_sweep() -> bool:
         return False
     mode = HydraConfig.get().mode
     return mode is not None and mode.name == "MULTIRUN"
+
+
+def _started() -> dict[str, Any]:
+    """Return when, where and by which words the run was started: what it takes to start it again."""
+    from hydra.core.hydra_config import HydraConfig
+
+    told: dict[str, Any] = {
+        "at": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}",
+        "cwd": os.getcwd(),
+        "overrides": None,
+    }
+    if HydraConfig.initialized():
+        hydra = HydraConfig.get()
+        told |= {"cwd": hydra.runtime.cwd, "overrides": list(hydra.overrides.task)}
+    return told
 
 
 def _names(plain: dict[str, Any]) -> dict[str, Any]:
@@ -245,11 +257,14 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
     before, after = (task.assignments for task in tasks)
-    figures = _figures(job, (baseline, edited), (before, after), layers, folder)
+    picture, facts = source.picture, source.facts
+    seen = Seen(baseline, edited, (before, after), source.images.class_names, layers, job.spec, facts.grid, picture,
+                settings.runtime.projection)  # fmt: skip
+    figures = draw(seen, folder / "figures", quick=_in_a_sweep())
     far = cosine_distance(baseline.vectors, edited.vectors)
-    _extra(
-        "assignments.csv",
-        lambda: write_assignments(folder / "assignments.csv", edited.ids, names, before, after, far),
+    beside(
+        ASSIGNMENTS,
+        lambda: write_assignments(folder / ASSIGNMENTS, edited.ids, names, before, after, far),
     )
     return {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
@@ -263,6 +278,7 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
         "moved": moved(far),
         "fits": edited.meta["fits"],
         "notes": _notes(edit, layers, baseline, edited),
+        "grid": list(facts.grid),
         "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
         "embeddings": {
             "baseline": _relative(baseline.path, folder),
@@ -308,53 +324,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
 def _relative(path: Path, folder: Path) -> str:
     """Return the way from `folder` to `path`, links followed: through a link, .. leads elsewhere."""
     return os.path.relpath(path.resolve(), folder.resolve())
-
-
-def _figures(
-    job: OpenJob,
-    entries: tuple[Embeddings, Embeddings],
-    clusters: tuple[np.ndarray, np.ndarray],
-    layers: list[dict[str, Any]],
-    folder: Path,
-) -> list[Path]:
-    """Draw the run's pictures; of a sweep's job the detector's signal alone, which is quick."""
-    baseline, edited = entries
-    spec, folder, classes = job.spec, folder / "figures", job.source.images.class_names
-    drawn = []
-    if spec is not None:
-        drawn = _extra("The figure", lambda: signal_figure(edited.diagnostics, layers, spec, folder)) or []
-    if _in_a_sweep():
-        return drawn
-
-    def groups() -> list[str]:
-        return [str(one) for one in clusters[0]] if edited.labels is None else [classes[i] for i in edited.labels]
-
-    makers: dict[str, Callable[[], Figure | None]] = {
-        "norms": lambda: norm_figure(baseline.diagnostics, layers, spec),
-        "layers": lambda: layer_figure(layers),
-        "artifacts": lambda: example_figure(edited.diagnostics, edited.ids, job.source.facts.grid, job.source.picture),
-        "embeddings": lambda: embedding_figure(
-            baseline.vectors,
-            edited.vectors,
-            groups(),
-            "cluster" if edited.labels is None else "class",
-            job.settings.runtime.projection,
-        ),
-        "clusters": lambda: None if edited.labels is None else cluster_figure(edited.labels, classes, *clusters),
-    }
-    for name, make in makers.items():
-        drawn += _extra(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
-    return drawn
-
-
-def _extra(what: str, write: Callable[[], T]) -> T | None:
-    """Write something beside the numbers; whatever goes wrong with it, they stand."""
-    try:
-        return write()
-    except Exception as error:
-        log.warning("%s could not be written (%s); the results are not touched by this.", what, error)
-        log.info("", exc_info=True)
-        return None
 
 
 def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:

@@ -83,6 +83,20 @@ def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
     return {m: _spread([after - before for before, after in pairs]) for m, pairs in zip(both, columns, strict=True)}
 
 
+def interval(per_seed: Sequence[float | None]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean over seeds, by the percentile bootstrap (Efron & Tibshirani, 1993, ch. 13).
+
+    It tells how far k-means' seeds leave the mean open, and nothing of other images. None for fewer than two values.
+    """
+    from scipy.stats import bootstrap
+
+    known = np.array([value for value in per_seed if value is not None], np.float64)
+    if len(known) < 2:
+        return None
+    found = bootstrap((known,), np.mean, method="percentile", rng=np.random.default_rng(0))
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+
+
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     known = [float(value) for value in values if value is not None]
     std = float(np.std(known, ddof=1)) if len(known) > 1 else None

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from itae.errors import UserError
+
 SHOWN = ("acc", "nmi", "ari", "ami")
+ASSIGNMENTS = "assignments.csv"
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What ``assignments.csv`` says.
+
+    Attributes
+    ----------
+    labels
+        The name of each image's class, or None.
+    baseline, edited
+        Cluster numbers, int64 [n], which have nothing to do with each other.
+    moved
+        Cosine distance between the image's two embeddings, float64 [n].
+    """
+
+    labels: list[str] | None
+    baseline: np.ndarray
+    edited: np.ndarray
+    moved: np.ndarray
 
 
 def print_report(result: dict[str, Any], folder: Path) -> None:
@@ -22,7 +46,7 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
     scored = result["delta"] is not None
     rows = SHOWN if scored else ("inertia",)
     seeds = len(result["baseline"]["seeds"])
-    table = Table(title=_title(result), title_justify="left", caption_justify="left")
+    table = Table(title=title(result), title_justify="left", caption_justify="left")
     table.add_column("")
     for name in ("baseline", "edited", *(("delta (paired)",) if scored else ())):
         table.add_column(name, justify="right")
@@ -32,11 +56,14 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
         table.add_row(metric.upper() if scored else metric, *cells)
     table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
     console.print(table)
-    for line in _lines(result, folder):
-        console.print(line, soft_wrap=True, markup=False)
+    here = Path.cwd()
+    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    for name, text in (*facts(result), ("results", str(place))):
+        console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
 
 
-def _title(result: dict[str, Any]) -> str:
+def title(result: Mapping[str, Any]) -> str:
+    """Return what was clustered, and by what, in one line."""
     settings, images = result["settings"], result["images"]
     backbone = settings["backbone"]
     return (
@@ -45,43 +72,36 @@ def _title(result: dict[str, Any]) -> str:
     )
 
 
-def _lines(result: dict[str, Any], folder: Path) -> list[str]:
+def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what is told of a run beside its table: what was done, what was flagged, what moved, what to know."""
     timing, edit = result["timing"], result["edit"]
-    lines = []
+    found = []
     if edit:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
-        lines.append(f"edit       {told(edit)}")
-        lines.append(f"artifacts  share of patches flagged, by block: {', '.join(rates)}")
-        lines += _attention(result["layers"])
-        lines.append(
-            "moved      cosine distance of the embeddings: mean {mean:.4f}, 95 % below {p95:.4f}".format(
-                **result["moved"]
-            )
-        )
+        found.append(("edit", told(edit)))
+        found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
+        found += _attention(result["layers"])
+        far = "cosine distance of the embeddings: mean {mean:.4f}, 95 % below {p95:.4f}"
+        found.append(("moved", far.format(**result["moved"])))
     if result["delta"]:
         low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
-        lines.append(
-            f"lowest     ACC of the seed of lowest inertia, a choice without labels: {low[0]:.4f}, {low[1]:.4f}"
-        )
-    lines += [f"note       {note}" for note in result["notes"]]
+        choice = f"ACC of the seed of lowest inertia, a choice without labels: {low[0]:.4f}, {low[1]:.4f}"
+        found.append(("lowest", choice))
+    found += [("note", note) for note in result["notes"]]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
-    lines.append(
-        f"time       embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s, "
-        f"peak memory {timing['peak_rss_mb']:.0f} MB"
-    )
-    here = Path.cwd()
-    lines.append(f"results    {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
-    return lines
+    time = f"embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s"
+    return [*found, ("time", f"{time}, peak memory {timing['peak_rss_mb']:.0f} MB")]
 
 
-def _attention(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a line about the CLS token's attention on what is flagged, if it is known and there is some."""
+def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return a fact about the CLS token's attention on what is flagged, if it is known and there is some."""
     known = [row for row in layers if row["cls_attention_before"]]
     if not known:
         return []
     sides = [[row[f"cls_attention_{side}"] for row in known] for side in ("before", "after")]
     before, after = ("unknown" if None in side else f"{100 * sum(side) / len(side):.2f} %" for side in sides)
-    return [f"attention  of the CLS token on them: {before} before, {after} after (mean of {len(known)} blocks)"]
+    text = f"of the CLS token on them: {before} before, {after} after (mean of {len(known)} blocks)"
+    return [("attention", text)]
 
 
 def told(edit: dict[str, Any]) -> str:
@@ -121,3 +141,17 @@ def write_assignments(
         for i, name in enumerate(ids):
             label = [labels[i]] if labels is not None else []
             writer.writerow([name, *label, int(baseline[i]), int(edited[i]), f"{moved[i]:.6f}"])
+
+
+def read_assignments(path: Path, ids: Sequence[str]) -> Assignments:
+    """Read them back; a `UserError` if they are gone, damaged, or not of these images."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = [np.array([row[name] for row in rows]) for name in ("id", "baseline", "edited", "moved")]
+        if columns[0].tolist() != list(ids):
+            raise UserError(f"{path} is of other images than the embeddings.")
+        labels = [row["label"] for row in rows] if "label" in rows[0] else None
+        return Assignments(labels, columns[1].astype(np.int64), columns[2].astype(np.int64), columns[3].astype(float))
+    except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
+        raise UserError(f"{path} can't be read ({type(error).__name__}); run it again.") from error

@@ -122,6 +122,8 @@ class Runtime:
     diagnostics
         Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
         vectors. Embeddings that were made without them are made again.
+    report
+        Whether a run, and a sweep, ends with a page, ``report.html``; ``itae report`` makes it later.
     projection
         How pictures show embeddings in two dimensions: ``pca``, or ``umap`` (``pip install 'itae[umap]'``).
     engine
@@ -134,6 +136,7 @@ class Runtime:
     batch_size: int = 32
     num_workers: int = 1
     diagnostics: bool = True
+    report: bool = True
     projection: str = "pca"
     engine: str = "local"
     ray: OnRay = OnRay()
@@ -142,8 +145,9 @@ class Runtime:
         """Check every value."""
         whole("runtime.batch_size", self.batch_size, low=1)
         whole("runtime.num_workers", self.num_workers, low=0)
-        if not isinstance(self.diagnostics, bool):
-            raise UserError(f"runtime.diagnostics={self.diagnostics!r} must be true or false.")
+        for name in ("diagnostics", "report"):
+            if not isinstance(getattr(self, name), bool):
+                raise UserError(f"runtime.{name}={getattr(self, name)!r} must be true or false.")
         one_of("runtime.projection", self.projection, ("pca", "umap"))
         one_of("runtime.engine", self.engine, ("local", "ray"))
         self.ray.check("runtime.ray")

@@ -18,7 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from itae import sweep
+from itae import page, sweep
 from itae.errors import UserError
 from itae.experiment import plain_config, shared
 from itae.runtime import progress
@@ -70,6 +70,8 @@ def launch(
         why = {job: reason for group, reason in zip(groups, ended, strict=True) for job in group.jobs}
         results = sweep.outcomes(jobs, fresh, why)
         _print(results, folder, len(fresh))
+        if not _searches(launcher.config) and any(job.config["runtime"]["report"] for job in jobs):
+            page.end_with_page(folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
             zip(jobs, job_overrides, strict=True)]  # fmt: skip
 
@@ -120,6 +122,11 @@ def _without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
 
 
+def _searches(config: DictConfig) -> bool:
+    """Whether the sweep's jobs come in many calls, by which it can't be told when it ends."""
+    return str(config.hydra.sweeper._target_).endswith("OptunaSweeper")
+
+
 @contextlib.contextmanager
 def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool) -> Iterator[Path]:
     """Claim the sweep's folder: that of an earlier call of the very same grid of jobs, or the new one.
@@ -130,7 +137,7 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
     """
     new = Path(str(config.hydra.sweep.dir)).absolute()
     own = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
-    grid = first and not str(config.hydra.sweeper._target_).endswith("OptunaSweeper")
+    grid = first and not _searches(config)
     told = sweep.digest(jobs)
     again = [] if own or not grid else [path for path in _siblings(new) if _digest_of(path) == told]
     for folder in (*again, new):

@@ -14,6 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
+from itae import page
 from itae.criteria import CRITERIA
 from itae.errors import UserError, one_of
 from itae.metrics import METRICS
@@ -48,7 +49,7 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
     _refuse_another(study, options, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     log.info("%d of %d trials are done.", done, options["n_trials"])
-    number = len(study.trials)
+    number, report = len(study.trials), False
     while done < options["n_trials"]:
         trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
         words = [
@@ -56,12 +57,16 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
             for trial in trials
         ]
         returns = launcher.launch(words, initial_job_idx=number)
+        report = all(job.cfg.runtime.report for job in returns)  # type: ignore[union-attr]
         for trial, job in zip(trials, returns, strict=True):
             value = _value(job, options["metric"])
             state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
             study.tell(trial, value, state=state)
         done, number = done + len(trials), number + len(trials)
-    return _best(optuna, study, options, selection, folder)
+    best = _best(optuna, study, options, selection, folder)
+    if report:
+        page.end_with_page(folder, best=options["metric"])
+    return best
 
 
 def _optuna() -> Any:

@@ -1,0 +1,270 @@
+// The page's script. Whatever comes from the data reaches the document as text, never as markup.
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#666666", "#8C564B"];
+const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"];
+const MOST_NAMES = 24; // in a legend
+const redraw = []; // what has to be drawn anew in other colours
+
+/** Make an element; children are elements or text. */
+function make(tag, attributes, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes || {})) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children);
+  return element;
+}
+
+/** Text as Plotly shows it, which takes some markup. */
+function plain(text) {
+  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
+}
+
+function option(select, names, chosen) {
+  select.replaceChildren(...names.map((name) => make("option", { value: name, selected: name === chosen }, name)));
+}
+
+// --- light and dark
+
+function theme(dark) {
+  document.documentElement.classList.toggle("dark", dark);
+  document.getElementById("theme").setAttribute("aria-pressed", String(dark));
+  redraw.forEach((draw) => draw());
+}
+
+const wanted = matchMedia("(prefers-color-scheme: dark)");
+wanted.addEventListener("change", () => theme(wanted.matches));
+document.getElementById("theme").addEventListener("click", () => {
+  theme(!document.documentElement.classList.contains("dark"));
+});
+
+// --- plots
+
+function layout(more) {
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
+  const axes = Object.keys(more).filter((name) => /^[xy]axis/.test(name));
+  const merged = Object.fromEntries(axes.map((name) => [name, { ...axis, ...more[name] }]));
+  return {
+    paper_bgcolor: colour("--ground"),
+    plot_bgcolor: colour("--ground"),
+    font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
+    margin: { l: 60, r: 20, t: 30, b: 64 },
+    hovermode: "closest",
+    legend: { itemsizing: "constant" },
+    ...more,
+    ...merged,
+  };
+}
+
+const PLOT = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
+
+/** Split positions by value: [[name, positions], ...], numbers in their order. */
+function grouped(positions, valueOf) {
+  const groups = new Map();
+  for (const i of positions) {
+    const value = valueOf(i) ?? "none";
+    if (!groups.has(value)) groups.set(value, []);
+    groups.get(value).push(i);
+  }
+  return [...groups].sort(([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true })));
+}
+
+function marker(i, size) {
+  return { color: COLOURS[i % COLOURS.length], symbol: SYMBOLS[Math.floor(i / COLOURS.length) % SYMBOLS.length], size, opacity: 0.8 };
+}
+
+// --- all runs
+
+function explore({ columns, settings, metrics }) {
+  const form = document.getElementById("explore-form");
+  const plot = document.getElementById("explore-plot");
+  const names = [...settings, ...metrics];
+  const all = columns.folder.map((_, i) => i);
+  let left = all;
+  option(form.elements.x, names, settings[0] ?? names[0]);
+  option(form.elements.y, metrics, metrics.includes("delta.acc") ? "delta.acc" : metrics[0]);
+  option(form.elements.colour, ["nothing", ...settings], settings[1] ?? "nothing");
+
+  function draw() {
+    const [x, y, colour] = ["x", "y", "colour"].map((name) => form.elements[name].value);
+    const groups = colour === "nothing" ? [["runs", left]] : grouped(left, (i) => columns[colour][i]);
+    const traces = groups.map(([name, rows], i) => ({
+      type: "scatter",
+      mode: "markers",
+      name: plain(name),
+      x: rows.map((row) => (typeof columns[x][row] === "string" ? plain(columns[x][row]) : columns[x][row])),
+      y: rows.map((row) => columns[y][row]),
+      text: rows.map((row) => ["folder", ...settings].map((key) => `${plain(key)}: ${plain(columns[key][row] ?? "")}`).join("<br>")),
+      hovertemplate: `%{text}<br><b>${plain(y)}: %{y:.4f}</b><extra></extra>`,
+      marker: marker(i, 9),
+    }));
+    const type = columns[x].every((value) => value === null || typeof value === "number") ? "linear" : "category";
+    const legend = groups.length > 1 && groups.length <= MOST_NAMES;
+    Plotly.react(plot, traces, layout({
+      showlegend: legend,
+      legend: { title: { text: plain(colour) } },
+      xaxis: { title: { text: plain(x) }, type },
+      yaxis: { title: { text: plain(y) } },
+    }), PLOT);
+  }
+
+  // The table tells which rows its filters leave.
+  const tables = Object.keys(window).find((name) => /^_itables_\d/.test(name));
+  Promise.resolve(tables && window[tables]).then((module) => {
+    if (!module) return;
+    const table = module.jQuery("#runs-table");
+    table.on("draw.dt", () => {
+      left = table.DataTable().rows({ search: "applied" }).indexes().toArray();
+      draw();
+    });
+  });
+  form.addEventListener("change", draw);
+  redraw.push(draw);
+}
+
+// --- the images of a run
+
+function gallery(shown) {
+  const sides = { before: "untouched", after: "edited" };
+  const labelled = shown.labels !== null;
+  const dialog = document.getElementById("image");
+  const className = (i) => (labelled ? shown.classes[shown.labels[i]] : null);
+
+  function picture(i) {
+    if (!shown.thumbnails) return document.createTextNode(shown.ids[i]);
+    const image = make("img", { src: shown.thumbnails[i], alt: shown.ids[i], decoding: "async" });
+    image.addEventListener("load", () => image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) <= 40));
+    return image;
+  }
+
+  function tile(i) {
+    const about = [shown.ids[i], className(i), shown.left[i] ? "changed cluster" : null, `moved ${shown.moved[i]}`];
+    const title = about.filter((text) => text !== null).join(", ");
+    return make("button", { type: "button", class: shown.left[i] ? "tile left" : "tile", title, "aria-label": title, onclick: () => open(i) }, picture(i));
+  }
+
+  const tiles = (list) => make("div", { class: "tiles" }, ...list.map(tile));
+
+  function open(i) {
+    const facts = make("dl", { class: "facts" });
+    const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, String(text)));
+    if (labelled) fact("class", className(i));
+    for (const [side, name] of Object.entries(sides)) fact(`cluster, ${name}`, shown[side].cluster[i]);
+    fact("changed cluster", shown.left[i] ? "yes" : "no");
+    fact("moved", `${shown.moved[i]} (cosine distance)`);
+    const close = make("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
+    dialog.replaceChildren(
+      make("header", {}, make("h3", { id: "image-title" }, shown.ids[i]), close),
+      make("div", { class: "one" }, ...(shown.thumbnails ? [picture(i)] : []), facts),
+    );
+    const among = shown.ids.length < shown.n ? `, among the ${shown.ids.length} images shown` : "";
+    for (const [side, name] of Object.entries(sides)) {
+      dialog.append(make("h4", {}, `Nearest in the ${name} embeddings${among}`), tiles(shown[side].near[i]));
+    }
+    if (!dialog.open) dialog.showModal();
+    close.focus();
+    dialog.scrollTop = 0;
+  }
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+
+  // --- clusters
+
+  const form = document.getElementById("clusters-form");
+  const list = document.getElementById("cluster-list");
+  const panel = document.getElementById("cluster");
+  const share = (part, whole) => `${Math.round((100 * part) / whole)} %`;
+  const told = (cluster) => cluster.top.map(([name, count]) => `${name}: ${share(count, cluster.size)}`).join(", ");
+  const ROWS = {
+    central: "Most central",
+    doubtful: "Most doubtful: another centroid is nearly as near",
+    moved: "Moved farthest by the edit",
+  };
+
+  function show(cluster, button) {
+    for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
+    const heading = make("h3", {}, `Cluster ${cluster.number}`);
+    const changed = cluster.left ? `; ${cluster.left} changed cluster (marked)` : "";
+    panel.replaceChildren(heading, make("p", { class: "note" }, `${cluster.size} images${changed}. ${told(cluster)}`));
+    for (const [row, title] of Object.entries(ROWS)) {
+      if (cluster[row].length) panel.append(make("h4", {}, title), tiles(cluster[row]));
+    }
+    if (!cluster.rest.length) return;
+    const more = make("details", {}, make("summary", {}, `${cluster.rest.length} more of its images`));
+    more.addEventListener("toggle", () => more.children.length < 2 && more.append(tiles(cluster.rest)), { once: true });
+    panel.append(more);
+  }
+
+  function clusters() {
+    const side = form.elements.side.value;
+    const buttons = [...shown[side].clusters].sort((a, b) => b.size - a.size).map((cluster) => {
+      const button = make("button", { type: "button", "aria-pressed": "false" },
+        make("b", {}, `Cluster ${cluster.number}`), make("span", {}, String(cluster.size)), make("small", {}, told(cluster)));
+      button.addEventListener("click", () => show(cluster, button));
+      return button;
+    });
+    list.replaceChildren(...buttons);
+    buttons[0].click();
+  }
+  form.addEventListener("change", clusters);
+  list.addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const next = step && [...list.children][[...list.children].indexOf(document.activeElement) + step];
+    if (!next) return;
+    event.preventDefault();
+    next.focus();
+    next.click();
+  });
+  clusters();
+
+  // --- embeddings
+
+  const { rows, axes, ...points } = shown.points;
+  const plot = document.getElementById("points-plot");
+  const controls = document.getElementById("points-form");
+  const colours = {
+    class: labelled ? className : null,
+    "cluster, edited": (i) => shown.after.cluster[i],
+    "cluster, untouched": (i) => shown.before.cluster[i],
+    "changed cluster": (i) => (shown.left[i] ? "yes" : "no"),
+  };
+  option(controls.elements.colour, Object.keys(colours).filter((name) => colours[name]));
+
+  function draw() {
+    const groups = grouped(rows.keys(), (j) => colours[controls.elements.colour.value](rows[j]));
+    const traces = groups.flatMap(([name, some], i) => Object.keys(sides).map((side, panel) => ({
+      type: "scatter",
+      mode: "markers",
+      name: plain(name),
+      legendgroup: String(i),
+      showlegend: panel === 0,
+      x: some.map((j) => points[side][0][j]),
+      y: some.map((j) => points[side][1][j]),
+      xaxis: panel ? "x2" : "x",
+      customdata: some.map((j) => rows[j]),
+      text: some.map((j) => [shown.ids[rows[j]], className(rows[j])].filter((text) => text !== null).map(plain).join("<br>")),
+      hovertemplate: "%{text}<extra></extra>",
+      marker: marker(i, 6),
+    })));
+    const titles = Object.values(sides).map((text, panel) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: panel ? 0.76 : 0.24, y: 1.06 }));
+    Plotly.react(plot, traces, layout({
+      showlegend: groups.length <= MOST_NAMES,
+      annotations: titles,
+      xaxis: { domain: [0, 0.485], title: { text: axes[0] } },
+      xaxis2: { domain: [0.515, 1], title: { text: axes[0] }, matches: "x" },
+      yaxis: { title: { text: axes[1] } },
+    }), PLOT).then(() => {
+      plot.removeAllListeners("plotly_click");
+      plot.on("plotly_click", (event) => open(event.points[0].customdata));
+    });
+  }
+  controls.addEventListener("change", draw);
+  redraw.push(draw);
+}
+
+if (data.explore) explore(data.explore);
+if (data.gallery) gallery(data.gallery);
+theme(wanted.matches);

@@ -1,0 +1,164 @@
+"""What a page says of one run: its scores, its pictures, its clusters, and how to make it again."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from itae.data.images import Transform
+from itae.errors import UserError
+from itae.metrics import interval
+from itae.page.gallery_part import gallery_part
+from itae.page.pictures import address, open_images
+from itae.report import ASSIGNMENTS, SHOWN, facts, read_assignments, spread, title
+from itae.run_figures import Seen, draw
+
+if TYPE_CHECKING:
+    from itae.data import ImageSet
+    from itae.report import Assignments
+    from itae.runs import Run
+    from itae.store import Embeddings
+
+_CAPTIONS = {
+    "norms": "How long queries, keys, values and tokens are in every block of the untouched model; the darker, the "
+    "more of the block's patches. Artifacts show as a second, faint band.",
+    "signal": "The detector's signal in each edited block: all patches in blue, flagged ones in orange, the threshold "
+    "dashed.",
+    "layers": "The share of patches that each edited block flags, and the CLS token's attention on them: what they "
+    "would get without the edit of that block, and what they do get.",
+    "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
+    "embeddings": "Both sets of embeddings on the same two axes.",
+    "clusters": "The share of each class in each cluster. A clean diagonal would be a perfect clustering.",
+}
+
+
+def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, Any]:
+    """Return all that a page shows of a run, as plain values.
+
+    Parameters
+    ----------
+    run
+        The run; of one that failed there is its error, its settings and how to run it again.
+    most
+        Images in the gallery, at most.
+    images
+        The run's images, if they are at hand; else they are looked for where they were.
+    """
+    result = run.result
+    part: dict[str, Any] = {
+        "title": f"A run that ended with status {result['status']}",
+        "folder": str(run.folder),
+        "ok": run.ok,
+        "error": result.get("error"),
+        "again": _again(result),
+        "settings": _yaml(result.get("settings")),
+        "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
+        "figures": [],
+        "gallery": None,
+        "missing": [],
+    }
+    if not run.ok:
+        return part
+    part |= {
+        "title": title(result),
+        "selection": result["selection"],
+        "seeds": len(result["baseline"]["seeds"]),
+        "scores": _scores(result),
+        "facts": facts(result),
+    }
+    try:
+        baseline, edited = run.baseline, run.edited
+        clusters = read_assignments(run.folder / ASSIGNMENTS, edited.ids)
+    except UserError as error:
+        return part | {"figures": _figures(run, None), "missing": [f"There is no gallery: {error}"]}
+    if images is None:
+        images = _images(run, edited, part["missing"])
+    seen = _seen(run, baseline, edited, clusters, images)
+    spherical = bool(run.settings["clusterer"].get("spherical"))
+    gallery = gallery_part(seen, clusters, images, spherical, most)
+    return part | {
+        "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
+        "figures": [one for one in _figures(run, seen) if one["name"] != "embeddings"],  # the page has a livelier one
+        "gallery": gallery,
+    }
+
+
+def _yaml(values: Any) -> str:
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _again(result: Mapping[str, Any]) -> str:
+    """Return what a shell runs it again with."""
+    started = result.get("started") or {}
+    if started.get("overrides") is None:
+        return "# started from Python, with the settings below: itae.run(settings)"
+    return commands(started["cwd"], started["overrides"])
+
+
+def commands(cwd: str, words: Sequence[str]) -> str:
+    """Return the lines of a shell that start ``itae`` with these words in that folder."""
+    return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *words])}"
+
+
+def _scores(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows of the table of scores: with labels their metrics, without them what needs none."""
+    labelled = bool(result["delta"])
+    rows = []
+    for metric in SHOWN if labelled else ("inertia", "silhouette"):
+        row = {side: spread(result[side][metric]) for side in ("baseline", "edited")}
+        row["metric"] = metric.upper() if labelled else metric
+        if labelled:
+            found = interval(result["delta"][metric]["per_seed"])
+            row["delta"] = spread(result["delta"][metric], "+")
+            row["interval"] = "" if found is None else f"{found[0]:+.4f} to {found[1]:+.4f}"
+        rows.append(row)
+    return rows
+
+
+def _images(run: Run, edited: Embeddings, missing: list[str]) -> ImageSet | None:
+    """Return the run's images from where they were, or None, and say in `missing` what is missing."""
+    try:
+        cwd = (run.result.get("started") or {}).get("cwd")
+        return open_images(run.settings, cwd, edited.meta["dataset"]["fingerprint"])
+    except UserError as error:
+        missing.append(f"There are no pictures of the images: {error}")
+        return None
+
+
+def _seen(run: Run, baseline: Embeddings, edited: Embeddings, clusters: Assignments, images: ImageSet | None) -> Seen:
+    result = run.result
+    classes: list[str] = []
+    if edited.labels is not None and clusters.labels is not None:
+        named = dict(zip(edited.labels.tolist(), clusters.labels, strict=True))
+        classes = [named.get(label, "") for label in range(max(named) + 1)]
+    transform = Transform(**edited.meta["space"]["transform"])
+    place = {name: i for i, name in enumerate(images.ids)} if images else {}
+    return Seen(
+        baseline,
+        edited,
+        (clusters.baseline, clusters.edited),
+        classes,
+        result["layers"],
+        result["edit"],
+        tuple(result["grid"]),
+        (lambda name: transform(images.read(place[name]))) if images else None,
+        run.settings["runtime"].get("projection", "pca"),
+    )
+
+
+def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
+    """Return the figures in the run's folder, or, of a sweep's job, which has one, all of them drawn now."""
+    there = [run.folder / name for name in run.result["figures"]]
+    with tempfile.TemporaryDirectory() as folder:
+        paths = draw(seen, Path(folder)) if seen is not None and len(there) < 2 else there
+        found = {path.stem: path.read_bytes() for path in paths if path.is_file()}
+    return [
+        {"name": name, "caption": caption, "source": address(found[name], "png")}
+        for name, caption in _CAPTIONS.items()
+        if name in found
+    ]

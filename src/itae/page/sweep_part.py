@@ -1,0 +1,170 @@
+"""What a page says of many runs: a table of all of them, what to plot it by, and the best by a named criterion."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from itables import options, to_html_datatable
+from itables.javascript import generate_init_offline_itables_html
+
+from itae.collect_figures import draw
+from itae.collect_rows import LABEL_FREE, SEED, choose, labels, science, settings_of, with_values
+from itae.collect_table import FIRST, METRIC
+from itae.metrics import interval
+from itae.page.pictures import address
+from itae.page.run_part import commands
+from itae.report import spread
+from itae.runs import load_run
+
+_METRICS = ("acc", "nmi", "ari", "ami", "silhouette", "silhouette_common", "inertia")
+_CAPTIONS = {
+    "metric_threshold": "The metric along each rule's number; a line for each combination of the other settings.",
+    "metric_strength": "The metric along the strength.",
+    "metric_layers": "The metric by edited blocks.",
+    "delta_layers_threshold": "Edited minus untouched, by edited blocks and threshold.",
+    "delta_artifact_rate": "Edited minus untouched against the share of patches that was flagged.",
+}
+_TOP = 10
+
+
+def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[str, Any]:
+    """Return all that a page shows of many runs.
+
+    Parameters
+    ----------
+    table
+        As `itae.collect_table.read_table` returns it.
+    home
+        The folder that its column ``folder`` is relative to.
+    best
+        The criterion that chooses.
+    metric
+        What the figures show.
+
+    Returns
+    -------
+    dict
+        Plain values; ``winners`` are the folders of the best runs, one for each backbone, data set and clusterer.
+    """
+    winners = choose(table, best)
+    shown, settings, metrics, same = _columns(table)
+    column = with_values(table, best)
+    return {
+        "n": len(table),
+        "states": table["status"].value_counts().to_dict(),
+        "best": best,
+        "oracle": best not in LABEL_FREE,
+        "tried": len(
+            science(table[table["status"] == "ok"]).pipe(lambda rows: rows[settings_of(rows)]).drop_duplicates()
+        ),
+        "winners": [str(home / table.loc[row, "folder"]) for row in winners],
+        "top": [] if column is None else _top(table, home, column, best, winners),
+        "same": same,
+        "again": _again(home),
+        "failed": table.loc[table["status"] != "ok", ["folder", "error"]].fillna("").to_dict("records"),
+        "figures": _figures(table, metric),
+        "table": _interactive(shown),
+        "explore": {
+            "columns": {name: _plain(shown[name]) for name in shown},
+            "settings": settings,
+            "metrics": metrics,
+        },
+    }
+
+
+def _columns(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str], dict[str, str]]:
+    """Return the table as it is shown, its columns of settings that vary and of metrics, and settings that don't."""
+    chosen = science(table)
+    vary = [name for name in chosen if chosen[name].nunique(dropna=False) > 1]
+    same = {name: str(chosen[name].iloc[0]) for name in chosen if name not in vary and chosen[name].notna().any()}
+    wanted = [f"{side}.{name}.mean" for name in _METRICS for side in ("delta", "edited", "baseline")]
+    wanted += ["delta.silhouette_common", "artifact_rate", "bimodality", "timing.total_s"]
+    found = [name for name in wanted if name in table and METRIC.match(name) and table[name].notna().any()]
+    metrics = {name: name.removesuffix(".mean") for name in found}
+    shown = pd.concat([chosen[vary], table[found].rename(columns=metrics)], axis=1)
+    # The table's column filters take a title for markup (itables 2.9.1); names of settings have no use for these.
+    safe = {name: re.sub(r"""[<>&"']""", "_", name) for name in vary}
+    shown, vary = shown.rename(columns=safe), list(safe.values())
+    for name in reversed(FIRST):  # folder, status, error and selection come first where they tell runs apart
+        if name == "folder" or table[name].nunique(dropna=False) > 1:
+            shown.insert(0, name, table[name])
+    return shown, vary, list(metrics.values()), same
+
+
+def _top(table: pd.DataFrame, home: Path, column: str, best: str, winners: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the best runs: their settings, what they were chosen by, and their paired delta with its interval."""
+    rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
+    named = labels(science(rows), [SEED])
+    found = []
+    for index, row in rows.head(_TOP).iterrows():
+        delta = (load_run(home / row["folder"]).result["delta"] or {}).get("acc")
+        ends = interval(delta["per_seed"]) if delta else None
+        found.append(
+            {
+                "settings": named[index] or "the one setting",
+                "value": f"{row[column]:.4f}",
+                "delta": spread(delta, "+") if delta else "",
+                "interval": f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "",
+                "flagged": "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %",
+                "folder": row["folder"],
+                "winner": index in winners,
+            }
+        )
+    return found
+
+
+def _figures(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
+    if not with_values(table, metric):
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        drawn, told = draw(table, metric, Path(folder))
+        found = {path.stem: address(path.read_bytes(), "png") for path in drawn}
+    more = dict(line.split(": ", 1) for line in told)
+    return [
+        {"name": name, "caption": " ".join(filter(None, (_CAPTIONS[name], more.get(name, "")))), "source": source}
+        for name, source in found.items()
+    ]
+
+
+def _plain(column: pd.Series) -> list[Any]:
+    return [None if pd.isna(value) else value for value in column.astype(object)]
+
+
+def _interactive(shown: pd.DataFrame) -> str:
+    """Return the table as HTML that sorts and filters itself (DataTables, by itables); what is in it is escaped."""
+    rounded = shown.copy()
+    for name in rounded.select_dtypes("float"):
+        rounded[name] = rounded[name].round(4)
+    setup = generate_init_offline_itables_html(options.dt_bundle)
+    return setup + to_html_datatable(
+        rounded,
+        connected=False,
+        allow_html=False,
+        showIndex=False,
+        table_id="runs-table",
+        display_logo_when_loading=False,
+        maxBytes=0,
+        classes="display compact nowrap",
+        column_filters="footer",
+        text_in_header_can_be_selected=False,  # a click on it sorts
+        lengthMenu=[25, 100, 500],
+        scrollX=True,
+        # Not in itables' own order, in which it leaves the search out where all rows fit.
+        layout={"topStart": "search", "topEnd": "pageLength", "bottomStart": "info", "bottomEnd": "paging"},
+    )
+
+
+def _again(home: Path) -> str | None:
+    """Return what a shell runs the sweep again with, if it is one sweep that Hydra has run."""
+    try:
+        hydra = yaml.safe_load((home / "multirun.yaml").read_text())["hydra"]
+        words = [word for word in hydra["overrides"]["hydra"] if word != "hydra.mode=MULTIRUN"]
+        return commands(hydra["runtime"]["cwd"], ["-m", *words, *hydra["overrides"]["task"]])
+    except (OSError, yaml.YAMLError, LookupError, TypeError):
+        return None

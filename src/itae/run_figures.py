@@ -1,0 +1,107 @@
+"""All pictures of one run, each drawn from what a run leaves on the disk, and none of them worth a result."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from itae.artifact_figures import example_figure, layer_figure, norm_figure
+from itae.embedding_figures import cluster_figure, embedding_figure
+from itae.figures import save, signal_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from itae.store import Embeddings
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the pictures of a run are drawn from.
+
+    Parameters
+    ----------
+    baseline, edited
+        The embeddings.
+    clusters
+        Their assignments, [n] each.
+    classes
+        The names of the labels; empty for unlabelled images.
+    layers
+        Rows of `itae.diagnostics.by_layer`.
+    edit
+        Its spec, None for none.
+    grid
+        Patches in height and width.
+    picture
+        Returns what the model sees of an image, uint8 [S, S, 3], by its id; None where the images are gone.
+    projection
+        As in `itae.runtime.Runtime`.
+    """
+
+    baseline: Embeddings
+    edited: Embeddings
+    clusters: tuple[np.ndarray, np.ndarray]
+    classes: Sequence[str]
+    layers: list[dict[str, Any]]
+    edit: Mapping[str, Any] | None
+    grid: tuple[int, int]
+    picture: Callable[[str], np.ndarray] | None
+    projection: str
+
+    @property
+    def groups(self) -> list[str]:
+        """The name of each image's class, or of its cluster before the edit where there are no classes."""
+        if self.edited.labels is None:
+            return [str(one) for one in self.clusters[0]]
+        return [self.classes[i] for i in self.edited.labels]
+
+    @property
+    def grouped_by(self) -> str:
+        """What `groups` are."""
+        return "cluster" if self.edited.labels is None else "class"
+
+
+def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
+    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick` leaves all out but the signal."""
+    drawn = []
+    layers, spec = seen.layers, seen.edit
+    if spec is not None:
+        drawn = beside("The figure", lambda: signal_figure(seen.edited.diagnostics, layers, spec, folder)) or []
+    if quick:
+        return drawn
+    makers: dict[str, Callable[[], Figure | None]] = {
+        "norms": lambda: norm_figure(seen.baseline.diagnostics, layers, spec),
+        "layers": lambda: layer_figure(layers),
+        "artifacts": lambda: (
+            example_figure(seen.edited.diagnostics, seen.edited.ids, seen.grid, seen.picture) if seen.picture else None
+        ),
+        "embeddings": lambda: embedding_figure(
+            seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
+        ),
+        "clusters": lambda: (
+            None if seen.edited.labels is None else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+        ),
+    }
+    for name, make in makers.items():
+        drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+    return drawn
+
+
+def beside(what: str, write: Callable[[], T]) -> T | None:
+    """Write something beside the numbers; whatever goes wrong with it, they stand."""
+    try:
+        return write()
+    except Exception as error:
+        log.warning("%s could not be written (%s); the results are not touched by this.", what, error)
+        log.info("", exc_info=True)
+        return None
