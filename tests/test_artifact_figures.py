@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib import colormaps
 
 import itae
-from itae.artifact_figures import example_figure, layer_figure, marked, norm_figure
+from itae.artifact_figures import example_figure, examples, layer_figure, marked, norm_figure
 from itae.figures import FLAGGED
 from itae.norms import NORM_EDGES
 
@@ -75,7 +76,9 @@ def test_examples_show_each_image_with_its_own_mask():
         asked.append(name)
         return np.full((8, 8, 3), 30 * int(name), np.uint8)
 
-    figure = example_figure(found, [str(i) for i in range(10)], (2, 2), picture)
+    block, few = examples(found, [str(i) for i in range(10)], (2, 2), picture)
+    figure = example_figure(block, few)
+    assert block == 1
     assert asked == ["3", "8"]
     assert "block 1" in figure.get_suptitle()
     first, second = figure.axes[:4], figure.axes[4:]
@@ -84,12 +87,21 @@ def test_examples_show_each_image_with_its_own_mask():
         orange = (axes[1].images[0].get_array() == ORANGE).all(axis=-1)
         assert orange.sum() == 16
         assert orange[row : row + 4, column : column + 4].all()
-    assert second[2].images[0].get_array()[1, 0] == 0.75
-    assert second[3].images[0].get_array()[0, 0] == 0.25
-    assert second[2].images[0].get_clim() == second[3].images[0].get_clim() == (0, 0.75), "one scale for both"
-    unknown = found | {"example_paid": np.full_like(paid, np.nan)}
-    assert len(example_figure(unknown, [str(i) for i in range(10)], (2, 2), picture).axes) == 4, "no CLS token"
-    assert example_figure({"examples": np.array([3])}, [], (2, 2), picture) is None
+    assert few[1].before[1, 0] == 0.75
+    assert few[1].after[0, 0] == 0.25
+    colour = {value: np.round(255 * np.array(colormaps["cividis"](value))[:3]) for value in (0.0, 1 / 3, 1.0)}
+    before, after = (second[i].images[0].get_array() for i in (2, 3))
+    assert before.shape == after.shape == (8, 8, 3)
+    assert (before[4:, :4] == colour[1.0]).all()
+    assert (after[:4, :4] == colour[1 / 3]).all(), "one scale for both"
+    assert (after[4:, 4:] == colour[0.0]).all()
+    unknown = examples(
+        found | {"example_paid": np.full_like(paid, np.nan)}, [str(i) for i in range(10)], (2, 2), picture
+    )
+    assert unknown[1][0].before is None
+    assert len(example_figure(*unknown).axes) == 4, "no CLS token"
+    assert examples({"examples": np.array([3])}, [], (2, 2), picture) == (-1, [])
+    assert example_figure(-1, []) is None
 
 
 @settings(deadline=None, max_examples=30)

@@ -15,7 +15,7 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
 import itae
-from itae.cli import conf_dir
+from itae.cli import COMMANDS, conf_dir
 from itae.experiment import plain_config, run
 from itae.settings import Settings
 
@@ -53,7 +53,7 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "WEIGHTS.safetensors")
     (tmp_path / "PICTURES").mkdir()
     words = [word for word in shlex.split(command)[1:] if word not in ("-m", "prepare")]
-    if words == ["--help"] or words[0] in ("cache", "collect", "report"):
+    if words == ["--help"] or words[0] in COMMANDS:
         return
     words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
     overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]  # a sweep: its first job

@@ -81,7 +81,7 @@ def fake(monkeypatch):
 
 def log_all(tracker, folder, body=None):
     with tracker.run(folder, {"a": {"b": 1}}, "name", "group", "cluster") as log:
-        log.layers({"layer": [4, 11], "rate": [0.1, 0.2], "norm": [1.0, 2.0]})
+        log.layers([{"layer": 4, "rate": 0.1, "norm": 1.0}, {"layer": 11, "rate": 0.2}])
         log.metrics({"acc": 0.5})
         if body:
             body()
@@ -107,7 +107,7 @@ def test_what_is_sent(fake, tmp_path):
     }
     assert wandb.named("log") == [
         {"layer": 4, "layer/rate": 0.1, "layer/norm": 1.0},
-        {"layer": 11, "layer/rate": 0.2, "layer/norm": 2.0},
+        {"layer": 11, "layer/rate": 0.2},
         {"acc": 0.5},
     ]
     assert wandb.named("finish") == [0]
@@ -204,11 +204,11 @@ def test_the_environment_only_makes_it_quieter(fake, tmp_path, monkeypatch, capl
 def test_a_login_in_netrc_counts_for_its_host(tmp_path, monkeypatch):
     (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password key\n")
     monkeypatch.delenv("NETRC")
-    assert tracking._logged_in()
+    assert tracking.logged_in()
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
-    assert not tracking._logged_in()
+    assert not tracking.logged_in()
     (tmp_path / ".netrc").write_text("what is this")
-    assert not tracking._logged_in()
+    assert not tracking.logged_in()
 
 
 def test_environment_is_scrubbed_and_put_back(fake, tmp_path, monkeypatch):
@@ -272,7 +272,7 @@ for i in range(3):
                     [c.kill() for c in psutil.Process().children() if c.name().startswith("wandb-core")]
                 else:
                     raise KeyError
-            log.layers({"layer": [0, 1, 2], "artifact_rate": [0.25, 0.5, 0.75]})
+            log.layers([{"layer": i, "artifact_rate": 0.25 * (i + 1)} for i in range(3)])
             log.metrics({"acc": 0.5, "baseline": {"acc": {"mean": 0.375}}})
     except KeyError:
         pass

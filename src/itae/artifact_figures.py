@@ -6,6 +6,7 @@ All is drawn from what is kept beside the embeddings, so that a cached run shows
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ _TITLES = {"q": "query", "k": "key", "v": "value", "resid_post": "residual strea
 _PANEL_OF = {"query": "q", "key": "k", "value": "v"}
 _FLOOR = 1e-4  # share of a block's patches that is drawn white
 _ROWS = 6  # images below each other
+_ATTENTION = "cividis"
 _DIM = 0.55  # of the picture under marked patches
 
 
@@ -110,15 +112,49 @@ def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
     return figure
 
 
-def example_figure(
+@dataclass(frozen=True)
+class Example:
+    """One image of those whose masks are kept.
+
+    Attributes
+    ----------
+    name
+        Its id.
+    picture
+        What the model sees of it, uint8 [S, S, 3].
+    mask
+        The flagged patches, bool [h, w].
+    before, after
+        The CLS token's attention on its patches without and with the edit of that block, mean over heads, [h, w]; None
+        where there is no CLS token.
+    """
+
+    name: str
+    picture: np.ndarray
+    mask: np.ndarray
+    before: np.ndarray | None
+    after: np.ndarray | None
+
+    def attention(self, weights: np.ndarray | None) -> np.ndarray | None:
+        """Return attention as a picture of the image's size, uint8 [S, S, 3], on one scale for before and after."""
+        from matplotlib import colormaps
+
+        if weights is None:
+            return None
+        most = max((float(some.max()) for some in (self.before, self.after) if some is not None), default=0.0)
+        colours = np.round(255 * colormaps[_ATTENTION](weights / (most or 1.0))[..., :3]).astype(np.uint8)
+        return enlarged(colours, len(self.picture))
+
+
+def examples(
     diagnostics: Mapping[str, np.ndarray],
     ids: Sequence[str],
     grid: tuple[int, int],
     picture: Callable[[str], np.ndarray],
-) -> Figure | None:
-    """Draw some images, what was flagged in them, and the CLS token's attention before and after the edit.
+) -> tuple[int, list[Example]]:
+    """Return some images, what was flagged in them and what attention they got, in one block.
 
-    Of the edited blocks the last is drawn in which anything was flagged.
+    That is the last of the edited blocks in which anything was flagged.
 
     Parameters
     ----------
@@ -130,35 +166,56 @@ def example_figure(
         Patches in height and width.
     picture
         Returns what the model sees of an image, uint8 [S, S, 3], by its id.
+
+    Returns
+    -------
+    block, examples
+        No examples where no masks were kept (``runtime.diagnostics=false``, or no edit).
     """
-    if "example_mask" not in diagnostics or not len(diagnostics["examples"]):
+    if "example_mask" not in diagnostics:
+        return -1, []
+    flagged = np.flatnonzero(diagnostics["flagged_at"].sum(axis=1))
+    place = int(flagged[-1]) if len(flagged) else len(diagnostics["layers"]) - 1
+    found = []
+    for i, row in enumerate(diagnostics["examples"]):
+        name = ids[int(row)]
+        paid = [weights.astype(np.float64).reshape(grid) for weights in diagnostics["example_paid"][i, :, place]]
+        before, after = (weights if np.isfinite(weights).all() else None for weights in paid)
+        mask = diagnostics["example_mask"][i, place].reshape(grid)
+        found.append(Example(name, picture(name), mask, before, after))
+    return int(diagnostics["layers"][place]), found
+
+
+def example_figure(block: int, found: Sequence[Example]) -> Figure | None:
+    """Draw some images, what was flagged in them, and the CLS token's attention before and after the edit.
+
+    Parameters
+    ----------
+    block, found
+        As `examples` returns them.
+    """
+    if not found:
         return None
     from matplotlib.figure import Figure
 
-    flagged = np.flatnonzero(diagnostics["flagged_at"].sum(axis=1))
-    place = int(flagged[-1]) if len(flagged) else len(diagnostics["layers"]) - 1
-    count = len(diagnostics["examples"])
-    rows, wide = min(_ROWS, count), -(-count // _ROWS)
-    paid = diagnostics["example_paid"][:, :, place].astype(np.float64)
-    columns = 4 if np.isfinite(paid[:, 0]).all() else 2
+    rows, wide = min(_ROWS, len(found)), -(-len(found) // _ROWS)
+    columns = 2 if found[0].before is None else 4
     figure = Figure(figsize=(1.45 * columns * wide, 1.45 * rows + 0.7))
     figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.62 / (1.45 * rows + 0.7), wspace=0.05, hspace=0.05)
     axes = figure.subplots(rows, columns * wide, squeeze=False)
     for ax in axes.ravel():
         ax.set_axis_off()
-    for i, row in enumerate(diagnostics["examples"]):
+    for i, example in enumerate(found):
         four = axes[i % rows, i // rows * columns :][:columns]
-        seen = picture(ids[int(row)])
-        mask = diagnostics["example_mask"][i, place].reshape(grid)
-        four[0].imshow(seen)
-        four[1].imshow(marked(seen, mask), interpolation="nearest")
-        for ax, weights in zip(four[2:], paid[i], strict=False):
-            if np.isfinite(weights).all():
-                ax.imshow(weights.reshape(grid), cmap="cividis", vmin=0, vmax=np.nanmax(paid[i]))
+        four[0].imshow(example.picture)
+        four[1].imshow(marked(example.picture, example.mask), interpolation="nearest")
+        for ax, weights in zip(four[2:], (example.before, example.after), strict=False):
+            if (seen := example.attention(weights)) is not None:
+                ax.imshow(seen, interpolation="nearest")
     names = ("image", "flagged", "attention before", "and after")
     for j, ax in enumerate(axes[0]):
         ax.set_title(names[j % columns], fontsize=8, pad=3)
-    title = f"block {int(diagnostics['layers'][place])}: flagged patches in orange"
+    title = f"block {block}: flagged patches in orange"
     title += "; the CLS token's attention, mean over heads, before and after" if columns == 4 else ""
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
@@ -168,9 +225,13 @@ def marked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Return a picture uint8 [S, S, 3] with the patches of a mask [h, w] in colour and the others dimmed to grey."""
     from matplotlib.colors import to_rgb
 
-    side = picture.shape[0]
-    rows, columns = (np.arange(side) * n // side for n in mask.shape)
-    here = mask[rows][:, columns]
+    here = enlarged(mask, len(picture))
     grey = np.repeat(picture.mean(axis=2, keepdims=True), 3, axis=2) * _DIM + 255 * (1 - _DIM) * 0.8
     colour = np.round(255 * np.array(to_rgb(FLAGGED)))
     return np.where(here[..., None], colour, grey).astype(np.uint8)
+
+
+def enlarged(patches: np.ndarray, side: int) -> np.ndarray:
+    """Return values of patches [h, w, ...] as pixels [side, side, ...]."""
+    rows, columns = (np.arange(side) * n // side for n in patches.shape[:2])
+    return patches[rows][:, columns]

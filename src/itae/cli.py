@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import re
@@ -30,6 +31,15 @@ from itae.errors import UserError, did_you_mean
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
+COMMANDS = {
+    "cache": "itae.store.cli",
+    "collect": "itae.collect",
+    "dashboard": "itae.dashboard",
+    "prepare": "itae.cli",
+    "report": "itae.page",
+    "sync": "itae.sync",
+}
+"""What may stand first on the command line, and where it is."""
 
 
 def conf_dir() -> Path:
@@ -61,14 +71,8 @@ def main() -> None:
     """
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     argv = sys.argv[1:]
-    commands: dict[str, Callable[[list[str]], int]] = {
-        "cache": _cache,
-        "collect": _collect,
-        "prepare": _prepare,
-        "report": _report,
-    }
-    if argv and argv[0] in commands:
-        sys.exit(_guarded(lambda: commands[argv[0]](argv[1:])))
+    if argv and argv[0] in COMMANDS:
+        sys.exit(_guarded(lambda: _command(argv[0])(argv[1:])))
     if argv == ["--version"]:
         from itae import __version__
 
@@ -126,22 +130,9 @@ def _name_plugins() -> None:
             known.register(cls)
 
 
-def _cache(argv: list[str]) -> int:
-    from itae.store.cli import main as cache_main
-
-    return cache_main(argv, Path(os.environ.get("ITAE_CACHE", "outputs/cache")))
-
-
-def _collect(argv: list[str]) -> int:
-    from itae.collect import main as collect_main
-
-    return collect_main(argv)
-
-
-def _report(argv: list[str]) -> int:
-    from itae.page import main as report_main
-
-    return report_main(argv)
+def _command(name: str) -> Callable[[list[str]], int]:
+    """Return the ``main`` of a command; only its own module is imported."""
+    return _prepare if name == "prepare" else importlib.import_module(COMMANDS[name]).main
 
 
 def _prepare(argv: list[str]) -> int:
@@ -290,9 +281,7 @@ def _no_such_config(error: MissingConfigException) -> str:
 def _unreadable(error: OverrideParseException) -> str:
     word = str(error.override)
     if "=" not in word:
-        return (
-            f"{word!r} is not key=value; the commands, cache, collect, prepare and report, come first; see itae --help."
-        )
+        return f"{word!r} is not key=value; the commands, {', '.join(COMMANDS)}, come first; see itae --help."
     reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
     return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
 

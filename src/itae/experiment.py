@@ -23,19 +23,21 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from itae import page
+from itae.artifact_figures import marked
 from itae.criteria import silhouettes
 from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
 from itae.metrics import paired_delta
-from itae.norms import by_site
+from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
 from itae.run_figures import Seen, beside, draw
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
 from itae.settings import Settings, construct
 from itae.store import Embeddings, Key, Store
+from itae.tracking import Histogram
 
 if TYPE_CHECKING:
     from itae.tasks import TaskResult
@@ -100,11 +102,12 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
         job = open_job(settings)  # finds most mistakes, before a tracker is started
-        with settings.tracker.run(folder, result["settings"], **_names(result["settings"])) as tracker:
-            measured = result | _measure(job, folder) | {"status": "ok"}
+        with settings.tracker.run(folder, _config(result, job, folder), **_names(result["settings"])) as tracker:
+            measured, seen = _measure(job, folder)
+            measured = result | measured | {"status": "ok"}
             write_result(folder, measured)  # before the tracker ends: whatever it does costs no result
             result = measured
-            _track(tracker, result, folder)
+            _track(tracker, result, seen, folder)
         if not _in_a_sweep():  # which has one table and one page for all
             _show(result, folder)
             if settings.runtime.report:
@@ -155,8 +158,17 @@ def _started() -> dict[str, Any]:
     }
     if HydraConfig.initialized():
         hydra = HydraConfig.get()
-        told |= {"cwd": hydra.runtime.cwd, "overrides": list(hydra.overrides.task)}
+        words = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one may hold an interpolation
+        told |= {"cwd": hydra.runtime.cwd, "overrides": words}
     return told
+
+
+def _config(result: dict[str, Any], job: OpenJob, folder: Path) -> dict[str, Any]:
+    """Return the config as a tracker gets it: with the words of the command line, and lists as numbers to sort by."""
+    layers = job.edit.layers if job.edit else ()
+    told = {"overrides": result["started"]["overrides"], "folder": str(folder.absolute()), "blocks": len(layers)}
+    ends = {"first_block": layers[0], "last_block": layers[-1]} if layers else {}
+    return result["settings"] | {"run": told | ends}
 
 
 def _names(plain: dict[str, Any]) -> dict[str, Any]:
@@ -242,8 +254,8 @@ def open_job(settings: Settings) -> OpenJob:
     return OpenJob(settings, source, edit, time.perf_counter() - began)
 
 
-def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
-    """Embed, cluster and score; return all of ``result.json`` that is known when the work is done."""
+def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
+    """Embed, cluster and score; return all of ``result.json`` that is known then, and what pictures are drawn from."""
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
     baseline, edited = extract(
@@ -266,7 +278,7 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
         ASSIGNMENTS,
         lambda: write_assignments(folder / ASSIGNMENTS, edited.ids, names, before, after, far),
     )
-    return {
+    result = {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
         "edited": tasks[1].metrics | {"silhouette_common": common[1]},
         "delta": _delta(tasks),
@@ -296,6 +308,7 @@ def _measure(job: OpenJob, folder: Path) -> dict[str, Any]:
             "peak_rss_mb": peak_rss_mb(),
         },
     }
+    return result, seen
 
 
 def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
@@ -346,14 +359,50 @@ def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings
     return notes
 
 
-def _track(tracker: Log, result: dict[str, Any], folder: Path) -> None:
-    """Log the metrics in one call, one row for each edited block, and the figures."""
-    names = ("baseline", "edited", "delta", "bimodality", "timing", "selection")
+def _track(tracker: Log, result: dict[str, Any], seen: Seen, folder: Path) -> None:
+    """Log the metrics in one call, one row for each block, the figures, and some images with their artifacts."""
+    names = ("baseline", "edited", "delta", "bimodality", "moved", "timing", "selection")
     summary = {name: result[name] for name in names if result[name]}
-    tracker.metrics({"images": result["images"]["n"], **summary})
-    layers = result["layers"]
-    if layers:
-        series = {name: [row[name] for row in layers] for name in layers[0] if name != "signal"}
-        series |= {f"signal_{p}": [row["signal"][p] for row in layers] for p in layers[0]["signal"]}
-        tracker.layers({name: values for name, values in series.items() if None not in values})
+    rate = _mean(result["artifact_rate"].values())
+    tracker.metrics({"images": result["images"]["n"], **summary} | ({} if rate is None else {"artifact_rate": rate}))
+    tracker.layers(_rows_by_block(result, seen))
     tracker.figures([folder / name for name in result["figures"]])
+    tables = result["settings"]["tracker"].get("tables")
+    if tables or (tables is None and not _in_a_sweep()):
+        tracker.table("artifacts", lambda: _rows_by_image(seen))
+
+
+def _rows_by_block(result: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:
+    """Return what is known of each block: of the norms in the untouched model, and of the edit where there is one."""
+    rows: dict[int, dict[str, Any]] = {}
+    for name, counts in histograms(seen.baseline.diagnostics).items():
+        for layer, some in enumerate(counts) if "." not in name else ():
+            site = result["norms"].get(f"{name}[{layer}]")
+            if site is None:
+                continue
+            row = rows.setdefault(layer, {"layer": layer})
+            row |= {f"{name}_p50": site["norm"]["p50"], f"{name}_p99": site["norm"]["p99"]}
+            row |= {f"{name}_bimodality": site["bimodality"], f"{name}_gap": (site["modes"] or {}).get("gap")}
+            row[f"{name}_log10_norm"] = Histogram(some, np.log10(NORM_EDGES))  # W&B draws bins of one width
+    for edited in result["layers"]:
+        row = rows.setdefault(edited["layer"], {"layer": edited["layer"]})
+        row |= {name: value for name, value in edited.items() if name != "signal"}
+        row |= {f"signal_{p}": value for p, value in edited["signal"].items()}
+    return [{key: value for key, value in rows[layer].items() if value is not None} for layer in sorted(rows)]
+
+
+def _rows_by_image(seen: Seen) -> list[dict[str, Any]]:
+    """Return one row for each of the images whose masks are kept."""
+    block, found = seen.examples
+    return [
+        {
+            "id": example.name,
+            "block": block,
+            "patches flagged": int(example.mask.sum()),
+            "image": example.picture,
+            "flagged": marked(example.picture, example.mask),
+            "attention before": example.attention(example.before),
+            "attention after": example.attention(example.after),
+        }
+        for example in found
+    ]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from itae.artifact_figures import example_figure, layer_figure, norm_figure
+from itae.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
 from itae.embedding_figures import cluster_figure, embedding_figure
 from itae.figures import save, signal_figure
 
@@ -58,6 +59,13 @@ class Seen:
     picture: Callable[[str], np.ndarray] | None
     projection: str
 
+    @cached_property
+    def examples(self) -> tuple[int, list[Example]]:
+        """A block, and some images with what was flagged in them there; none where the images are gone."""
+        if self.picture is None:
+            return -1, []
+        return examples(self.edited.diagnostics, self.edited.ids, self.grid, self.picture)
+
     @property
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
@@ -82,9 +90,7 @@ def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
     makers: dict[str, Callable[[], Figure | None]] = {
         "norms": lambda: norm_figure(seen.baseline.diagnostics, layers, spec),
         "layers": lambda: layer_figure(layers),
-        "artifacts": lambda: (
-            example_figure(seen.edited.diagnostics, seen.edited.ids, seen.grid, seen.picture) if seen.picture else None
-        ),
+        "artifacts": lambda: example_figure(*seen.examples),
         "embeddings": lambda: embedding_figure(
             seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
         ),

@@ -22,7 +22,7 @@ from itae.embed import extract
 from itae.errors import UserError
 from itae.experiment import OpenJob, open_job
 from itae.report import spread
-from itae.runs import RESULT, load_run
+from itae.runs import RESULT, find_results, load_run
 from itae.runtime import versions
 from itae.settings import Settings
 from itae.store import Key
@@ -258,6 +258,28 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
         if result["status"] != "ok":
             show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)
     show(f"results    {folder}", soft_wrap=True, markup=False)
+
+
+def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
+    """Log the table and the figures of a sweep in a run of their own, if its jobs' tracker is asked for tables."""
+    asked = next((config for config in configs if config["tracker"].get("tables")), None)
+    if asked is None:
+        return
+    from itae.collect_figures import draw
+    from itae.collect_rows import with_values
+    from itae.collect_table import read_table
+
+    table, _ = read_table(find_results([folder]), folder)
+    metric = "acc" if with_values(table, "acc") else "inertia"
+    figures = draw(table, metric, folder / "figures")[0] if with_values(table, metric) else []
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    tracker = Settings.of(asked).tracker
+    with tracker.run(
+        folder, {"jobs": len(table)}, name=f"sweep {folder.name}", group=folder.name, job_type="sweep"
+    ) as log:
+        log.metrics({"jobs": len(table), "ok": int((table["status"] == "ok").sum())})
+        log.table("runs", lambda: rows)
+        log.figures(figures)
 
 
 def _cell(metric: Mapping[str, Any] | None, sign: str = "") -> str:

@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlparse
+
+import numpy as np
 
 from itae.errors import UserError, one_of
 
@@ -30,17 +32,27 @@ LOG_TIMEOUT = 10.0  # seconds; one log call takes about a millisecond
 INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
+class Histogram(NamedTuple):
+    """Counts [bins] and the edges [bins + 1] of their bins."""
+
+    counts: np.ndarray
+    edges: np.ndarray
+
+
 class Log:
     """What a run logs to. This one forgets; see `Wandb.run` for the one that doesn't."""
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         """Log the run's final metrics, all in one call; nested mappings become dotted names."""
 
-    def layers(self, series: Mapping[str, Sequence[float]]) -> None:
-        """Log one value a block under ``layer/<name>``, against ``series["layer"]``, the blocks' numbers."""
+    def layers(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log one row a block, against its ``layer``: numbers and `Histogram`, under ``layer/<name>``."""
 
     def figures(self, paths: Sequence[Path]) -> None:
         """Log image files under ``figures/<stem>``."""
+
+    def table(self, name: str, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        """Log a table of numbers, words and pictures (uint8 [H, W, 3]); `rows` is called only if it is logged."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,10 @@ class Wandb:
         environment can only make it quieter.
     project, entity, group, tags
         As W&B has them; `group` None takes the one given to `run`.
+    tables
+        Whether tables are logged: of images with their artifacts, and, at the end of a sweep, of its runs. None
+        (default): the former for single runs, the latter not. W&B keeps each picture as a file of its own, and projects
+        of hundreds of runs fill up with them.
     init_timeout, finish_timeout
         Seconds W&B may take to start and to finish, above 0; then the run goes on without it.
 
@@ -81,6 +97,7 @@ class Wandb:
     entity: str | None = None
     group: str | None = None
     tags: Sequence[str] = ()
+    tables: bool | None = None
     init_timeout: float = 30.0
     finish_timeout: float = 30.0
 
@@ -89,6 +106,8 @@ class Wandb:
         if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
             raise UserError(f"tracker.tags={self.tags!r} must be a list of words, e.g. tracker.tags=[paper].")
         object.__setattr__(self, "tags", tuple(self.tags))
+        if self.tables is not None and not isinstance(self.tables, bool):
+            raise UserError(f"tracker.tables={self.tables!r} must be true, false or null.")
         for name in ("init_timeout", "finish_timeout"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
@@ -137,7 +156,7 @@ class Wandb:
         if disabled or asked == "disabled":
             return "disabled"
         if self.mode == "online" and asked not in ("offline", "dryrun"):
-            if _logged_in():
+            if logged_in():
                 return "online"
             log.warning("W&B runs offline: nobody is logged in. Run `wandb login`, or set WANDB_API_KEY.")
         return "offline"
@@ -178,15 +197,18 @@ class _WandbLog(Log):
     def metrics(self, values: Mapping[str, Any]) -> None:
         self._guarded("log", lambda: self.run.log(dict(values)), LOG_TIMEOUT)
 
-    def layers(self, series: Mapping[str, Sequence[float]]) -> None:
-        def rows() -> None:
+    def layers(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        def log() -> None:
+            import wandb
+
             self.run.define_metric("layer", hidden=True)
             self.run.define_metric("layer/*", step_metric="layer", summary="none")
-            for values in zip(*series.values(), strict=True):
-                row = zip(series, values, strict=True)
-                self.run.log({key if key == "layer" else f"layer/{key}": value for key, value in row})
+            for row in rows:
+                self.run.log(
+                    {key if key == "layer" else f"layer/{key}": _wandbs(wandb, value) for key, value in row.items()}
+                )
 
-        self._guarded("log", rows, LOG_TIMEOUT)
+        self._guarded("log", log, LOG_TIMEOUT)
 
     def figures(self, paths: Sequence[Path]) -> None:
         def images() -> None:
@@ -196,6 +218,18 @@ class _WandbLog(Log):
 
         if paths:
             self._guarded("log", images, LOG_TIMEOUT)
+
+    def table(self, name: str, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        def log() -> None:
+            import wandb
+
+            found = rows()
+            columns = list(dict.fromkeys(key for row in found for key in row))
+            if found:
+                data = [[_wandbs(wandb, row.get(key)) for key in columns] for row in found]
+                self.run.log({name: wandb.Table(columns=list[str | int](columns), data=data)})
+
+        self._guarded("log", log, LOG_TIMEOUT)
 
     def finish(self, exit_code: int) -> None:
         if self.run is not None and not self.hung:
@@ -208,7 +242,7 @@ class _WandbLog(Log):
         if self.broken:
             return None
         try:
-            return _within(seconds, call)
+            return within(seconds, call)
         except Exception as error:
             self.broken, self.hung = True, isinstance(error, TimeoutError)
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -217,7 +251,16 @@ class _WandbLog(Log):
             return None
 
 
-def _within(seconds: float, call: Callable[[], T]) -> T:
+def _wandbs(wandb: Any, value: Any) -> Any:
+    """Return a value as W&B has it."""
+    if isinstance(value, Histogram):
+        seen = np.flatnonzero(value.counts)  # W&B draws every bin
+        some = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0, 1)
+        return wandb.Histogram(np_histogram=(value.counts[some], value.edges[some.start : some.stop + 1]))
+    return wandb.Image(value) if isinstance(value, np.ndarray) else value
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
     """Return what `call` returns, or raise what it raises, or TimeoutError; it is left running then."""
     outcome: list[tuple[T | None, BaseException | None]] = []
 
@@ -281,8 +324,8 @@ def _environment(folder: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _logged_in() -> bool:
-    """Whether W&B finds a key without asking: from the environment, or from netrc for its host."""
+def logged_in() -> bool:
+    """Return whether W&B finds a key without asking: from the environment, or from netrc for its host."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
@@ -310,4 +353,4 @@ def _drop_service() -> None:
         wandb.teardown()
 
     with contextlib.suppress(Exception):
-        _within(2.0, teardown)
+        within(2.0, teardown)

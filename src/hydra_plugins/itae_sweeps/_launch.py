@@ -21,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from itae import page, sweep
 from itae.errors import UserError
 from itae.experiment import plain_config, shared
+from itae.run_figures import beside
 from itae.runtime import progress
 
 if TYPE_CHECKING:
@@ -70,8 +71,8 @@ def launch(
         why = {job: reason for group, reason in zip(groups, ended, strict=True) for job in group.jobs}
         results = sweep.outcomes(jobs, fresh, why)
         _print(results, folder, len(fresh))
-        if not _searches(launcher.config) and any(job.config["runtime"]["report"] for job in jobs):
-            page.end_with_page(folder)
+        if not _searches(launcher.config):
+            end([job.config for job in jobs], folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
             zip(jobs, job_overrides, strict=True)]  # fmt: skip
 
@@ -120,6 +121,13 @@ def _place(config: DictConfig) -> Path:
 
 def _without_hydra(config: DictConfig) -> DictConfig:
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+
+def end(configs: Sequence[Mapping[str, Any]], folder: Path, best: str | None = None) -> None:
+    """End a sweep with what it has of all its jobs: a page, and a run of the tracker, where these are wanted."""
+    if any(config["runtime"]["report"] for config in configs):
+        page.end_with_page(folder, best)
+    beside("The sweep's run of the tracker", lambda: sweep.track(configs, folder))
 
 
 def _searches(config: DictConfig) -> bool:

@@ -14,9 +14,10 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
-from itae import page
+from hydra_plugins.itae_sweeps._launch import end
 from itae.criteria import CRITERIA
 from itae.errors import UserError, one_of
+from itae.experiment import plain_config
 from itae.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
     _refuse_another(study, options, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     log.info("%d of %d trials are done.", done, options["n_trials"])
-    number, report = len(study.trials), False
+    number, configs = len(study.trials), []
     while done < options["n_trials"]:
         trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
         words = [
@@ -57,15 +58,14 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
             for trial in trials
         ]
         returns = launcher.launch(words, initial_job_idx=number)
-        report = all(job.cfg.runtime.report for job in returns)  # type: ignore[union-attr]
+        configs += [plain_config(job.cfg) for job in returns if job.cfg is not None]
         for trial, job in zip(trials, returns, strict=True):
             value = _value(job, options["metric"])
             state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
             study.tell(trial, value, state=state)
         done, number = done + len(trials), number + len(trials)
     best = _best(optuna, study, options, selection, folder)
-    if report:
-        page.end_with_page(folder, best=options["metric"])
+    end(configs, folder, options["metric"])
     return best
 
 

@@ -6,6 +6,7 @@ It needs neither Hydra nor torch, so it answers at once.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -25,7 +26,7 @@ from itae.store.disk import megabytes
 _DAY = 86_400.0
 
 
-def main(argv: Sequence[str], default_root: Path) -> int:
+def main(argv: Sequence[str], default_root: Path | None = None) -> int:
     """Run ``itae cache``.
 
     Parameters
@@ -33,13 +34,15 @@ def main(argv: Sequence[str], default_root: Path) -> int:
     argv
         What stands after ``itae cache``.
     default_root
-        The store's folder when ``--cache`` does not name another.
+        The store's folder when ``--cache`` does not name another; by default that of ``ITAE_CACHE``, or
+        ``outputs/cache``.
 
     Returns
     -------
     int
         The exit status: 0; 1 when `verify` finds damage; 2 for a mistake.
     """
+    default_root = default_root or Path(os.environ.get("ITAE_CACHE", "outputs/cache"))
     options = _parser(default_root).parse_args(argv)
     # A pipe has no width: rich would take it for 80 columns, and a row would no longer be one line.
     console = Console(width=None if sys.stdout.isatty() else 500, highlight=False)
