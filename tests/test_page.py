@@ -319,6 +319,33 @@ def test_names_from_results_stay_text(hostile, look):
     assert "49" not in page.text_content("#summary")
 
 
+def test_photos_without_labels_end_with_a_gallery_a_list_and_folders_of_links(itae_, tmp_path, look):
+    draw = np.random.default_rng(0)
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(40):
+        shade = np.full((60, 80, 3), 25 * (i % 8), np.uint8) + draw.integers(0, 25, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(shade).save(photos / f"IMG {i:02d}.jpg")
+    status, out, err = itae_(
+        "dataset=imagefolder", f"dataset.root={photos}", "clusterer.k=5", "runtime.links=true", "hydra.run.dir=run"
+    )
+    assert (status, err) == (0, "")
+    assert out.endswith(f"page       {tmp_path / 'run' / 'report.html'}\n")
+    listed = [line.split(",") for line in Path("run/assignments.csv").read_text().splitlines()]
+    assert listed[0] == ["id", "baseline", "edited", "moved"]
+    links = {link.name: link for link in Path("run/clusters").glob("*/*")}
+    assert {name: link.parent.name for name, link in links.items()} == {row[0]: row[2] for row in listed[1:]}
+    assert all(link.resolve() == photos / name for name, link in links.items())
+    page = look(tmp_path / "run" / "report.html")
+    assert page.locator("#cluster-list button").count() == 5
+    assert page.locator("#run table.scores tbody th").all_inner_texts() == ["inertia", "silhouette"]
+    assert page.locator("#points-form option").first.inner_text() == "cluster, edited"
+    assert page.locator("#cluster .tile img").first.evaluate("image => image.naturalWidth") == 80
+    page.click("#cluster .tile >> nth=0")
+    assert page.text_content("#image-title").startswith("IMG ")
+    assert "class" not in page.locator("dialog dt").all_inner_texts()
+
+
 def test_a_failed_run_has_a_page_that_says_why(tmp_path, look):
     with pytest.raises(itae.UserError):
         run(compose("dataset.limit=5", "clusterer.k=9", "tracker=none", f"paths.cache={tmp_path}"), tmp_path / "run")

@@ -51,7 +51,8 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_rules.py").write_text(block("python", "KeyPeak"))
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "WEIGHTS.safetensors")
-    (tmp_path / "PICTURES").mkdir()
+    for name in ("PICTURES", "PHOTOS"):
+        (tmp_path / name).mkdir()
     words = [word for word in shlex.split(command)[1:] if word not in ("-m", "prepare")]
     if words == ["--help"] or words[0] in COMMANDS:
         return

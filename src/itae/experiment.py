@@ -29,6 +29,7 @@ from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
+from itae.links import write_links
 from itae.metrics import paired_delta
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
@@ -278,6 +279,8 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         ASSIGNMENTS,
         lambda: write_assignments(folder / ASSIGNMENTS, edited.ids, names, before, after, far),
     )
+    if settings.runtime.links:
+        beside("The folders of links", lambda: write_links(folder, source.images, edited.ids, after))
     result = {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
         "edited": tasks[1].metrics | {"silhouette_common": common[1]},

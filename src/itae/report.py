@@ -81,7 +81,7 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("edit", told(edit)))
         found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
         found += _attention(result["layers"])
-        far = "cosine distance of the embeddings: mean {mean:.4f}, 95 % below {p95:.4f}"
+        far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
     if result["delta"]:
         low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
@@ -117,8 +117,9 @@ def told(edit: dict[str, Any]) -> str:
 
 def spread(metric: Mapping[str, Any], sign: str = "") -> str:
     """Return mean and standard deviation as in ``0.9300 ± 0.0050``."""
-    std = "" if metric["std"] is None else f" ± {metric['std']:.4f}"
-    return f"{metric['mean']:{sign}.4f}{std}"
+    digits = 4 if abs(metric["mean"]) < 100 else 1
+    std = "" if metric["std"] is None else f" ± {metric['std']:.{digits}f}"
+    return f"{metric['mean']:{sign}.{digits}f}{std}"
 
 
 def write_assignments(

@@ -124,6 +124,8 @@ class Runtime:
         vectors. Embeddings that were made without them are made again.
     report
         Whether a run, and a sweep, ends with a page, ``report.html``; ``itae report`` makes it later.
+    links
+        Whether a run makes a folder for each cluster, ``clusters/<number>/``, with links to its images.
     projection
         How pictures show embeddings in two dimensions: ``pca``, or ``umap`` (``pip install 'itae[umap]'``).
     engine
@@ -137,6 +139,7 @@ class Runtime:
     num_workers: int = 1
     diagnostics: bool = True
     report: bool = True
+    links: bool = False
     projection: str = "pca"
     engine: str = "local"
     ray: OnRay = OnRay()
@@ -145,7 +148,7 @@ class Runtime:
         """Check every value."""
         whole("runtime.batch_size", self.batch_size, low=1)
         whole("runtime.num_workers", self.num_workers, low=0)
-        for name in ("diagnostics", "report"):
+        for name in ("diagnostics", "report", "links"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"runtime.{name}={getattr(self, name)!r} must be true or false.")
         one_of("runtime.projection", self.projection, ("pca", "umap"))

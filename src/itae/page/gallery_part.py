@@ -63,7 +63,7 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
         "ids": ids,
         "classes": list(seen.classes),
         "labels": None if labels is None else labels[rows].tolist(),
-        "moved": np.round(told.moved[rows], 4).tolist(),
+        "moved": [float(f"{far:.3g}") for far in told.moved[rows]],
         "left": left[rows].tolist(),
         "thumbnails": _thumbnails(images, ids),
         "points": {"rows": np.flatnonzero(even).tolist(), "axes": axes}
