@@ -5,7 +5,7 @@ import pytest
 
 from itae.detect import Random, VectorNorm
 from itae.diagnostics import SIGNAL_EDGES, by_layer
-from itae.figures import FLAGGED, KEPT, signal_figure
+from itae.figures import FLAGGED, KEPT, save, signal_figure
 
 
 def diagnostics(layers):
@@ -35,7 +35,8 @@ def test_the_figure_shows_what_is_beyond_the_threshold(tmp_path, monkeypatch):
         Axes, "stairs", lambda self, *args, **kw: drawn.append((args[0], kw["color"])) or stairs(self, *args, **kw)
     )
     found = diagnostics([3, 4, 5, 6, 7])
-    (png,) = signal_figure(found, by_layer(found, 10), spec(VectorNorm(side="high")), tmp_path)
+    figure = signal_figure(found, by_layer(found, 10), spec(VectorNorm(side="high")))
+    (png,) = save(figure, tmp_path, "signal")
     assert png.read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "signal.svg").read_text().lstrip().startswith("<?xml")
     assert [colour for _, colour in drawn] == [KEPT, FLAGGED] * 5
@@ -49,6 +50,7 @@ def test_no_threshold_marks_nothing_and_no_edit_draws_nothing(tmp_path):
     found = diagnostics([2])
     found["threshold"] = np.array([np.nan])
     for detector in (VectorNorm(rule="bimodal"), Random()):
-        assert signal_figure(found, by_layer(found, 10), spec(detector), tmp_path)
-    assert signal_figure({}, [], {}, tmp_path / "none") == []
+        assert signal_figure(found, by_layer(found, 10), spec(detector))
+    assert signal_figure({}, [], None) is None
+    assert save(None, tmp_path / "none", "signal") == []
     assert not (tmp_path / "none").exists()

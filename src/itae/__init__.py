@@ -1,6 +1,7 @@
 """Inference-Time Attention Engineering for frozen vision transformers.
 
-From Python: ``itae.load_run(path)`` reads a run back; ``itae.run(cfg)`` runs one.
+From Python: ``itae.run(itae.compose(words))`` runs what the command line runs; ``itae.load_run(path)`` reads a run
+back, ``itae.load_runs(path)`` many of them as one table.
 """
 
 from __future__ import annotations
@@ -8,14 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Run", "UserError", "__version__", "load_run", "run"]
+__all__ = ["Run", "UserError", "__version__", "compose", "load_run", "load_runs", "run"]
 
-_HOME = {"Run": "itae.runs", "load_run": "itae.runs", "run": "itae.experiment", "UserError": "itae.errors"}
+_HOME = {
+    "Run": "itae.runs",
+    "UserError": "itae.errors",
+    "compose": "itae.cli",
+    "load_run": "itae.runs",
+    "load_runs": "itae.runs",
+    "run": "itae.experiment",
+}
 
 if TYPE_CHECKING:
+    from itae.cli import compose
     from itae.errors import UserError
     from itae.experiment import run
-    from itae.runs import Run, load_run
+    from itae.runs import Run, load_run, load_runs
 
 
 def __getattr__(name: str) -> Any:

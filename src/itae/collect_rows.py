@@ -59,11 +59,19 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
             kept.loc[kept["detector.rule"] == rule, unread] = pd.NA
+    classes = [f"{group}._target_" for group in KINDS]
+    return with_choices(kept).drop(columns=["detector.vector", *classes], errors="ignore")
+
+
+def with_choices(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with a column for each of `KINDS`, the name of the choice, before that of its class."""
+    table = table.copy()
     for group in KINDS:
-        if (target := f"{group}._target_") in kept:
-            vectors = kept.get("detector.vector", pd.Series(None, kept.index, dtype=object))
-            kept[target] = list(map(_choice, kept[target], vectors))
-    return kept.drop(columns="detector.vector", errors="ignore").rename(columns={f"{g}._target_": g for g in KINDS})
+        if (target := f"{group}._target_") in table:
+            vectors = table.get("detector.vector", pd.Series(None, table.index, dtype=object))
+            names = pd.Series(list(map(_choice, table[target], vectors)), table.index, dtype="string")
+            table.insert(list(table).index(target), group, names)
+    return table
 
 
 def _choice(target: Any, vector: Any) -> str | None:

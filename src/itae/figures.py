@@ -23,9 +23,9 @@ _NONE = 0.5  # where an empty bar ends on a logarithmic axis
 
 
 def signal_figure(
-    diagnostics: Mapping[str, np.ndarray], layers: list[dict[str, Any]], edit: Mapping[str, Any], folder: Path
-) -> list[Path]:
-    """Draw the detector's signal in each edited block, flagged patches and mean threshold marked, as PNG and SVG.
+    diagnostics: Mapping[str, np.ndarray], layers: list[dict[str, Any]], edit: Mapping[str, Any] | None
+) -> Figure | None:
+    """Draw the detector's signal in each edited block, flagged patches and mean threshold marked.
 
     Parameters
     ----------
@@ -35,16 +35,14 @@ def signal_figure(
         Rows of `itae.diagnostics.by_layer`.
     edit
         The edit's spec.
-    folder
-        Where ``signal.png`` and ``signal.svg`` go.
 
     Returns
     -------
-    list of Path
-        The PNG; nothing where there is no edited block.
+    Figure or None
+        None where there is no edited block.
     """
-    if not layers:
-        return []
+    if not layers or edit is None:
+        return None
     from matplotlib.figure import Figure
 
     columns = min(_COLUMNS, len(layers))
@@ -69,7 +67,7 @@ def signal_figure(
     figure.text(
         0.1 / width, 0.5, "patches (log scale); orange: flagged", va="center", ha="left", rotation=90, fontsize=9
     )
-    return save(figure, folder, "signal")
+    return figure
 
 
 def save(figure: Figure | None, folder: Path, name: str) -> list[Path]:

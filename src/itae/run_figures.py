@@ -18,6 +18,8 @@ from itae.figures import save, signal_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from itae.data import ImageSet
+    from itae.runs import Run
     from itae.store import Embeddings
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,36 @@ class Seen:
     picture: Callable[[str], np.ndarray] | None
     projection: str
 
+    @classmethod
+    def of(cls, run: Run, images: ImageSet | None) -> Seen:
+        """Read a run back from the disk; without `images` there are no pictures of these.
+
+        Raises
+        ------
+        UserError
+            If its embeddings or its assignments are gone or damaged.
+        """
+        from itae.data.images import Transform
+
+        clusters, labels = run.read_assignments(), run.edited.labels
+        classes: list[str] = []
+        if labels is not None and clusters.labels is not None:
+            named = dict(zip(labels.tolist(), clusters.labels, strict=True))
+            classes = [named.get(label, "") for label in range(max(named) + 1)]
+        transform = Transform(**run.edited.meta["space"]["transform"])
+        place = {name: i for i, name in enumerate(images.ids)} if images else {}
+        return cls(
+            run.baseline,
+            run.edited,
+            (clusters.baseline, clusters.edited),
+            classes,
+            run.result["layers"],
+            run.result["edit"],
+            tuple(run.result["grid"]),
+            (lambda name: transform(images.read(place[name]))) if images else None,
+            run.settings["runtime"].get("projection", "pca"),
+        )
+
     @cached_property
     def examples(self) -> tuple[int, list[Example]]:
         """A block, and some images with what was flagged in them there; none where the images are gone."""
@@ -79,17 +111,12 @@ class Seen:
         return "cluster" if self.edited.labels is None else "class"
 
 
-def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
-    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick` leaves all out but the signal."""
-    drawn = []
-    layers, spec = seen.layers, seen.edit
-    if spec is not None:
-        drawn = beside("The figure", lambda: signal_figure(seen.edited.diagnostics, layers, spec, folder)) or []
-    if quick:
-        return drawn
-    makers: dict[str, Callable[[], Figure | None]] = {
-        "norms": lambda: norm_figure(seen.baseline.diagnostics, layers, spec),
-        "layers": lambda: layer_figure(layers),
+def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
+    """Return what draws each of the pictures, by name; it gives None where a run has nothing to show."""
+    return {
+        "signal": lambda: signal_figure(seen.edited.diagnostics, seen.layers, seen.edit),
+        "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
+        "layers": lambda: layer_figure(seen.layers),
         "artifacts": lambda: example_figure(*seen.examples),
         "embeddings": lambda: embedding_figure(
             seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
@@ -98,8 +125,14 @@ def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
             None if seen.edited.labels is None else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
         ),
     }
-    for name, make in makers.items():
-        drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+
+
+def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
+    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick` leaves all out but the signal."""
+    drawn = []
+    for name, make in makers(seen).items():
+        if name == "signal" or not quick:
+            drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
     return drawn
 
 

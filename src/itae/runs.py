@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,11 @@ from typing import TYPE_CHECKING, Any
 from itae.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from itae.data import ImageSet
+    from itae.report import Assignments
     from itae.store import Embeddings
 
 RESULT = "result.json"
@@ -59,6 +65,102 @@ class Run:
         """The embeddings under the edit, verified as they are read."""
         return self._embeddings("edited")
 
+    @property
+    def scores(self) -> pd.DataFrame:
+        """One row a metric: mean and std of both sides over the seeds, and of their paired delta, with its interval."""
+        import pandas as pd
+
+        from itae.metrics import interval
+
+        baseline, edited, delta = (self.result[side] for side in ("baseline", "edited", "delta"))
+        rows = {}
+        for name, one in baseline.items():
+            if not isinstance(one, dict) or "mean" not in one:
+                continue
+            row = {"baseline": one["mean"], "baseline std": one["std"]}
+            row |= {"edited": edited[name]["mean"], "edited std": edited[name]["std"]}
+            if change := (delta or {}).get(name):
+                low, high = interval(change["per_seed"]) or (None, None)
+                row |= {"delta": change["mean"], "delta std": change["std"], "low": low, "high": high}
+            rows[name] = row
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    @property
+    def norms(self) -> pd.DataFrame:
+        """One row a site of the untouched model (``q[0]``, ..., ``resid_post[11]``): norms of its patch tokens.
+
+        Their quantiles, how bimodal they are, and where there are two modes both, the valley between, the gap, and the
+        share of the patches above. See `itae.norms.by_site`.
+        """
+        import pandas as pd
+
+        rows = {
+            site: {"site": site.partition("[")[0], "block": int(site.partition("[")[2][:-1])}
+            | row["norm"]
+            | {"bimodality": row["bimodality"]}
+            | (row["modes"] or {})
+            for site, row in self.result["norms"].items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    @property
+    def layers(self) -> pd.DataFrame:
+        """One row an edited block: what was flagged, and the CLS token's attention on it. See `itae.diagnostics`."""
+        import pandas as pd
+
+        rows = [{name: value for name, value in row.items() if name != "signal"} for row in self.result["layers"]]
+        return pd.DataFrame(rows).set_index("layer") if rows else pd.DataFrame()
+
+    def read_assignments(self) -> Assignments:
+        """Return the clusters of each image, before and after the edit; a `UserError` if they are gone or damaged."""
+        from itae.report import ASSIGNMENTS, read_assignments
+
+        return read_assignments(self.folder / ASSIGNMENTS, self.edited.ids)
+
+    def open_images(self) -> ImageSet:
+        """Return the images, from where they were, after a look at whether they are still those that the run saw.
+
+        Raises
+        ------
+        UserError
+            If they are gone or have changed.
+        """
+        from itae.settings import construct
+
+        node, started = dict(self.settings["dataset"]), self.result.get("started") or {}
+        if isinstance(node.get("root"), str):  # a relative one is meant from where the run was started
+            node["root"] = os.path.join(started.get("cwd") or "", os.path.expanduser(node["root"]))
+        images: ImageSet = construct("dataset", node).open()
+        if images.fingerprint() != self.edited.meta["dataset"]["fingerprint"]:
+            raise UserError(f"the images of {images.name} are not the ones that the run saw")
+        return images
+
+    def figure(self, name: str) -> Figure | None:
+        """Draw one of the run's figures: a matplotlib figure, or None where the run has nothing to show there.
+
+        Parameters
+        ----------
+        name
+            ``signal``, ``norms``, ``layers``, ``artifacts``, ``embeddings`` or ``clusters``.
+
+        Raises
+        ------
+        UserError
+            For another name; or if the embeddings, or for ``artifacts`` the images, are gone.
+        """
+        from itae.errors import one_of
+        from itae.run_figures import Seen, makers
+
+        drawn = makers(Seen.of(self, self.open_images() if name == "artifacts" else None))
+        one_of("figure", name, drawn)
+        return drawn[name]()
+
+    def write_page(self, out: Path | None = None) -> Path:
+        """Write the run's page, by default ``report.html`` in its folder, and return where it is."""
+        from itae.page import write_page
+
+        return write_page([self.folder], out)
+
     def _embeddings(self, which: str) -> Embeddings:
         from itae.store import DamagedEntry, read_entry
 
@@ -95,6 +197,36 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise UserError(f"{path} is no run: its {RESULT} has no status.")
     return Run(file.parent.absolute(), result)
+
+
+def load_runs(*paths: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read many runs back: one row a run, its settings under dotted names (``detector.rule``), its metrics beside them.
+
+    Parameters
+    ----------
+    paths
+        Run folders, sweeps, or folders with some in them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As ``itae collect`` writes it, with the whole path as ``folder`` and the names of ``detector``, ``attenuator``
+        and ``clusterer``. What is no result that can be read is left out, with a warning.
+
+    Raises
+    ------
+    UserError
+        If there is no run, or none that can be read.
+    """
+    from itae.collect_rows import with_choices
+    from itae.collect_table import read_table
+
+    table, damaged = read_table(find_results([Path(path) for path in paths]), Path(os.sep, "nowhere"))
+    for file, reason in damaged.items():
+        warnings.warn(f"{file} can't be read ({reason}) and is left out", stacklevel=2)
+    if table.empty:
+        raise UserError(f"No {RESULT} of {len(damaged)} found can be read; give folders with runs.")
+    return with_choices(table)
 
 
 def find_results(paths: Sequence[Path]) -> list[Path]:

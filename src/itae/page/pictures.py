@@ -1,17 +1,14 @@
-"""The small pictures of a page, and the images that they are made from."""
+"""The small pictures of a page."""
 
 from __future__ import annotations
 
 import base64
 import io
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from itae.data.images import in_threads
-from itae.errors import UserError
-from itae.settings import construct
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,32 +19,6 @@ BUDGET = 6_000_000  # bytes of all thumbnails of a page, as text
 _SIDES = ((400, 128), (900, 96), (10**9, 64))  # pixels of the long side, for up to so many images
 _PIXELS = 40  # a picture up to this size is kept as it is, every pixel
 _QUALITIES = (75, 50, 25, 5)
-
-
-def open_images(settings: Mapping[str, Any], cwd: str | None, fingerprint: str) -> ImageSet:
-    """Return the images of a run, and make sure that they are the ones that it saw.
-
-    Parameters
-    ----------
-    settings
-        Of the run.
-    cwd
-        Where it was started: a relative ``dataset.root`` is found from there.
-    fingerprint
-        Of the images' content, as it is kept beside the embeddings.
-
-    Raises
-    ------
-    UserError
-        If they are gone or have changed.
-    """
-    node = dict(settings["dataset"])
-    if cwd and isinstance(node.get("root"), str):
-        node["root"] = os.path.join(cwd, os.path.expanduser(node["root"]))
-    images: ImageSet = construct("dataset", node).open()
-    if images.fingerprint() != fingerprint:
-        raise UserError(f"the images of {images.name} are not the ones that the run saw")
-    return images
 
 
 def thumbnails(images: ImageSet, rows: Sequence[int]) -> list[str]:

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from itae.data.images import Transform
 from itae.errors import UserError
 from itae.metrics import interval
 from itae.page.gallery_part import gallery_part
-from itae.page.pictures import address, open_images
-from itae.report import ASSIGNMENTS, SHOWN, facts, read_assignments, spread, title
+from itae.page.pictures import address
+from itae.report import SHOWN, facts, spread, title
 from itae.run_figures import Seen, draw
 
 if TYPE_CHECKING:
     from itae.data import ImageSet
-    from itae.report import Assignments
     from itae.runs import Run
-    from itae.store import Embeddings
 
 _CAPTIONS = {
     "norms": "How long queries, keys, values and tokens are in every block of the untouched model; the darker, the "
@@ -72,13 +69,14 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
         "facts": facts(result),
     }
     try:
-        baseline, edited = run.baseline, run.edited
-        clusters = read_assignments(run.folder / ASSIGNMENTS, edited.ids)
+        clusters = run.read_assignments()
     except UserError as error:
         return part | {"figures": _figures(run, None), "missing": [f"There is no gallery: {error}"]}
-    if images is None:
-        images = _images(run, edited, part["missing"])
-    seen = _seen(run, baseline, edited, clusters, images)
+    try:
+        images = images or run.open_images()
+    except UserError as error:
+        part["missing"].append(f"There are no pictures of the images: {error}")
+    seen, edited = Seen.of(run, images), run.edited
     spherical = bool(run.settings["clusterer"].get("spherical"))
     gallery = gallery_part(seen, clusters, images, spherical, most)
     return part | {
@@ -118,37 +116,6 @@ def _scores(result: Mapping[str, Any]) -> list[dict[str, str]]:
             row["interval"] = "" if found is None else f"{found[0]:+.4f} to {found[1]:+.4f}"
         rows.append(row)
     return rows
-
-
-def _images(run: Run, edited: Embeddings, missing: list[str]) -> ImageSet | None:
-    """Return the run's images from where they were, or None, and say in `missing` what is missing."""
-    try:
-        cwd = (run.result.get("started") or {}).get("cwd")
-        return open_images(run.settings, cwd, edited.meta["dataset"]["fingerprint"])
-    except UserError as error:
-        missing.append(f"There are no pictures of the images: {error}")
-        return None
-
-
-def _seen(run: Run, baseline: Embeddings, edited: Embeddings, clusters: Assignments, images: ImageSet | None) -> Seen:
-    result = run.result
-    classes: list[str] = []
-    if edited.labels is not None and clusters.labels is not None:
-        named = dict(zip(edited.labels.tolist(), clusters.labels, strict=True))
-        classes = [named.get(label, "") for label in range(max(named) + 1)]
-    transform = Transform(**edited.meta["space"]["transform"])
-    place = {name: i for i, name in enumerate(images.ids)} if images else {}
-    return Seen(
-        baseline,
-        edited,
-        (clusters.baseline, clusters.edited),
-        classes,
-        result["layers"],
-        result["edit"],
-        tuple(result["grid"]),
-        (lambda name: transform(images.read(place[name]))) if images else None,
-        run.settings["runtime"].get("projection", "pca"),
-    )
 
 
 def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
