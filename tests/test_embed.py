@@ -51,10 +51,10 @@ def forwards(monkeypatch):
 
     seen, call = [], SharedPass.__call__
 
-    def counting(self, pixels, index):
+    def counting(self, pixels, index, *look):
         if len(index) > 1:  # one image is the proof that the model can be edited
             seen.extend(index.tolist())
-        return call(self, pixels, index)
+        return call(self, pixels, index, *look)
 
     monkeypatch.setattr(SharedPass, "__call__", counting)
     return seen
@@ -249,7 +249,9 @@ def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
     fit = itae.calibrate.fit_threshold
     monkeypatch.setattr("itae.calibrate.fit_threshold", lambda *args: fits.append(1) or fit(*args))
     passed = []
-    monkeypatch.setattr(SharedPass, "_record", lambda self, pixels: passed.append(len(pixels)) or record(self, pixels))
+    monkeypatch.setattr(
+        SharedPass, "_record", lambda self, pixels, *look: passed.append(len(pixels)) or record(self, pixels, *look)
+    )
     detector = VectorNorm(rule="bimodal", calibration_images=16)
     edits = [edit("last", detector, Scale(strength=a / 8)) for a in range(1, 9)]
     extract(source, edits, CPU)

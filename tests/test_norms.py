@@ -22,10 +22,10 @@ from itae.attenuate import Cap, Fade, Floor, MeanValue, Scale
 from itae.backbone import Backbone
 from itae.data import Digits
 from itae.detect import Random, VectorNorm
-from itae.diagnostics import by_layer, cosine_distance, example_rows, moved
+from itae.diagnostics import by_layer, cosine_distance, example_rows, looked_at, moved
 from itae.edit import Edit
 from itae.embed import Source, extract
-from itae.norms import NORM_EDGES, SITES, by_site, histograms, looked_at, two_modes
+from itae.norms import NORM_EDGES, SITES, by_site, histograms, two_modes
 from itae.replay import SharedPass, Watch
 from itae.runtime import Runtime
 from itae.store import Store
@@ -103,14 +103,20 @@ def test_norms_are_those_of_timms_own_modules(source):
     json.dumps(rows, allow_nan=False)
 
 
-@pytest.mark.parametrize(("n", "count"), [(1, 1), (40, 40), (64, 64), (200, 67), (511, 73), (512, 64), (4000, 500)])
-def test_of_many_images_every_eighth_is_looked_at(n, count):
-    assert len(looked_at(n)) == count
+@given(n=st.integers(1, 5000))
+def test_of_many_images_a_sixteenth_is_looked_at_in_runs_spread_over_all(n):
+    rows = looked_at(n)
+    assert len(rows) >= min(n, 56)
+    assert n < 1024 or abs(len(rows) - n / 16) <= 8
+    assert n >= 128 or len(rows) == n
+    gaps = np.diff(rows)
+    assert set(gaps.tolist()) <= {1, 8 * max(1, min(16, n // 64)) - 7}
+    assert n - 128 <= rows[-1] < n, "the last images have a part in it"
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_batches_and_shards_leave_no_trace(tmp_path, weights, monkeypatch, batch_size):
-    """140 images: every second one is looked at, wherever a batch or a shard begins."""
+    """140 images: every other eight are looked at, wherever a batch or a shard begins."""
     want = extract(source_in(tmp_path / "whole", weights, 140), [None, EDIT], CPU)
     monkeypatch.setattr("itae.embed.SHARD", 5)
     got = extract(source_in(tmp_path / "parts", weights, 140), [None, EDIT], Runtime("cpu", batch_size))
@@ -121,7 +127,7 @@ def test_batches_and_shards_leave_no_trace(tmp_path, weights, monkeypatch, batch
                 assert np.abs(np.cumsum(array - b.diagnostics[name], axis=-1)).max() <= 2, name  # at an edge of a bin
             else:
                 np.testing.assert_allclose(array, b.diagnostics[name], rtol=1e-4, atol=1e-3, err_msg=name)
-    assert histograms(want[0].diagnostics)["q"][0].sum() == 70 * 16
+    assert histograms(want[0].diagnostics)["q"][0].sum() == len(looked_at(140)) * 16 == 72 * 16
 
 
 def test_without_diagnostics_the_vectors_are_the_very_same_and_nothing_is_kept(tmp_path, weights):
@@ -222,6 +228,30 @@ def test_attention_and_maps_and_examples_say_what_was_flagged(source):
             shown = found["example_paid"][:, 0, i].astype(float)
             on_flagged = (shown * found["example_mask"][:, i]).sum(axis=1).mean()
             assert on_flagged == pytest.approx(before, rel=0.5), "twelve of forty images"
+
+
+def test_of_many_images_attention_is_looked_at_in_some_and_flags_in_all(tmp_path, weights, monkeypatch):
+    """140 images in batches of 16: 72 are looked at, and no batch without one is asked for attention."""
+    paid = SharedPass._paid
+    asked = []
+    monkeypatch.setattr(
+        SharedPass, "_paid", lambda self, site, *rule: asked.append(site.index.tolist()) or paid(self, site, *rule)
+    )
+    monkeypatch.setattr("itae.diagnostics.looked_at", lambda n: np.arange(n)[np.arange(n) % 48 < 8])
+    monkeypatch.setattr("itae.worker.looked_at", lambda n: np.arange(n)[np.arange(n) % 48 < 8])
+    (entry,) = extract(source_in(tmp_path, weights, 140), [EDIT], Runtime("cpu", 16))
+    assert [some[0] for some in asked] == [some for some in (0, 48, 96) for _ in EDIT.layers]
+    assert entry.diagnostics["paid_of"].tolist() == [24] * len(EDIT.layers)
+    rows = by_layer(entry.diagnostics, 140)
+    wanted = np.flatnonzero(np.arange(140) % 48 < 8)
+    assert set(entry.diagnostics["examples"].tolist()) <= set(wanted.tolist())
+    monkeypatch.undo()
+    (whole,) = extract(source_in(tmp_path / "whole", weights, 140), [EDIT], Runtime("cpu", 16))
+    assert np.array_equal(whole.vectors, entry.vectors)
+    for name in ("flagged", "flagged_at", "signal", "rate"):
+        assert np.array_equal(whole.diagnostics[name], entry.diagnostics[name]), name
+    for row, full in zip(rows, by_layer(whole.diagnostics, 140), strict=True):
+        assert row["cls_attention_before"] == pytest.approx(full["cls_attention_before"], rel=0.3)
 
 
 def test_an_attenuator_without_weights_by_row_leaves_after_unknown(source):

@@ -18,9 +18,8 @@ from wandb_files import items, records
 from wandb_server import KEY, wandb_server
 
 from itae.dashboard import panels
-from itae.diagnostics import EXAMPLES
+from itae.diagnostics import EXAMPLES, looked_at
 from itae.figures import FLAGGED
-from itae.norms import looked_at
 from itae.runs import load_run
 
 pytestmark = pytest.mark.slow

@@ -35,7 +35,7 @@ class _Panel:
     about: str = ""
 
 
-def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
+def draw(table: pd.DataFrame, metric: str, folder: Path, svg: bool = True) -> tuple[list[Path], list[str]]:
     """Draw all figures that the rows of a table allow, as PNG and SVG.
 
     Parameters
@@ -47,6 +47,8 @@ def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], li
         delta drawn is that of ``silhouette_common``.
     folder
         Where they go; what an earlier call drew there is removed.
+    svg
+        Whether as SVG as well.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def draw(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], li
         if made is None:
             continue
         figure, left_out = made
-        drawn += save(figure, folder, name)
+        drawn += save(figure, folder, name, svg)
         told += [f"{name}: {left_out}"] if left_out else []
     return drawn, told
 

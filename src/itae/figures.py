@@ -70,13 +70,14 @@ def signal_figure(
     return figure
 
 
-def save(figure: Figure | None, folder: Path, name: str) -> list[Path]:
+def save(figure: Figure | None, folder: Path, name: str, svg: bool = True) -> list[Path]:
     """Write a figure as PNG and SVG into a folder that is made if need be; return the PNG, nothing for no figure."""
     if figure is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=130)
-    figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    if svg:
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     return [folder / f"{name}.png"]
 
 

@@ -5,8 +5,7 @@ interpretability literature: ``q[l]``, ``k[l]``, ``v[l]`` enter the attention of
 the norm is of the H*D vector, or of each head's D), ``resid_post[l]`` is the residual stream behind the block.
 Norms are taken in fp32, of patch tokens alone.
 
-Memory is bounded: one histogram a site, and one a head. To read all queries, keys and values once more costs a
-twentieth of a pass in fp32 and a quarter in bf16 (measured on a CPU), so of many images every eighth is looked at.
+Memory is bounded: one histogram a site, and one a head, over the images that are looked at (`looked_at`).
 """
 
 from __future__ import annotations
@@ -47,13 +46,13 @@ class NormCollector(Collector):
         Of the model.
     images
         How many will come.
-    first, n
-        Position of the first of them in the whole set, and how many that has.
+    wanted
+        Which of them are looked at, bool [images].
     """
 
-    def __init__(self, facts: Facts, images: int, first: int, n: int) -> None:
+    def __init__(self, facts: Facts, images: int, wanted: np.ndarray) -> None:
         super().__init__(images)
-        self._prefix, self._first, self._every = facts.prefix, first, looked_at(n).step
+        self._prefix, self._wanted = facts.prefix, wanted
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SITES, (facts.depth,))
         shapes |= {f"{name}.head": (facts.depth, facts.heads) for name in SITES[:3]}
         self._sums = {_PREFIX + name: own_memory((*shape, _BINS), np.int64) for name, shape in shapes.items()}
@@ -62,21 +61,27 @@ class NormCollector(Collector):
 
     def operands(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> None:
         """Take what enters the attention of a block, [B, H, N, D] each."""
-        self._heads.append([x[self._looked_at, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
+        rows = self._rows(q)
+        self._heads.append([x[rows, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
 
     def output(self, layer: int, x: Tensor) -> None:
         """Take the tokens behind a block, [B, N, E]."""
-        self._tokens.append(x[self._looked_at, self._prefix :].float().norm(dim=-1))
+        self._tokens.append(x[self._rows(x), self._prefix :].float().norm(dim=-1))
 
-    @property
-    def _looked_at(self) -> slice:
-        return slice(-(self._first + self._added) % self._every, None, self._every)
+    def _rows(self, batch: Tensor) -> slice | Tensor:
+        """Return which rows of the batch under way are looked at, as a slice, which is quicker, where one will do."""
+        rows = np.flatnonzero(self._wanted[self._added : self._added + len(batch)])
+        if rows[-1] - rows[0] == len(rows) - 1:
+            return slice(int(rows[0]), int(rows[-1]) + 1)
+        return batch.new_tensor(rows).long()
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E], and what was seen on the way to them."""
         import torch
 
         super().add(vectors)
+        if not self._heads:
+            return
         heads_L3BHT = torch.stack([torch.stack(three) for three in self._heads])
         tokens_L3BT = heads_L3BHT.square().sum(dim=3).sqrt()
         for i, name in enumerate(SITES[:3]):
@@ -88,11 +93,6 @@ class NormCollector(Collector):
     def _count(self, name: str, norms: Tensor) -> None:
         counts = self._sums[_PREFIX + name]
         counts += _binned(norms.reshape(math.prod(counts.shape[:-1]), -1)).cpu().numpy().reshape(counts.shape)
-
-
-def looked_at(n: int) -> range:
-    """Return the positions of the images whose norms are taken: every eighth, or more often to have some 64."""
-    return range(0, n, min(8, max(1, n // 64)))
 
 
 def _binned(norms_GX: Tensor) -> Tensor:

@@ -71,6 +71,7 @@ class _Batch:
 
     record: Record
     index: Tensor
+    look: bool = False
     out: dict[int, Tensor] = field(default_factory=dict)
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
@@ -130,7 +131,7 @@ class SharedPass:
         self.cls_finish = pool == "cls"
         self._does = [{} if edit is None else {layer: edit.at(layer) for layer in edit.layers} for edit in edits]
 
-    def __call__(self, pixels: Tensor, index: Tensor) -> list[Tensor]:
+    def __call__(self, pixels: Tensor, index: Tensor, look: bool = True) -> list[Tensor]:
         """Return one [B, E] embedding an edit.
 
         Parameters
@@ -139,9 +140,11 @@ class SharedPass:
             [B, 3, height, width], normalised.
         index
             [B], the position of each image in its data set.
+        look
+            Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
         """
         with torch.inference_mode(), fused(self.blocks):
-            batch = _Batch(self._record(pixels), index)
+            batch = _Batch(self._record(pixels, look), index, look)
             for position, edit in enumerate(self.edits):
                 if edit is None:
                     assert batch.record.tokens is not None
@@ -213,11 +216,12 @@ class SharedPass:
 
     # --- the untouched model, recorded
 
-    def _record(self, pixels: Tensor) -> Record:
+    def _record(self, pixels: Tensor, look: bool = False) -> Record:
         starts = set(self._starts())
         # With mixed RoPE each block has arguments of its own, known only when it is called.
         whole = None in self.edits or getattr(self.model, "rope_mixed", False)
-        operands, output = (self.watch.operands, self.watch.output) if None in self.edits else (None, None)
+        shown = look and None in self.edits
+        operands, output = (self.watch.operands, self.watch.output) if shown else (None, None)
         record = Record(starts, None if whole else max(starts), self.last, operands)
         share_last = whole and self.cls_finish and self.last in starts
         with contextlib.ExitStack() as stack:
@@ -281,7 +285,7 @@ class SharedPass:
                 if parting.site is None:
                     parting.site = self._site(call, layer, x, batch.index)
                 ways = [some for some in parting.from_here() if layer in self._edit(some).layers]
-                parting.known = attend(call, self._rules(parting.site, ways[:_AHEAD]), self.prefix)[::-1]
+                parting.known = attend(call, self._rules(batch, parting.site, ways[:_AHEAD]), self.prefix)[::-1]
             return parting.known.pop()
 
         door = Door(answer, parting.tape)
@@ -297,21 +301,21 @@ class SharedPass:
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self.last in self._edit(some).layers]
-        rows = cls_rows(call, self._rules(site, edited), self.prefix, _cls_logits(site))
+        rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
         if len(edited) < len(ways):
             edited += [some for some in ways if some not in edited]
             rows.append(call.plain(call.q[:, :, :1]))
         for some, row in zip(edited, rows, strict=True):
             batch.rows += [(position, x[:, :1], row) for position in some]
 
-    def _rules(self, site: Site, ways: list[list[int]]) -> list[Rule]:
+    def _rules(self, batch: _Batch, site: Site, ways: list[list[int]]) -> list[Rule]:
         """Return what each way does at one attention call, and show what it flags to whoever is looking."""
         rules = []
         for way in ways:
             edit = self._edit(way)
             found = edit.flag(site)
             rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
-            paid = self._paid(site, *rules[-1]) if self.watch.attention else None
+            paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:
                 self.watch.flags(position, site.layer, found, paid)
         return rules

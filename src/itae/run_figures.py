@@ -127,12 +127,12 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
     }
 
 
-def draw(seen: Seen, folder: Path, quick: bool = False) -> list[Path]:
+def draw(seen: Seen, folder: Path, quick: bool = False, svg: bool = True) -> list[Path]:
     """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick` leaves all out but the signal."""
     drawn = []
     for name, make in makers(seen).items():
         if name == "signal" or not quick:
-            drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+            drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name, svg)) or []  # type: ignore[misc]
     return drawn
 
 

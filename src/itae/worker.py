@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.data.images import batches, normalise
-from itae.diagnostics import Collector, FlagCollector, collector
+from itae.diagnostics import Collector, FlagCollector, collector, looked_at
 from itae.errors import UserError
 from itae.runtime import Runtime, forward_context, memory_reused
 
@@ -136,11 +136,13 @@ class Worker:
         facts, whole = self.source.facts, self.runtime.diagnostics
         collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
         shared = self._shared_pass(edits, self._watch(collectors))
+        wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
         done = 0
         while done < count:
             batch, index = next(pixels)
+            looks = bool(wanted[done : done + len(batch)].any())
             if edits:  # otherwise every draft has this shard, and its images are passed over
-                for each, vectors in zip(collectors, shared(batch, index), strict=True):
+                for each, vectors in zip(collectors, shared(batch, index, looks), strict=True):
                     each.add(vectors.cpu().numpy())
             done += len(batch)
             advance(len(batch))

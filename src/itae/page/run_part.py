@@ -122,7 +122,7 @@ def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
     """Return the figures in the run's folder, or, of a sweep's job, which has one, all of them drawn now."""
     there = [run.folder / name for name in run.result["figures"]]
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw(seen, Path(folder)) if seen is not None and len(there) < 2 else there
+        paths = draw(seen, Path(folder), svg=False) if seen is not None and len(there) < 2 else there
         found = {path.stem: path.read_bytes() for path in paths if path.is_file()}
     return [
         {"name": name, "caption": caption, "source": address(found[name], "png")}

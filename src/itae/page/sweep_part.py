@@ -123,7 +123,7 @@ def _figures(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
     if not with_values(table, metric):
         return []
     with tempfile.TemporaryDirectory() as folder:
-        drawn, told = draw(table, metric, Path(folder))
+        drawn, told = draw(table, metric, Path(folder), svg=False)
         found = {path.stem: address(path.read_bytes(), "png") for path in drawn}
     more = dict(line.split(": ", 1) for line in told)
     return [
