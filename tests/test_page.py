@@ -355,6 +355,17 @@ def test_a_failed_run_has_a_page_that_says_why(tmp_path, look):
     assert page.locator("#clusters").count() == 0
 
 
+def test_a_sweep_in_which_all_failed_is_a_table_of_errors(tmp_path, look):
+    for i in range(2):
+        write_result(tmp_path / "sweep" / str(i), {"status": "failed", "error": f"no {i}", "settings": {"seed": i}})
+    page = look(write_page([tmp_path / "sweep"]))
+    page.wait_for_selector("#runs-table tbody tr")
+    assert page.locator("#runs-table tbody tr").count() == 2
+    assert "none is called best" in page.text_content("#summary")
+    assert "no 1" in page.text_content("#summary")
+    assert page.locator("#explore").count() == page.locator("#run").count() == 0
+
+
 def test_what_is_gone_is_said_and_the_rest_is_there(one, tmp_path, look):
     run_folder = tmp_path / "run"
     shutil.copytree(one, run_folder)
@@ -403,12 +414,17 @@ def test_a_full_gallery_of_noise_stays_below_15_megabytes(tmp_path, monkeypatch)
 
 
 def test_mistakes_are_one_sentence(one, tmp_path, itae_):
+    old = load_run(one).result
+    del old["grid"]
+    write_result(tmp_path / "old" / "0", old)
+    (tmp_path / "empty").mkdir()
     for words, said in (
+        ([str(tmp_path / "old")], "it has no 'grid'; run it again"),
         (["nowhere"], "nowhere: there is no such file or folder"),
         ([str(one), "--best", "acc"], "there is one run only"),
         ([str(one), "--images", "0"], "--images=0"),
         ([str(one), "--out", "/proc/x/page.html"], "can't be written"),
-        ([str(tmp_path)], "No result.json was found"),
+        ([str(tmp_path / "empty")], "No result.json was found"),
     ):
         status, out, err = itae_("report", *words)
         assert (status, out) == (2, "")

@@ -183,7 +183,7 @@ def shared(bench: Bench) -> None:
 
 def diagnostics(bench: Bench) -> None:
     """Time a pass with all diagnostics against the same pass with none but the counts of what is flagged."""
-    source, size, count = bench.source(1024, "diagnostics"), 16, 4
+    source, size, count = bench.source(1024, "diagnostics"), 16, 8  # of 128 images 8 are looked at, as of any more
     model, pixels = bench.loaded(size)
     detector = VectorNorm(vector="value", rule="quantile", quantile=0.03)
     passes: dict[str, list[Edit | None]] = {
@@ -205,7 +205,7 @@ def diagnostics(bench: Bench) -> None:
     for name, some in passes.items():
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                times = in_turns(7, lambda some=some: work(on, some), lambda some=some: work(off, some))
+                times = in_turns(5, lambda some=some: work(on, some), lambda some=some: work(off, some))
             say(f"{precision}: {name}, all diagnostics against none (at most 1.05)", ratio(*times))
 
 

@@ -265,6 +265,6 @@ function gallery(shown) {
   redraw.push(draw);
 }
 
-if (data.explore) explore(data.explore);
+if (document.getElementById("explore")) explore(data.explore);
 if (data.gallery) gallery(data.gallery);
 theme(wanted.matches);

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from itae.data import ImageSet
     from itae.runs import Run
 
+_NEEDED = ("delta", "edit", "figures", "grid", "layers", "moved", "norms", "notes", "selection", "timing")
 _CAPTIONS = {
     "norms": "How long queries, keys, values and tokens are in every block of the untouched model; the darker, the "
     "more of the block's patches. Artifacts show as a second, faint band.",
@@ -61,6 +62,8 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
     }
     if not run.ok:
         return part
+    if lacking := [name for name in _NEEDED if name not in result]:
+        raise UserError(f"{run.folder} was written by another version of itae: it has no {lacking[0]!r}; run it again.")
     part |= {
         "title": title(result),
         "selection": result["selection"],
