@@ -239,6 +239,9 @@ def test_a_sweep_can_be_explored_and_its_best_run_is_shown_whole(many, look):
     assert page.locator("tr.winner td").last.inner_text() == str(best)
     assert f"/{best}" in page.text_content("#run dl.facts")
     assert "needs no labels" in page.text_content("#summary")
+    assert "proxy, the best of 6 by silhouette" in page.text_content("#run")
+    chosen = results[best]["settings"]
+    assert page.text_content("#run h2").endswith(f"k={chosen['detector']['k']}, layers={chosen['layers']}")
     names = page.eval_on_selector_all("#figures figure", "all => all.map(one => one.className)")
     assert names == ["norms", "signal", "layers", "artifacts", "clusters"], "a sweep's job had one only"
     assert page.locator("#sweep-figures figure").count() >= 2
@@ -248,6 +251,7 @@ def test_an_oracle_is_called_one(many, itae_):
     status, out, err = itae_("report", str(many), "--best", "acc", "--out", "acc.html")
     assert (status, err) == (0, "")
     assert "an oracle</b>: chosen with labels" in Path("acc.html").read_text()
+    assert "<b>oracle</b>, the best of 6 by acc" in Path("acc.html").read_text()
     assert re.match(r"page       acc\.html \(\d+\.\d MB\)\n$", out)
 
 

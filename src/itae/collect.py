@@ -18,12 +18,21 @@ from rich.markup import escape
 from rich.table import Table
 
 from itae.collect_figures import draw
-from itae.collect_rows import LABEL_FREE, SEED, check_metric, choose, labels, science, settings_of, with_values
+from itae.collect_rows import (
+    LABEL_FREE,
+    OWN_SPACE,
+    SEED,
+    check_metric,
+    choose,
+    labels,
+    science,
+    settings_of,
+    with_values,
+)
 from itae.collect_table import read_table, write_table
 from itae.errors import UserError
 from itae.runs import RESULT, find_results
 
-_OWN_SPACE = ("silhouette", "inertia")  # measured in the edited space, which every edit moves
 _TOP = 5
 _NAMED = 5  # damaged files
 
@@ -94,7 +103,7 @@ def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: st
         _say(console, f"best       {words}: {value}, of {tried} settings tried{kind}")
     if best == "silhouette_common":
         _tell_common(rows, winners, console)
-    if best in _OWN_SPACE:
+    if best in OWN_SPACE:
         _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
     if len(winners) > 1:
         _say(console, "note       one best row for each backbone, data set and clusterer: across them nothing compares")

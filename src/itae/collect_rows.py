@@ -24,6 +24,8 @@ LABEL_FREE = ("silhouette", "silhouette_common", "inertia", "bimodality", "delta
 On the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second
 falls from .36 to .08.
 """
+OWN_SPACE = ("silhouette", "inertia")
+"""Those that are measured in the edited space, which every edit moves."""
 
 _RULE = "detector.rule"
 KINDS = ("detector", "attenuator", "clusterer")

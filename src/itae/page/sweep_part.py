@@ -14,7 +14,7 @@ from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
 from itae.collect_figures import draw
-from itae.collect_rows import LABEL_FREE, SEED, choose, labels, science, settings_of, with_values
+from itae.collect_rows import LABEL_FREE, OWN_SPACE, SEED, choose, labels, science, settings_of, with_values
 from itae.collect_table import FIRST, METRIC
 from itae.metrics import interval
 from itae.page.pictures import address
@@ -55,14 +55,16 @@ def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[
     winners = choose(table, best)
     shown, settings, metrics, same = _columns(table)
     column = with_values(table, best)
+    ok = science(table[table["status"] == "ok"])
+    named = labels(ok, [SEED])
     return {
         "n": len(table),
         "states": table["status"].value_counts().to_dict(),
         "best": best,
         "oracle": best not in LABEL_FREE,
-        "tried": len(
-            science(table[table["status"] == "ok"]).pipe(lambda rows: rows[settings_of(rows)]).drop_duplicates()
-        ),
+        "own_space": best in OWN_SPACE,
+        "tried": len(ok[settings_of(ok)].drop_duplicates()),
+        "chosen": named[winners[0]] if winners else "",
         "winners": [str(home / table.loc[row, "folder"]) for row in winners],
         "top": [] if column is None else _top(table, home, column, best, winners),
         "same": same,
