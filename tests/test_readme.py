@@ -76,6 +76,9 @@ def test_the_demo_wins_back_what_the_planted_artifacts_cost(tmp_path):
     shown = README.partition("<!-- demo -->")[2].partition("<!-- /demo -->")[0]
     row = [float(cell.split()[0]) for cell in re.search(r"ACC (.*)", shown)[1].split("\u2502")[1:3]]
     assert row == pytest.approx([acc["planted"], acc["edited"]], abs=0.02), "the README shows other figures"
+    paid = float(re.search(r"attention  of the CLS token on them: (.*?) % before", shown)[1])
+    blocks = [row["cls_attention_before"] for row in demo["layers"] if row["cls_attention_before"]]
+    assert paid == pytest.approx(100 * sum(blocks) / len(blocks), abs=0.5)
     said = re.search(r"clean model, without them: ACC (\.\d+)", README)[1]
     assert float(said) == pytest.approx(acc["clean"], abs=0.02)
 

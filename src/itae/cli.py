@@ -182,6 +182,9 @@ def _guarded(work: Callable[[], int]) -> int:
         return _tell(told, INTERRUPTED)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         return _tell(sentence_of(error), USER_MISTAKE)
+    except BrokenPipeError:  # whoever read what is printed has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
+        return 0
 
 
 def _tell(sentence: str, status: int) -> int:

@@ -26,7 +26,7 @@ from itae.collect_rows import (
     choose,
     labels,
     science,
-    settings_of,
+    tried,
     with_values,
 )
 from itae.collect_table import read_table, write_table
@@ -95,12 +95,12 @@ def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: st
     rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
     chosen = science(rows)
     _print_top(rows, labels(chosen), winners, column, best, metric, console)
-    tried, named = len(chosen[settings_of(chosen)].drop_duplicates()), labels(chosen, [SEED])
+    named = labels(chosen, [SEED])
     kind = "" if best in LABEL_FREE else " (oracle: chosen with labels, so its score says nothing about unseen data)"
     for winner in winners:
         value = f"{best}={rows.loc[winner, column]:.4f}"
         words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
-        _say(console, f"best       {words}: {value}, of {tried} settings tried{kind}")
+        _say(console, f"best       {words}: {value}, of {tried(chosen)} settings tried{kind}")
     if best == "silhouette_common":
         _tell_common(rows, winners, console)
     if best in OWN_SPACE:

@@ -203,7 +203,8 @@ def title_of(metric: str) -> str:
 def choose(table: pd.DataFrame, best: str) -> list[Any]:
     """Return the best row of each backbone, data set and clusterer; different ones can't be compared.
 
-    If `best` has seen labels, their ``selection`` becomes ``oracle`` in the table.
+    Their ``selection`` in the table becomes what it is by that: ``oracle`` if `best` has seen labels, else ``proxy`` if
+    it was ``fixed`` and there was a choice.
 
     Rows that differ in their seed alone stand and fall with their mean; the first of them is returned.
     """
@@ -215,12 +216,26 @@ def choose(table: pd.DataFrame, best: str) -> list[Any]:
     values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
     settings = [chosen[name] for name in settings_of(chosen)]
     values = values.groupby(settings, dropna=False).transform("mean")  # over seeds
-    names = [name for name in chosen if name.startswith(("backbone.", "dataset.", "clusterer"))]
-    groups = chosen.groupby(names, dropna=False, sort=False).groups.values() if names else [rows.index]
-    winners = [values.loc[group].idxmax() for group in groups]
-    if best not in LABEL_FREE:
-        table.loc[winners, "selection"] = "oracle"
+    winners = []
+    for group in comparable(chosen):
+        winner = values.loc[group].idxmax()
+        winners.append(winner)
+        if best not in LABEL_FREE:
+            table.loc[winner, "selection"] = "oracle"
+        elif table.loc[winner, "selection"] == "fixed" and tried(chosen.loc[group]) > 1:
+            table.loc[winner, "selection"] = "proxy"  # one of several was chosen, if without labels
     return winners
+
+
+def comparable(rows: pd.DataFrame) -> list[pd.Index]:
+    """Return the rows of `science` in groups of one backbone, data set and clusterer, which can be compared."""
+    names = [name for name in rows if name.startswith(("backbone.", "dataset.", "clusterer"))]
+    return list(rows.groupby(names, dropna=False, sort=False).groups.values()) if names else [rows.index]
+
+
+def tried(rows: pd.DataFrame) -> int:
+    """Return how many different settings there are in rows of `science`."""
+    return len(rows[settings_of(rows)].drop_duplicates())
 
 
 def check_metric(word: str, name: str | None, table: pd.DataFrame) -> None:

@@ -40,6 +40,7 @@ EXAMPLES = 12
 """Images of which it is kept which patches were flagged, to be drawn."""
 
 
+_ROUNDING = 1e-12  # what a cosine distance of float32 vectors is off by
 _RUN = 8  # images that are looked at in a row
 
 
@@ -283,7 +284,7 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
 
 
 def cosine_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return 1 - cosine between the rows of two arrays [n, E], float64 [n]; 0 where they are equal."""
+    """Return 1 - cosine between the rows of two arrays [n, E], float64 [n]; 0 where they differ by rounding alone."""
     from sklearn.metrics.pairwise import paired_cosine_distances
     from sklearn.utils import gen_batches
 
@@ -291,7 +292,7 @@ def cosine_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for some in gen_batches(len(a), 4096):  # in one go it would take several copies of all embeddings
         x, y = a[some].astype(np.float64), b[some].astype(np.float64)
         far[some] = np.where((x == y).all(axis=1), 0.0, paired_cosine_distances(x, y))
-    return far
+    return np.where(far < _ROUNDING, 0.0, far)
 
 
 def moved(far: np.ndarray) -> dict[str, float]:

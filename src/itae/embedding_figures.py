@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+log = logging.getLogger(__name__)
+
 POINTS = 2000  # that are drawn of each side, spread evenly
+_FEW = 8  # points that UMAP has no neighbourhoods for
 _NAMED = 24  # groups in a legend
 _TICKS = 40  # classes with a name on the axis
 
@@ -35,7 +40,10 @@ def project(baseline: np.ndarray, edited: np.ndarray, how: str) -> tuple[np.ndar
         [n, 2] twice, and the names of the two axes.
     """
     both = np.concatenate([baseline, edited])
-    if how == "umap":
+    if how == "umap" and importlib.util.find_spec("umap") is None:  # it was there when the run was made
+        log.warning("UMAP is not installed (pip install 'itae[umap]'); principal components are drawn instead.")
+        how = "pca"
+    if how == "umap" and len(both) > _FEW:
         import warnings
 
         import umap
@@ -51,7 +59,7 @@ def project(baseline: np.ndarray, edited: np.ndarray, how: str) -> tuple[np.ndar
         pca = PCA(2, svd_solver="randomized", random_state=0)
         points = pca.fit(both).transform(both)
         first, second = 100 * pca.explained_variance_ratio_
-        names = (f"first component of both ({first:.0f} % of the variance)", f"second ({second:.0f} %)")
+        names = (f"first component ({first:.0f} % of the variance)", f"second ({second:.0f} %)")
     return points[: len(baseline)], points[len(baseline) :], names
 
 
@@ -84,7 +92,7 @@ def embedding_figure(
         for i, name in enumerate(names):
             some = points[shown == name]
             ax.scatter(some[:, 0], some[:, 1], s=9, color=COLOURS[i % len(COLOURS)], linewidths=0,
-                       marker=MARKERS[i // len(COLOURS) % len(MARKERS)], alpha=0.7, label=name)  # fmt: skip
+                       marker=MARKERS[i // len(COLOURS) % len(MARKERS)], alpha=0.7, label=_short(name))  # fmt: skip
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(x_name, fontsize=8)
         clean(ax)
@@ -143,8 +151,11 @@ def class_shares(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 def _class_ticks(ax: Axes, names: Sequence[str]) -> None:
     if len(names) <= _TICKS:
-        short = [name if len(name) <= 20 else name[:19] + "…" for name in names]
-        ax.set_yticks(range(len(names)), short, fontsize=6 if len(names) > 12 else 7)
+        ax.set_yticks(range(len(names)), list(map(_short, names)), fontsize=6 if len(names) > 12 else 7)
     else:
         ax.set_yticks([])
         ax.set_ylabel(f"{len(names)} classes", fontsize=8)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 20 else name[:19] + "…"

@@ -29,7 +29,7 @@ from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract
 from itae.errors import UserError
-from itae.links import write_links
+from itae.links import remove_links, write_links
 from itae.metrics import paired_delta
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
@@ -100,6 +100,9 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
     try:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
+        with contextlib.suppress(OSError):  # of an earlier run in this folder
+            (folder / page.PAGE).unlink(missing_ok=True)
+            remove_links(folder)
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
         job = open_job(settings)  # finds most mistakes, before a tracker is started
@@ -292,7 +295,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         "norms": by_site(baseline.diagnostics),
         "moved": moved(far),
         "fits": edited.meta["fits"],
-        "notes": _notes(edit, layers, baseline, edited),
+        "notes": _notes(job, layers, baseline, edited),
         "grid": list(facts.grid),
         "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
         "embeddings": {
@@ -342,11 +345,17 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve(), folder.resolve())
 
 
-def _notes(edit: Edit | None, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
+def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
-    if edit is None:
-        return ["No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
     notes = []
+    if job.source.facts.architecture == "digits_vit_artifacts":
+        notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
+    if job.source.facts.architecture.startswith("digits_vit") and job.settings.dataset.name != "digits":
+        notes.append(
+            "This backbone knows handwritten digits and nothing else; choose one for these images (backbone=)."
+        )
+    if job.edit is None:
+        return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
     if not any(row["artifact_rate"] for row in layers):
         notes.append("Nothing was flagged: the edited backbone is the untouched one.")
     elif np.array_equal(baseline.vectors, edited.vectors):
@@ -372,7 +381,7 @@ def _track(tracker: Log, result: dict[str, Any], seen: Seen, folder: Path) -> No
     tracker.figures([folder / name for name in result["figures"]])
     tables = result["settings"]["tracker"].get("tables")
     if tables or (tables is None and not _in_a_sweep()):
-        tracker.table("artifacts", lambda: _rows_by_image(seen))
+        tracker.table("artifacts", lambda: beside("The table of artifacts", lambda: _rows_by_image(seen)) or [])
 
 
 def _rows_by_block(result: dict[str, Any], seen: Seen) -> list[dict[str, Any]]:

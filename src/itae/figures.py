@@ -63,7 +63,9 @@ def signal_figure(
     rule = edit["detector"].get("rule", "drawn at random")
     signal = f"signal: {name} norm" if "vector" in edit["detector"] else name
     line = "mean of the images' thresholds" if rule in ("quantile", "mad", "ratio") else "threshold"
-    figure.text(0.5, 0.12 / height, f"{signal}; rule: {rule}; dashed: {line}", ha="center", fontsize=9)
+    apart = ";\n" if columns == 1 else "; "
+    told = f"{signal}; rule: {rule}{apart}dashed: {line}"
+    figure.text(0.5, 0.12 / height, told, ha="center", fontsize=9 if columns > 1 else 7.5)
     figure.text(
         0.1 / width, 0.5, "patches (log scale); orange: flagged", va="center", ha="left", rotation=90, fontsize=9
     )

@@ -85,8 +85,10 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("moved", far.format(**result["moved"])))
     if result["delta"]:
         low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
-        choice = f"ACC of the seed of lowest inertia, a choice without labels: {low[0]:.4f}, {low[1]:.4f}"
-        found.append(("lowest", choice))
+        choice = (
+            f"the seed of lowest inertia, chosen without labels, has ACC {low[0]:.4f} untouched, {low[1]:.4f} edited"
+        )
+        found.append(("one seed", choice))
     found += [("note", note) for note in result["notes"]]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
     time = f"embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s"
@@ -100,7 +102,8 @@ def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
         return []
     sides = [[row[f"cls_attention_{side}"] for row in known] for side in ("before", "after")]
     before, after = ("unknown" if None in side else f"{100 * sum(side) / len(side):.2f} %" for side in sides)
-    text = f"of the CLS token on them: {before} before, {after} after (mean of {len(known)} blocks)"
+    blocks = ", ".join(str(row["layer"]) for row in known)
+    text = f"of the CLS token on them: {before} before, {after} after (mean of block{'s' * (len(known) > 1)} {blocks})"
     return [("attention", text)]
 
 
@@ -116,7 +119,9 @@ def told(edit: dict[str, Any]) -> str:
 
 
 def spread(metric: Mapping[str, Any], sign: str = "") -> str:
-    """Return mean and standard deviation as in ``0.9300 ± 0.0050``."""
+    """Return mean and standard deviation as in ``0.9300 ± 0.0050``; ``none`` where there is none."""
+    if metric["mean"] is None:
+        return "none"
     digits = 4 if abs(metric["mean"]) < 100 else 1
     std = "" if metric["std"] is None else f" ± {metric['std']:.{digits}f}"
     return f"{metric['mean']:{sign}.{digits}f}{std}"

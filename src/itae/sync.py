@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="for each 16 runs (300)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent")
     options = parser.parse_args(argv)
-    if not options.timeout > 0:
+    if not 0 < options.timeout < float("inf"):
         raise UserError(f"--timeout={options.timeout:g} must be a number of seconds above 0.")
     found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
     going_on = [run for run in found if _goes_on(run)]
@@ -74,7 +74,7 @@ def _is_sent(run: Path) -> bool:
 
 
 def _goes_on(run: Path) -> bool:
-    """Whether the run that this belongs to has not ended: a killed one looks the same, and is sent once run again."""
+    """Whether the run that this belongs to has not ended; one that was killed looks the same, and is not sent."""
     folder = run.parents[1]
     if not (folder / RESULT).is_file():
         return False

@@ -220,10 +220,13 @@ class _WandbLog(Log):
             self._guarded("log", images, LOG_TIMEOUT)
 
     def table(self, name: str, rows: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        if self.broken:
+            return
+        found = rows()  # reads images, which may take longer than W&B may
+
         def log() -> None:
             import wandb
 
-            found = rows()
             columns = list(dict.fromkeys(key for row in found for key in row))
             if found:
                 data = [[_wandbs(wandb, row.get(key)) for key in columns] for row in found]

@@ -8,6 +8,8 @@ of classes, files, errors) is escaped where it is written, or put in as text by 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib import resources
@@ -61,7 +63,7 @@ def write_page(
     paths
         Run folders, or folders with runs in them.
     out
-        The file; by default ``report.html`` in the first of `paths`.
+        The file, or a folder for ``report.html``; by default the first of `paths`.
     best
         Of many runs, the metric that chooses the one that is shown whole. By default a criterion without labels; the
         choice by any other is marked ``oracle``.
@@ -82,7 +84,7 @@ def write_page(
     """
     files = find_results(paths)
     home = paths[0].parent if paths[0].is_file() else paths[0]
-    out = out or home / PAGE
+    out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
     content = _of_run(files[0].parent, most, images) if one else _of_many(files, home, best, most)
     _write(out, _render(content))
@@ -99,15 +101,24 @@ def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None
 
 
 def _of_run(folder: Path, most: int, images: ImageSet | None) -> dict[str, Any]:
+    return {"sweep": None, "run": _run_part(folder, most, images)}
+
+
+def _run_part(folder: Path, most: int, images: ImageSet | None = None) -> dict[str, Any]:
     from itae.page.run_part import run_part
 
-    return {"sweep": None, "run": run_part(load_run(folder), most, images)}
+    try:
+        return run_part(load_run(folder), most, images)
+    except (LookupError, TypeError, AttributeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{folder / RESULT} is damaged, or of another version of itae ({why}); run it again."
+        ) from error
 
 
 def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int) -> dict[str, Any]:
     from itae.collect_rows import LABEL_FREE, check_metric, with_values
     from itae.collect_table import read_table
-    from itae.page.run_part import run_part
     from itae.page.sweep_part import sweep_part
 
     table, damaged = read_table(files, home)
@@ -116,7 +127,7 @@ def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int) -> 
         raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
     check_metric("--best", best, table)
     part = sweep_part(table, home.resolve(), best or LABEL_FREE[0], "acc" if with_values(table, "acc") else "inertia")
-    run = run_part(load_run(part["winners"][0]), most) if part["winners"] else None
+    run = _run_part(Path(part["winners"][0]), most) if part["winners"] else None
     return {"sweep": part | {"damaged": {str(file): why for file, why in damaged.items()}}, "run": run}
 
 
@@ -149,10 +160,12 @@ def _render(content: dict[str, Any]) -> str:
 
 def _write(out: Path, text: str) -> None:
     """Write the page whole or not at all."""
-    unfinished = out.with_name(f".{out.name}.tmp")
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_text(text, encoding="utf-8", errors="replace")
         unfinished.replace(out)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise UserError(f"{out} can't be written ({error.strerror}); give another file with --out.") from error

@@ -34,8 +34,11 @@ class Fit:
     margin: np.ndarray
 
 
-def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray) -> Fit:
-    """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors."""
+def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Fit:
+    """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors.
+
+    If `spherical`, the vectors are of unit length, and the centroids are brought to it as well.
+    """
     from sklearn.metrics import pairwise_distances_argmin_min
     from sklearn.utils import gen_batches
 
@@ -44,6 +47,8 @@ def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray) -> Fit:
     for some in gen_batches(len(vectors_NE), BLOCK):
         np.add.at(sums_KE, own_N[some], vectors_NE[some].astype(np.float64))
     centroids_KE = sums_KE / np.bincount(own_N)[:, None]
+    if spherical:
+        centroids_KE /= np.linalg.norm(centroids_KE, axis=1, keepdims=True)
     distance, other = np.empty(len(own_N)), np.full(len(own_N), np.inf)
     for k in range(len(present)):
         for some in gen_batches(len(own_N), BLOCK):
@@ -62,20 +67,21 @@ def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray) -> Fit:
 def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> dict[int, dict[str, list[int]]]:
     """Return, for each cluster, up to `count` images of each of `ROWS`, as positions; the most so first.
 
-    Images that did not move at all are no moved ones, and only images on which the clusters could disagree are
-    doubtful: a cluster that is alone has none.
+    At most half of a cluster is picked for each. Images that did not move at all are no moved ones, and only images on
+    which the clusters could disagree are doubtful: a cluster that is alone has none.
     """
     found: dict[int, dict[str, list[int]]] = {}
     for cluster in np.unique(clusters_N):
         here = np.flatnonzero(clusters_N == cluster)
         far = here[moved_N[here] > 0]
         near_another = here[fit.margin[here] < 1]
+        half = max(1, len(here) // 2)  # of a small cluster, not all images are central and doubtful at a time
         orders = {
             "central": here[np.argsort(fit.distance[here], kind="stable")],
             "doubtful": near_another[np.argsort(fit.margin[near_another], kind="stable")],
             "moved": far[np.argsort(-moved_N[far], kind="stable")],
         }
-        found[int(cluster)] = {name: rows[:count].tolist() for name, rows in orders.items()}
+        found[int(cluster)] = {name: rows[: min(count, half)].tolist() for name, rows in orders.items()}
     return found
 
 

@@ -48,7 +48,7 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
     lists = len(ROWS) * sum(len(np.unique(clusters)) for clusters in seen.clusters)
     count = _PICKED if len(told.moved) <= most else max(1, min(_PICKED, most // (2 * lists)))
     chosen = [
-        picks(clusters, fit_of(some, clusters), told.moved, count)
+        picks(clusters, fit_of(some, clusters, spherical), told.moved, count)
         for some, clusters in zip(vectors, seen.clusters, strict=True)
     ]
     rows, even = shown(len(told.moved), _in_turn(chosen), most)

@@ -2,7 +2,7 @@
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#666666", "#8C564B"];
+const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#777777", "#8C564B", "#882255", "#44AA99"];
 const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"];
 const MOST_NAMES = 24; // in a legend
 const redraw = []; // what has to be drawn anew in other colours
@@ -16,6 +16,11 @@ function make(tag, attributes, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+/** A name that fits into a legend. */
+function short(text) {
+  return String(text).length > 26 ? `${String(text).slice(0, 25)}…` : String(text);
 }
 
 /** Text as Plotly shows it, which takes some markup. */
@@ -85,9 +90,9 @@ function explore({ columns, settings, metrics }) {
   const names = [...settings, ...metrics];
   const all = columns.folder.map((_, i) => i);
   let left = all;
-  option(form.elements.x, names, settings[0] ?? names[0]);
+  option(form.elements.x, names, settings.includes("layers") ? "layers" : settings[0] ?? names[0]);
   option(form.elements.y, metrics, metrics.includes("delta.acc") ? "delta.acc" : metrics[0]);
-  option(form.elements.colour, ["nothing", ...settings], settings[1] ?? "nothing");
+  option(form.elements.colour, ["nothing", ...settings], settings.find((name) => name !== form.elements.x.value) ?? "nothing");
 
   function draw() {
     const [x, y, colour] = ["x", "y", "colour"].map((name) => form.elements[name].value);
@@ -95,7 +100,7 @@ function explore({ columns, settings, metrics }) {
     const traces = groups.map(([name, rows], i) => ({
       type: "scatter",
       mode: "markers",
-      name: plain(name),
+      name: plain(short(name)),
       x: rows.map((row) => (typeof columns[x][row] === "string" ? plain(columns[x][row]) : columns[x][row])),
       y: rows.map((row) => columns[y][row]),
       text: rows.map((row) => ["folder", ...settings].map((key) => `${plain(key)}: ${plain(columns[key][row] ?? "")}`).join("<br>")),
@@ -234,28 +239,33 @@ function gallery(shown) {
   option(controls.elements.colour, Object.keys(colours).filter((name) => colours[name]));
 
   function draw() {
+    const narrow = plot.clientWidth < 640; // then one above the other
     const groups = grouped(rows.keys(), (j) => colours[controls.elements.colour.value](rows[j]));
     const traces = groups.flatMap(([name, some], i) => Object.keys(sides).map((side, panel) => ({
       type: "scatter",
       mode: "markers",
-      name: plain(name),
+      name: plain(short(name)),
       legendgroup: String(i),
       showlegend: panel === 0,
       x: some.map((j) => points[side][0][j]),
       y: some.map((j) => points[side][1][j]),
       xaxis: panel ? "x2" : "x",
+      yaxis: panel ? "y2" : "y",
       customdata: some.map((j) => rows[j]),
       text: some.map((j) => [shown.ids[rows[j]], className(rows[j])].filter((text) => text !== null).map(plain).join("<br>")),
       hovertemplate: "%{text}<extra></extra>",
       marker: marker(i, 6),
     })));
-    const titles = Object.values(sides).map((text, panel) => ({ text, showarrow: false, xref: "paper", yref: "paper", x: panel ? 0.76 : 0.24, y: 1.06 }));
+    const titles = Object.values(sides).map((text, panel) => ({ text, showarrow: false, xref: "paper", yref: "paper",
+      x: narrow ? 0.5 : panel ? 0.76 : 0.24, y: narrow && panel ? 0.48 : 1.06, yanchor: "top" }));
     Plotly.react(plot, traces, layout({
       showlegend: groups.length <= MOST_NAMES,
       annotations: titles,
-      xaxis: { domain: [0, 0.485], title: { text: axes[0] } },
-      xaxis2: { domain: [0.515, 1], title: { text: axes[0] }, matches: "x" },
-      yaxis: { title: { text: axes[1] } },
+      legend: narrow ? { orientation: "h" } : { itemsizing: "constant" },
+      xaxis: { domain: narrow ? [0, 1] : [0, 0.485], anchor: "y", title: { text: narrow ? "" : axes[0] } },
+      yaxis: { domain: narrow ? [0.54, 1] : [0, 1], anchor: "x", title: { text: axes[1] } },
+      xaxis2: { domain: narrow ? [0, 1] : [0.515, 1], anchor: "y2", matches: "x", title: { text: axes[0] } },
+      yaxis2: { domain: narrow ? [0, 0.44] : [0, 1], anchor: "x2", matches: "y", showticklabels: narrow },
     }), PLOT).then(() => {
       plot.removeAllListeners("plotly_click");
       plot.on("plotly_click", (event) => open(event.points[0].customdata));

@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from itae.data import ImageSet
     from itae.runs import Run
 
-_NEEDED = ("delta", "edit", "figures", "grid", "layers", "moved", "norms", "notes", "selection", "timing")
 _CAPTIONS = {
-    "norms": "How long queries, keys, values and tokens are in every block of the untouched model; the darker, the "
-    "more of the block's patches. Artifacts show as a second, faint band.",
+    "norms": "How long queries, keys, values and tokens are in every block of the untouched model, in some of the "
+    "images (a sixteenth, of many): the darker, the more of the block's patches. Artifacts, where there are any, are a "
+    "band of their own, apart from the rest.",
     "signal": "The detector's signal in each edited block: all patches in blue, flagged ones in orange, the threshold "
     "dashed.",
     "layers": "The share of patches that each edited block flags, and the CLS token's attention on them: what they "
-    "would get without the edit of that block, and what they do get.",
+    "would get without the edit of that block, and what they do get, in the same images.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
     "embeddings": "Both sets of embeddings on the same two axes.",
-    "clusters": "The share of each class in each cluster. A clean diagonal would be a perfect clustering.",
+    "clusters": "The share of each class in each cluster, of the seed of lowest inertia. A clean diagonal would be a "
+    "perfect clustering.",
 }
 
 
@@ -62,8 +63,6 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
     }
     if not run.ok:
         return part
-    if lacking := [name for name in _NEEDED if name not in result]:
-        raise UserError(f"{run.folder} was written by another version of itae: it has no {lacking[0]!r}; run it again.")
     part |= {
         "title": title(result),
         "selection": result["selection"],
@@ -96,7 +95,7 @@ def _yaml(values: Any) -> str:
 def _again(result: Mapping[str, Any]) -> str:
     """Return what a shell runs it again with."""
     started = result.get("started") or {}
-    if started.get("overrides") is None:
+    if started.get("overrides") is None or "cwd" not in started:
         return "# started from Python, with the settings below: itae.run(settings)"
     return commands(started["cwd"], started["overrides"])
 

@@ -14,7 +14,18 @@ from itables import options, to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 
 from itae.collect_figures import draw
-from itae.collect_rows import LABEL_FREE, OWN_SPACE, SEED, choose, labels, science, settings_of, with_values
+from itae.collect_rows import (
+    LABEL_FREE,
+    OWN_SPACE,
+    SEED,
+    apart,
+    choose,
+    comparable,
+    labels,
+    science,
+    tried,
+    with_values,
+)
 from itae.collect_table import FIRST, METRIC
 from itae.metrics import interval
 from itae.page.pictures import address
@@ -22,7 +33,7 @@ from itae.page.run_part import commands
 from itae.report import spread
 from itae.runs import load_run
 
-_METRICS = ("acc", "nmi", "ari", "ami", "silhouette", "silhouette_common", "inertia")
+_METRICS = ("acc", "nmi", "ari", "ami", "silhouette", "inertia")
 _CAPTIONS = {
     "metric_threshold": "The metric along each rule's number; a line for each combination of the other settings.",
     "metric_strength": "The metric along the strength.",
@@ -53,20 +64,27 @@ def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[
         Plain values; ``winners`` are the folders of the best runs, one for each backbone, data set and clusterer.
     """
     winners = choose(table, best)
-    shown, settings, metrics, same = _columns(table)
     column = with_values(table, best)
+    shown, settings, metrics, same = _columns(table, column)
     ok = science(table[table["status"] == "ok"])
-    named = labels(ok, [SEED])
+    about = {index: name for name, rows in apart(ok) for index in rows.index} if len(ok) else {}
+    words = labels(ok, [SEED])
+    named = {index: ", ".join(dict.fromkeys(filter(None, (about[index], words[index])))) for index in ok.index}
+    ranked = [] if column is None else _ranked(table, column, best, winners)
     return {
         "n": len(table),
         "states": table["status"].value_counts().to_dict(),
         "best": best,
         "oracle": best not in LABEL_FREE,
         "own_space": best in OWN_SPACE,
-        "tried": len(ok[settings_of(ok)].drop_duplicates()),
+        "tried": tried(ok),
+        "rivals": next((tried(ok.loc[group]) for group in comparable(ok) if winners and winners[0] in group), 0),
+        "groups": len(winners),
+        "unranked": len(ok) - (0 if column is None else int(table.loc[ok.index, column].notna().sum())),
         "chosen": named[winners[0]] if winners else "",
         "winners": [str(home / table.loc[row, "folder"]) for row in winners],
-        "top": [] if column is None else _top(table, home, column, best, winners),
+        "tied": int((table[column].round(4) == round(table.loc[winners[0], column], 4)).sum()) if winners else 0,
+        "top": [_row(table.loc[index], home, column or "", named[index], index in winners) for index in ranked],
         "same": same,
         "again": _again(home),
         "failed": table.loc[table["status"] != "ok", ["folder", "error"]].fillna("").to_dict("records"),
@@ -80,14 +98,19 @@ def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[
     }
 
 
-def _columns(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str], dict[str, str]]:
+def _columns(table: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, list[str], list[str], dict[str, str]]:
     """Return the table as it is shown, its columns of settings that vary and of metrics, and settings that don't."""
     chosen = science(table)
     vary = [name for name in chosen if chosen[name].nunique(dropna=False) > 1]
     same = {name: str(chosen[name].iloc[0]) for name in chosen if name not in vary and chosen[name].notna().any()}
     wanted = [f"{side}.{name}.mean" for name in _METRICS for side in ("delta", "edited", "baseline")]
-    wanted += ["delta.silhouette_common", "artifact_rate", "bimodality", "timing.total_s"]
+    wanted += [f"{side}.silhouette_common" for side in ("delta", "edited", "baseline")] + [
+        "artifact_rate",
+        "bimodality",
+        "timing.total_s",
+    ]
     found = [name for name in wanted if name in table and METRIC.match(name) and table[name].notna().any()]
+    found.sort(key=lambda name: name != column)  # what chose stands first
     metrics = {name: name.removesuffix(".mean") for name in found}
     shown = pd.concat([chosen[vary], table[found].rename(columns=metrics)], axis=1)
     # The table's column filters take a title for markup (itables 2.9.1); names of settings have no use for these.
@@ -99,26 +122,25 @@ def _columns(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str], d
     return shown, vary, list(metrics.values()), same
 
 
-def _top(table: pd.DataFrame, home: Path, column: str, best: str, winners: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the best runs: their settings, what they were chosen by, and their paired delta with its interval."""
+def _ranked(table: pd.DataFrame, column: str, best: str, winners: Sequence[Any]) -> list[Any]:
+    """Return the rows that are shown as the best: all winners, then the next by the criterion, up to `_TOP`."""
     rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
-    named = labels(science(rows), [SEED])
-    found = []
-    for index, row in rows.head(_TOP).iterrows():
-        delta = (load_run(home / row["folder"]).result["delta"] or {}).get("acc")
-        ends = interval(delta["per_seed"]) if delta else None
-        found.append(
-            {
-                "settings": named[index] or "the one setting",
-                "value": f"{row[column]:.4f}",
-                "delta": spread(delta, "+") if delta else "",
-                "interval": f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "",
-                "flagged": "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %",
-                "folder": row["folder"],
-                "winner": index in winners,
-            }
-        )
-    return found
+    return [*winners, *(index for index in rows.index if index not in winners)][: max(_TOP, len(winners))]
+
+
+def _row(row: pd.Series, home: Path, column: str, name: str, winner: bool) -> dict[str, Any]:
+    """Return a run's settings, what it was ranked by, and its paired delta with the interval."""
+    delta = (load_run(home / row["folder"]).result["delta"] or {}).get("acc")
+    ends = interval(delta["per_seed"]) if delta else None
+    return {
+        "settings": name or "the one setting",
+        "value": f"{row[column]:.4f}",
+        "delta": spread(delta, "+") if delta else "",
+        "interval": f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "",
+        "flagged": "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %",
+        "folder": row["folder"],
+        "winner": winner,
+    }
 
 
 def _figures(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
@@ -142,7 +164,8 @@ def _interactive(shown: pd.DataFrame) -> str:
     """Return the table as HTML that sorts and filters itself (DataTables, by itables); what is in it is escaped."""
     rounded = shown.copy()
     for name in rounded.select_dtypes("float"):
-        rounded[name] = rounded[name].round(4)
+        column = rounded[name].round(4)
+        rounded[name] = column if column.notna().all() else column.astype(object).where(column.notna(), None)
     setup = generate_init_offline_itables_html(options.dt_bundle)
     return setup + to_html_datatable(
         rounded,
