@@ -85,9 +85,7 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         found.append(("moved", far.format(**result["moved"])))
     if result["delta"]:
         low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
-        choice = (
-            f"the seed of lowest inertia, chosen without labels, has ACC {low[0]:.4f} untouched, {low[1]:.4f} edited"
-        )
+        choice = f"of lowest inertia, chosen without labels: ACC {low[0]:.4f} untouched, {low[1]:.4f} edited"
         found.append(("one seed", choice))
     found += [("note", note) for note in result["notes"]]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"

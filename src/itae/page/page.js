@@ -257,7 +257,7 @@ function gallery(shown) {
       marker: marker(i, 6),
     })));
     const titles = Object.values(sides).map((text, panel) => ({ text, showarrow: false, xref: "paper", yref: "paper",
-      x: narrow ? 0.5 : panel ? 0.76 : 0.24, y: narrow && panel ? 0.48 : 1.06, yanchor: "top" }));
+      x: narrow ? 0.5 : panel ? 0.76 : 0.24, y: narrow && panel ? 0.44 : 1, yanchor: "bottom", yshift: 4 }));
     Plotly.react(plot, traces, layout({
       showlegend: groups.length <= MOST_NAMES,
       annotations: titles,
