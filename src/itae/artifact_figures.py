@@ -60,6 +60,7 @@ def norm_figure(
         image = ax.pcolormesh(blocks, NORM_EDGES[low : high + 1], np.where(shares > 0, shares, np.nan)[:, low:high].T,
                               cmap="cividis_r", norm=LogNorm(_FLOOR, 1.0))  # fmt: skip
         ax.set_yscale("log")
+        ax.set_ylim(NORM_EDGES[low] / 1.1, NORM_EDGES[high] * 1.1)
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
