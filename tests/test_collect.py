@@ -274,7 +274,9 @@ def test_the_best_row_is_chosen_without_labels_unless_asked(grid, itae_):
     assert "silhouette_common=0.2200, of 12 settings tried" in out
     assert "no setting is better than the untouched backbone" in out
     assert "oracle" not in out
-    assert set(pd.read_parquet(grid / "results.parquet")["selection"]) == {"fixed"}
+    table = pd.read_parquet(grid / "results.parquet")
+    assert list(table.index[table["selection"] == "proxy"]) == [table["edited.silhouette_common"].idxmax()]
+    assert set(table["selection"]) == {"fixed", "proxy"}, "the best of twelve was not fixed beforehand"
     for best in ("acc", "delta.acc"):
         status, out, _ = itae_("collect", str(grid), "--best", best)
         assert "oracle: chosen with labels" in out

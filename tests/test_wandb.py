@@ -284,7 +284,7 @@ def test_the_dashboard_is_a_workspace_and_a_report(tmp_path):
         done = itae(tmp_path, "dashboard", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
-    with wandb_server("500") as server:
+    with wandb_server("refuses") as server:
         done = itae(tmp_path, "dashboard", "me/itae", WANDB_API_KEY=KEY, WANDB_BASE_URL=server.address)
         assert done.returncode == 2
         assert "W&B did not take the workspace" in done.stderr
