@@ -65,7 +65,10 @@ class Attenuator:
 
     def weights(self, z: Tensor, flags: Tensor, prefix: int) -> Tensor:
         """Return the edited attention weights [B, H, R, N] from the scaled logits `z`, which may be overwritten."""
-        return self.logits(z, flags, prefix).softmax(dim=-1)
+        from torch import softmax
+
+        moved = self.logits(z, flags, prefix)
+        return softmax(moved, dim=-1, out=moved)  # in place: a second array of this size would fall out of the cache
 
     @property
     def fused(self) -> bool:
