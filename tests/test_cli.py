@@ -157,7 +157,7 @@ MISTAKES = [
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
-    ("chache ls", "'chache'", "cache, collect, dashboard, prepare, report, sync"),
+    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, prepare, report, sync"),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
     ("seed==3", "'seed==3'", "quote"),
@@ -181,6 +181,19 @@ MISTAKES = [
     ("prepare dataset=cifar1", "dataset=cifar1", "Did you mean 'cifar10'?"),
     ("prepare datset=cifar10", "'datset'", "Did you mean 'dataset'?"),
     ("prepare --foo", "--foo", "itae prepare --help"),
+    ("calibrate", "FILE", "itae calibrate --help"),
+    ("calibrate {}/file detector.rule=bimodal", "/file is there already"),
+    ("calibrate {}/new.json", "detector.rule=bimodal"),
+    ("calibrate {}/new.json detector.rule=bimodal layers=none", "leave something to edit"),
+    ("calibrate {}/no/new.json detector.rule=bimodal", "/no/new.json can't be written", "choose another place"),
+    ("detector.rule=bimodal detector.calibration={}/no.json", "/no.json can't be read", "itae calibrate"),
+    ("detector.rule=bimodal detector.calibration={}/file", "/file is no calibration", "itae calibrate FILE"),
+    ("detector.calibration={}/file", "detector.calibration=", "detector.rule=bimodal"),
+    ("detector.layer=6", "detector.layer=6", "-6 to 5"),
+    ("detector.layer=0 detector.scope=head", "detector.scope=head", "detector.scope=token"),
+    ("control=randm", "control=randm", "Did you mean 'random'?"),
+    ("control=random control.seed=-1", "control.seed=-1", "at least 0"),
+    ("control=other_side detector=random", "control=other_side", "Random has no side"),
     ("prepare dataset=imagefolder dataset.root={}/no", "/no'", "does not exist"),
 ]
 

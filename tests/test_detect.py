@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.detect import ClsAttention, Detector, Nothing, Random, ResidualNorm, Site, VectorNorm, quantile
+from itae.detect import ClsAttention, Detector, Nothing, OtherEnd, Random, ResidualNorm, Site, VectorNorm, quantile
 from itae.errors import UserError
 
 NUMBERS = {"absolute": ("threshold", 3.0), "quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.2)}
@@ -189,6 +189,10 @@ def test_a_rule_of_ones_own_has_all_numbers_in_its_key():
         ({"calibration_images": 1.5}, "whole number"),
         ({"calibration_seed": -1}, "at least 0"),
         ({"vector": "residual"}, "query, key, value"),
+        ({"layer": 1.5}, "detector.layer=1.5"),
+        ({"layer": True}, "index of a block"),
+        ({"layer": -1, "scope": "head"}, "detector.scope=token"),
+        ({"rule": "mad", "calibration": "a.json"}, "detector.rule=bimodal"),
     ],
 )
 def test_wrong_settings_are_told(options, words):
@@ -207,3 +211,54 @@ def test_a_signal_without_heads_has_no_head_scope(cls):
 def test_wrong_random_settings_are_told(options):
     with pytest.raises(UserError, match=r"detector\."):
         Random(**options)
+
+
+MATCHED = [Random, OtherEnd]
+
+
+@pytest.mark.parametrize("scope", ["token", "head"])
+@pytest.mark.parametrize("side", ["low", "high"])
+@pytest.mark.parametrize("control", MATCHED)
+def test_a_control_flags_as_many_others(control, side, scope):
+    s, theirs = site(batch=6), VectorNorm(vector="key", rule="mad", k=0.7, side=side, scope=scope)
+    found, own = theirs(s), control(match=theirs)(s)
+    counts = found.mask.sum(-1)
+    assert counts.unique().numel() > 1, "with one count for all images this shows nothing"
+    assert torch.equal(own.mask.sum(-1), counts)
+    assert not (own.mask & found.mask).any()
+
+
+def test_the_other_end_is_the_other_end():
+    s, theirs = site(), VectorNorm(rule="quantile", quantile=0.1, side="high")
+    signal = theirs(s).signal[:, 0]
+    for b, mask in enumerate(OtherEnd(match=theirs)(s).mask[:, 0]):
+        count = int(mask.sum())
+        assert count
+        assert set(np.flatnonzero(mask)) == set(np.argsort(signal[b].numpy())[:count])
+    low = OtherEnd(match=VectorNorm(rule="quantile", quantile=0.1, side="low"))(s).mask[:, 0]
+    assert all(signal[b][low[b]].min() >= signal[b][~low[b]].max() for b in range(len(low)))
+
+
+def test_where_most_are_flagged_a_control_flags_all_the_others():
+    s, theirs = site(), VectorNorm(rule="quantile", quantile=0.8, side="low")
+    for control in MATCHED:
+        assert torch.equal(control(match=theirs)(s).mask, ~theirs(s).mask)
+
+
+def test_a_matched_draw_hangs_on_seed_and_image_alone():
+    s, theirs = site(batch=4), VectorNorm(rule="quantile", quantile=0.2)
+    whole = Random(match=theirs)(s).mask
+    for b in range(4):
+        one = Site(s.q[b : b + 1], s.k[b : b + 1], s.v[b : b + 1], s.x[b : b + 1], 2, 5, s.scale, s.index[b : b + 1])
+        assert torch.equal(Random(match=theirs)(one).mask[0], whole[b])
+    assert not torch.equal(Random(match=theirs, seed=1)(s).mask, whole)
+
+
+def test_a_control_of_a_fitted_detector_goes_by_its_threshold():
+    s, theirs = site(), VectorNorm(rule="bimodal", side="high")
+    theta = float(theirs.signal(s).median())
+    for control in MATCHED:
+        assert control(match=theirs).fitted
+        assert torch.equal(control(match=theirs)(s, theta).mask.sum(-1), (~theirs(s, theta).mask).sum(-1).minimum(
+            theirs(s, theta).mask.sum(-1)))  # fmt: skip
+        assert not control(match=theirs)(s, float("nan")).mask.any()

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from itae.attenuate import Floor, Scale
-from itae.detect import Random, VectorNorm
+from itae.detect import Nothing, OtherEnd, Random, VectorNorm
 from itae.edit import Edit, identity, make_edit, parse_layers
 from itae.errors import UserError
 
@@ -126,3 +126,43 @@ def test_a_fitted_edit_needs_its_thresholds():
     edit = Edit(VectorNorm(rule="bimodal"), Floor(), (1,))
     with pytest.raises(AssertionError, match="fitted"):
         edit.flag(None)
+
+
+def test_the_block_of_the_patches_counts_from_either_end_and_is_told():
+    last = make_edit(VectorNorm(layer=-1), Scale(), [2, 3], 5)
+    assert (last.found_in, last.looks, last.layers) == (4, (4,), (2, 3))
+    assert spec(detector=VectorNorm(layer=-1)) == spec(detector=VectorNorm(layer=4)) != spec()
+    with pytest.raises(UserError, match=r"detector.layer=5: .* -5 to 4"):
+        make_edit(VectorNorm(layer=5), Scale(), "all", 5)
+
+
+def test_found_in_the_only_edited_block_is_found_there_anyway():
+    assert spec(layers=[3], detector=VectorNorm(layer=3)) == spec(layers=[3])
+
+
+def test_an_option_that_is_not_used_leaves_the_key_as_it_was():
+    """Entries made before there was `layer`, `calibration` or `match` are found again."""
+    assert not {"layer", "calibration", "match"} & set(VectorNorm(rule="bimodal").spec())
+    assert Random().spec() == {"rate": 0.02, "seed": 0}
+
+
+def test_what_is_matched_is_in_the_key():
+    one = spec(detector=Random(match=VectorNorm(k=3.0)))["detector"]
+    assert one["match"] == identity(VectorNorm()) | VectorNorm(k=3.0).spec()
+    assert one != spec(detector=Random(match=VectorNorm(k=4.0)))["detector"]
+    assert one != spec(detector=Random(match=VectorNorm(k=3.0), seed=1))["detector"]
+    assert one != spec(detector=OtherEnd(match=VectorNorm(k=3.0)))["detector"]
+
+
+def test_a_control_of_nothing_is_no_edit():
+    assert make_edit(Random(match=Nothing()), Scale(), "all", 3) is None
+
+
+def test_a_calibration_puts_its_thresholds_into_the_key_and_not_its_place():
+    def told(path, theta):
+        edit = make_edit(VectorNorm(rule="bimodal", calibration=path), Scale(), [1], 3)
+        return edit.with_thetas({1: theta}).spec(3, "cls")
+
+    assert told("a.json", 2.0) == told("b/c.json", 2.0) != told("a.json", 2.5)
+    assert told("a.json", float("nan"))["detector"]["thetas"] == {"1": None}
+    assert "calibration_images" not in told("a.json", 2.0)["detector"]

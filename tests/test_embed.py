@@ -250,7 +250,7 @@ def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
     monkeypatch.setattr("itae.calibrate.fit_threshold", lambda *args: fits.append(1) or fit(*args))
     passed = []
     monkeypatch.setattr(
-        SharedPass, "_record", lambda self, pixels, *look: passed.append(len(pixels)) or record(self, pixels, *look)
+        SharedPass, "_record", lambda self, pixels, *a, **k: passed.append(len(pixels)) or record(self, pixels, *a, **k)
     )
     detector = VectorNorm(rule="bimodal", calibration_images=16)
     edits = [edit("last", detector, Scale(strength=a / 8)) for a in range(1, 9)]

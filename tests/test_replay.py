@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest import mock
 
 import families
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from itae.attention import Door, Tape
 from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
-from itae.detect import ClsAttention, Nothing, Random, ResidualNorm, VectorNorm
+from itae.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edit import Edit, make_edit
 from itae.errors import UserError
 from itae.replay import SharedPass, Watch
@@ -23,8 +24,14 @@ ATTENUATORS = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend"
 NUMBERS = {"quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.1)}
 
 
-def slow(model, pixels, detector, attenuator, layers):
-    """Return the tokens [B, N, E] of an edited forward in fp64; `detector` = (signal, scope, rule, number, side)."""
+def slow(model, pixels, detector, attenuator, layers, found_in=None):
+    """Return the tokens [B, N, E] of an edited forward in fp64; `detector` = (signal, scope, rule, number, side).
+
+    With `found_in` the flags are those of that block in an untouched forward, which is run first.
+    """
+    if found_in is not None:
+        masks = []
+        slow_flags(model, pixels, detector, found_in, masks)
     name, scope, rule, number, side = detector
     how, strength, queries = attenuator
     model, prefix = model.double(), model.num_prefix_tokens
@@ -41,6 +48,7 @@ def slow(model, pixels, detector, attenuator, layers):
             arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
             s = reference.signal(name, scope, *arrays, prefix, scale)
             flags = np.array([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
+            flags = flags if found_in is None else np.array(masks[b])
             flags = np.broadcast_to(flags, (q.shape[1], flags.shape[1]))
             out.append(reference.attention(*arrays[:3], flags, prefix, scale, how, strength, queries))
         return torch.tensor(np.array(out))
@@ -52,6 +60,30 @@ def slow(model, pixels, detector, attenuator, layers):
         for handle in handles:
             handle.remove()
         model.float()
+
+
+def slow_flags(model, pixels, detector, layer, masks):
+    """Append each image's flags in block `layer` of the untouched model to `masks`."""
+    name, scope, rule, number, side = detector
+    model, prefix = model.double(), model.num_prefix_tokens
+    inputs: list[torch.Tensor] = []
+    handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(q, k, v, **kwargs):
+        if len(inputs) - 1 == layer:
+            for b in range(len(q)):
+                arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
+                s = reference.signal(name, scope, *arrays, prefix, q.shape[-1] ** -0.5)
+                masks.append([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
+        return plain(q, k, v, **kwargs)
+
+    try:
+        with mock.patch("torch.nn.functional.scaled_dot_product_attention", attention):
+            model.forward_features(pixels.double())
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def fast_detector(name, scope, rule, number, side):
@@ -100,6 +132,38 @@ def test_a_pass_of_many_edits_is_the_slow_model_on_every_family(family):
             assert unseen or moved > 1e-3, f"{mix} has no effect here, so this shows nothing"
 
 
+FOUND_ELSEWHERE = [
+    (("key", "token", "mad", 1.0, "high"), ("scale", 1.0, "all"), (0, 1), 2),
+    (("value", "token", "quantile", 0.2, "low"), ("floor", 1.0, "all"), (1, 2), 0),
+    (("residual", "token", "quantile", 0.13, "high"), ("fade", 0.8, "all"), (2,), 1),
+    (("cls_attention", "token", "quantile", 0.13, "high"), ("scale", 1.0, "all"), (0, 2), 2),
+]
+
+
+@pytest.mark.parametrize("with_baseline", [True, False])
+@pytest.mark.parametrize("family", ["plain", "registers", "dinov3", "rope_mixed"])
+def test_patches_are_found_in_one_block_of_the_untouched_model_for_others(family, with_baseline):
+    model = families.small(family)
+    prefix, pixels = model.num_prefix_tokens, families.pixels(model, 2)
+    edits = [
+        Edit(replace(fast_detector(*detector), layer=found_in), ATTENUATORS[how](strength=a, queries=rows), layers)
+        for detector, (how, a, rows), layers, found_in in FOUND_ELSEWHERE
+    ]
+    own = Edit(replace(edits[1].detector, layer=None), edits[1].attenuator, edits[1].layers)
+    seen = {}
+    watch = Watch(lambda p, layer, found, paid: seen.__setitem__((p, layer), found.mask))
+    some = [None, *edits, own] if with_baseline else [*edits, own]
+    out = SharedPass(model, prefix, "cls", some, watch)(pixels, torch.arange(2))[with_baseline:]
+    for mix, embedding in zip(FOUND_ELSEWHERE, out, strict=False):
+        want = slow(model, pixels, *mix)[:, 0]
+        torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
+    assert (out[1] - out[-1]).norm() > 1e-3 * out[-1].norm(), "found elsewhere is found here: this shows nothing"
+    assert torch.equal(seen[with_baseline, 0], seen[with_baseline, 1]), "one mask for all blocks"
+    for edit, embedding in zip(edits, out, strict=False):  # block 0 alone is enough for what is found there
+        (alone,) = SharedPass(model, prefix, "cls", [edit])(pixels, torch.arange(2))
+        torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("how", ATTENUATORS)
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_an_edit_that_flags_nothing_is_the_untouched_model(family, how):
@@ -127,6 +191,8 @@ def any_edit():
         [VectorNorm(vector=v, rule="mad", k=1.0, scope=s, side=d) for v in ("query", "key", "value")
          for s in ("token", "head") for d in ("low", "high")]
         + [ResidualNorm(rule="quantile", quantile=0.2), ClsAttention(rule="ratio", ratio=1.5), Random(rate=0.2)]
+        + [VectorNorm(vector="key", k=1.0, layer=layer) for layer in (0, 1, 2)]
+        + [Random(match=VectorNorm(k=1.0)), OtherEnd(match=VectorNorm(k=1.0, layer=2))]
     )  # fmt: skip
     attenuators = st.builds(
         lambda how, strength, queries: ATTENUATORS[how](strength=strength, queries=queries),

@@ -158,7 +158,7 @@ def fit_layers(
                 f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "
                 "backbone.precision=bf16 or fp32."
             )
-        found = fit_threshold(pooled, edits[positions[0]].detector.side)  # type: ignore[attr-defined]
+        found = fit_threshold(pooled, edits[positions[0]].judge.side)
         for position in positions:
             fits[position][layer] = found
         return found.theta

@@ -33,6 +33,7 @@ USER_MISTAKE = 2
 INTERRUPTED = 130
 COMMANDS = {
     "cache": "itae.store.cli",
+    "calibrate": "itae.cli",
     "collect": "itae.collect",
     "dashboard": "itae.dashboard",
     "prepare": "itae.cli",
@@ -132,26 +133,48 @@ def _name_plugins() -> None:
 
 def _command(name: str) -> Callable[[list[str]], int]:
     """Return the ``main`` of a command; only its own module is imported."""
-    return _prepare if name == "prepare" else importlib.import_module(COMMANDS[name]).main
+    here = {"prepare": _prepare, "calibrate": _calibrate}
+    return here[name] if name in here else importlib.import_module(COMMANDS[name]).main
 
 
 def _prepare(argv: list[str]) -> int:
     """Download what the data set and the backbone of this config need, so that runs find it."""
-    parser = argparse.ArgumentParser(
-        prog="itae prepare", description="Download what a run of the same words needs; runs download no data."
-    )
-    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
-    parser.add_argument("words", nargs="*", metavar="key=value", help="for example dataset=cifar10 paths.data=data")
-    options = parser.parse_args(argv)
-    words = _experiment_without_plus(options.words)
-    _check_choices(words)
-    cfg = compose(words, options.config_dir)
+    _, cfg = _composed(_words("prepare", "Download what a run of the same words needs; runs download no data."), argv)
 
     from itae.experiment import prepare
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     prepare(cfg)
     return 0
+
+
+def _calibrate(argv: list[str]) -> int:
+    """Fit the thresholds of this config's edit, and write them to a file."""
+    told = "Fit the thresholds of a run of the same words, without labels, for detector.calibration=FILE to take."
+    parser = _words("calibrate", told)
+    parser.add_argument("file", type=Path, metavar="FILE", help="where to write them, for example paper.json")
+    options, cfg = _composed(parser, argv)
+
+    from itae.experiment import calibrate
+    from itae.report import print_fits
+
+    print_fits(calibrate(cfg, options.file), options.file)
+    return 0
+
+
+def _words(name: str, told: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"itae {name}", description=told)
+    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
+    return parser
+
+
+def _composed(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argparse.Namespace, DictConfig]:
+    """Return a command's options and the config of its words."""
+    parser.add_argument("words", nargs="*", metavar="key=value", help="for example dataset=cifar10 paths.data=data")
+    options = parser.parse_args(argv)
+    words = _experiment_without_plus(options.words)
+    _check_choices(words)
+    return options, compose(words, options.config_dir)
 
 
 def compose(words: list[str], config_dir: str | None = None) -> DictConfig:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from itae.edit import identity
 from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
@@ -105,6 +106,11 @@ class Detector:
         Medians and quantiles interpolate linearly.
     threshold, quantile, k, ratio, calibration_images, calibration_seed
         The numbers of the rules; a rule reads its own and no other.
+    calibration
+        ``bimodal``: a file that ``itae calibrate`` wrote; its thresholds are taken and nothing is fitted.
+    layer
+        The block, from either end, in which the patches are found, in the untouched model; they are then flagged in
+        every edited block. None (the default): each edited block finds its own, on the stream as it is being edited.
     side
         ``low`` flags signal <= threshold, ``high`` flags signal >= threshold.
     scope
@@ -123,6 +129,8 @@ class Detector:
     ratio: float = 2.0
     calibration_images: int = 256
     calibration_seed: int = 0
+    calibration: str | None = None
+    layer: int | None = None
     side: str = "low"
     scope: str = "token"
 
@@ -143,6 +151,18 @@ class Detector:
         number("detector.ratio", self.ratio, low=1.0)
         whole("detector.calibration_images", self.calibration_images, low=2)
         whole("detector.calibration_seed", self.calibration_seed, low=0)
+        if self.calibration is not None and self.rule != "bimodal":
+            raise UserError(
+                f"detector.calibration={self.calibration} holds fitted thresholds, and detector.rule={self.rule} takes "
+                "none; set detector.rule=bimodal or leave the file out."
+            )
+        if self.layer is not None and (isinstance(self.layer, bool) or not isinstance(self.layer, int)):
+            raise UserError(f"detector.layer={self.layer!r} must be the index of a block, or null.")
+        if self.layer is not None and self.scope == "head":
+            raise UserError(
+                "detector.layer with detector.scope=head: a head of one block is no head of another; set "
+                "detector.scope=token, or detector.layer=null."
+            )
 
     def signal(self, site: Site) -> Tensor:
         """Return the signal of each patch, [B, S, T] in fp32."""
@@ -183,8 +203,10 @@ class Detector:
         # A detector of somebody's own may read any of the numbers; a built-in one reads its rule's alone.
         cls = type(self)
         built_in = all(f.__module__.startswith("itae.") for f in (cls.signal, cls.cut, cls.__call__))
-        own = RULE_NUMBERS[self.rule] if built_in else _NUMBERS
-        others = _NUMBERS - set(own)
+        own = set(RULE_NUMBERS[self.rule] if built_in else _NUMBERS)
+        if self.calibration is not None:  # then the thresholds themselves are in the key
+            own -= set(RULE_NUMBERS["bimodal"])
+        others = _NUMBERS - own | {"calibration"} | ({"layer"} if self.layer is None else set())
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
         return {name: float(v) if isinstance(v, int) and name in _FLOATS else v
                 for name, v in values.items()}  # fmt: skip
@@ -264,16 +286,53 @@ class Nothing:
 
 
 @dataclass(frozen=True)
-class Random:
-    """Flag the same share of patches of each image, drawn at random: the control.
+class Matched:
+    """A control: flag as many patches of each image as another detector would, but others.
+
+    Parameters
+    ----------
+    match
+        The other detector. What it flags itself is not taken; where it flags more than half, all others are.
+    """
+
+    match: Any = None
+
+    @property
+    def needs_cls(self) -> bool:
+        """Whether the other detector reads the CLS token."""
+        return self.match is not None and self.match.needs_cls
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the other detector's threshold is fitted beforehand."""
+        return self.match is not None and self.match.fitted
+
+    def _as_many(self, site: Site, theta: float | None, rank: Callable[[Flags], Tensor]) -> Flags:
+        """Flag the patches that come first in the order of `rank`, whose value [B, S, T] depends on what is flagged."""
+        theirs = self.match(site) if theta is None else self.match(site, theta)
+        signal = rank(theirs).expand_as(theirs.mask)
+        order = signal.masked_fill(theirs.mask, math.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
+        count = theirs.mask.sum(dim=-1, keepdim=True).minimum((~theirs.mask).sum(dim=-1, keepdim=True))
+        return Flags(order < count, signal, count / signal.shape[-1])
+
+    def spec(self) -> dict[str, Any]:
+        """Return the other detector's settings."""
+        return {"match": identity(self.match) | self.match.spec()}
+
+
+@dataclass(frozen=True)
+class Random(Matched):
+    """Flag patches drawn at random: the control.
 
     The draw depends on `seed` and on the image's position in its data set, never on the batch, and it is
     the same in every block, as an artifact stays at its place.
 
     Parameters
     ----------
+    match
+        Flag as many patches of each image as this detector would, see `Matched`.
     rate
-        Share of the patches to flag, in [0, 1]; rounded to whole patches.
+        Without `match`: share of the patches to flag, in [0, 1]; rounded to whole patches.
     seed
         Seed of the draw, at least 0.
     """
@@ -281,28 +340,46 @@ class Random:
     rate: float = 0.02
     seed: int = 0
 
-    needs_cls: ClassVar[bool] = False
-    fitted: ClassVar[bool] = False
-
     def __post_init__(self) -> None:
         """Check both values."""
         number("detector.rate", self.rate, low=0.0, high=1.0)
         whole("detector.seed", self.seed, low=0)
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
-        """Flag `rate` of the patches of `site`; there is no threshold but the rank."""
+        """Flag patches of `site`; there is no threshold but the rank."""
+        if self.match is not None:
+            return self._as_many(site, theta, lambda theirs: self._draw(site))
+        signal = self._draw(site)
+        order = signal.argsort(dim=-1).argsort(dim=-1)
+        count = round(self.rate * signal.shape[-1])
+        return Flags(order < count, signal, signal.new_full((*signal.shape[:-1], 1), self.rate))
+
+    def _draw(self, site: Site) -> Tensor:
         from torch import from_numpy
 
         patches = site.q.shape[2] - site.prefix
         draws = [np.random.default_rng((self.seed, int(i))).random(patches, np.float32) for i in site.index]
-        signal = from_numpy(np.stack(draws)).unsqueeze(1).to(site.q.device)
-        count = round(self.rate * patches)
-        order = signal.argsort(dim=-1).argsort(dim=-1)
-        return Flags(order < count, signal, signal.new_full((*signal.shape[:-1], 1), self.rate))
+        return from_numpy(np.stack(draws)).unsqueeze(1).to(site.q.device)
 
     def spec(self) -> dict[str, Any]:
-        """Return both settings."""
-        return {"rate": float(self.rate), "seed": self.seed}
+        """Return the settings that are read."""
+        return {"seed": self.seed} | (super().spec() if self.match is not None else {"rate": float(self.rate)})
+
+
+@dataclass(frozen=True)
+class OtherEnd(Matched):
+    """Flag the patches at the other end of another detector's signal: the control for its side.
+
+    Parameters
+    ----------
+    match
+        See `Matched`; a detector with a signal and a side.
+    """
+
+    def __call__(self, site: Site, theta: float | None = None) -> Flags:
+        """Flag the lowest patches of `site` where the other flags high ones, the highest where it flags low ones."""
+        sign = 1 if self.match.side == "high" else -1
+        return self._as_many(site, theta, lambda theirs: sign * theirs.signal)
 
 
 def quantile(x: Tensor, p: float) -> Tensor:

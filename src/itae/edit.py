@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -63,6 +64,33 @@ class Edit:
     layers: tuple[int, ...]
     thetas: Mapping[int, float] | None = None
 
+    @property
+    def judge(self) -> Any:
+        """The detector that has the signal and the threshold: a control goes by another's."""
+        return getattr(self.detector, "match", None) or self.detector
+
+    @property
+    def found_in(self) -> int | None:
+        """The block of the untouched model in which the patches are found, or None: each edited block finds its own."""
+        layer: int | None = getattr(self.judge, "layer", None)  # a detector of somebody's own needn't have one
+        return layer
+
+    @property
+    def calibration(self) -> str | None:
+        """The file that the thresholds are from, or None."""
+        path: str | None = getattr(self.judge, "calibration", None)
+        return path
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The blocks in which the detector looks, ascending."""
+        return self.layers if self.found_in is None else (self.found_in,)
+
+    @property
+    def unfitted(self) -> bool:
+        """Whether thresholds have to be fitted before the edit can be made."""
+        return self.detector.fitted and self.thetas is None
+
     def flag(self, site: Site) -> Flags:
         """Return the flagged patches of one attention call."""
         if not self.detector.fitted:
@@ -72,9 +100,13 @@ class Edit:
 
     def at(self, layer: int) -> str:
         """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""
+        look = layer if self.found_in is None else self.found_in
+        return repr((self.finds(look), identity(self.attenuator) | self.attenuator.spec()))
+
+    def finds(self, layer: int) -> str:
+        """Return how patches are found in a block, in a form that is equal for two edits that find the same there."""
         theta = self.thetas[layer] if self.thetas is not None and self.detector.fitted else None
-        rules = [identity(rule) | rule.spec() for rule in (self.detector, self.attenuator)]
-        return repr((rules, theta))
+        return repr((identity(self.detector) | self.detector.spec(), theta))
 
     def with_thetas(self, thetas: Mapping[int, float]) -> Edit:
         """Return the edit with its fitted thresholds."""
@@ -85,9 +117,13 @@ class Edit:
         attenuator = identity(self.attenuator) | self.attenuator.spec()
         if pool == "cls" and self.layers == (depth - 1,):
             attenuator["queries"] = "cls"  # no other row of the last block reaches the embedding
+        detector = identity(self.detector) | self.detector.spec()
+        if self.calibration is not None:
+            assert self.thetas is not None, "a key was asked for before the calibration was read"
+            detector["thetas"] = {str(layer): _or_none(self.thetas[layer]) for layer in self.looks}
         return {
             "method": METHOD,
-            "detector": identity(self.detector) | self.detector.spec(),
+            "detector": detector,
             "attenuator": attenuator,
             "layers": list(self.layers),
         }
@@ -104,10 +140,29 @@ def make_edit(detector: AnyDetector, attenuator: Attenuator, layers: str | Seque
     from itae.detect import Nothing, Random
 
     chosen = parse_layers(layers, depth)
-    idle = isinstance(detector, Nothing) or (isinstance(detector, Random) and detector.rate == 0)
+    judge = getattr(detector, "match", None) or detector
+    idle = isinstance(judge, Nothing) or (isinstance(judge, Random) and judge.rate == 0)
     if idle or not chosen or attenuator.strength == 0:
         return None
-    return Edit(detector, attenuator, chosen)
+    return Edit(_resolved(detector, chosen, depth), attenuator, chosen)
+
+
+def _resolved(detector: Any, chosen: tuple[int, ...], depth: int) -> Any:
+    """Return the detector with its `layer` counted from the first block, and none where it makes no difference."""
+    if (match := getattr(detector, "match", None)) is not None:
+        return replace(detector, match=_resolved(match, chosen, depth))
+    layer = getattr(detector, "layer", None)
+    if layer is None:
+        return detector
+    if not -depth <= layer < depth:
+        raise UserError(
+            f"detector.layer={layer}: there is no such block in a model of {depth} blocks; use {-depth} to {depth - 1}."
+        )
+    return replace(detector, layer=None if chosen == (layer % depth,) else layer % depth)
+
+
+def _or_none(theta: float) -> float | None:
+    return None if math.isnan(theta) else theta
 
 
 def parse_layers(layers: str | Sequence[int] | int, depth: int | None = None) -> tuple[int, ...]:

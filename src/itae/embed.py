@@ -174,7 +174,7 @@ def _compute(
 ) -> dict[Key, Embeddings]:
     """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
     began = time.perf_counter()
-    images, skipped = _whole_images(source)
+    images, skipped = whole_images(source)
     if usable is not None:
         usable(len(images))
     n = len(images)
@@ -183,9 +183,12 @@ def _compute(
     shard = begun[0] if begun else runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
     source.store.room_for(source.room(edits.values(), n, shard, runtime.diagnostics), edits)
     with _engine(source, images, runtime) as engine:
-        fitted = {key: edit for key, edit in edits.items() if edit is not None and edit.detector.fitted}
+        fitted = {key: edit for key, edit in edits.items() if edit is not None and edit.unfitted}
         fits = engine.calibrate(fitted) if fitted else {}
-        told = {key: {str(layer): fit.told() for layer, fit in fits.get(key, {}).items()} for key in edits}
+        told = {
+            key: {str(layer): fit.told() for layer, fit in (fits.get(key) or _given(edit)).items()}
+            for key, edit in edits.items()
+        }
         ready = {key: _with_fits(edit, fits.get(key)) for key, edit in edits.items()}
         settled = {key: {"fits": told[key], "diagnostics": runtime.diagnostics} for key in edits}
         drafts = {key: source.store.draft(key, n, shard, settled[key]) for key in edits}
@@ -219,6 +222,19 @@ def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Work
         yield over
 
 
+def _given(edit: Edit | None) -> dict[int, Fit]:
+    """Return the thresholds that an edit came with."""
+    if edit is None or edit.thetas is None:
+        return {}
+    from itae.calibrate import Fit
+
+    return {
+        layer: Fit(theta, "no two modes in the calibration" if math.isnan(theta) else "from a calibration")
+        for layer, theta in edit.thetas.items()
+        if layer in edit.looks
+    }
+
+
 def _with_fits(edit: Edit | None, fits: dict[int, Fit] | None) -> Edit | None:
     if edit is None or fits is None:
         return edit
@@ -231,7 +247,7 @@ def _fixed(edit: Edit | None, n: int) -> dict[str, np.ndarray]:
     return {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES, "examples": np.array(example_rows(n))}
 
 
-def _whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:
+def whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:
     """Return the images that can be decoded and why the others can't, or stop if others aren't allowed."""
     bad = source.images.bad()
     if not bad:

@@ -24,10 +24,11 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from itae import page
 from itae.artifact_figures import marked
+from itae.calibration import calibrated, write_calibration
 from itae.criteria import silhouettes
 from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
-from itae.embed import Source, extract
+from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
 from itae.links import remove_links, write_links
 from itae.metrics import paired_delta
@@ -41,6 +42,7 @@ from itae.store import Embeddings, Key, Store
 from itae.tracking import Histogram
 
 if TYPE_CHECKING:
+    from itae.calibrate import Fit
     from itae.tasks import TaskResult
     from itae.tracking import Log
 
@@ -140,6 +142,33 @@ def prepare(cfg: DictConfig) -> None:
     construct("dataset", plain["dataset"]).prepare()
     backbone = construct("backbone", plain["backbone"])
     backbone.weights(backbone.facts(Path(plain["paths"]["cache"]) / ".facts"))
+
+
+def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
+    """Fit the thresholds of a config's edit on its unlabelled images, write them to `path` and return them.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to fit, or `path` can't be written.
+    """
+    from itae.worker import Worker
+
+    if path.exists():
+        raise UserError(f"{path} is there already; remove it, or choose another name.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"{path} can't be written: there is no such folder; choose another place.")
+    job = open_job(Settings.of(plain_config(cfg)))
+    if job.edit is None or not job.edit.unfitted:
+        raise UserError(
+            "itae calibrate fits the thresholds of detector.rule=bimodal; set it, with layers and a strength that "
+            "leave something to edit, and without detector.calibration."
+        )
+    images, _ = whole_images(job.source)
+    key = job.source.key(job.edit)
+    fits: dict[int, Fit] = Worker(job.source, images, job.settings.runtime).calibrate({key: job.edit})[key]
+    write_calibration(path, job.source, job.edit, fits)
+    return fits
 
 
 def _in_a_sweep() -> bool:
@@ -252,6 +281,7 @@ def open_job(settings: Settings) -> OpenJob:
     began = time.perf_counter()
     source = _source(settings)
     edit = make_edit(settings.detector, settings.attenuator, settings.layers, source.facts.depth)
+    edit = calibrated(edit, source)
     source.check(edit)
     settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
     source.key(edit)  # reads the images' and the weights' bytes, once
@@ -362,7 +392,8 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         notes.append("The edit changed no embedding: what it edits reaches no token that is pooled.")
     unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
     if unfit:
-        notes.append(f"No two modes in {len(unfit)} of {len(layers)} blocks, nothing flagged there ({unfit[0]}).")
+        of = len(edited.meta["fits"])
+        notes.append(f"No two modes in {len(unfit)} of {of} blocks, nothing flagged there ({unfit[0]}).")
     alone = sum(row["left_alone"] for row in layers)
     if alone:
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")

@@ -16,7 +16,7 @@ class Stop(Exception):  # noqa: N818  (not an error: it ends a forward of which 
 
 
 class Record:
-    """What the untouched model's forward passes by: block inputs, keyword arguments, the last block's call.
+    """What the untouched model's forward passes by: block inputs, keyword arguments, one block's call.
 
     Parameters
     ----------
@@ -24,31 +24,33 @@ class Record:
         Blocks whose input is kept.
     stop
         Block before which the forward ends, or None to let it run.
-    last
+    keep
         The block whose attention call is kept, if a door listens.
-    operands
-        Called as ``operands(layer, q, k, v)`` for each attention call, if a door listens.
+    seen
+        Called as ``seen(layer, call, x)`` for each attention call, with the tokens that entered the block, if a door
+        listens.
     """
 
     def __init__(
         self,
         starts: set[int],
         stop: int | None,
-        last: int,
-        operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None,
+        keep: int,
+        seen: Callable[[int, Call, Tensor], None],
     ) -> None:
-        self.starts, self.stop, self.last, self.operands = starts, stop, last, operands
+        self.starts, self.stop, self.keep, self.seen = starts, stop, keep, seen
         self.inputs: dict[int, Tensor] = {}
         self.calls: list[Call] = []
         self.tokens: Tensor | None = None
         self._kwargs: dict[int, dict[str, Any]] = {}
         self._layer = -1
+        self._x: Tensor | None = None
 
     def hook(self, layer: int) -> Callable[[nn.Module, tuple, dict], None]:
         """Return the pre-hook of block `layer`."""
 
         def before(block: nn.Module, args: tuple, kwargs: dict) -> None:
-            self._layer = layer
+            self._layer, self._x = layer, args[0]
             self._kwargs[layer] = kwargs
             if layer in self.starts:
                 self.inputs[layer] = args[0]
@@ -58,16 +60,17 @@ class Record:
         return before
 
     def listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
-        """Keep the last block's call; answer every call as if nobody listened."""
-        if self._layer == self.last:
-            self.calls.append(Call(q, k, v, kwargs))
-        if self.operands is not None:
-            self.operands(self._layer, q, k, v)
+        """Keep the call of block `keep`; answer every call as if nobody listened."""
+        call = Call(q, k, v, kwargs)
+        if self._layer == self.keep:
+            self.calls.append(call)
+        assert self._x is not None
+        self.seen(self._layer, call, self._x)
         return F.scaled_dot_product_attention(q, k, v, **kwargs)
 
     def only_inputs(self) -> Record:
         """Let go of everything but the blocks' arguments."""
-        self.tokens = None
+        self.tokens = self._x = None
         self.calls.clear()
         return self
 

@@ -72,6 +72,7 @@ class _Batch:
     record: Record
     index: Tensor
     look: bool = False
+    found: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
     out: dict[int, Tensor] = field(default_factory=dict)
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
@@ -129,7 +130,11 @@ class SharedPass:
         self.watch = watch or Watch()
         # Only the CLS row of the last block is needed, and known to be all that is.
         self.cls_finish = pool == "cls"
-        self._does = [{} if edit is None else {layer: edit.at(layer) for layer in edit.layers} for edit in edits]
+        self._does: list[dict[int, str]] = [{} for _ in edits]
+        self._found_as: dict[int, str] = {}  # of the edits whose patches are found in one block for others
+        for position, edit in enumerate(edits):
+            if edit is not None:
+                self._take(position, edit)
 
     def __call__(self, pixels: Tensor, index: Tensor, look: bool = True) -> list[Tensor]:
         """Return one [B, E] embedding an edit.
@@ -144,7 +149,8 @@ class SharedPass:
             Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
         """
         with torch.inference_mode(), fused(self.blocks):
-            batch = _Batch(self._record(pixels, look), index, look)
+            found: dict[str, Flags] = {}
+            batch = _Batch(self._record(pixels, index, look, found), index, look, found)
             for position, edit in enumerate(self.edits):
                 if edit is None:
                     assert batch.record.tokens is not None
@@ -158,7 +164,8 @@ class SharedPass:
         """Go through the edits' blocks in order with all of `batches`, to fit thresholds on the way.
 
         Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
-        with the same history share the stream, and those with the same detector the fit.
+        with the same history share the stream, and those with the same detector the fit. Where patches are found in
+        one block for others, that block alone is fitted, on the untouched stream.
 
         Parameters
         ----------
@@ -169,15 +176,18 @@ class SharedPass:
             each batch; returns the threshold.
         """
         with torch.inference_mode(), fused(self.blocks):
-            each = [_Batch(self._record(pixels).only_inputs(), index) for pixels, index in batches]
-            for first, positions in self._starts().items():
+            starts = self._starts(to_fit=True)
+            each = [
+                _Batch(self._record(pixels, index, starts=starts).only_inputs(), index) for pixels, index in batches
+            ]
+            for first, positions in starts.items():
                 self._settle([(batch, batch.record.inputs.pop(first)) for batch in each], first, positions, fit)
 
     def _settle(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
         """Fit the edits at `positions`, which have one stream so far, from block `layer` on."""
         while positions:
-            self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).layers], fit)
-            positions = [p for p in positions if layer < self._edit([p]).layers[-1]]  # the others are done
+            self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).looks], fit)
+            positions = [p for p in positions if layer < self._edit([p]).looks[-1]]  # the others are done
             ways = self._ways(layer, positions)
             for some in ways[:-1]:
                 self._settle(self._advanced(streams, layer, some), layer + 1, some, fit)
@@ -191,38 +201,64 @@ class SharedPass:
     def _fit_block(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
         same: dict[str, list[int]] = {}
         for position in positions:
-            detector = self._edit([position]).detector
-            same.setdefault(repr(identity(detector) | detector.spec()), []).append(position)
+            judge = self._edit([position]).judge
+            same.setdefault(repr(identity(judge) | judge.spec()), []).append(position)
         signals: list[list[Tensor]] = [[] for _ in same]
         for batch, x in streams if same else []:
             site = self._site(self._operands(batch, x, layer), layer, x, batch.index)
             for some, seen in zip(same.values(), signals, strict=True):
-                seen.append(self._edit(some).detector.signal(site))  # type: ignore[attr-defined]
+                seen.append(self._edit(some).judge.signal(site))
         for some, seen in zip(same.values(), signals, strict=True):
             theta = fit(layer, some, seen)
             for position in some:
                 edit = self._edit([position])
                 edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
-                self.edits[position] = edit
-                self._does[position][layer] = edit.at(layer)
+                self._take(position, edit)
 
-    def _starts(self) -> dict[int, list[int]]:
-        """Return the positions of the edits by their first block."""
+    def _take(self, position: int, edit: Edit) -> None:
+        """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
+        self.edits[position] = edit
+        fitted = [i for i in edit.layers if edit.thetas is None or edit.found_in is not None or i in edit.thetas]
+        self._does[position] |= {layer: edit.at(layer) for layer in fitted}
+        if edit.found_in is not None:
+            self._found_as[position] = edit.finds(edit.found_in)
+
+    def _starts(self, to_fit: bool = False) -> dict[int, list[int]]:
+        """Return the positions of the edits by their first block, or by the first that is looked at to be fitted."""
         starts: dict[int, list[int]] = {}
         for position, edit in enumerate(self.edits):
             if edit is not None:
-                starts.setdefault(edit.layers[0], []).append(position)
+                starts.setdefault((edit.looks if to_fit else edit.layers)[0], []).append(position)
         return starts
 
     # --- the untouched model, recorded
 
-    def _record(self, pixels: Tensor, look: bool = False) -> Record:
-        starts = set(self._starts())
+    def _record(
+        self,
+        pixels: Tensor,
+        index: Tensor,
+        look: bool = False,
+        found: dict[str, Flags] | None = None,
+        starts: Iterable[int] | None = None,
+    ) -> Record:
+        """Run the untouched model; what is found there for edits of other blocks goes into `found`."""
+        starts = set(self._starts() if starts is None else starts)
+        finders = self._finders() if found is not None else {}
+        end = max([*starts, *(layer + 1 for layer in finders)], default=0)
         # With mixed RoPE each block has arguments of its own, known only when it is called.
-        whole = None in self.edits or getattr(self.model, "rope_mixed", False)
+        whole = None in self.edits or getattr(self.model, "rope_mixed", False) or end > self.last
         shown = look and None in self.edits
         operands, output = (self.watch.operands, self.watch.output) if shown else (None, None)
-        record = Record(starts, None if whole else max(starts), self.last, operands)
+
+        def seen(layer: int, call: Call, x: Tensor) -> None:
+            if operands is not None:
+                operands(layer, call.q, call.k, call.v)
+            if layer in finders:
+                assert found is not None
+                site = self._site(call, layer, x, index)
+                found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
+
+        record = Record(starts, None if whole else end, self.last, seen)
         share_last = whole and self.cls_finish and self.last in starts
         with contextlib.ExitStack() as stack:
             for i, block in enumerate(self.blocks):
@@ -231,13 +267,22 @@ class SharedPass:
                 if output:
                     handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
                     stack.callback(handle.remove)
-            if share_last or operands:
+            if share_last or operands or finders:
                 stack.enter_context(Door(record.listen))
             with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
         if share_last:
             exactly_once(self.last, len(record.calls))
         return record
+
+    def _finders(self) -> dict[int, dict[str, Edit]]:
+        """Return, for each block in which patches are found for others, an edit for each way to find them."""
+        finders: dict[int, dict[str, Edit]] = {}
+        for position, name in self._found_as.items():
+            edit = self._edit([position])
+            assert edit.found_in is not None
+            finders.setdefault(edit.found_in, {})[name] = edit
+        return finders
 
     # --- edits, replayed
 
@@ -313,7 +358,7 @@ class SharedPass:
         rules = []
         for way in ways:
             edit = self._edit(way)
-            found = edit.flag(site)
+            found = edit.flag(site) if edit.found_in is None else batch.found[self._found_as[way[0]]]
             rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:

@@ -6,11 +6,14 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.errors import UserError
+
+if TYPE_CHECKING:
+    from itae.calibrate import Fit
 
 SHOWN = ("acc", "nmi", "ari", "ami")
 ASSIGNMENTS = "assignments.csv"
@@ -107,13 +110,31 @@ def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 def told(edit: dict[str, Any]) -> str:
     """Return an edit's spec in a few words."""
-    parts = []
-    for part in ("detector", "attenuator"):
-        values = {key: value for key, value in edit[part].items() if key not in ("class", "source")}
-        words = ", ".join(f"{key}={value}" for key, value in values.items())
-        parts.append(f"{edit[part]['class'].rpartition('.')[2]}({words})")
+    parts = [_call(edit[part]) for part in ("detector", "attenuator")]
     layers = ",".join(str(layer) for layer in edit["layers"])
     return f"{parts[0]} > {parts[1]} in blocks {layers}"
+
+
+def _call(rule: Mapping[str, Any]) -> str:
+    values = {key: value for key, value in rule.items() if key not in ("class", "source", "thetas")}
+    words = (f"{key}={_call(value) if isinstance(value, Mapping) else value}" for key, value in values.items())
+    return f"{rule['class'].rpartition('.')[2]}({', '.join(words)})"
+
+
+def print_fits(fits: Mapping[int, Fit], path: Path) -> None:
+    """Print a table of fitted thresholds, a row a block, and where they are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("block", "threshold", "beyond it", "Ashman's D", "valley", "why"):
+        table.add_column(column, justify="left" if column == "why" else "right")
+    for layer, fit in fits.items():
+        numbers = (f"{fit.theta:.4g}", f"{100 * fit.minority:.2f} %", f"{fit.ashman_d:.2f}", f"{fit.valley:.3f}")
+        table.add_row(str(layer), *("" if "nan" in number else number for number in numbers), fit.reason)
+    console = Console()
+    console.print(table)
+    console.print(f"thresholds {path}", soft_wrap=True, markup=False, highlight=False)
 
 
 def spread(metric: Mapping[str, Any], sign: str = "") -> str:

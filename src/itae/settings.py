@@ -29,6 +29,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "dataset": ("open", "prepare"),
     "detector": ("__call__", "spec", "needs_cls", "fitted"),
     "attenuator": ("operands", "logits", "spec"),
+    "control": ("__call__",),
     "task": ("__call__",),
     "clusterer": ("fit", "check", "seed_list"),
     "tracker": ("run",),
@@ -77,8 +78,10 @@ class Settings:
             raise UserError(f"seed={seed!r} must be a whole number of at least 0.")
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
+        made = {group: construct(group, plain[group]) for group in _NEEDS}
+        made["detector"], made["attenuator"] = made.pop("control")(made["detector"], made["attenuator"])
         return cls(
-            **{group: construct(group, plain[group]) for group in _NEEDS},
+            **made,
             layers=plain["layers"],
             seed=seed,
             selection=plain["selection"],
@@ -128,7 +131,8 @@ def _locate(group: str, target: str) -> type:
     if not isinstance(cls, type):
         raise UserError(f"{group}._target_={target} can't be a {group}: it is no class.")
     # Not hasattr, by which every class has a __call__, its own constructor.
-    missing = [need for need in _NEEDS[group] if not any(need in vars(base) for base in cls.__mro__)]
+    needs = _NEEDS[group.partition(".")[0]]
+    missing = [need for need in needs if not any(need in vars(base) for base in cls.__mro__)]
     if missing:
         raise UserError(f"{group}._target_={target} can't be a {group}: it has no {missing[0]!r}.")
     return cls
@@ -142,7 +146,12 @@ def _call(group: str, cls: type, options: Mapping[str, Any]) -> Any:
     for name, parameter in named.items():
         if parameter.default is parameter.empty and name not in options:
             raise UserError(f"{group}.{name} is not set, and {cls.__name__} needs it; set {group}.{name}=...")
-    return cls(**options)
+    nested = {name: construct(f"{group}.{name}", node) for name, node in options.items() if _is_call(node)}
+    return cls(**{**options, **nested})
+
+
+def _is_call(node: Any) -> bool:
+    return isinstance(node, Mapping) and bool(node.get("_target_"))
 
 
 def _known(group: str, options: Any, allowed: Any, owner: str = "") -> None:

@@ -191,7 +191,7 @@ def calibrated_together(edits: Mapping[Key, Edit]) -> dict[tuple[int, int, int],
     """Return the edits in groups that share a walk over calibration images: how many, their seed, the first block."""
     out: dict[tuple[int, int, int], dict[Key, Edit]] = {}
     for key, edit in edits.items():
-        detector: Any = edit.detector
-        together = (detector.calibration_images, detector.calibration_seed, edit.layers[0])
+        judge = edit.judge
+        together = (judge.calibration_images, judge.calibration_seed, edit.looks[0])
         out.setdefault(together, {})[key] = edit
     return out
