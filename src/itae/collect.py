@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from itae.collect_controls import against_random, print_controls
 from itae.collect_figures import draw
 from itae.collect_rows import (
     LABEL_FREE,
@@ -24,6 +25,7 @@ from itae.collect_rows import (
     SEED,
     check_metric,
     choose,
+    is_control,
     labels,
     science,
     tried,
@@ -53,10 +55,12 @@ def main(argv: Sequence[str]) -> int:
     metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
     for word, name in (("--metric", options.metric), ("--best", options.best)):
         check_metric(word, name, table)
+    table = against_random(table, out)
     winners = choose(table, best)
     written = write_table(table, out)
     figures, left_out = _figures(table, metric, out / "figures")
     _tell_ranking(table, winners, best, metric, console)
+    print_controls(table, metric, console)
     _tell_files(table, damaged, written, figures, left_out, console)
     return 0
 
@@ -100,7 +104,7 @@ def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: st
     for winner in winners:
         value = f"{best}={rows.loc[winner, column]:.4f}"
         words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
-        _say(console, f"best       {words}: {value}, of {tried(chosen)} settings tried{kind}")
+        _say(console, f"best       {words}: {value}, of {tried(chosen[~is_control(rows)])} settings tried{kind}")
     if best == "silhouette_common":
         _tell_common(rows, winners, console)
     if best in OWN_SPACE:

@@ -27,8 +27,9 @@ falls from .36 to .08.
 OWN_SPACE = ("silhouette", "inertia")
 """Those that are measured in the edited space, which every edit moves."""
 
+NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
-KINDS = ("detector", "attenuator", "clusterer")
+KINDS = ("detector", "attenuator", "control", "clusterer")
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
 _MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength")
 SEED = "seed"
@@ -56,6 +57,8 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
     apart = ("runtime", "paths", "tracker", "task")
     names = [n for n in table if n not in FIRST and not METRIC.match(n) and n.partition(".")[0] not in apart]
     kept = table[names].copy()
+    if "control._target_" in kept:  # runs from before there were controls had none
+        kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
     if "detector.rule" in kept:
         for rule, own in RULE_NUMBERS.items():
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
@@ -82,7 +85,8 @@ def _choice(target: Any, vector: Any) -> str | None:
         return None
     if str(target) == "itae.detect.VectorNorm":
         return f"{vector}_norm"
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(target).rpartition(".")[2]).lower()
+    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(target).rpartition(".")[2]).lower()
+    return "none" if name == "no_control" else name
 
 
 def apart(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -179,7 +183,7 @@ def _words(row: pd.Series) -> Iterator[str]:
         group, _, short = str(name).rpartition(".")
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if name in KINDS:
-            yield text
+            yield text if name != "control" else f"control={text}"
         else:
             yield text if short == "model_name" else f"{group + ' ' if short == 'name' else ''}{short}={text}"
 
@@ -206,12 +210,13 @@ def choose(table: pd.DataFrame, best: str) -> list[Any]:
     Their ``selection`` in the table becomes what it is by that: ``oracle`` if `best` has seen labels, else ``proxy`` if
     it was ``fixed`` and there was a choice.
 
-    Rows that differ in their seed alone stand and fall with their mean; the first of them is returned.
+    Rows that differ in their seed alone stand and fall with their mean; the first of them is returned. A control is
+    never the best: it is there to be held against.
     """
     column = with_values(table, best)
     if column is None:
         return []
-    rows = table[table[column].notna()]
+    rows = table[table[column].notna() & ~is_control(table)]
     chosen = science(rows)
     values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
     settings = [chosen[name] for name in settings_of(chosen)]
@@ -225,6 +230,13 @@ def choose(table: pd.DataFrame, best: str) -> list[Any]:
         elif table.loc[winner, "selection"] == "fixed" and tried(chosen.loc[group]) > 1:
             table.loc[winner, "selection"] = "proxy"  # one of several was chosen, if without labels
     return winners
+
+
+def is_control(table: pd.DataFrame) -> pd.Series:
+    """Return which rows are controls."""
+    if "control._target_" not in table:
+        return pd.Series(False, table.index)
+    return table["control._target_"].fillna(NO_CONTROL) != NO_CONTROL
 
 
 def comparable(rows: pd.DataFrame) -> list[pd.Index]:

@@ -21,12 +21,12 @@ from itae.metrics import METRICS
 
 FIRST = ("folder", "status", "error", "selection")
 _GROUPS = (
-    *("backbone", "dataset", "detector", "attenuator", "layers"),
+    *("backbone", "dataset", "detector", "attenuator", "control", "layers"),
     *("task", "clusterer", "seed", "runtime", "paths", "tracker"),
 )
 _FLOATS = {"detector.threshold", "detector.quantile", "detector.k", "detector.ratio", "detector.rate"}
 _FLOATS |= {"attenuator.strength"}
-METRIC = re.compile(r"(baseline|edited|delta|timing)\.|(artifact_rate|bimodality|images|classes)$")
+METRIC = re.compile(r"(baseline|edited|delta|against_random|timing)\.|(artifact_rate|bimodality|images|classes)$")
 _SIDES = {"baseline": (*METRICS, *CRITERIA), "edited": (*METRICS, *CRITERIA), "delta": (*METRICS, "silhouette_common")}
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
@@ -125,7 +125,17 @@ def _place(name: str) -> tuple[int, int, int, str]:
     head, _, rest = name.partition(".")
     if not METRIC.match(name):
         return 1, _GROUPS.index(head) if head in _GROUPS else len(_GROUPS), 0, name
-    parts = ("baseline", "edited", "delta", "artifact_rate", "bimodality", "images", "classes", "timing")
+    parts = (
+        "baseline",
+        "edited",
+        "delta",
+        "against_random",
+        "artifact_rate",
+        "bimodality",
+        "images",
+        "classes",
+        "timing",
+    )
     metrics, metric = (*METRICS, *CRITERIA), rest.split(".")[0]
     return 2, parts.index(head), metrics.index(metric) if metric in metrics else len(metrics), name
 

@@ -8,26 +8,23 @@ yaml.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from itae.detect import OtherEnd, Random, whole
+from itae import attenuate, detect
 from itae.errors import UserError
-
-if TYPE_CHECKING:
-    from itae.attenuate import Attenuator
 
 
 @dataclass(frozen=True)
 class NoControl:
     """The edit itself."""
 
-    def __call__(self, detector: Any, attenuator: Attenuator) -> tuple[Any, Attenuator]:
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return both as they are."""
         return detector, attenuator
 
 
 @dataclass(frozen=True)
-class RandomPatches:
+class Random:
     """As many patches of each image, drawn at random from those that the detector does not flag.
 
     What this moves, attenuating any patches moves; an edit has to move more.
@@ -42,33 +39,31 @@ class RandomPatches:
 
     def __post_init__(self) -> None:
         """Check the seed."""
-        whole("control.seed", self.seed, low=0)
+        detect.whole("control.seed", self.seed, low=0)
 
-    def __call__(self, detector: Any, attenuator: Attenuator) -> tuple[Any, Attenuator]:
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return a matched random detector and the attenuator."""
-        return Random(match=detector, seed=self.seed), attenuator
+        return detect.Random(match=detector, seed=self.seed), attenuator
 
 
 @dataclass(frozen=True)
 class OtherSide:
     """As many patches of each image, from the other end of the detector's signal."""
 
-    def __call__(self, detector: Any, attenuator: Attenuator) -> tuple[Any, Attenuator]:
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return a detector of the other end and the attenuator."""
         if not hasattr(detector, "side"):
             raise UserError(
                 f"control=other_side: {type(detector).__name__} has no side; choose a detector with one, or another "
                 "control."
             )
-        return OtherEnd(match=detector), attenuator
+        return detect.OtherEnd(match=detector), attenuator
 
 
 @dataclass(frozen=True)
-class MeanValueInstead:
+class MeanValue:
     """The same patches, their values replaced by the mean of the others: nothing but their content goes."""
 
-    def __call__(self, detector: Any, attenuator: Attenuator) -> tuple[Any, Attenuator]:
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return the detector and `itae.attenuate.MeanValue` at the same strength for the same rows."""
-        from itae.attenuate import MeanValue
-
-        return detector, MeanValue(strength=attenuator.strength, queries=attenuator.queries)
+        return detector, attenuate.MeanValue(strength=attenuator.strength, queries=attenuator.queries)
