@@ -47,7 +47,11 @@ def with_values(table: pd.DataFrame, metric: str) -> str | None:
 def metric_names(table: pd.DataFrame) -> list[str]:
     """Return the metrics that some row has, as `with_values` takes them."""
     found = [name for name in table if name.startswith(("edited.", "delta.")) and with_values(table, name)]
-    plain = [re.sub(r"^edited\.|\.mean$", "", name) for name in found if not name.endswith((".std", ".n", ".k"))]
+    plain = [
+        re.sub(r"^edited\.|\.mean$", "", name)
+        for name in found
+        if not name.endswith((".std", ".n", ".k", ".low", ".high"))
+    ]
     extra = ["bimodality"] if with_values(table, "bimodality") else []
     return [re.sub(r"\.mean$", "", name) for name in plain if "lowest_inertia" not in name] + extra
 

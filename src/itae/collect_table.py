@@ -17,7 +17,7 @@ import pandas as pd
 
 from itae.criteria import CRITERIA
 from itae.errors import UserError
-from itae.metrics import METRICS
+from itae.metrics import LABELLED
 
 FIRST = ("folder", "status", "error", "selection")
 _GROUPS = (
@@ -27,7 +27,6 @@ _GROUPS = (
 _FLOATS = {"detector.threshold", "detector.quantile", "detector.k", "detector.ratio", "detector.rate"}
 _FLOATS |= {"attenuator.strength"}
 METRIC = re.compile(r"(baseline|edited|delta|against_random|timing)\.|(artifact_rate|bimodality|images|classes)$")
-_SIDES = {"baseline": (*METRICS, *CRITERIA), "edited": (*METRICS, *CRITERIA), "delta": (*METRICS, "silhouette_common")}
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
 
@@ -104,6 +103,9 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
     for name, value in values.items():
         if isinstance(value, Mapping):
             kept = ("mean", "std") if "mean" in value else tuple(value)
+            if value.get("interval"):
+                low, high = value["interval"]
+                found |= {f"{prefix}.{name}.low": _number(low), f"{prefix}.{name}.high": _number(high)}
             found |= {f"{prefix}.{name}.{key}": _number(value[key]) for key in kept}
         elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             found[f"{prefix}.{name}"] = _number(value)
@@ -136,7 +138,7 @@ def _place(name: str) -> tuple[int, int, int, str]:
         "classes",
         "timing",
     )
-    metrics, metric = (*METRICS, *CRITERIA), rest.split(".")[0]
+    metrics, metric = (*LABELLED, *CRITERIA), rest.split(".")[0]
     return 2, parts.index(head), metrics.index(metric) if metric in metrics else len(metrics), name
 
 

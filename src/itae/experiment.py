@@ -30,6 +30,7 @@ from itae.diagnostics import by_layer, cosine_distance, moved
 from itae.edit import Edit, make_edit
 from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
+from itae.intervals import with_intervals
 from itae.links import remove_links, write_links
 from itae.metrics import paired_delta
 from itae.norms import NORM_EDGES, by_site, histograms
@@ -317,7 +318,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     result = {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
         "edited": tasks[1].metrics | {"silhouette_common": common[1]},
-        "delta": _delta(tasks),
+        "delta": _delta(tasks, edited.labels),
         "edit": job.spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "bimodality": _mean(row["bimodality"] for row in layers),
@@ -358,11 +359,11 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
     return done[name]
 
 
-def _delta(tasks: list[TaskResult]) -> dict[str, Any] | None:
-    """Return edited minus baseline, seed by seed, or None where there are no labels to score with."""
-    if "acc" not in tasks[0].metrics:
+def _delta(tasks: list[TaskResult], labels: np.ndarray | None) -> dict[str, Any] | None:
+    """Return edited minus baseline, seed by seed and with intervals, or None where there are no labels."""
+    if labels is None or "acc" not in tasks[0].metrics:
         return None
-    return paired_delta(tasks[0].metrics, tasks[1].metrics)
+    return with_intervals(paired_delta(tasks[0].metrics, tasks[1].metrics), labels, *tasks)
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

@@ -6,9 +6,10 @@ argument means all GPUs or, on a CPU wheel, silently none. So the choice is made
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from itae.errors import UserError
@@ -85,13 +86,28 @@ def pick_gpu(faiss: Any, device: str) -> int | None:
     return chosen
 
 
-def flat_index(faiss: Any, width: int, gpu: int | None) -> Any:
-    """Return an exact L2 index on the CPU (None) or on that one GPU, never on whichever are visible."""
+def flat_index(faiss: Any, width: int, gpu: int | None, cosine: bool = False) -> Any:
+    """Return an exact index on the CPU (None) or on that one GPU, never on whichever are visible.
+
+    By L2 distance; or, `cosine`, by inner product, which of unit vectors is the cosine.
+    """
+    kind = "IP" if cosine else "L2"
     if gpu is None:
-        return faiss.IndexFlatL2(width)
+        return getattr(faiss, f"IndexFlat{kind}")(width)
     config = faiss.GpuIndexFlatConfig()
     config.device = gpu
-    return faiss.GpuIndexFlatL2(_gpu_resources(), width, config)
+    return getattr(faiss, f"GpuIndexFlat{kind}")(_gpu_resources(), width, config)
+
+
+@contextlib.contextmanager
+def threads(faiss: Any) -> Iterator[None]:
+    """Let FAISS use the CPUs that this process may use, in the body, in this thread."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(cpu_count())
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""How well a clustering agrees with labels. The only code of the project that labels reach.
+"""How well clusters, or neighbours, agree with labels. With `itae.intervals`, the only code that labels reach.
 
 ACC is one-to-one (many-to-one is called purity), NMI is averaged arithmetically, and nothing here selects:
 scores come as mean and spread over all seeds, the best seed is never picked by them.
@@ -14,6 +14,10 @@ import numpy as np
 from itae.errors import UserError
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")
+"""What a clustering is scored by."""
+LABELLED = (*METRICS, "knn")
+"""All that has seen labels: to choose by it makes an oracle."""
+_VOTES = 2**22  # held at a time: a class's votes of an image are one
 
 
 def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
@@ -38,23 +42,74 @@ def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
     UserError
         When lengths differ, are 0, or values are negative or no whole numbers.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn import metrics
+
+    right = hits(labels, assignments)
+    return {
+        "acc": float(right["acc"].mean()),
+        "nmi": float(metrics.normalized_mutual_info_score(labels, assignments, average_method="arithmetic")),
+        "ami": float(metrics.adjusted_mutual_info_score(labels, assignments, average_method="arithmetic")),
+        "ari": float(metrics.adjusted_rand_score(labels, assignments)),
+        "purity": float(right["purity"].mean()),
+    }
+
+
+def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which points ``acc`` and ``purity`` count as right, bool [n] each; their means are the scores.
+
+    For ``acc`` those whose cluster is matched with their class, for ``purity`` those of their cluster's largest class.
+    Raises as `scores` does.
+    """
+    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     labels, assignments = _whole("labels", labels), _whole("assignments", assignments)
     if len(labels) != len(assignments):
         raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
-    counts_CK = contingency_matrix(labels, assignments)
-    matched = linear_sum_assignment(counts_CK, maximize=True)
-    n = len(labels)
+    (_, class_N), (_, cluster_N) = (np.unique(one, return_inverse=True) for one in (labels, assignments))
+    counts_CK = contingency_matrix(class_N, cluster_N)
+    matched = np.full(counts_CK.shape[1], -1)
+    classes, clusters = linear_sum_assignment(counts_CK, maximize=True)
+    matched[clusters] = classes
     return {
-        "acc": float(counts_CK[matched].sum() / n),
-        "nmi": float(metrics.normalized_mutual_info_score(labels, assignments, average_method="arithmetic")),
-        "ami": float(metrics.adjusted_mutual_info_score(labels, assignments, average_method="arithmetic")),
-        "ari": float(metrics.adjusted_rand_score(labels, assignments)),
-        "purity": float(counts_CK.max(axis=0).sum() / n),
+        "acc": matched[cluster_N] == class_N,
+        "purity": counts_CK.argmax(axis=0)[cluster_N] == class_N,
     }
+
+
+def knn_correct(
+    labels: np.ndarray, neighbours_NK: np.ndarray, similarities_NK: np.ndarray, temperature: float
+) -> np.ndarray:
+    """Return which points their neighbours' vote names rightly, bool [n]; the mean is the k-NN accuracy.
+
+    Parameters
+    ----------
+    labels
+        Whole numbers >= 0, [n].
+    neighbours_NK, similarities_NK
+        Of each point, the rows of others and their cosines, [n, k], k at least 1; see `itae.knn.neighbours`.
+    temperature
+        Above 0: a neighbour of cosine s has ``exp(s / temperature)`` votes (Wu et al., 2018, arXiv:1805.01978; Oquab et
+        al., 2023, arXiv:2304.07193, with .07). The larger, the more alike all votes are.
+
+    Returns
+    -------
+    numpy.ndarray
+        Whether the class with most votes is the point's own. Of classes with equally many, to a part in 1e9, the one of
+        the smallest number is named: it depends neither on the neighbours' order nor on how a sum is rounded.
+    """
+    _, class_N = np.unique(_whole("labels", labels), return_inverse=True)
+    count = int(class_N.max()) + 1
+    named_N = np.empty(len(class_N), np.int64)
+    step = max(1, _VOTES // count)
+    for start in range(0, len(class_N), step):
+        some = slice(start, start + step)
+        similar = similarities_NK[some].astype(np.float64)
+        weights = np.exp((similar - similar.max(axis=1, keepdims=True)) / temperature)  # exp(1 / T) may overflow
+        places = class_N[neighbours_NK[some]] + count * np.arange(len(similar))[:, None]
+        votes = np.bincount(places.ravel(), weights.ravel(), minlength=len(similar) * count).reshape(-1, count)
+        named_N[some] = (votes >= votes.max(axis=1, keepdims=True) * (1 - 1e-9)).argmax(axis=1)
+    return named_N == class_N
 
 
 def summarise(per_seed: Sequence[Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
@@ -78,9 +133,15 @@ def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
         inertia is not, since the two live in different spaces.
     """
     assert baseline.get("seeds") == edited.get("seeds")
-    both = [name for name in METRICS if name in baseline and name in edited]
+    both = [name for name in LABELLED if name in baseline and name in edited]
     columns = [zip(baseline[m]["per_seed"], edited[m]["per_seed"], strict=True) for m in both]
     return {m: _spread([after - before for before, after in pairs]) for m, pairs in zip(both, columns, strict=True)}
+
+
+def told_interval(change: Mapping[str, Any] | None) -> str:
+    """Return the interval of a delta over images and seeds in words; none for a result from before there was one."""
+    ends = (change or {}).get("interval")
+    return f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
 
 
 def interval(per_seed: Sequence[float | None]) -> tuple[float, float] | None:

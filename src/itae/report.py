@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.errors import UserError
+from itae.metrics import told_interval
 
 if TYPE_CHECKING:
     from itae.calibrate import Fit
 
-SHOWN = ("acc", "nmi", "ari", "ami")
+SHOWN = ("acc", "nmi", "ari", "ami", "knn")
 ASSIGNMENTS = "assignments.csv"
 
 
@@ -47,22 +48,29 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
     # Where nobody looks (a pipe, a log file) nothing may be folded at 80 columns.
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     scored = result["delta"] is not None
-    rows = SHOWN if scored else ("inertia",)
+    rows = shown(result) if scored else ("inertia",)
     seeds = len(result["baseline"]["seeds"])
     table = Table(title=title(result), title_justify="left", caption_justify="left")
     table.add_column("")
-    for name in ("baseline", "edited", *(("delta (paired)",) if scored else ())):
+    for name in ("baseline", "edited", *(("delta (paired)", "95 %") if scored else ())):
         table.add_column(name, justify="right")
     for metric in rows:
         cells = [spread(result[side][metric]) for side in ("baseline", "edited")]
-        cells += [spread(result["delta"][metric], sign="+")] if scored else []
+        change = result["delta"][metric] if scored else None
+        cells += [spread(change, sign="+"), told_interval(change)] if change else []
         table.add_row(metric.upper() if scored else metric, *cells)
     table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
+    table.caption += "; 95 % interval of the delta over images and seeds" if scored else ""
     console.print(table)
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
     for name, text in (*facts(result), ("results", str(place))):
         console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
+
+
+def shown(result: Mapping[str, Any]) -> list[str]:
+    """Return the scores that a table of a labelled run has."""
+    return [name for name in SHOWN if name in result["delta"]]
 
 
 def title(result: Mapping[str, Any]) -> str:

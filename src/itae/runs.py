@@ -67,10 +67,11 @@ class Run:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """One row a metric: mean and std of both sides over the seeds, and of their paired delta, with its interval."""
-        import pandas as pd
+        """One row a metric: mean and std of both sides over the seeds, and of their paired delta, with its interval.
 
-        from itae.metrics import interval
+        95 %, over images and seeds; None where the result has none.
+        """
+        import pandas as pd
 
         baseline, edited, delta = (self.result[side] for side in ("baseline", "edited", "delta"))
         rows = {}
@@ -80,7 +81,7 @@ class Run:
             row = {"baseline": one["mean"], "baseline std": one["std"]}
             row |= {"edited": edited[name]["mean"], "edited std": edited[name]["std"]}
             if change := (delta or {}).get(name):
-                low, high = interval(change["per_seed"]) or (None, None)
+                low, high = change.get("interval") or (None, None)
                 row |= {"delta": change["mean"], "delta std": change["std"], "low": low, "high": high}
             rows[name] = row
         return pd.DataFrame.from_dict(rows, orient="index")

@@ -18,7 +18,7 @@ from hydra_plugins.itae_sweeps._launch import end
 from itae.criteria import CRITERIA
 from itae.errors import UserError, one_of
 from itae.experiment import plain_config
-from itae.metrics import METRICS
+from itae.metrics import LABELLED
 
 if TYPE_CHECKING:
     from hydra_plugins.itae_sweeps import OptunaSweeper
@@ -80,7 +80,7 @@ def _optuna() -> Any:
 
 def _check(options: Mapping[str, Any], task: str) -> None:
     if task.startswith("itae."):  # somebody's own task may have other numbers
-        one_of("hydra.sweeper.metric", options["metric"], (*CRITERIA, *METRICS))
+        one_of("hydra.sweeper.metric", options["metric"], (*CRITERIA, *LABELLED))
     one_of("hydra.sweeper.direction", options["direction"], ("maximize", "minimize"))
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
@@ -140,7 +140,7 @@ def _study(optuna: Any, options: Mapping[str, Any], folder: Path) -> Any:
 def _selection(metric: str, fixed: Sequence[str]) -> str:
     """Return how the best trial is chosen: a metric that sees labels makes an oracle, whatever the user says."""
     said = [word.partition("=")[2] for word in fixed if word.startswith("selection=")]
-    if metric in METRICS or "oracle" in said[-1:]:
+    if metric in LABELLED or "oracle" in said[-1:]:
         return "oracle"
     return "dev_labels" if "dev_labels" in said[-1:] else "proxy"
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from itae.errors import UserError
-from itae.metrics import interval
+from itae.metrics import told_interval
 from itae.page.gallery_part import gallery_part
 from itae.page.pictures import address
-from itae.report import SHOWN, facts, spread, title
+from itae.report import facts, shown, spread, title
 from itae.run_figures import Seen, draw
 
 if TYPE_CHECKING:
@@ -109,13 +109,12 @@ def _scores(result: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the rows of the table of scores: with labels their metrics, without them what needs none."""
     labelled = bool(result["delta"])
     rows = []
-    for metric in SHOWN if labelled else ("inertia", "silhouette"):
+    for metric in shown(result) if labelled else ("inertia", "silhouette"):
         row = {side: spread(result[side][metric]) for side in ("baseline", "edited")}
         row["metric"] = metric.upper() if labelled else metric
         if labelled:
-            found = interval(result["delta"][metric]["per_seed"])
             row["delta"] = spread(result["delta"][metric], "+")
-            row["interval"] = "" if found is None else f"{found[0]:+.4f} to {found[1]:+.4f}"
+            row["interval"] = told_interval(result["delta"][metric])
         rows.append(row)
     return rows
 

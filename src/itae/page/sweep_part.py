@@ -27,13 +27,13 @@ from itae.collect_rows import (
     with_values,
 )
 from itae.collect_table import FIRST, METRIC
-from itae.metrics import interval
+from itae.metrics import told_interval
 from itae.page.pictures import address
 from itae.page.run_part import commands
 from itae.report import spread
 from itae.runs import load_run
 
-_METRICS = ("acc", "nmi", "ari", "ami", "silhouette", "inertia")
+_METRICS = ("acc", "nmi", "ari", "ami", "knn", "silhouette", "inertia")
 _CAPTIONS = {
     "metric_threshold": "The metric along each rule's number; a line for each combination of the other settings.",
     "metric_strength": "The metric along the strength.",
@@ -131,12 +131,11 @@ def _ranked(table: pd.DataFrame, column: str, best: str, winners: Sequence[Any])
 def _row(row: pd.Series, home: Path, column: str, name: str, winner: bool) -> dict[str, Any]:
     """Return a run's settings, what it was ranked by, and its paired delta with the interval."""
     delta = (load_run(home / row["folder"]).result["delta"] or {}).get("acc")
-    ends = interval(delta["per_seed"]) if delta else None
     return {
         "settings": name or "the one setting",
         "value": f"{row[column]:.4f}",
         "delta": spread(delta, "+") if delta else "",
-        "interval": f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else "",
+        "interval": told_interval(delta),
         "flagged": "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %",
         "folder": row["folder"],
         "winner": winner,

@@ -1,7 +1,7 @@
-"""Cluster embeddings over several seeds, then score.
+"""Cluster embeddings over several seeds, find each image's nearest neighbours, then score both.
 
-Labels arrive beside the vectors and go to the metrics alone: every clustering is finished before the first
-label is looked at, and the run told apart from the others is the one of lowest inertia.
+Labels arrive beside the vectors and go to the metrics alone: every clustering is finished and all neighbours are found
+before the first label is looked at, and the run told apart from the others is the one of lowest inertia.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import numpy as np
 
 from itae.cluster import KMeans
 from itae.criteria import silhouettes
-from itae.metrics import scores, summarise
+from itae.detect import number, whole
+from itae.knn import neighbours
+from itae.metrics import knn_correct, scores, summarise
 from itae.runtime import progress
 from itae.tasks import TaskResult
 
@@ -22,7 +24,28 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Clustering:
-    """The clustering task; its settings are the clusterer's."""
+    """The clustering task; the clusterings' settings are the clusterer's.
+
+    Parameters
+    ----------
+    knn
+        How many neighbours vote on an image's class, leaving the image itself out; 0 for no such readout. Where there
+        are not so many other images, all of them vote. Default 20.
+    temperature
+        Of the votes, at least 0.001; see `itae.metrics.knn_correct`. Default 0.07.
+
+    Raises
+    ------
+    UserError
+        When a setting is out of its range.
+    """
+
+    knn: int = 20
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        whole("task.knn", self.knn, 0)
+        number("task.temperature", self.temperature, 0.001)
 
     def __call__(
         self,
@@ -56,8 +79,9 @@ class Clustering:
             ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia``, ``silhouette`` (see
             `itae.criteria.silhouettes`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
             ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
-            ``lowest_inertia``: seed, inertia, silhouette and scores of that run. ``assignments``: those of the
-            run of lowest inertia.
+            ``lowest_inertia``: seed, inertia, silhouette and scores of that run. With labels, and other images that
+            may vote, ``knn``: its accuracy in the same shape, of one value, ``k``, ``temperature``, ``protocol``.
+            ``assignments``: those of the run of lowest inertia.
 
         Raises
         ------
@@ -80,6 +104,7 @@ class Clustering:
         ]
         if labels is not None:
             per_seed = [{**one, **scores(labels, run.assignments)} for one, run in zip(per_seed, runs, strict=True)]
+        near = self._knn(vectors_NE, labels, device)
         lowest = min(range(len(runs)), key=lambda i: runs[i].inertia)
         metrics = {
             "n": len(vectors_NE),
@@ -92,4 +117,21 @@ class Clustering:
             "largest_share": [run.largest_share for run in runs],
             "lowest_inertia": {"seed": seeds[lowest], **per_seed[lowest]},
         }
-        return TaskResult(metrics, runs[lowest].assignments)
+        if near is not None:
+            right = float(near.mean())
+            metrics["knn"] = {
+                "mean": right,
+                "std": None,
+                "per_seed": [right],  # it knows no seeds
+                "k": min(self.knn, len(near) - 1),
+                "temperature": self.temperature,
+                "protocol": "leave-one-out",
+            }
+        every = np.stack([run.assignments for run in runs]).astype(np.min_scalar_type(k))  # a sweep keeps many
+        return TaskResult(metrics, runs[lowest].assignments, every, near)
+
+    def _knn(self, vectors_NE: np.ndarray, labels: np.ndarray | None, device: str) -> np.ndarray | None:
+        """Return which images their neighbours name rightly, or None where nobody asks or can tell."""
+        if labels is None or min(self.knn, len(vectors_NE) - 1) < 1:
+            return None
+        return knn_correct(labels, *neighbours(vectors_NE, self.knn, device), self.temperature)
