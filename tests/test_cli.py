@@ -157,7 +157,7 @@ MISTAKES = [
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
-    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, prepare, report, sync"),
+    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, prepare, protocol, report, sync"),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
     ("seed==3", "'seed==3'", "quote"),

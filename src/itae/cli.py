@@ -37,6 +37,7 @@ COMMANDS = {
     "collect": "itae.collect",
     "dashboard": "itae.dashboard",
     "prepare": "itae.cli",
+    "protocol": "itae.protocol",
     "report": "itae.page",
     "sync": "itae.sync",
 }
