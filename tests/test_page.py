@@ -189,7 +189,7 @@ def test_light_and_dark(one, look):
 
 def test_without_scripts_numbers_and_figures_are_there(one, many, look):
     page = look(one / "report.html", scripts=False)
-    assert page.locator("#run table.scores tbody tr").count() == 4
+    assert page.locator("#run table.scores tbody tr").count() == 5
     assert page.locator("figure img").count() == 5
     page = look(many / "report.html", scripts=False)
     assert page.locator("#runs-table_fallback tbody tr").count() == 6
@@ -422,7 +422,7 @@ def test_what_is_gone_is_said_and_the_rest_is_there(one, tmp_path, look):
     page = look(write_page([run_folder]))
     assert "There is no gallery" in page.text_content("#run")
     assert page.locator("figure img").count() >= 5
-    assert page.locator("#run table.scores tbody tr").count() == 4
+    assert page.locator("#run table.scores tbody tr").count() == 5
 
 
 def test_a_full_gallery_of_noise_stays_below_15_megabytes(tmp_path, monkeypatch):
