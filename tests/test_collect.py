@@ -371,6 +371,25 @@ def test_a_real_sweep_is_collected(itae_):
     assert "4 settings tried" in out
 
 
+def test_neighbours_are_counted_as_labels_and_other_votes_do_not_compare(tmp_path, itae_):
+    rows = [result(k=k) for k in (1.0, 2.0) for _ in range(2)]
+    for i, row in enumerate(rows):
+        row["settings"]["task"] = {"knn": 10 + 10 * (i % 2), "temperature": 0.07}
+        row["edited"]["knn"] = {"mean": 0.9 + i / 100, "std": None, "per_seed": [0.9 + i / 100], "k": 10}
+    old = result(k=3.0)  # of before there was a vote
+    folder = write(tmp_path / "runs", *rows, old)
+    _, out, _ = itae_("collect", str(folder), "--best", "knn")
+    table = pd.read_parquet(folder / "results.parquet")
+    assert list(table.index[table["selection"] == "oracle"]) == [2, 3]
+    assert out.count("oracle: chosen with labels") == 2
+    assert "k=2, knn=10 in 2: knn=0.9200" in out
+    assert "k=2, knn=20 in 3: knn=0.9300" in out
+    alike = write(tmp_path / "alike", *rows[::2], old)
+    _, out, _ = itae_("collect", str(alike), "--best", "acc")
+    assert "of 3 settings tried" in out
+    assert "across them nothing compares" not in out
+
+
 def test_torch_is_not_imported():
     code = "import sys, itae.collect; sys.exit(bool({'torch', 'sklearn', 'matplotlib', 'hydra'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -60,7 +60,9 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
     """Return the settings that results depend on, those numbers left empty that the row's rule does not read."""
     apart = ("runtime", "paths", "tracker", "task")
     names = [n for n in table if n not in FIRST and not METRIC.match(n) and n.partition(".")[0] not in apart]
-    kept = table[names].copy()
+    # Another vote is another measure. Runs from before there was one have no value, and no value to differ by.
+    votes = [n for n in ("task.knn", "task.temperature") if n in table and table[n].nunique() > 1]
+    kept = table[[*names, *votes]].copy()
     if "control._target_" in kept:  # runs from before there were controls had none
         kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
     if "detector.rule" in kept:
@@ -244,8 +246,8 @@ def is_control(table: pd.DataFrame) -> pd.Series:
 
 
 def comparable(rows: pd.DataFrame) -> list[pd.Index]:
-    """Return the rows of `science` in groups of one backbone, data set and clusterer, which can be compared."""
-    names = [name for name in rows if name.startswith(("backbone.", "dataset.", "clusterer"))]
+    """Return the rows of `science` in groups of one backbone, data set, clusterer and vote, which can be compared."""
+    names = [name for name in rows if name.startswith(("backbone.", "dataset.", "clusterer", "task."))]
     return list(rows.groupby(names, dropna=False, sort=False).groups.values()) if names else [rows.index]
 
 

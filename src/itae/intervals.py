@@ -2,11 +2,13 @@
 
 Images are drawn with replacement, the same ones for both sides and for all seeds, and so are the seeds of k-means: what
 is left is how the mean delta would move with other images of the same kind and other seeds (Efron & Tibshirani, 1993,
-ch. 13; percentiles, by ``scipy.stats.bootstrap``). Embeddings and clusterings are not made again.
+ch. 13; percentiles, by ``scipy.stats.bootstrap``). Embeddings, neighbours and clusterings are not made again.
 
 ACC and purity keep the matching of clusters and classes that all images gave, so they are shares of images. NMI and ARI
-are of each draw's own contingency table; a draw repeats images, which raises NMI a little on both sides, and the delta
-by what is left of that. AMI has no interval: its correction for chance takes longer than all the rest.
+are of each draw's own contingency table, and a draw repeats images, which raises both. What is raised more is the side
+with more cells, so it does not cancel in the delta: with a hundred clusters of a hundred images it is several times the
+spread, and the percentiles alone would lie beside the delta that they are of. So they are moved by that bias, the
+draws' mean minus the delta of all images. AMI has no interval: its correction for chance takes longer than the rest.
 
 Letters: N images, S seeds, R draws, C cells of the contingency table that are not empty.
 """
@@ -49,11 +51,13 @@ def delta_intervals(
     if n < 2:
         return {}
     measure = _Measure(labels_N, before, after)
-    found = bootstrap(
+    drawn = bootstrap(
         (np.arange(n),), measure, n_resamples=draws, batch=max(1, _HELD // n), vectorized=True, method="percentile",
         rng=np.random.default_rng(0),
-    ).confidence_interval  # fmt: skip
-    return {name: (float(found.low[i]), float(found.high[i])) for i, name in enumerate(measure.names)}
+    )  # fmt: skip
+    bias = drawn.bootstrap_distribution.mean(axis=-1) - measure.of_all()
+    low, high = (end - bias for end in drawn.confidence_interval)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(measure.names)}
 
 
 class _Measure:
@@ -79,11 +83,21 @@ class _Measure:
         drawn_RN = np.atleast_2d(drawn)
         r, n = drawn_RN.shape
         places = drawn_RN + n * np.arange(r)[:, None]
-        weights_NR = np.bincount(places.ravel(), minlength=r * n).reshape(r, n).T.astype(np.float32)
+        # In rows by image, or each of the products to come would make its own copy that is.
+        weights_NR = np.ascontiguousarray(np.bincount(places.ravel(), minlength=r * n).reshape(r, n).T, np.float32)
         count = len(self.sides[0])
         chosen = self._seeds.integers(count, size=(r, count))
         often = np.bincount((chosen + count * np.arange(r)[:, None]).ravel(), minlength=r * count)
-        seeds_SR = often.reshape(r, count).T / count
+        out = self._means(weights_NR, often.reshape(r, count).T / count)
+        return out if drawn.ndim > 1 else out[:, 0]
+
+    def of_all(self) -> np.ndarray:
+        """Return [M], the mean deltas of all images and seeds, each once."""
+        count, n = self.sides[0].shape
+        return self._means(np.ones((n, 1), np.float32), np.full((count, 1), 1 / count))[:, 0]
+
+    def _means(self, weights_NR: np.ndarray, seeds_SR: np.ndarray) -> np.ndarray:
+        n = len(weights_NR)
         rows = []
         for name, delta_SN in self.shares.items():
             value_SR = (delta_SN @ weights_NR).astype(np.float64) / n
@@ -92,8 +106,7 @@ class _Measure:
         for score in (_nmi, _ari):
             value_SR = np.array([score(*a) - score(*b) for b, a in zip(before, after, strict=True)])
             rows.append((value_SR * seeds_SR).sum(axis=0))
-        out = np.array(rows)
-        return out if drawn.ndim > 1 else out[:, 0]
+        return np.array(rows)
 
     def _tables(self, side_SN: np.ndarray, weights_NR: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """Yield each seed's contingency table in every draw: its cells, class sizes and cluster sizes, [., R]."""

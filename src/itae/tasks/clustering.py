@@ -99,12 +99,13 @@ class Clustering:
         if empty := max(run.empty_clusters for run in runs):
             log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
         compact = silhouettes(vectors_NE, [run.assignments for run in runs])
+        voters = neighbours(vectors_NE, self.knn if labels is not None else 0, device)
         per_seed: list[dict[str, float | None]] = [
             {"inertia": run.inertia, "silhouette": value} for run, value in zip(runs, compact, strict=True)
         ]
         if labels is not None:
             per_seed = [{**one, **scores(labels, run.assignments)} for one, run in zip(per_seed, runs, strict=True)]
-        near = self._knn(vectors_NE, labels, device)
+        near = knn_correct(labels, *voters, self.temperature) if labels is not None and voters[0].size else None
         lowest = min(range(len(runs)), key=lambda i: runs[i].inertia)
         metrics = {
             "n": len(vectors_NE),
@@ -129,9 +130,3 @@ class Clustering:
             }
         every = np.stack([run.assignments for run in runs]).astype(np.min_scalar_type(k))  # a sweep keeps many
         return TaskResult(metrics, runs[lowest].assignments, every, near)
-
-    def _knn(self, vectors_NE: np.ndarray, labels: np.ndarray | None, device: str) -> np.ndarray | None:
-        """Return which images their neighbours name rightly, or None where nobody asks or can tell."""
-        if labels is None or min(self.knn, len(vectors_NE) - 1) < 1:
-            return None
-        return knn_correct(labels, *neighbours(vectors_NE, self.knn, device), self.temperature)
