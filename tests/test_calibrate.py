@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.attenuate import Fade, Floor, Scale
-from itae.calibrate import Fit, fit_layers, fit_threshold
-from itae.detect import VectorNorm
+from itae.calibrate import FIT, VALLEY, Fit, fit_layers, fit_threshold
+from itae.detect import Random, VectorNorm
 from itae.edit import Edit
 from itae.errors import UserError
 from itae.replay import SharedPass, Watch
@@ -24,15 +24,36 @@ def two_modes(rare=0.02, gap=1.5, n=20_000, seed=0, spread=0.1):
     return np.concatenate([common, np.exp(draw.normal(gap, spread, int(rare * n)))])
 
 
-def test_each_condition_is_needed():
-    """A mixture that fails one condition alone is refused for that one."""
+def test_what_is_refused_and_why():
     draw = np.random.default_rng(0)
-    wide = np.concatenate([draw.normal(0, 1, 10_000), draw.normal(0, 0.2, 10_000)])  # two widths, one mean
-    assert "Ashman" in fit_threshold(np.exp(wide), "high").reason
     assert "one component" in fit_threshold(np.exp(draw.normal(0, 1, 3000)), "high").reason
-    shallow = np.concatenate([draw.normal(0, 1, 10_000), draw.normal(3.1, 1, 10_000)])
-    assert "valley" in fit_threshold(np.exp(shallow), "high").reason
-    assert "low side" in fit_threshold(two_modes(0.05), "low").reason
+    wide = np.concatenate([draw.normal(0, 1, 10_000), draw.normal(0, 0.2, 10_000)])  # two widths, one mean
+    shallow = np.concatenate([draw.normal(0, 1, 10_000), draw.normal(2.5, 1, 10_000)])
+    for logs in (wide, shallow):
+        fit = fit_threshold(np.exp(logs), "high")
+        assert "valley" in fit.reason
+        assert fit.valley > VALLEY
+        assert fit.components > 1
+
+
+def test_a_rare_mode_beside_a_long_tail_is_found():
+    """Two Gaussians would share it out as the bulk, and as the tail with the mode (seen in 04_known_answers)."""
+    draw = np.random.default_rng(0)
+    rest = 0.2 * draw.standard_t(6, 16_000)
+    for share in (0.003, 0.015, 0.05):
+        many = int(16_000 * share)
+        fit = fit_threshold(np.exp(np.append(rest, draw.normal(rest.max() + 0.5, 0.1, many))), "high")
+        assert fit.reason == "bimodal", fit
+        assert math.log(fit.theta) > rest.max()
+        assert fit.minority == pytest.approx(many / (many + 16_000))
+        assert fit.components > 2
+
+
+def test_a_deeper_valley_on_the_other_side_hides_nothing():
+    draw = np.random.default_rng(0)
+    logs = np.concatenate([draw.normal(-4, 0.2, 3000), draw.normal(0, 0.3, 10_000), draw.normal(2.2, 0.3, 500)])
+    assert math.log(fit_threshold(np.exp(logs), "high").theta) == pytest.approx(1.2, abs=0.3)
+    assert math.log(fit_threshold(np.exp(logs), "low").theta) == pytest.approx(-2.2, abs=0.8)
 
 
 def test_zeros_and_too_few_values_are_no_mode():
@@ -72,6 +93,10 @@ def test_the_threshold_keeps_away_from_both_modes():
         np.random.default_rng(1).uniform(1, 2, 20_000),
         np.random.default_rng(2).lognormal(0, 1, 20_000),
         1 + np.abs(np.random.default_rng(3).standard_t(3, 20_000)),  # a heavy tail is no second mode
+        np.exp(0.1 * np.random.default_rng(3).standard_t(2, 20_000)),
+        np.exp(0.2 * np.random.default_rng(5).laplace(size=20_000)),
+        np.random.default_rng(6).pareto(3, 20_000) + 1,
+        np.random.default_rng(7).gamma(4, 1, 3000),
         np.random.default_rng(4).exponential(1, 20_000) + 1,
         two_modes(0.05, 0.25),
         np.ones(500),
@@ -97,6 +122,13 @@ def test_the_unit_of_the_signal_does_not_matter(unit):
     assert fit_threshold(values * unit, "high").theta == pytest.approx(
         fit_threshold(values, "high").theta * unit, rel=1e-3
     )
+
+
+def test_the_version_of_the_fit_is_in_the_key_of_what_is_fitted():
+    assert VectorNorm(rule="bimodal").spec()["fit"] == FIT
+    assert Random(match=VectorNorm(rule="bimodal")).spec()["match"]["fit"] == FIT
+    assert "fit" not in VectorNorm(rule="mad").spec()
+    assert "fit" not in VectorNorm(rule="bimodal", calibration="paper.json").spec(), "its thresholds are there"
 
 
 def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():

@@ -33,7 +33,7 @@ def test_a_run_with_the_file_is_the_run_that_fits(itae_, tmp_path, calibrated):
     fitted, _ = one_run(itae_, tmp_path, "fitted")
     taken, err = one_run(itae_, tmp_path, "taken", f"detector.calibration={path}")
     told = json.loads(path.read_text())
-    assert "Ashman" in out
+    assert "Gaussians" in out
     assert str(path) in out
     thetas = {layer: fit["theta"] for layer, fit in told["blocks"].items()}
     assert any(thetas.values())

@@ -123,4 +123,4 @@ def _backbone(source: Source) -> dict[str, Any]:
 def _detector(edit: Edit) -> dict[str, Any]:
     judge = replace(edit.judge, calibration=None)
     told = identity(judge) | judge.spec()
-    return {name: value for name, value in told.items() if name not in _FITTED_WITH}
+    return {name: value for name, value in told.items() if name not in (*_FITTED_WITH, "fit")}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
+from itae.calibrate import FIT
 from itae.edit import identity
 from itae.errors import UserError, one_of
 
@@ -208,6 +209,8 @@ class Detector:
             own -= set(RULE_NUMBERS["bimodal"])
         others = _NUMBERS - own | {"calibration"} | ({"layer"} if self.layer is None else set())
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in others}
+        if self.fitted and self.calibration is None:
+            values["fit"] = FIT
         return {name: float(v) if isinstance(v, int) and name in _FLOATS else v
                 for name, v in values.items()}  # fmt: skip
 

@@ -124,7 +124,7 @@ def told(edit: dict[str, Any]) -> str:
 
 
 def _call(rule: Mapping[str, Any]) -> str:
-    values = {key: value for key, value in rule.items() if key not in ("class", "source", "thetas")}
+    values = {key: value for key, value in rule.items() if key not in ("class", "source", "thetas", "fit")}
     words = (f"{key}={_call(value) if isinstance(value, Mapping) else value}" for key, value in values.items())
     return f"{rule['class'].rpartition('.')[2]}({', '.join(words)})"
 
@@ -135,10 +135,10 @@ def print_fits(fits: Mapping[int, Fit], path: Path) -> None:
     from rich.table import Table
 
     table = Table()
-    for column in ("block", "threshold", "beyond it", "Ashman's D", "valley", "why"):
+    for column in ("block", "threshold", "beyond it", "Gaussians", "valley", "why"):
         table.add_column(column, justify="left" if column == "why" else "right")
     for layer, fit in fits.items():
-        numbers = (f"{fit.theta:.4g}", f"{100 * fit.minority:.2f} %", f"{fit.ashman_d:.2f}", f"{fit.valley:.3f}")
+        numbers = (f"{fit.theta:.4g}", f"{100 * fit.minority:.2f} %", str(fit.components or ""), f"{fit.valley:.3f}")
         table.add_row(str(layer), *("" if "nan" in number else number for number in numbers), fit.reason)
     console = Console()
     console.print(table)
