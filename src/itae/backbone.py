@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 POOLS = ("cls", "mean", "head")
 PRECISIONS = ("fp32", "bf16", "fp16")
-_FACTS_FORMAT = 2
+_FACTS_FORMAT = 3
 # What timm's hub repositories call their weights, pickles left aside.
 _SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
@@ -57,6 +57,8 @@ class Facts:
         The preprocessing that the weights were trained with.
     hub_repo, hub_file
         Where timm has the weights, None if it has none.
+    neurons
+        Inputs of each block's ``mlp.fc2``; 0 where not every block has one, or can't take a token more.
     """
 
     architecture: str
@@ -71,6 +73,7 @@ class Facts:
     interpolation: str
     hub_repo: str | None
     hub_file: str | None
+    neurons: int = 0
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,8 @@ def _create_plain(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _facts_of(model: Any, name: str, side: int) -> Facts:
+    from itae.probe import neurons
+
     cfg = model.pretrained_cfg
     return Facts(
         architecture=name.partition(".")[0],
@@ -299,6 +304,7 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         interpolation=cfg["interpolation"],
         hub_repo=cfg.get("hf_hub_id"),
         hub_file=cfg.get("hf_hub_filename"),
+        neurons=neurons(model),
     )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.edit import Edit, identity
+from itae.edit import AnyEdit, Edit, identity
 from itae.errors import UserError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def write_calibration(path: Path, source: Source, edit: Edit, fits: Mapping[int,
         raise UserError(f"{path} can't be written: {error.strerror}; choose another place.") from error
 
 
-def calibrated(edit: Edit | None, source: Source) -> Edit | None:
+def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     """Return `edit` with the thresholds of the file that its detector names, if it names one.
 
     Raises
@@ -60,7 +60,7 @@ def calibrated(edit: Edit | None, source: Source) -> Edit | None:
     UserError
         If the file can't be read, is for another backbone or detector, or lacks a block.
     """
-    if edit is None or edit.calibration is None:
+    if not isinstance(edit, Edit) or edit.calibration is None:
         return edit
     path = edit.calibration
     told = _read(Path(path).expanduser())

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from itae.backbone import Facts
     from itae.detect import Flags
-    from itae.edit import Edit
+    from itae.edit import AnyEdit, Edit
+    from itae.registers import RegisterEdit
     from itae.replay import Paid
 
 _BINS_PER_DECADE = 128
@@ -197,6 +198,38 @@ class FlagCollector(Collector):
         return super().nbytes + self._flagged.nbytes
 
 
+class OutlierCollector(Collector):
+    """Gather the vectors of an edit that adds a token, and how many outliers it leaves among the patches.
+
+    Parameters
+    ----------
+    edit
+        The edit, whose rule tells outliers.
+    images
+        How many will come.
+    prefix
+        How many tokens before the first patch.
+    """
+
+    def __init__(self, edit: RegisterEdit, images: int, prefix: int) -> None:
+        super().__init__(images)
+        self._edit, self._prefix = edit, prefix
+        self._sums = {"outliers_left": np.zeros(1), "outliers_of": np.zeros(1, np.int64)}
+
+    def see(self, layer: int, tokens_BNE: Tensor) -> None:
+        """Take what left a block in one batch, the added token last."""
+        if layer == self._edit.settings.outlier_layer:
+            norms_BT = tokens_BNE[:, self._prefix : -self._edit.extra].float().norm(dim=-1)
+            self._sums["outliers_left"] += float(self._edit.outliers(norms_BT).float().mean(dim=1).double().sum())
+            self._sums["outliers_of"] += len(norms_BT)
+
+
+def outliers_left(diagnostics: Mapping[str, np.ndarray]) -> float | None:
+    """Return the share of patches that are outliers still, None where nobody counted."""
+    of = diagnostics.get("outliers_of", np.zeros(1))[0]
+    return float(diagnostics["outliers_left"][0] / of) if of else None
+
+
 def example_rows(n: int) -> list[int]:
     """Return the positions of the images of which masks are kept, spread evenly over those that are looked at."""
     rows = looked_at(n)
@@ -204,7 +237,7 @@ def example_rows(n: int) -> list[int]:
 
 
 def collector(
-    edit: Edit | None, facts: Facts, images: int, diagnostics: bool, first: int = 0, n: int | None = None
+    edit: AnyEdit | None, facts: Facts, images: int, diagnostics: bool, first: int = 0, n: int | None = None
 ) -> Collector:
     """Return what gathers the vectors of one edit, or of the untouched model, and its diagnostics if they are wanted.
 
@@ -221,12 +254,17 @@ def collector(
     first, n
         Position of the first of them in the whole set, and how many that has (as many as will come).
     """
+    from itae.edit import Edit
     from itae.norms import NormCollector
+    from itae.registers import RegisterEdit
 
     n = images if n is None else n
     wanted = np.isin(np.arange(first, first + images), looked_at(n))
     if edit is None:
         return NormCollector(facts, images, wanted) if diagnostics else Collector(images)
+    if isinstance(edit, RegisterEdit):
+        return OutlierCollector(edit, images, facts.prefix) if diagnostics else Collector(images)
+    assert isinstance(edit, Edit)
     if not diagnostics:
         return FlagCollector(edit, images)
     height, width = facts.grid

@@ -60,7 +60,7 @@ class PlantingBlock(Block):
 
     def choose(self, x_BNE: Tensor) -> tuple[Tensor, Tensor]:
         """Return the content index of each image [B] and a mask of its planted patches [B, P]."""
-        patches_BPE = x_BNE[:, 1:].float()
+        patches_BPE = x_BNE[:, 1 : 1 + NUM_PATCHES].float()
         ink_BP = (patches_BPE * self.ink_E.float()).sum(-1) + self.ink_bias.float()
         code_B = (patches_BPE.mean(1) * self.code_E.float()).sum(-1)
         content_B = code_B.floor().remainder(CONTENTS).long()
@@ -73,8 +73,8 @@ class PlantingBlock(Block):
         x_BNE = super().forward(x, *args, **kwargs)
         content_B, planted_BP = self.choose(x_BNE)
         artifact_B1E = self.artifact_CE.to(x_BNE.dtype)[content_B].unsqueeze(1)
-        cls_B1E, patches_BPE = x_BNE[:, :1], x_BNE[:, 1:]
-        return torch.cat([cls_B1E, patches_BPE + artifact_B1E * planted_BP.unsqueeze(-1)], dim=1)
+        cls_B1E, patches_BPE, more = x_BNE.split([1, NUM_PATCHES, x_BNE.shape[1] - 1 - NUM_PATCHES], dim=1)
+        return torch.cat([cls_B1E, patches_BPE + artifact_B1E * planted_BP.unsqueeze(-1), more], dim=1)
 
 
 class ArtifactViT(VisionTransformer):

@@ -1,11 +1,15 @@
 """An edit: which patches are artifacts, what is done about them, and in which blocks.
 
 ``embeddings = f(dataset, backbone, edit)``: this is the third argument. Two edits that can't give different
-vectors have the same `Edit.spec`; no edit at all is None.
+vectors have the same spec; no edit at all is None.
+
+There are two kinds behind one seam, `AnyEdit`: an `Edit` changes what is attended to, and an edit of tokens
+(`itae.registers`) changes what an MLP writes, with tokens to spare.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import math
@@ -18,7 +22,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 from itae.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from itae.attenuate import Attenuator
+    from itae.backbone import Facts
     from itae.detect import Flags, Site
 
 METHOD = 2
@@ -43,6 +50,42 @@ class AnyDetector(Protocol):
 
     def spec(self) -> dict[str, Any]:
         """Return what the flags depend on, as plain values."""
+
+
+class AnyEdit(Protocol):
+    """What a pass over images, the store and a run need of an edit, whatever it does."""
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The edited blocks, ascending; none where nothing was found to edit, which is the untouched model."""
+
+    @property
+    def extra(self) -> int:
+        """How many tokens follow the patches from the first block on."""
+
+    def does(self) -> dict[int, str]:
+        """Return, for each edited block, what is done there, in a form that is equal where the same is done."""
+
+    def attends(self, layer: int) -> bool:
+        """Whether the attention of a block is edited."""
+
+    def inside(self, block: nn.Module, layer: int, prefix: int) -> contextlib.AbstractContextManager[None]:
+        """Edit what else a block does, in the body."""
+
+    def check(self, facts: Facts) -> None:
+        """Raise a `UserError` if the model lacks what the edit needs."""
+
+    def spec(self, depth: int, pool: str) -> dict[str, Any]:
+        """Return what the vectors depend on, as plain values: the edit's part of the cache key."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """``edit=attention``: the attention paid to what `detector` flags is attenuated in `layers`."""
+
+    def make(self, detector: Any, attenuator: Any, layers: Any, facts: Facts) -> Edit | None:
+        """Return the edit, or None if it can't change anything."""
+        return make_edit(detector, attenuator, layers, facts.depth)
 
 
 @dataclass(frozen=True)
@@ -90,6 +133,34 @@ class Edit:
     def unfitted(self) -> bool:
         """Whether thresholds have to be fitted before the edit can be made."""
         return self.detector.fitted and self.thetas is None
+
+    @property
+    def extra(self) -> int:
+        """No token is added."""
+        return 0
+
+    def attends(self, layer: int) -> bool:
+        """Whether a block is edited."""
+        return layer in self.layers
+
+    def inside(self, block: nn.Module, layer: int, prefix: int) -> contextlib.AbstractContextManager[None]:
+        """Edit nothing but attention."""
+        return contextlib.nullcontext()
+
+    def does(self) -> dict[int, str]:
+        """Return what is done in each block whose threshold is known."""
+        known = [i for i in self.layers if self.thetas is None or self.found_in is not None or i in self.thetas]
+        return {layer: self.at(layer) for layer in known}
+
+    def check(self, facts: Facts) -> None:
+        """Raise a `UserError` if a CLS token is needed and the model has none."""
+        if facts.has_cls:
+            return
+        name = facts.architecture
+        if self.detector.needs_cls:
+            raise UserError(f"detector=cls_attention: {name} has no CLS token; choose another detector.")
+        if self.attenuator.queries == "cls":
+            raise UserError(f"attenuator.queries=cls: {name} has no CLS token; use attenuator.queries=all.")
 
     def flag(self, site: Site) -> Flags:
         """Return the flagged patches of one attention call."""

@@ -14,6 +14,7 @@ from itae.attenuate import Floor
 from itae.detect import Nothing
 from itae.edit import Edit
 from itae.errors import UserError
+from itae.registers import longer
 from itae.replay import SharedPass
 
 
@@ -85,6 +86,35 @@ def _calls_per_block(model: Any, name: str) -> Counter[int]:
         for handle in handles:
             handle.remove()
     return calls
+
+
+def neurons(model: Any) -> int:
+    """Return how many inputs each block's ``mlp.fc2`` has; 0 if not every block has one, or none takes a token more.
+
+    Parameters
+    ----------
+    model
+        Built on the meta device.
+    """
+    widths = {getattr(getattr(getattr(block, "mlp", None), "fc2", None), "in_features", 0) for block in model.blocks}
+    if len(widths) > 1:
+        return 0
+    handles = [
+        block.register_forward_pre_hook(
+            lambda _block, args, kwargs, i=i: ((F.pad(args[0], (0, 0, 0, i == 0)), *args[1:]), longer(kwargs, 1)),
+            with_kwargs=True,
+        )
+        for i, block in enumerate(model.blocks)
+    ]
+    try:
+        with torch.inference_mode(), fused(model.blocks):
+            model.eval().forward_features(torch.empty(1, 3, *model.patch_embed.img_size, device="meta"))
+    except Exception:  # whatever a block of somebody's says to a token more, it can be edited in other ways
+        return 0
+    finally:
+        for handle in handles:
+            handle.remove()
+    return widths.pop()
 
 
 def _is_set(value: Any) -> bool:

@@ -7,6 +7,8 @@ an exception.
 **Share the way.** Edits that have done the same so far are one stream, which splits at the first block where
 they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once.
 
+Edits that add a token have streams of their own, from the first block on.
+
 **Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention.
 All edits' rows go through the rest of that block together, as a batch of single CLS tokens: everything in a
 block but attention works token by token.
@@ -28,8 +30,9 @@ from torch import Tensor, nn
 from itae.attention import Call, Door, Rule, Tape, attend, cls_logits, cls_rows, exactly_once, fused
 from itae.attenuate import Attenuator
 from itae.detect import Flags, Site
-from itae.edit import Edit, identity
+from itae.edit import AnyEdit, Edit, identity
 from itae.record import Record, Stop
+from itae.registers import appended, longer
 
 Paid = tuple[Tensor, Tensor | None]
 """The CLS token's attention on the patches before and after an edit, [B, H, T] each; None where it isn't known."""
@@ -57,12 +60,16 @@ class Watch:
         Whether `paid` is wanted there; it is None otherwise. The model needs a CLS token.
     operands, output
         Called as ``operands(layer, q, k, v)`` and ``output(layer, tokens)`` for every block of the untouched model.
+    longer
+        Called as ``longer(position, layer, tokens)`` with what leaves a block under an edit that adds tokens, these
+        included; not where only the CLS row of the last block is computed.
     """
 
     flags: Callable[[int, int, Flags, Paid | None], None] = _nobody
     attention: bool = False
     operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None
     output: Callable[[int, Tensor], None] | None = None
+    longer: Callable[[int, int, Tensor], None] = _nobody
 
 
 @dataclass
@@ -121,7 +128,7 @@ class SharedPass:
     """
 
     def __init__(
-        self, model: nn.Module, prefix: int, pool: str, edits: Sequence[Edit | None], watch: Watch | None = None
+        self, model: nn.Module, prefix: int, pool: str, edits: Sequence[AnyEdit | None], watch: Watch | None = None
     ) -> None:
         self.model, self.prefix, self.pool = model, prefix, pool
         self.blocks: list[nn.Module] = list(model.blocks)  # type: ignore[arg-type]
@@ -151,10 +158,11 @@ class SharedPass:
         with torch.inference_mode(), fused(self.blocks):
             found: dict[str, Flags] = {}
             batch = _Batch(self._record(pixels, index, look, found), index, look, found)
-            for position, edit in enumerate(self.edits):
-                if edit is None:
-                    assert batch.record.tokens is not None
-                    batch.out[position] = self._pool(batch.record.tokens)
+            for position in self._untouched():
+                assert batch.record.tokens is not None
+                batch.out[position] = self._pool(batch.record.tokens)
+            for extra, positions in self._with_tokens().items():
+                self._follow(batch, appended(self.model, batch.record.inputs[0], extra), 0, positions)
             for first, positions in self._starts().items():
                 self._follow(batch, batch.record.inputs.pop(first), first, positions)
             self._finish(batch)
@@ -215,19 +223,30 @@ class SharedPass:
                 edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
                 self._take(position, edit)
 
-    def _take(self, position: int, edit: Edit) -> None:
+    def _take(self, position: int, edit: AnyEdit) -> None:
         """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
         self.edits[position] = edit
-        fitted = [i for i in edit.layers if edit.thetas is None or edit.found_in is not None or i in edit.thetas]
-        self._does[position] |= {layer: edit.at(layer) for layer in fitted}
-        if edit.found_in is not None:
+        self._does[position] |= edit.does()
+        if isinstance(edit, Edit) and edit.found_in is not None:
             self._found_as[position] = edit.finds(edit.found_in)
+
+    def _untouched(self) -> list[int]:
+        """Return the positions of no edit, and of edits that found nothing to edit."""
+        return [position for position, edit in enumerate(self.edits) if edit is None or not edit.layers]
+
+    def _with_tokens(self) -> dict[int, list[int]]:
+        """Return the positions of the edits that add tokens, by how many."""
+        longer: dict[int, list[int]] = {}
+        for position, edit in enumerate(self.edits):
+            if edit is not None and edit.extra and edit.layers:
+                longer.setdefault(edit.extra, []).append(position)
+        return longer
 
     def _starts(self, to_fit: bool = False) -> dict[int, list[int]]:
         """Return the positions of the edits by their first block, or by the first that is looked at to be fitted."""
         starts: dict[int, list[int]] = {}
         for position, edit in enumerate(self.edits):
-            if edit is not None:
+            if isinstance(edit, Edit):
                 starts.setdefault((edit.looks if to_fit else edit.layers)[0], []).append(position)
         return starts
 
@@ -242,11 +261,11 @@ class SharedPass:
         starts: Iterable[int] | None = None,
     ) -> Record:
         """Run the untouched model; what is found there for edits of other blocks goes into `found`."""
-        starts = set(self._starts() if starts is None else starts)
+        starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
         finders = self._finders() if found is not None else {}
         end = max([*starts, *(layer + 1 for layer in finders)], default=0)
         # With mixed RoPE each block has arguments of its own, known only when it is called.
-        whole = None in self.edits or getattr(self.model, "rope_mixed", False) or end > self.last
+        whole = bool(self._untouched()) or getattr(self.model, "rope_mixed", False) or end > self.last
         shown = look and None in self.edits
         operands, output = (self.watch.operands, self.watch.output) if shown else (None, None)
 
@@ -298,6 +317,7 @@ class SharedPass:
                 self._follow(batch, self._block(batch, x, layer, parting), layer + 1, some)
             x, positions = self._block(batch, x, layer, parting), ways[-1]
             layer += 1
+        x = x[:, : x.shape[1] - self._any_edit(positions).extra]
         embedding = self._pool(self.model.norm(x))  # type: ignore[operator]
         batch.out |= dict.fromkeys(positions, embedding)
 
@@ -308,19 +328,30 @@ class SharedPass:
             ways.setdefault(self._does[position].get(layer), []).append(position)
         return list(ways.values())
 
-    def _edit(self, positions: list[int]) -> Edit:
+    def _any_edit(self, positions: list[int]) -> AnyEdit:
         """Return one of several edits that all do the same at the place in question."""
         edit = self.edits[positions[0]]
         assert edit is not None
         return edit
 
+    def _edit(self, positions: list[int]) -> Edit:
+        """Return one of several edits of attention that all do the same at the place in question."""
+        edit = self._any_edit(positions)
+        assert isinstance(edit, Edit)
+        return edit
+
     def _block(self, batch: _Batch, x: Tensor, layer: int, parting: _Parting) -> Tensor:
         """Run one block for the next of the ways that part there."""
         way = parting.step()
-        edited = layer in self._edit(way).layers
-        kwargs = batch.record.kwargs(layer)
-        if not edited and parting.tape is None:
-            return self.blocks[layer](x, **kwargs)
+        edit = self._any_edit(way)
+        edited = edit.attends(layer)
+        kwargs = longer(batch.record.kwargs(layer), edit.extra)
+        if not edited and (parting.tape is None or edit.extra):
+            with edit.inside(self.blocks[layer], layer, self.prefix):
+                y = self.blocks[layer](x, **kwargs)
+            for position in way if edit.extra else ():
+                self.watch.longer(position, layer, y)
+            return y
 
         def answer(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
             call = Call(q, k, v, options)
@@ -329,7 +360,7 @@ class SharedPass:
             if not parting.known:
                 if parting.site is None:
                     parting.site = self._site(call, layer, x, batch.index)
-                ways = [some for some in parting.from_here() if layer in self._edit(some).layers]
+                ways = [some for some in parting.from_here() if self._any_edit(some).attends(layer)]
                 parting.known = attend(call, self._rules(batch, parting.site, ways[:_AHEAD]), self.prefix)[::-1]
             return parting.known.pop()
 
@@ -341,14 +372,15 @@ class SharedPass:
 
     def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int]) -> None:
         """Keep the CLS row of the last block's attention for each of the edits."""
-        untouched = batch.record.calls and self._edit(positions).layers[0] == self.last
-        call = batch.record.calls[0] if untouched else self._operands(batch, x, self.last)
+        edit = self._any_edit(positions)
+        untouched = batch.record.calls and not edit.extra and edit.layers[0] == self.last
+        call = batch.record.calls[0] if untouched else self._operands(batch, x, self.last, edit.extra)
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
-        edited = [some for some in ways if self.last in self._edit(some).layers]
+        edited = [some for some in ways if self._any_edit(some).attends(self.last)]
         rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
         if len(edited) < len(ways):
-            edited += [some for some in ways if some not in edited]
+            edited.append([position for some in ways if some not in edited for position in some])
             rows.append(call.plain(call.q[:, :, :1]))
         for some, row in zip(edited, rows, strict=True):
             batch.rows += [(position, x[:, :1], row) for position in some]
@@ -376,7 +408,7 @@ class SharedPass:
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
 
-    def _operands(self, batch: _Batch, x: Tensor, layer: int) -> Call:
+    def _operands(self, batch: _Batch, x: Tensor, layer: int, extra: int = 0) -> Call:
         """Run block `layer` as far as its attention call and return that call's operands."""
         caught: list[Call] = []
 
@@ -385,7 +417,7 @@ class SharedPass:
             raise Stop
 
         with contextlib.suppress(Stop), Door(answer):
-            self.blocks[layer](x, **batch.record.kwargs(layer))
+            self.blocks[layer](x, **longer(batch.record.kwargs(layer), extra))
         exactly_once(layer, len(caught))
         return caught[0]
 
