@@ -14,7 +14,7 @@ from itae.errors import UserError
 from itae.experiment import plain_config
 from itae.settings import KEYS, Settings, _locate, construct
 
-GROUPS = ("backbone", "dataset", "detector", "attenuator", "control", "task", "clusterer", "tracker")
+GROUPS = ("backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "tracker")
 # What has no default, because only the user knows it.
 GIVEN = {"backbone/timm": ["backbone.model_name=vit_base_patch16_224.mae"], "dataset/imagefolder": ["dataset.root=x"]}
 YAMLS = sorted(
@@ -26,7 +26,7 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 def test_the_keys_of_a_config_are_these():
     """Users and scripts rely on the names: a new one is a decision, a lost one breaks somebody."""
     keys = {
-        "backbone", "dataset", "detector", "attenuator", "control", "task", "clusterer", "tracker",
+        "backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "tracker",
         "layers", "seed", "selection", "paths", "runtime",
     }  # fmt: skip
     assert set(KEYS) == keys
@@ -57,9 +57,11 @@ def test_a_shipped_yaml_constructs_and_shows_every_option(name):
     assert type(made) is cls
     parameters = inspect.signature(cls).parameters
     written = yaml.safe_load((conf_dir() / f"{name}.yaml").read_text())
-    nested = {
-        name.rpartition("@")[2] for each in written.pop("defaults", []) if isinstance(each, dict) for name in each
-    }
+    defaults = written.pop("defaults", [])
+    nested = {name.rpartition("@")[2] for each in defaults if isinstance(each, dict) for name in each}
+    for base in defaults:
+        if isinstance(base, str) and base != "_self_":  # a preset says what differs from a file that shows the rest
+            written = yaml.safe_load((conf_dir() / group / f"{base}.yaml").read_text()) | written
     assert set(written) - {"_target_"} | nested == set(parameters)
     for key in parameters:
         assert not hasattr(made, key) or getattr(made, key) == (tuple(node[key]) if key == "tags" else node.get(key))

@@ -23,6 +23,7 @@ from itae.detect import Random, VectorNorm
 from itae.edit import Edit
 from itae.embed import Source, extract
 from itae.errors import UserError
+from itae.registers import RegisterEdit, TestTimeRegisters
 from itae.runtime import OnRay, Place, Runtime
 from itae.store import Store
 
@@ -92,6 +93,7 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monke
         Edit(VectorNorm(rule="quantile", quantile=0.2), Scale(), (0, 1)),
         Edit(Random(rate=0.3), Floor(), (1,)),
         Edit(fitted, Scale(), (0, 1)),
+        RegisterEdit(TestTimeRegisters(rule="mad", k=1.0, highest_layer=1, outlier_layer=1, calibration_images=16)),
     ]
     advanced = []
     monkeypatch.setattr(
@@ -100,6 +102,7 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monke
     ours = extract(source, edits, ON_RAY)
     assert sorted(advanced) == [(4, 44)] + 5 * [(8, 44)], "progress comes to the process that was started"
     assert all(entry.fresh for entry in ours)
+    assert ours[-1].meta["search"]["neurons"], "none to move"
     assert_same(ours, extract(elsewhere(source, "local"), edits, LOCAL))
     assert not [item for item in source.store.survey() if item.kind != "entry"], "nothing is left of the work"
 

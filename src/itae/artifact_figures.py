@@ -50,7 +50,7 @@ def norm_figure(
     figure = Figure(figsize=(12.8, 3.6))  # laid out by hand: matplotlib's own layouts draw everything twice
     figure.subplots_adjust(left=0.045, right=0.91, bottom=0.14, top=0.91, wspace=0.17)
     axes = figure.subplots(1, len(SITES), squeeze=False)[0]
-    detector = edit["detector"] if edit else {}
+    detector = (edit or {}).get("detector", {})
     marked = _PANEL_OF.get(detector.get("vector", "")) if detector.get("scope") == "token" else None
     for ax, site in zip(axes, SITES, strict=True):
         shares = found[site] / np.maximum(found[site].sum(axis=1, keepdims=True), 1)

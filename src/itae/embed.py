@@ -21,14 +21,16 @@ from itae.backbone import Backbone, Facts
 from itae.data import Dataset, ImageSet
 from itae.data.images import Transform
 from itae.diagnostics import SIGNAL_EDGES, collector, example_rows
-from itae.edit import Edit
+from itae.edit import AnyEdit, Edit
 from itae.errors import UserError
+from itae.registers import RegisterEdit
 from itae.runtime import Runtime, progress, versions
 from itae.store import Embeddings, Key, Store
 from itae.worker import Worker
 
 if TYPE_CHECKING:
     from itae.calibrate import Fit
+    from itae.register_search import Found
     from itae.spread import Spread
 
 log = logging.getLogger(__name__)
@@ -91,13 +93,18 @@ class Source:
             "images": len(self.images),
         }
 
-    def key(self, edit: Edit | None) -> Key:
+    def key(self, edit: AnyEdit | None) -> Key:
         """Return the key of this source under `edit`."""
         spec = edit.spec(self.facts.depth, self.backbone.pool) if edit else None
         folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
         return Key(self._space | {"edit": spec}, self._dataset, folder)
 
-    def room(self, edits: Iterable[Edit | None], n: int, shard: int | None = None, diagnostics: bool = True) -> int:
+    def search_key(self, edit: RegisterEdit) -> dict[str, Any]:
+        """Return all that a search for register neurons depends on; how embeddings are pooled is not."""
+        space = {name: value for name, value in self._space.items() if name != "pool"}
+        return {"space": space, "dataset": self._dataset, "search": edit.settings.search_spec()}
+
+    def room(self, edits: Iterable[AnyEdit | None], n: int, shard: int | None = None, diagnostics: bool = True) -> int:
         """Return the bytes that it takes to make `n` embeddings under each of `edits`.
 
         Shards go when their entry is there; while it is put together there are both.
@@ -113,19 +120,14 @@ class Source:
             each.append(4 * n * self.facts.width + some + max(shards, entry))
         return sum(each) + max(each, default=0)
 
-    def check(self, edit: Edit | None) -> None:
-        """Raise a `UserError` if `edit` needs a CLS token and the model has none."""
-        if edit is None or self.facts.has_cls:
-            return
-        name = self.facts.architecture
-        if edit.detector.needs_cls:
-            raise UserError(f"detector=cls_attention: {name} has no CLS token; choose another detector.")
-        if edit.attenuator.queries == "cls":
-            raise UserError(f"attenuator.queries=cls: {name} has no CLS token; use attenuator.queries=all.")
+    def check(self, edit: AnyEdit | None) -> None:
+        """Raise a `UserError` if the model lacks what `edit` needs."""
+        if edit is not None:
+            edit.check(self.facts)
 
 
 def extract(
-    source: Source, edits: Sequence[Edit | None], runtime: Runtime, usable: Callable[[int], object] | None = None
+    source: Source, edits: Sequence[AnyEdit | None], runtime: Runtime, usable: Callable[[int], object] | None = None
 ) -> list[Embeddings]:
     """Return the embeddings of `source` under each of `edits` (None is the untouched backbone), in order.
 
@@ -170,7 +172,7 @@ def _as_wanted(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
 
 
 def _compute(
-    source: Source, edits: dict[Key, Edit | None], runtime: Runtime, usable: Callable[[int], object] | None
+    source: Source, edits: dict[Key, AnyEdit | None], runtime: Runtime, usable: Callable[[int], object] | None
 ) -> dict[Key, Embeddings]:
     """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
     began = time.perf_counter()
@@ -183,14 +185,19 @@ def _compute(
     shard = begun[0] if begun else runtime.batch_size * math.ceil(SHARD / runtime.batch_size)
     source.store.room_for(source.room(edits.values(), n, shard, runtime.diagnostics), edits)
     with _engine(source, images, runtime) as engine:
-        fitted = {key: edit for key, edit in edits.items() if edit is not None and edit.unfitted}
+        fitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
         fits = engine.calibrate(fitted) if fitted else {}
         told = {
             key: {str(layer): fit.told() for layer, fit in (fits.get(key) or _given(edit)).items()}
             for key, edit in edits.items()
         }
-        ready = {key: _with_fits(edit, fits.get(key)) for key, edit in edits.items()}
-        settled = {key: {"fits": told[key], "diagnostics": runtime.diagnostics} for key in edits}
+        unfound = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
+        found = engine.search(unfound) if unfound else {}
+        searched = {key: {"search": found[key].told(edit.settings.top_k)} for key, edit in unfound.items()}
+        ready = {key: _settled(edit, fits.get(key), found.get(key)) for key, edit in edits.items()}
+        settled = {
+            key: {"fits": told[key], "diagnostics": runtime.diagnostics} | searched.get(key, {}) for key in edits
+        }
         drafts = {key: source.store.draft(key, n, shard, settled[key]) for key in edits}
         todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
         failed = {}
@@ -201,7 +208,9 @@ def _compute(
         extra["diagnostics"] = runtime.diagnostics
     extra["seconds"] = round(time.perf_counter() - began, 3)
     published = {
-        key: draft.publish(images.ids, images.labels, extra | {"fits": told[key]}, _fixed(edits[key], n))
+        key: draft.publish(
+            images.ids, images.labels, extra | {"fits": told[key]} | searched.get(key, {}), _fixed(edits[key], n)
+        )
         for key, draft in drafts.items()
         if key not in failed
     }
@@ -222,9 +231,9 @@ def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Work
         yield over
 
 
-def _given(edit: Edit | None) -> dict[int, Fit]:
+def _given(edit: AnyEdit | None) -> dict[int, Fit]:
     """Return the thresholds that an edit came with."""
-    if edit is None or edit.thetas is None:
+    if not isinstance(edit, Edit) or edit.thetas is None:
         return {}
     from itae.calibrate import Fit
 
@@ -235,14 +244,17 @@ def _given(edit: Edit | None) -> dict[int, Fit]:
     }
 
 
-def _with_fits(edit: Edit | None, fits: dict[int, Fit] | None) -> Edit | None:
-    if edit is None or fits is None:
-        return edit
-    return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
+def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, found: Found | None) -> AnyEdit | None:
+    """Return the edit with what was fitted or found for it."""
+    if isinstance(edit, Edit) and fits is not None:
+        return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
+    if isinstance(edit, RegisterEdit) and found is not None:
+        return edit.with_found(found)
+    return edit
 
 
-def _fixed(edit: Edit | None, n: int) -> dict[str, np.ndarray]:
-    if edit is None:
+def _fixed(edit: AnyEdit | None, n: int) -> dict[str, np.ndarray]:
+    if not isinstance(edit, Edit):
         return {}
     return {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES, "examples": np.array(example_rows(n))}
 

@@ -26,8 +26,8 @@ from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
 from itae.criteria import silhouettes
-from itae.diagnostics import by_layer, cosine_distance, moved
-from itae.edit import Edit, make_edit
+from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
+from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
 from itae.intervals import with_intervals
@@ -38,7 +38,7 @@ from itae.report import ASSIGNMENTS, print_report, write_assignments
 from itae.run_figures import Seen, beside, draw
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
-from itae.settings import Settings, construct
+from itae.settings import Settings, construct, is_attention
 from itae.store import Embeddings, Key, Store
 from itae.tracking import Histogram
 
@@ -160,7 +160,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path} can't be written: there is no such folder; choose another place.")
     job = open_job(Settings.of(plain_config(cfg)))
-    if job.edit is None or not job.edit.unfitted:
+    if not isinstance(job.edit, Edit) or not job.edit.unfitted:
         raise UserError(
             "itae calibrate fits the thresholds of detector.rule=bimodal; set it, with layers and a strength that "
             "leave something to edit, and without detector.calibration."
@@ -209,7 +209,8 @@ def _names(plain: dict[str, Any]) -> dict[str, Any]:
     """Return what a tracker calls the run."""
     from hydra.core.hydra_config import HydraConfig
 
-    name = [str(plain["backbone"].get("model_name")), str(plain["dataset"].get("name")), str(plain["layers"])]
+    what = plain["layers"] if is_attention(plain) else plain["edit"]["_target_"].rpartition(".")[2]
+    name = [str(plain["backbone"].get("model_name")), str(plain["dataset"].get("name")), str(what)]
     group = Path(HydraConfig.get().sweep.dir).name if _in_a_sweep() else None
     return {"name": " ".join(name), "group": group, "job_type": plain["task"]["_target_"].rpartition(".")[2]}
 
@@ -220,7 +221,7 @@ class OpenJob:
 
     settings: Settings
     source: Source
-    edit: Edit | None
+    edit: AnyEdit | None
     seconds: float
 
     @property
@@ -281,7 +282,7 @@ def open_job(settings: Settings) -> OpenJob:
     """
     began = time.perf_counter()
     source = _source(settings)
-    edit = make_edit(settings.detector, settings.attenuator, settings.layers, source.facts.depth)
+    edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)
     edit = calibrated(edit, source)
     source.check(edit)
     settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
@@ -326,6 +327,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         "norms": by_site(baseline.diagnostics),
         "moved": moved(far),
         "fits": edited.meta["fits"],
+        "registers": _registers(edited),
         "notes": _notes(job, layers, baseline, edited),
         "grid": list(facts.grid),
         "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
@@ -376,6 +378,12 @@ def _relative(path: Path, folder: Path) -> str:
     return os.path.relpath(path.resolve(), folder.resolve())
 
 
+def _registers(edited: Embeddings) -> dict[str, Any] | None:
+    """Return what a search for register neurons found, and what is left of the outliers, or None without a search."""
+    found = edited.meta.get("search")
+    return found and found | {"outliers_left": outliers_left(edited.diagnostics)}
+
+
 def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
     notes = []
@@ -387,7 +395,18 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         )
     if job.edit is None:
         return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
-    if not any(row["artifact_rate"] for row in layers):
+    found = edited.meta.get("search")
+    if found and not found["neurons"]:
+        notes.append(
+            f"Nothing was edited: of {found['images']} images none has an outlier ({found['reason']}), so both columns "
+            "are one backbone."
+        )
+    elif found and (left := outliers_left(edited.diagnostics)) is not None and left > found["outlier_rate"] / 2:
+        notes.append(
+            f"Outliers are left in {100 * left:.2f} % of the patches, of {100 * found['outlier_rate']:.2f} % before: "
+            "these neurons don't make most of them."
+        )
+    elif not found and not any(row["artifact_rate"] for row in layers):
         notes.append("Nothing was flagged: the edited backbone is the untouched one.")
     elif np.array_equal(baseline.vectors, edited.vectors):
         notes.append("The edit changed no embedding: what it edits reaches no token that is pooled.")

@@ -90,8 +90,9 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if edit:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
         found.append(("edit", told(edit)))
-        found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
-        found += _attention(result["layers"])
+        if rates:
+            found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
+        found += _attention(result["layers"]) + _registers(result.get("registers"))
         far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
     if result["delta"]:
@@ -116,8 +117,25 @@ def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return [("attention", text)]
 
 
+def _registers(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return facts about the register neurons that were found, and about the outliers that they make."""
+    if not found or not found["neurons"]:
+        return []
+    layers = [layer for layer, *_ in found["neurons"]]
+    blocks = ", ".join(f"{layer}: {layers.count(layer)}" for layer in sorted(set(layers)))
+    left = "unknown" if found["outliers_left"] is None else f"{100 * found['outliers_left']:.2f} %"
+    theta = f"norm >= {found['theta']:.4g}" if found["theta"] is not None else found["reason"]
+    before = f"{100 * found['outlier_rate']:.2f} % of the patches of {found['images']} images ({theta})"
+    return [
+        ("registers", f"{len(layers)} neurons, by block: {blocks}"),
+        ("outliers", f"{before}; with the register {left} of all"),
+    ]
+
+
 def told(edit: dict[str, Any]) -> str:
     """Return an edit's spec in a few words."""
+    if "registers" in edit:
+        return _call(edit["registers"])
     parts = [_call(edit[part]) for part in ("detector", "attenuator")]
     layers = ",".join(str(layer) for layer in edit["layers"])
     return f"{parts[0]} > {parts[1]} in blocks {layers}"

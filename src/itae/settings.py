@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from itae.backbone import Backbone
+from itae.controls import NoControl
 from itae.data import Dataset
-from itae.edit import parse_layers
+from itae.edit import Attention, parse_layers
 from itae.errors import UserError, did_you_mean, one_of
 from itae.runtime import OnRay, Runtime
 
@@ -30,10 +31,13 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "detector": ("__call__", "spec", "needs_cls", "fitted"),
     "attenuator": ("operands", "logits", "spec"),
     "control": ("__call__",),
+    "edit": ("make",),
     "task": ("__call__",),
     "clusterer": ("fit", "check", "seed_list"),
     "tracker": ("run",),
 }
+ATTENTION = "itae.edit.Attention"
+"""The edit of a config that names none, as all did before there were others."""
 KEYS = (*_NEEDS, "layers", "seed", "selection", "paths", "runtime")
 """The top-level keys of a config, all of them."""
 
@@ -46,6 +50,7 @@ class Settings:
     dataset: Dataset
     detector: Any
     attenuator: Any
+    edit: Any
     task: Any
     clusterer: Any
     tracker: Any
@@ -70,6 +75,7 @@ class Settings:
             For an unknown or missing key, an unknown option, or a value that is not allowed.
         """
         _known("", plain, KEYS)
+        plain = {**plain, "edit": plain.get("edit") or {"_target_": ATTENTION}}
         missing = [key for key in KEYS if plain.get(key) is None]
         if missing:
             raise UserError(f"{missing[0]} is not set, and a run needs it; the keys are {', '.join(KEYS)}.")
@@ -79,7 +85,10 @@ class Settings:
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
         made = {group: construct(group, plain[group]) for group in _NEEDS}
-        made["detector"], made["attenuator"] = made.pop("control")(made["detector"], made["attenuator"])
+        control = made.pop("control")
+        if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):
+            raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
+        made["detector"], made["attenuator"] = control(made["detector"], made["attenuator"])
         return cls(
             **made,
             layers=plain["layers"],
@@ -89,6 +98,11 @@ class Settings:
             runtime=_runtime(plain["runtime"]),
             plain=plain,
         )
+
+
+def is_attention(plain: Mapping[str, Any]) -> bool:
+    """Whether a config's edit is one of attention, which reads detector, attenuator and layers."""
+    return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION
 
 
 def _runtime(node: Any) -> Runtime:

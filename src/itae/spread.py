@@ -24,8 +24,10 @@ from itae.worker import Fits, Worker, calibrated_together
 
 if TYPE_CHECKING:
     from itae.data import ImageSet
-    from itae.edit import Edit
+    from itae.edit import AnyEdit, Edit
     from itae.embed import Source
+    from itae.register_search import Found
+    from itae.registers import RegisterEdit
     from itae.store import Draft, Key
 
 VISIBLE = 60.0  # seconds in which a file written on another machine becomes visible here
@@ -62,10 +64,15 @@ class Spread:
             out |= fits
         return out
 
+    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
+        """Search as `Worker.search` does, on one worker."""
+        ((_, found),) = self._done([self._task(_search, ray.put(edits))])
+        return dict(found)
+
     def fill(
         self,
         drafts: Mapping[Key, Draft],
-        edits: Mapping[Key, Edit | None],
+        edits: Mapping[Key, AnyEdit | None],
         todo: Sequence[int],
         advance: Callable[[int], None],
     ) -> dict[Key, UserError]:
@@ -156,6 +163,12 @@ def _told(work: Callable[..., Any]) -> Callable[..., Any]:
 def _calibrate(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> Fits:
     place.enter()
     return _worker(job[0]).calibrate(ray.get(edits[0]))
+
+
+@_told
+def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, Found]:
+    place.enter()
+    return _worker(job[0]).search(ray.get(edits[0]))
 
 
 @_told

@@ -7,23 +7,29 @@ all, so it makes no difference who fills which, in what order, or how often.
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.data.images import batches, normalise
-from itae.diagnostics import Collector, FlagCollector, collector, looked_at
+from itae.diagnostics import Collector, FlagCollector, OutlierCollector, collector, looked_at
 from itae.errors import UserError
 from itae.runtime import Runtime, forward_context, memory_reused
 
 if TYPE_CHECKING:
     from itae.calibrate import Fit
     from itae.data import ImageSet
-    from itae.edit import Edit
+    from itae.edit import AnyEdit, Edit
     from itae.embed import Source
+    from itae.register_search import Found
+    from itae.registers import RegisterEdit
     from itae.replay import SharedPass, Watch
     from itae.store import Draft, Key
+
+log = logging.getLogger(__name__)
 
 Fits = dict["Key", dict[int, "Fit"]]
 """The fitted thresholds of each edit that has any, by layer."""
@@ -54,18 +60,35 @@ class Worker:
 
         out: Fits = {}
         for (count, seed, _), some in calibrated_together(edits).items():
-            draw = np.random.default_rng(seed)
-            rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
             with self._at_work():
-                sample = self._pixels(self.images.take(rows.tolist()), self.index[rows])
+                sample = self._pixels(*self._sample(count, seed))
                 fits = fit_layers(self._shared_pass(list(some.values())), list(some.values()), sample)
             out |= zip(some, fits, strict=True)
+        return out
+
+    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
+        """Find each edit's register neurons, or read what was found before."""
+        from itae.register_search import kept_at, recall, remember, search
+
+        out: dict[Key, Found] = {}
+        for key, edit in edits.items():
+            settings, name = edit.settings, self.source.search_key(edit)
+            path = kept_at(self.source.store.root, name)
+            found = recall(path, name)
+            if found is None:
+                images, index = self._sample(settings.calibration_images, settings.calibration_seed)
+                log.info("Searching %d images for register neurons.", len(images))
+                with self._at_work():
+                    batches = functools.partial(self._pixels, images, index)
+                    found = search(self.model, self.source.facts.prefix, settings, batches)
+                remember(path, name, found)
+            out[key] = found
         return out
 
     def fill(
         self,
         drafts: Mapping[Key, Draft],
-        edits: Mapping[Key, Edit | None],
+        edits: Mapping[Key, AnyEdit | None],
         todo: Sequence[int],
         advance: Callable[[int], None],
     ) -> dict[Key, UserError]:
@@ -93,7 +116,13 @@ class Worker:
                     break
         return failed
 
-    def _shared_pass(self, edits: Sequence[Edit | None], watch: Watch | None = None) -> SharedPass:
+    def _sample(self, count: int, seed: int) -> tuple[ImageSet, np.ndarray]:
+        """Return `count` images that are drawn with `seed`, in their order, and their positions."""
+        draw = np.random.default_rng(seed)
+        rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
+        return self.images.take(rows.tolist()), self.index[rows]
+
+    def _shared_pass(self, edits: Sequence[AnyEdit | None], watch: Watch | None = None) -> SharedPass:
         from itae.replay import SharedPass
 
         return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, watch)
@@ -126,7 +155,7 @@ class Worker:
 
     def gather(
         self,
-        edits: Sequence[Edit | None],
+        edits: Sequence[AnyEdit | None],
         pixels: Iterator[tuple[Any, Any]],
         first: int,
         count: int,
@@ -157,11 +186,15 @@ class Worker:
             assert isinstance(one, FlagCollector)
             one.see(*found)
 
+        def longer(position: int, layer: int, tokens: Any) -> None:
+            if isinstance(one := collectors[position], OutlierCollector):
+                one.see(layer, tokens)
+
         attention = self.runtime.diagnostics and self.source.facts.has_cls
         for one in collectors:
             if isinstance(one, NormCollector):
-                return Watch(flags, attention, one.operands, one.output)
-        return Watch(flags, attention)
+                return Watch(flags, attention, one.operands, one.output, longer)
+        return Watch(flags, attention, longer=longer)
 
     def _check_unchanged(self, first: int, count: int) -> None:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
