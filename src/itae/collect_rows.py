@@ -12,6 +12,8 @@ import pandas as pd
 from itae.collect_table import FIRST, METRIC
 from itae.detect import RULE_NUMBERS
 from itae.errors import UserError, did_you_mean
+from itae.registers import RULES as EDIT_RULES
+from itae.settings import ATTENTION
 
 _NUMBER = {"absolute": "threshold", "quantile": "quantile", "mad": "k", "ratio": "ratio"}
 NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio", "rate")]
@@ -29,9 +31,9 @@ OWN_SPACE = ("silhouette", "inertia")
 
 NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
-KINDS = ("detector", "attenuator", "control", "clusterer")
+KINDS = ("detector", "attenuator", "control", "edit", "clusterer")
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
-_MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength")
+_MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength", "edit")
 SEED = "seed"
 """What rows are repeated over, and no setting to choose."""
 
@@ -65,6 +67,16 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
     kept = table[[*names, *votes]].copy()
     if "control._target_" in kept:  # runs from before there were controls had none
         kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
+    if "edit._target_" in kept:
+        kept["edit._target_"] = kept["edit._target_"].fillna(ATTENTION)
+        other = kept["edit._target_"] != ATTENTION
+        if "layers" in kept:
+            other &= kept["layers"].astype("string").fillna("") != "none"  # no edit, whichever it is called
+        kept.loc[other, [n for n in kept if n.partition(".")[0] in ("detector", "attenuator", "layers")]] = pd.NA
+    if "edit.rule" in kept:
+        for rule, number in EDIT_RULES.items():
+            unread = [f"edit.{n}" for n in EDIT_RULES.values() if n and n != number and f"edit.{n}" in kept]
+            kept.loc[kept["edit.rule"] == rule, unread] = pd.NA
     if "detector.rule" in kept:
         for rule, own in RULE_NUMBERS.items():
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
@@ -168,7 +180,9 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
     """
     names = [n for n in rows if not n.startswith("_") and n not in drop and rows[n].nunique(dropna=False) > 1]
     whole = len(rows[names].drop_duplicates()) if names else 1
-    least_first = sorted(names, key=lambda n: (n in NUMBERS, any(n.endswith(m) for m in _MAIN)))
+    least_first = sorted(
+        names, key=lambda n: (n in NUMBERS, not n.startswith("edit.") and any(n.endswith(m) for m in _MAIN))
+    )
     for name in least_first:
         others = [other for other in names if other != name]
         enough = bool(others) and len(rows[others].drop_duplicates()) == whole

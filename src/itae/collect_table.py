@@ -21,11 +21,11 @@ from itae.metrics import LABELLED
 
 FIRST = ("folder", "status", "error", "selection")
 _GROUPS = (
-    *("backbone", "dataset", "detector", "attenuator", "control", "layers"),
+    *("backbone", "dataset", "detector", "attenuator", "control", "layers", "edit"),
     *("task", "clusterer", "seed", "runtime", "paths", "tracker"),
 )
 _FLOATS = {"detector.threshold", "detector.quantile", "detector.k", "detector.ratio", "detector.rate"}
-_FLOATS |= {"attenuator.strength"}
+_FLOATS |= {"attenuator.strength", "edit.threshold", "edit.k"}
 METRIC = re.compile(r"(baseline|edited|delta|against_random|timing)\.|(artifact_rate|bimodality|images|classes)$")
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
