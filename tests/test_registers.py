@@ -397,6 +397,8 @@ def test_the_key_changes_with_what_changes_the_neurons_and_with_nothing_else():
         {"calibration_images": 64}, {"rule": "absolute", "threshold": 3.0}, {"rule": "mad", "k": 6},
     ]  # fmt: skip
     assert len({plain, *(spec(**change) for change in changes)}) == 1 + len(changes)
+    with mock.patch.object(registers, "FIT", 0):
+        assert spec() != plain, "thresholds of an earlier fit"
     assert spec(k=7) == plain, "a number that the rule doesn't read"
     assert spec(outlier_layer=10) == plain
     assert spec(rule="mad", k=5) == spec(rule="mad", k=5.0)

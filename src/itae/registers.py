@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from itae.calibrate import FIT
 from itae.detect import number, whole
 from itae.edit import METHOD, identity, parse_layers
 from itae.errors import UserError, one_of
@@ -117,6 +118,8 @@ class TestTimeRegisters:
         """Return what the search depends on beside the model and the images, as plain values."""
         own = RULES[self.rule]
         rule: dict[str, Any] = {"rule": self.rule} | ({own: float(getattr(self, own))} if own else {})
+        if self.rule == "bimodal":
+            rule["fit"] = FIT
         names = ("highest_layer", "outlier_layer", "calibration_images", "calibration_seed")
         return {name: getattr(self, name) for name in names} | rule
 
