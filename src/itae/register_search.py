@@ -110,7 +110,7 @@ def search(model: nn.Module, prefix: int, settings: TestTimeRegisters, batches: 
         if highest is None:
             highest = emergence(norms_LnT, outliers_nT)
         scores_LM = _scores(model, prefix, highest, outliers_nT, batches())
-    best = np.argsort(-scores_LM, axis=None, kind="stable")[:MOST]
+    best = np.argsort(-scores_LM, axis=None, kind="stable")[: min(MOST, int(np.isfinite(scores_LM).sum()))]
     neurons = tuple((int(i // scores_LM.shape[1]), int(i % scores_LM.shape[1]), float(scores_LM.flat[i])) for i in best)
     return Found(neurons, reason, known, highest, len(last_nT), some, float(outliers_nT.mean()))
 
@@ -188,7 +188,10 @@ def _scores(
             done += len(pixels)
             with contextlib.suppress(Stop):
                 model.forward_features(pixels)  # type: ignore[operator]
-    return np.stack(sums) / outliers_nT.any(axis=1).sum()
+    scores_LM = np.full((last + 1, max(map(np.size, sums))), -np.inf)  # blocks may differ in width
+    for row, some in zip(scores_LM, sums, strict=True):
+        row[: np.size(some)] = some / outliers_nT.any(axis=1).sum()
+    return scores_LM
 
 
 # --- what was found, kept
