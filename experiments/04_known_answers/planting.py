@@ -1,9 +1,10 @@
 """Backbones in which the artifacts are known, because they were planted.
 
-`Planted` is a `Backbone` whose model adds a vector to some patches after one block. Which patches, and which
-vector, is read off the image's pixels in whole numbers, so neither the batch nor an edit of an earlier block
-changes the answer. In the later blocks the keys and values of the planted patches get an addition of low rank that
-is read off the token: they draw the CLS token's attention and hand it their content. No label is seen.
+`Planted` is a `Backbone` whose model adds a vector to some patches after one block, or has neurons of that block's MLP
+write it (``way``), as models do that grow artifacts by themselves. Which patches, and which vector, is read off the
+image's pixels in whole numbers, so neither the batch nor an edit of an earlier block changes the answer. In the later
+blocks the keys and values of the planted patches get an addition of low rank that is read off the token: they draw the
+CLS token's attention and hand it their content. No label is seen.
 
 That addition is for planted patches alone. Put into the weights, as `00_digits_vit/plant.py` does, it leaked a few
 percent into the other tokens of DINOv2-S, and half of the lost NMI was lost whatever was flagged.

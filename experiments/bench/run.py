@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
@@ -34,8 +34,9 @@ from itae.backbone import Backbone
 from itae.data import ImageFolder
 from itae.data.images import batches, normalise
 from itae.detect import VectorNorm
-from itae.edit import Edit
+from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract
+from itae.registers import RegisterEdit, TestTimeRegisters
 from itae.replay import SharedPass
 from itae.runtime import OnRay, Runtime, memory_reused
 from itae.store import Store
@@ -181,6 +182,20 @@ def shared(bench: Bench) -> None:
         _against_plain(model, pixels, {f"bf16: {name}": some for name, some in passes.items()}, 3)
 
 
+def rivals(bench: Bench) -> None:
+    """Time an edit of attention and one more token, each alone against ``forward_features``; neurons are known."""
+    model, pixels = bench.loaded()
+    detector, every = VectorNorm(vector="value", side="high"), tuple(range(12))
+    neurons = dict.fromkeys(range(3, 8), (0, 1))
+    passes: dict[str, list[AnyEdit | None]] = {
+        "the untouched model": [None],
+        "ITAE, scale, all rows, all blocks": [Edit(detector, Scale(), every)],
+        "ITAE, floor, all rows, all blocks": [Edit(detector, Floor(), every)],
+        "test-time registers, 10 neurons of 5 blocks": [RegisterEdit(TestTimeRegisters(), neurons)],
+    }
+    _against_plain(model, pixels, passes, 9)
+
+
 def diagnostics(bench: Bench) -> None:
     """Time a pass with all diagnostics against the same pass with none but the counts of what is flagged."""
     source, size, count = bench.source(1024, "diagnostics"), 16, 8  # of 128 images 8 are looked at, as of any more
@@ -284,7 +299,7 @@ def _results(folder: Path) -> list[dict]:
 
 
 def _against_plain(
-    model: torch.nn.Module, pixels: torch.Tensor, passes: dict[str, list[Edit | None]], rounds: int
+    model: torch.nn.Module, pixels: torch.Tensor, passes: Mapping[str, Sequence[AnyEdit | None]], rounds: int
 ) -> None:
     index = torch.arange(len(pixels))
 
@@ -399,7 +414,20 @@ def memory(bench: Bench) -> None:
 
 PARTS = {
     part.__name__: part
-    for part in (extraction, edits, precision, cache, kmeans, memory, shared, engine, sweep, growth, diagnostics)
+    for part in (
+        extraction,
+        edits,
+        rivals,
+        precision,
+        cache,
+        kmeans,
+        memory,
+        shared,
+        engine,
+        sweep,
+        growth,
+        diagnostics,
+    )
 }
 
 
