@@ -43,7 +43,8 @@ from itae.store import Store
 
 HERE = Path(__file__).parent
 BATCH, SEEDS, CALIBRATION = 64, 5, 256
-DEFAULT, CLEAN, TRUTH, REGISTERS = "default", "clean", "the truth", "test-time registers"
+DEFAULT, CLEAN, TRUTH = "default", "clean", "the truth"
+REGISTERS = "test-time registers"
 FIRST, MIDDLE, LATE = "early", "middle", "late"
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -72,7 +73,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
 QUICK = ("eight", "late")
 # DINOv2-S makes seven pictures a second here on one core, so there it is fewer of everything.
 REAL_VARIANTS = ("weak", "middle", "eight", "late", "faint", "by neurons")
-REAL_EDITS = ("default", "residual_norm", "residual_norm, mad", "value_norm, mad", REGISTERS, "random")
+REAL_EDITS = (
+    "default",
+    "residual_norm",
+    "residual_norm, mad",
+    "value_norm, mad",
+    REGISTERS,
+    f"{REGISTERS}, mad",
+    "random",
+)
 
 SIGNALS: dict[str, Detector] = {
     "value_norm": VectorNorm(side="high", vector="value"),
@@ -97,8 +106,9 @@ def _random(facts: Facts) -> Edit | None:
     return make_edit(Random(match=replace(SIGNALS["value_norm"], rule="bimodal")), Scale(), "all", facts.depth)
 
 
-def _registers(facts: Facts) -> RegisterEdit | None:
-    return TestTimeRegisters().make(None, None, "all", facts)
+def registers(rule: str) -> Make:
+    """Return what makes the rival's edit; the rule tells outliers, from which its neurons are found."""
+    return lambda facts: TestTimeRegisters(rule=rule).make(None, None, "all", facts)
 
 
 EDITS: dict[str, Make] = {
@@ -111,7 +121,8 @@ EDITS: dict[str, Make] = {
     "fade": by("value_norm", Fade()),
     "last": by("value_norm", layers="last"),
     "last2": by("value_norm", layers="last2"),
-    REGISTERS: _registers,
+    REGISTERS: registers("bimodal"),
+    f"{REGISTERS}, mad": registers("mad"),
     "random": _random,
 }
 
