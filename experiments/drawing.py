@@ -177,4 +177,40 @@ def _place(blocks: str, queries: str) -> str:
     return where if blocks == "last" else f"{where}, {'CLS row' if queries == 'cls' else 'all rows'}"
 
 
-FIGURES = {"01_layers": layers, "02_thresholds": thresholds, "03_strength": strength}
+# --- 05: is it the artifacts?
+
+_CONTROLS = {
+    "NoControl": "the edit",
+    "Random": "random: as many others",
+    "OtherSide": "other side of the signal",
+    "MeanValue": "mean value: content alone",
+}
+
+
+def controls(rows: pd.DataFrame, path: Path) -> None:
+    """Draw the delta of ACC of the edit and of each of its controls, with its 95 % interval; of each random draw."""
+    panels = parts(rows)
+    figure = Figure(figsize=(4.9 * len(panels), 3.3), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for ax, (title, part) in zip(axes, panels, strict=True):
+        for i, side in enumerate(("low", "high")):
+            some = part[part["side"] == side]
+            draw = some["control_seed"].fillna(0)
+            y = np.array([list(_CONTROLS).index(name) for name in some["control"]]) + 0.36 * i + 0.07 * draw - 0.15
+            reach = np.abs(some[["delta_acc_low", "delta_acc_high"]].to_numpy().T - some["delta_acc"].to_numpy())
+            ax.errorbar(
+                some["delta_acc"], y, xerr=reach, linestyle="none", color=COLOURS[i], marker=MARKERS[i], markersize=4.5,
+                capsize=2, elinewidth=1, label=f"{side} value norms, and as many at random",
+            )  # fmt: skip
+        ax.axvline(0, color="black", linestyle="--", linewidth=1)
+        ax.set_title(f"{title}: ACC {part['baseline_acc'].iloc[0]:.3f}", fontsize=9, loc="left")
+        ax.set_xlabel("change of ACC (bars: 95 %)", fontsize=9)
+        clean(ax)
+    axes[0].set_yticks(np.arange(len(_CONTROLS)) + 0.1, list(_CONTROLS.values()), fontsize=8)
+    axes[0].invert_yaxis()
+    handles, told = axes[-1].get_legend_handles_labels()
+    figure.legend(handles, told, loc="outside lower center", ncols=len(told), fontsize=7.5, frameon=False)
+    save(figure, path)
+
+
+FIGURES = {"01_layers": layers, "02_thresholds": thresholds, "03_strength": strength, "05_controls": controls}

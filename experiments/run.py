@@ -44,6 +44,7 @@ _RANDOM = "detector=random detector.rate=0.005,0.01,0.03,0.1 attenuator=scale"  
 _MAD = "detector.rule=mad detector.k=5"
 # The MAD rule flags half a percent in the last block of DINOv2-S: little to act on. This is a share, not a finding.
 _TENTH = "detector.rule=quantile detector.quantile=0.1 detector.side=low"
+_EACH_TENTH = f"{_TENTH},high"
 SWEEPS = {
     "01_layers": {
         PLANTED: [
@@ -80,6 +81,16 @@ SWEEPS = {
             Sweep(f"experiment=strength_sweep layers=last4 attenuator.strength=0.5,1 {_TENTH}"),
         ],
     },
+    "05_controls": {
+        PLANTED: [Sweep("experiment=controls layers=all attenuator=scale detector.side=high")],
+        # Two modes are found in no block there, so it is a share once more.
+        REAL: [
+            Sweep(f"experiment=controls layers=last4 attenuator=scale {_EACH_TENTH}"),
+            Sweep(
+                f"experiment=controls control=random control.seed=1,2,3,4 layers=last4 attenuator=scale {_EACH_TENTH}"
+            ),
+        ],
+    },
 }
 METRICS = ("acc", "nmi", "ari")
 COLUMNS = (
@@ -94,6 +105,9 @@ COLUMNS = (
     *(f"{side}_{name}" for name in ("silhouette", "silhouette_common") for side in ("baseline", "edited")),
     "selection",
 )
+INTERVALS = tuple(f"delta_{metric}{end}" for metric in ("acc", "nmi", "knn") for end in ("_low", "_high"))
+MORE = {"05_controls": ("control", "control_seed", "baseline_knn", "delta_knn", *INTERVALS)}
+"""Columns that one experiment has besides `COLUMNS`."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -117,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not options.draw:
         if bool(options.checkpoint) != bool(options.images):
             parser().error("--checkpoint and --images go together")
-        write(gather(run(options)), out)
+        write(gather(options.name, run(options)), out)
     figure = out / "figure.png"
     FIGURES[options.name](pd.read_csv(out / "results.csv"), figure)
     print(f"{figure.parent}: results.csv, {figure.name}")
@@ -168,17 +182,17 @@ def start(words: Sequence[str]) -> None:
         raise SystemExit(status)  # itae has said why
 
 
-def gather(folders: Sequence[Path]) -> pd.DataFrame:
+def gather(name: str, folders: Sequence[Path]) -> pd.DataFrame:
     """Return one row for each job of the sweeps, with the columns that matter here."""
     table, damaged = read_table(find_results(folders), folders[0].parent)
     if damaged:
         raise SystemExit(f"{len(damaged)} results can't be read: {damaged}")
     rows = measured(table, "acc")
-    return slim(table.loc[rows.index], rows)
+    return slim(table.loc[rows.index], rows, (*COLUMNS, *MORE.get(name, ())))
 
 
-def slim(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return `COLUMNS` of a table of runs; `rows` is what `measured` makes of it."""
+def slim(table: pd.DataFrame, rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Return `columns` of a table of runs; `rows` is what `measured` makes of it."""
     none = pd.Series(pd.NA, table.index)
     made = {
         "data": table["dataset.name"],
@@ -195,15 +209,18 @@ def slim(table: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
         "flagged": table["artifact_rate"],
         "selection": table["selection"],
     }
-    for name in COLUMNS:
+    if "control" in columns:
+        made["control"] = table["control._target_"].str.rpartition(".")[2]
+        made["control_seed"] = table.get("control.seed", none)
+    for name in columns:
         side, _, rest = name.partition("_")
         metric, _, end = rest.partition("_")
-        if metric in METRICS:
+        if metric in (*METRICS, "knn"):
             made[name] = table[f"{side}.{metric}.{end or 'mean'}"]
     for side in ("baseline", "edited"):
         made[f"{side}_silhouette"] = table[f"{side}.silhouette.mean"]
         made[f"{side}_silhouette_common"] = table[f"{side}.silhouette_common"]
-    return pd.DataFrame(made)[list(COLUMNS)]
+    return pd.DataFrame(made)[list(columns)]
 
 
 def write(table: pd.DataFrame, out: Path) -> None:
