@@ -124,6 +124,7 @@ def test_a_run_has_its_pictures_and_a_job_of_a_sweep_the_quick_one(itae_):
         assert Path(f"one/figures/{name}.svg").is_file()
     assert itae_("-m", "layers=last,all", *WORDS, "hydra.sweep.dir=many")[0] == 0
     assert itae.load_run("many/1").result["figures"] == ["figures/signal.png"]
+    assert [path.name for path in Path("many/1/figures").iterdir()] == ["signal.png"]
     assert itae_(*WORDS, "layers=none", "hydra.run.dir=none")[0] == 0
     assert itae.load_run("none").result["figures"] == [
         f"figures/{name}.png" for name in ("norms", "embeddings", "clusters")

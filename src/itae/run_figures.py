@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,12 +128,13 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
 
 
 def draw(seen: Seen, folder: Path, quick: bool = False, svg: bool = True) -> list[Path]:
-    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick` leaves all out but the signal."""
-    drawn = []
-    for name, make in makers(seen).items():
-        if name == "signal" or not quick:
-            drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name, svg)) or []  # type: ignore[misc]
-    return drawn
+    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick`: the signal's PNG and no more."""
+    wanted = {name: make for name, make in makers(seen).items() if name == "signal" or not quick}
+
+    def write(name: str) -> list[Path]:
+        return save(wanted[name](), folder, name, svg and not quick)
+
+    return [path for name in wanted for path in beside(f"The figure {name}", partial(write, name)) or []]
 
 
 def beside(what: str, write: Callable[[], T]) -> T | None:
