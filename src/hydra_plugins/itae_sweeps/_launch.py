@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.itae_sweeps._compose import Composer
 from itae import page, sweep
 from itae.errors import UserError
 from itae.experiment import plain_config, shared
@@ -100,11 +101,12 @@ def _composed(
     from itae.cli import sentence_of
 
     same = set.intersection(*map(set, job_overrides)) if len(job_overrides) > 1 else set()
+    compose = Composer(launcher.hydra_context.config_loader, launcher.config)
     jobs, wrong = {}, {}
     for num, overrides in enumerate(job_overrides, first):
         words = tuple(word for word in overrides if word not in same)
         try:
-            config = launcher.hydra_context.config_loader.load_sweep_config(launcher.config, list(overrides))
+            config = compose(overrides)
             with open_dict(config):
                 config.hydra.job.id = str(num)
                 config.hydra.job.num = num
