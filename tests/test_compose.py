@@ -56,6 +56,21 @@ def test_a_job_is_composed_as_hydra_does(loader, composer, words):
     assert outcome(composer, words) == theirs(loader, composer, words)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["tracker.mode=online", "~tracker.mode"],
+        ["~tracker.mode", "tracker.mode=online"],
+        ["tracker.new=1", "+tracker.new=2"],
+        ["+tracker.new=1", "tracker.new=2"],
+        ["attenuator.strength=0.5", "++attenuator.strength=1"],
+        ["+attenuator={strength: 1}", "attenuator.strength=0.5"],
+    ],
+)
+def test_the_order_of_what_is_added_and_taken_away_is_kept(loader, composer, words):
+    assert outcome(composer, words) == theirs(loader, composer, words)
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_any_word_beside_values_is_composed_as_hydra_does(loader, composer, word):
     words = ["layers=all", word, "attenuator.strength=0.25"]
