@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itae import replay
 from itae.attention import Door, Tape
 from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
@@ -254,8 +255,14 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
 
     with Counting():
         SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
-    # q, k, v: 3 of the baseline, 1 of block 0, 2 + 1 of block 1 (its streams), 4 + 2 of block 2 (and the baseline's)
-    assert len(computed) == 3 + 1 + 3 + 6
+    # q, k, v: 3 of the baseline, which are also those of edits that start there; 2 of block 1 (its edited streams);
+    # 4 + 2 of block 2
+    assert len(computed) == 3 + 2 + 6
+    computed.clear()
+    with Counting(), mock.patch.object(replay, "_TAPED", 1):
+        capped = SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+    assert len(computed) == 3 + 1 + 3 + 6  # only those of block 2 were kept
+    assert all(map(torch.equal, shared, capped))
     for edit, embedding in zip(edits, shared[1:], strict=True):
         (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, index)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)

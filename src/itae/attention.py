@@ -60,7 +60,7 @@ class Tape:
 class Door(TorchFunctionMode):
     """Answer every ``scaled_dot_product_attention`` call with `answer(q, k, v, **kwargs)`, and count them.
 
-    With a `tape`, what comes before the call is taken from there.
+    With a `tape`, what comes before the next call is taken from there, or recorded.
     """
 
     def __init__(self, answer: Answer, tape: Tape | None = None) -> None:
@@ -75,8 +75,9 @@ class Door(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.scaled_dot_product_attention:
             self.calls += 1
+            self.tape = None
             return self.answer(*args, **kwargs)
-        if self.tape is not None and not self.calls:
+        if self.tape is not None:
             return self.tape.step(func, args, kwargs)
         return func(*args, **kwargs)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.attention import Call
+from itae.attention import Call, Door, Tape
 
 
 class Stop(Exception):  # noqa: N818  (not an error: it ends a forward of which the rest isn't needed)
@@ -16,7 +16,7 @@ class Stop(Exception):  # noqa: N818  (not an error: it ends a forward of which 
 
 
 class Record:
-    """What the untouched model's forward passes by: block inputs, keyword arguments, one block's call.
+    """What the untouched model's forward passes by: block inputs, keyword arguments, ways to an attention call.
 
     Parameters
     ----------
@@ -24,23 +24,24 @@ class Record:
         Blocks whose input is kept.
     stop
         Block before which the forward ends, or None to let it run.
-    keep
-        The block whose attention call is kept, if a door listens.
+    taped
+        Blocks whose way to their attention call is kept, if the `door` is open.
     seen
-        Called as ``seen(layer, call, x)`` for each attention call, with the tokens that entered the block, if a door
-        listens.
+        Called as ``seen(layer, call, x)`` for each attention call, with the tokens that entered the block, if the
+        `door` is open.
     """
 
     def __init__(
         self,
         starts: set[int],
         stop: int | None,
-        keep: int,
+        taped: Collection[int],
         seen: Callable[[int, Call, Tensor], None],
     ) -> None:
-        self.starts, self.stop, self.keep, self.seen = starts, stop, keep, seen
+        self.starts, self.stop, self.taped, self.seen = starts, stop, taped, seen
+        self.door = Door(self._listen)
         self.inputs: dict[int, Tensor] = {}
-        self.calls: list[Call] = []
+        self.tapes: dict[int, Tape] = {}
         self.tokens: Tensor | None = None
         self._kwargs: dict[int, dict[str, Any]] = {}
         self._layer = -1
@@ -56,22 +57,20 @@ class Record:
                 self.inputs[layer] = args[0]
             if layer == self.stop:
                 raise Stop
+            if layer in self.taped:
+                self.door.tape = self.tapes[layer] = Tape()
 
         return before
 
-    def listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
-        """Keep the call of block `keep`; answer every call as if nobody listened."""
-        call = Call(q, k, v, kwargs)
-        if self._layer == self.keep:
-            self.calls.append(call)
+    def _listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
+        """Answer every call as if nobody listened."""
         assert self._x is not None
-        self.seen(self._layer, call, self._x)
+        self.seen(self._layer, Call(q, k, v, kwargs), self._x)
         return F.scaled_dot_product_attention(q, k, v, **kwargs)
 
     def only_inputs(self) -> Record:
         """Let go of everything but the blocks' arguments."""
         self.tokens = self._x = None
-        self.calls.clear()
         return self
 
     def kwargs(self, layer: int) -> dict[str, Any]:

@@ -41,6 +41,8 @@ Fitting = Callable[[int, list[int], list[Tensor]], float]
 
 # Ways that part whose attention is computed together; it is held until their turn, 4BNE bytes each.
 _AHEAD = 8
+# Blocks for which the untouched model's way to attention is kept until their edits' turn, some 16BNE bytes each.
+_TAPED = 4
 
 
 def _nobody(*_: object) -> None:
@@ -90,12 +92,13 @@ _Streams = list[tuple[_Batch, Tensor]]
 class _Parting:
     """A block in which the ways of several edits part, and what they have in common there.
 
-    What comes before attention is on the tape. The attention of some ways is computed together, ahead of their turn.
+    What comes before attention is on the tape, from the untouched model's pass if it came by with the same tokens. The
+    attention of some ways is computed together, ahead of their turn.
     """
 
-    def __init__(self, ways: list[list[int]]) -> None:
+    def __init__(self, ways: list[list[int]], tape: Tape | None = None) -> None:
         self.ways = ways
-        self.tape = Tape() if len(ways) > 1 else None
+        self.tape = Tape() if tape is None and len(ways) > 1 else tape
         self.site: Site | None = None
         self.known: list[Tensor] = []  # of the next edited ways, the next one last
         self._next = 0
@@ -164,7 +167,8 @@ class SharedPass:
             for extra, positions in self._with_tokens().items():
                 self._follow(batch, appended(self.model, batch.record.inputs[0], extra), 0, positions)
             for first, positions in self._starts().items():
-                self._follow(batch, batch.record.inputs.pop(first), first, positions)
+                inputs, tapes = batch.record.inputs, batch.record.tapes
+                self._follow(batch, inputs.pop(first), first, positions, tapes.pop(first, None))
             self._finish(batch)
             return [batch.out[position] for position in range(len(self.edits))]
 
@@ -261,6 +265,8 @@ class SharedPass:
         starts: Iterable[int] | None = None,
     ) -> Record:
         """Run the untouched model; what is found there for edits of other blocks goes into `found`."""
+        # No tape where thresholds are fitted: many batches are held there.
+        taped = sorted(self._starts())[-_TAPED:] if starts is None else []
         starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
         finders = self._finders() if found is not None else {}
         end = max([*starts, *(layer + 1 for layer in finders)], default=0)
@@ -277,8 +283,7 @@ class SharedPass:
                 site = self._site(call, layer, x, index)
                 found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
 
-        record = Record(starts, None if whole else end, self.last, seen)
-        share_last = whole and self.cls_finish and self.last in starts
+        record = Record(starts, None if whole else end, taped, seen)
         with contextlib.ExitStack() as stack:
             for i, block in enumerate(self.blocks):
                 handle = block.register_forward_pre_hook(record.hook(i), with_kwargs=True)
@@ -286,12 +291,10 @@ class SharedPass:
                 if output:
                     handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
                     stack.callback(handle.remove)
-            if share_last or operands or finders:
-                stack.enter_context(Door(record.listen))
+            if operands or finders or any(whole or layer < end for layer in taped):
+                stack.enter_context(record.door)
             with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
-        if share_last:
-            exactly_once(self.last, len(record.calls))
         return record
 
     def _finders(self) -> dict[int, dict[str, Edit]]:
@@ -305,14 +308,17 @@ class SharedPass:
 
     # --- edits, replayed
 
-    def _follow(self, batch: _Batch, x: Tensor, layer: int, positions: list[int]) -> None:
-        """Walk the stream that the edits at `positions` have in common from block `layer` to the end."""
+    def _follow(self, batch: _Batch, x: Tensor, layer: int, positions: list[int], tape: Tape | None = None) -> None:
+        """Walk the stream that the edits at `positions` have in common from block `layer` to the end.
+
+        `tape` has that block's way to its attention call on these tokens.
+        """
         while layer <= self.last:
             if layer == self.last and self.cls_finish:
-                self._cls_rows(batch, x, positions)
+                self._cls_rows(batch, x, positions, tape)
                 return
             ways = self._ways(layer, positions)
-            parting = _Parting(ways)
+            parting, tape = _Parting(ways, tape), None
             for some in ways[:-1]:
                 self._follow(batch, self._block(batch, x, layer, parting), layer + 1, some)
             x, positions = self._block(batch, x, layer, parting), ways[-1]
@@ -370,11 +376,9 @@ class SharedPass:
         exactly_once(layer, door.calls)
         return y
 
-    def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int]) -> None:
+    def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
         """Keep the CLS row of the last block's attention for each of the edits."""
-        edit = self._any_edit(positions)
-        untouched = batch.record.calls and not edit.extra and edit.layers[0] == self.last
-        call = batch.record.calls[0] if untouched else self._operands(batch, x, self.last, edit.extra)
+        call = self._operands(batch, x, self.last, self._any_edit(positions).extra, tape)
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self._any_edit(some).attends(self.last)]
@@ -408,7 +412,7 @@ class SharedPass:
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
 
-    def _operands(self, batch: _Batch, x: Tensor, layer: int, extra: int = 0) -> Call:
+    def _operands(self, batch: _Batch, x: Tensor, layer: int, extra: int = 0, tape: Tape | None = None) -> Call:
         """Run block `layer` as far as its attention call and return that call's operands."""
         caught: list[Call] = []
 
@@ -416,7 +420,7 @@ class SharedPass:
             caught.append(Call(q, k, v, kwargs))
             raise Stop
 
-        with contextlib.suppress(Stop), Door(answer):
+        with contextlib.suppress(Stop), Door(answer, tape):
             self.blocks[layer](x, **longer(batch.record.kwargs(layer), extra))
         exactly_once(layer, len(caught))
         return caught[0]
