@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae import replay
-from itae.attention import Door, Tape
+from itae.attention import Door, Tape, _one_query
 from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
-from itae.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
+from itae.detect import ClsAttention, Flags, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edit import Edit, make_edit
 from itae.errors import UserError
 from itae.replay import SharedPass, Watch
@@ -244,28 +244,107 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
     # and the untouched stream in 2 (two attenuators). Block 2 is a CLS row for all.
     assert runs["mlp"] == 3 + 2 + 4 + 2
     # A module that is played from a tape is called, so this counts calls; what they compute is counted below.
-    computed = []
+    computed, without_queries = [], []
     linear = torch.nn.functional.linear
 
     class Counting(torch.overrides.TorchFunctionMode):
         def __torch_function__(self, func, types, args=(), kwargs=None):
             if func is linear and len(args[1]) == 3 * len(args[1][0]) and args[0].shape[1] > 1:
                 computed.append(args[0].shape)
+            if func is torch.addmm:
+                without_queries.append(args[1].shape)
             return func(*args, **(kwargs or {}))
 
     with Counting():
         SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
-    # q, k, v: 3 of the baseline, which are also those of edits that start there; 2 of block 1 (its edited streams);
-    # 4 + 2 of block 2
-    assert len(computed) == 3 + 2 + 6
+    # q, k, v: 3 of the baseline, which are also those of edits that start there; 2 of block 1 (its edited streams).
+    # k, v: 4 + 2 of block 2
+    assert (len(computed), len(without_queries)) == (3 + 2, 6)
     computed.clear()
     with Counting(), mock.patch.object(replay, "_TAPED", 1):
         capped = SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
-    assert len(computed) == 3 + 1 + 3 + 6  # only those of block 2 were kept
+    assert len(computed) == 3 + 1 + 3  # only those of block 2 were kept
     assert all(map(torch.equal, shared, capped))
     for edit, embedding in zip(edits, shared[1:], strict=True):
         (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, index)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
+class QueryPeak(VectorNorm):
+    """Somebody's own, which reads the queries and says nothing of it."""
+
+    def signal(self, site):
+        return site.q[:, :, site.prefix :].amax(dim=(1, 3)).unsqueeze(1)
+
+
+class QueryControl(Random):
+    """Somebody's own control, which reads the queries and says nothing of it."""
+
+    def __call__(self, site, theta=None):
+        return QueryPeak()(site)
+
+
+class Whoever:
+    """No more than what a detector has to have."""
+
+    needs_cls = fitted = False
+
+    def __call__(self, site, theta=None):
+        signal = site.q[:, :, site.prefix :].abs().sum(dim=(1, 3)).unsqueeze(1)
+        return Flags(signal > signal.mean(), signal, signal[..., :1])
+
+    def spec(self):
+        return {}
+
+
+@pytest.mark.parametrize("family", ["plain", "registers", "dinov3_qkvb", "eva02", "clip"])
+@pytest.mark.parametrize(
+    ("detector", "reads"),
+    [
+        (VectorNorm(vector="query"), True),
+        (VectorNorm(vector="key"), False),
+        (ClsAttention(), False),
+        (ResidualNorm(), False),
+        (Random(), False),
+        (OtherEnd(match=VectorNorm(vector="query")), True),
+        (Random(match=VectorNorm()), False),
+        (QueryPeak(), True),
+        (Whoever(), True),
+        (Random(match=Whoever()), True),
+        (QueryControl(), True),
+    ],
+)
+def test_queries_of_patches_in_the_last_block_are_there_for_who_reads_them(family, detector, reads):
+    model = families.small(family)
+    pixels, index = families.pixels(model, 2), torch.arange(2)
+    edit = Edit(detector, Scale(), (1, 2))
+    assert edit.reads_queries is reads
+
+    def run():
+        signals = []
+        watch = Watch(flags=lambda position, layer, found, paid: signals.append(found.signal))
+        return SharedPass(model, model.num_prefix_tokens, "cls", [edit], watch)(pixels, index)[0], signals
+
+    out, signals = run()
+    with mock.patch.object(replay, "fused_qkv", return_value=None):
+        whole, expected = run()
+    torch.testing.assert_close(out, whole, atol=1e-5, rtol=1e-5)
+    for signal, one in zip(signals, expected, strict=True):
+        torch.testing.assert_close(signal, one, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("low", [True, False])
+def test_keys_and_values_without_queries_are_those_with_them(bias, low):
+    torch.manual_seed(0)
+    qkv, x = torch.nn.Linear(24, 72, bias=bias), torch.randn(3, 7, 24)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+        whole, short = qkv(x), _one_query(x, qkv.weight, qkv.bias)
+    assert short.dtype == whole.dtype
+    assert not short[:, 1:, :24].any()
+    tolerance = {"atol": 2e-2, "rtol": 1e-2} if low else {"atol": 1e-6, "rtol": 1e-5}
+    torch.testing.assert_close(short[..., 24:], whole[..., 24:], **tolerance)
+    torch.testing.assert_close(short[:, :1], whole[:, :1], **tolerance)
 
 
 def test_a_tape_refuses_another_way():

@@ -60,12 +60,13 @@ class Tape:
 class Door(TorchFunctionMode):
     """Answer every ``scaled_dot_product_attention`` call with `answer(q, k, v, **kwargs)`, and count them.
 
-    With a `tape`, what comes before the next call is taken from there, or recorded.
+    With a `tape`, what comes before the next call is taken from there, or recorded. With `qkv`, the layer that gives
+    all three, the queries are computed for the first token alone.
     """
 
-    def __init__(self, answer: Answer, tape: Tape | None = None) -> None:
+    def __init__(self, answer: Answer, tape: Tape | None = None, qkv: nn.Linear | None = None) -> None:
         super().__init__()
-        self.answer, self.tape = answer, tape
+        self.answer, self.tape, self.qkv = answer, tape, qkv
         self.calls = 0
         if tape is not None:
             tape.rewind()
@@ -79,7 +80,31 @@ class Door(TorchFunctionMode):
             return self.answer(*args, **kwargs)
         if self.tape is not None:
             return self.tape.step(func, args, kwargs)
+        if self.qkv is not None and func is F.linear and len(args) == 3 and args[1] is self.qkv.weight:
+            return _one_query(*args)
         return func(*args, **kwargs)
+
+
+def fused_qkv(block: nn.Module) -> nn.Linear | None:
+    """Return the layer of timm's attention that gives q, k and v, one behind the other, or None if there is none."""
+    qkv = getattr(getattr(block, "attn", None), "qkv", None)
+    return qkv if isinstance(qkv, nn.Linear) and qkv.out_features % 3 == 0 else None
+
+
+def _one_query(x_BNE: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return ``F.linear(x, weight, bias)`` with zeros for the first third, the query, of all tokens but the first."""
+    device, dtype = x_BNE.device.type, x_BNE.dtype
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    x, weight = x_BNE.to(dtype), weight.to(dtype)
+    bias = weight.new_zeros(len(weight)) if bias is None else bias.to(dtype)
+    third = len(weight) // 3
+    out = x.new_empty(*x.shape[:-1], len(weight))
+    out[..., :third] = 0
+    out[:, :1, :third] = F.linear(x[:, :1], weight[:third], bias[:third])
+    rows = out.view(-1, len(weight))  # written in place: a copy of k and v would eat up half of the gain
+    torch.addmm(bias[third:], x.reshape(-1, x.shape[-1]), weight[third:].t(), out=rows[:, third:])
+    return out
 
 
 @dataclass(frozen=True)

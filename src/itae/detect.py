@@ -195,6 +195,17 @@ class Detector:
         return Flags(mask, signal, threshold)
 
     @property
+    def _built_in(self) -> bool:
+        """Whether nothing that is read here is somebody's own."""
+        cls = type(self)
+        return all(f.__module__.startswith("itae.") for f in (cls.signal, cls.cut, cls.__call__))
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the signal reads the queries of patches; somebody's own may."""
+        return not self._built_in
+
+    @property
     def fitted(self) -> bool:
         """Whether the threshold is fitted on calibration images before the run."""
         return self.rule == "bimodal"
@@ -202,9 +213,7 @@ class Detector:
     def spec(self) -> dict[str, Any]:
         """Return what the flags depend on, as plain values: the detector's part of the cache key."""
         # A detector of somebody's own may read any of the numbers; a built-in one reads its rule's alone.
-        cls = type(self)
-        built_in = all(f.__module__.startswith("itae.") for f in (cls.signal, cls.cut, cls.__call__))
-        own = set(RULE_NUMBERS[self.rule] if built_in else _NUMBERS)
+        own = set(RULE_NUMBERS[self.rule] if self._built_in else _NUMBERS)
         if self.calibration is not None:  # then the thresholds themselves are in the key
             own -= set(RULE_NUMBERS["bimodal"])
         others = _NUMBERS - own | {"calibration"} | ({"layer"} if self.layer is None else set())
@@ -231,6 +240,11 @@ class VectorNorm(Detector):
         """Check every value."""
         one_of("detector.vector", self.vector, ("query", "key", "value"))
         super().__post_init__()
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether they are the queries' norms."""
+        return self.vector == "query" or super().reads_queries
 
     def signal(self, site: Site) -> Tensor:
         """Return the norms, [B, S, T]."""
@@ -280,6 +294,7 @@ class Nothing:
     """No detector: nothing is flagged, and the run shows the untouched backbone alone."""
 
     needs_cls: ClassVar[bool] = False
+    reads_queries: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
@@ -308,6 +323,12 @@ class Matched:
     def needs_cls(self) -> bool:
         """Whether the other detector reads the CLS token."""
         return self.match is not None and self.match.needs_cls
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the other detector reads the queries of patches, or a control of somebody's own may."""
+        built_in = type(self).__call__.__module__.startswith("itae.")
+        return not built_in or (self.match is not None and getattr(self.match, "reads_queries", True))
 
     @property
     def fitted(self) -> bool:

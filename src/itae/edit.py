@@ -66,6 +66,10 @@ class AnyEdit(Protocol):
     def does(self) -> dict[int, str]:
         """Return, for each edited block, what is done there, in a form that is equal where the same is done."""
 
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the edit goes by the queries of patches."""
+
     def attends(self, layer: int) -> bool:
         """Whether the attention of a block is edited."""
 
@@ -138,6 +142,11 @@ class Edit:
     def extra(self) -> int:
         """No token is added."""
         return 0
+
+    @property
+    def reads_queries(self) -> bool:
+        """Whether the detector reads the queries of patches; one that doesn't say may."""
+        return getattr(self.detector, "reads_queries", True)
 
     def attends(self, layer: int) -> bool:
         """Whether a block is edited."""

@@ -151,6 +151,7 @@ class RegisterEdit:
     theta: float = field(default=math.nan, compare=False)
 
     extra: ClassVar[int] = 1
+    reads_queries: ClassVar[bool] = False
 
     @property
     def unfound(self) -> bool:

@@ -5,13 +5,14 @@ on the way, and each edit replays the blocks from its first one on. Nothing is l
 an exception.
 
 **Share the way.** Edits that have done the same so far are one stream, which splits at the first block where
-they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once.
+they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once; in an
+edit's first block it is the untouched model's.
 
 Edits that add a token have streams of their own, from the first block on.
 
-**Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention.
-All edits' rows go through the rest of that block together, as a batch of single CLS tokens: everything in a
-block but attention works token by token.
+**Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention, and the
+patches' queries only if a detector reads them. All edits' rows go through the rest of that block together, as a
+batch of single CLS tokens: everything in a block but attention works token by token.
 
 Letters: B images, H heads, N tokens, D head width, E embedding width, S = 1 or H.
 """
@@ -27,7 +28,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.attention import Call, Door, Rule, Tape, attend, cls_logits, cls_rows, exactly_once, fused
+from itae.attention import Call, Door, Rule, Tape, attend, cls_logits, cls_rows, exactly_once, fused, fused_qkv
 from itae.attenuate import Attenuator
 from itae.detect import Flags, Site
 from itae.edit import AnyEdit, Edit, identity
@@ -378,7 +379,10 @@ class SharedPass:
 
     def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
         """Keep the CLS row of the last block's attention for each of the edits."""
-        call = self._operands(batch, x, self.last, self._any_edit(positions).extra, tape)
+        edits = [self._any_edit([position]) for position in positions]
+        # Nobody needs the other tokens' queries, unless a detector looks at them.
+        qkv = None if any(edit.reads_queries for edit in edits) else fused_qkv(self.blocks[self.last])
+        call = self._operands(batch, x, self.last, edits[0].extra, tape, qkv)
         site = self._site(call, self.last, x, batch.index)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self._any_edit(some).attends(self.last)]
@@ -412,7 +416,15 @@ class SharedPass:
     def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
 
-    def _operands(self, batch: _Batch, x: Tensor, layer: int, extra: int = 0, tape: Tape | None = None) -> Call:
+    def _operands(
+        self,
+        batch: _Batch,
+        x: Tensor,
+        layer: int,
+        extra: int = 0,
+        tape: Tape | None = None,
+        qkv: nn.Linear | None = None,
+    ) -> Call:
         """Run block `layer` as far as its attention call and return that call's operands."""
         caught: list[Call] = []
 
@@ -420,7 +432,7 @@ class SharedPass:
             caught.append(Call(q, k, v, kwargs))
             raise Stop
 
-        with contextlib.suppress(Stop), Door(answer, tape):
+        with contextlib.suppress(Stop), Door(answer, tape, qkv):
             self.blocks[layer](x, **longer(batch.record.kwargs(layer), extra))
         exactly_once(layer, len(caught))
         return caught[0]
