@@ -7,8 +7,13 @@ import pytest
 from scipy.stats import kurtosis, skew
 from sklearn.metrics import silhouette_score
 
-from itae.criteria import SAMPLE, silhouettes
+from itae.criteria import SAMPLE, Space
 from itae.diagnostics import SIGNAL_EDGES, _histogram, bimodality
+
+
+def silhouettes(vectors, clusterings):
+    space = Space(vectors)
+    return [space.silhouette(one) for one in clusterings]
 
 
 @pytest.fixture

@@ -79,6 +79,21 @@ def test_jobs_of_other_data_or_backbones_have_passes_of_their_own(itae_, images_
     assert sum(images for images, _ in images_seen) == 90
 
 
+def test_jobs_of_other_seeds_are_as_if_alone(itae_):
+    words = [*SMALL, "clusterer.seeds=1"]
+    assert itae_("-m", "seed=0,1", "layers=last,all", *words)[0] == 0
+    (folder,) = sweeps()
+    there = results(folder)
+    kept = [one["baseline"]["silhouette_common"] for one in there.values()]
+    assert (kept[0], kept[2]) == (kept[1], kept[3])
+    assert kept[0] != kept[2], "other seeds end elsewhere here"
+    for i, shared in there.items():
+        settings = shared["settings"]
+        itae_(f"seed={settings['seed']}", f"layers={settings['layers']}", *words, f"hydra.run.dir=alone{i}")
+        alone = itae.load_run(f"alone{i}").result
+        assert [alone[side] for side in ("baseline", "edited")] == [shared[side] for side in ("baseline", "edited")]
+
+
 def test_a_failed_job_costs_only_itself_and_the_next_call_does_what_is_missing(itae_, monkeypatch, images_seen):
     measure = itae.experiment._measure
 

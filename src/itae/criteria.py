@@ -6,8 +6,6 @@ silhouette of both clusterings in one space, the baseline's. That space favours 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 CRITERIA = ("inertia", "silhouette", "silhouette_common")
@@ -16,38 +14,46 @@ SAMPLE = 2000
 """Images that a silhouette is measured on, at most; its cost grows with their square."""
 
 
-def silhouettes(vectors_NE: np.ndarray, clusterings: Sequence[np.ndarray]) -> list[float | None]:
-    """Return the silhouette of each clustering, on euclidean distances that are computed once for all.
+class Space:
+    """Embeddings whose euclidean distances are computed once, for all clusterings that are looked at in them.
 
     Parameters
     ----------
     vectors_NE
         float32 [n, E]; of more than `SAMPLE` rows, so many are drawn, always the same.
-    clusterings
-        Assignments, whole numbers, each [n].
-
-    Returns
-    -------
-    list of float or None
-        Mean over the points of (b - a) / max(a, b): a is the mean distance to the other points of the same
-        cluster, b that to the nearest other cluster; 0 for a point alone in its cluster (Rousseeuw, 1987,
-        doi:10.1016/0377-0427(87)90125-7). In [-1, 1]. None where all points are in one cluster or each has its own.
     """
-    from sklearn.metrics.pairwise import euclidean_distances
 
-    rows = _sample(len(vectors_NE))
-    points_NE = np.asarray(vectors_NE[rows], np.float64)
-    # Far from the origin the differences would lose digits.
-    distances_NN = euclidean_distances(points_NE - points_NE.mean(axis=0))
-    return [_silhouette(distances_NN, assignments[rows]) for assignments in clusterings]
+    def __init__(self, vectors_NE: np.ndarray) -> None:
+        from sklearn.metrics.pairwise import euclidean_distances
 
+        self._rows = _sample(len(vectors_NE))
+        points_NE = np.asarray(vectors_NE[self._rows], np.float64)
+        # Far from the origin the differences would lose digits.
+        self._distances_NN = euclidean_distances(points_NE - points_NE.mean(axis=0))
 
-def _silhouette(distances_NN: np.ndarray, own_N: np.ndarray) -> float | None:
-    from sklearn.metrics import silhouette_score
+    def silhouette(self, assignments_N: np.ndarray) -> float | None:
+        """Return the silhouette of a clustering.
 
-    if not 1 < len(np.unique(own_N)) < len(own_N):
-        return None
-    return float(silhouette_score(distances_NN, own_N, metric="precomputed"))
+        Mean over the points of (b - a) / max(a, b): a is the mean distance to the other points of the same cluster, b
+        that to the nearest other cluster; 0 for a point alone in its cluster (Rousseeuw, 1987,
+        doi:10.1016/0377-0427(87)90125-7). In [-1, 1].
+
+        Parameters
+        ----------
+        assignments_N
+            Whole numbers, [n].
+
+        Returns
+        -------
+        float or None
+            None where all points are in one cluster or each has its own.
+        """
+        from sklearn.metrics import silhouette_score
+
+        own = assignments_N[self._rows]
+        if not 1 < len(np.unique(own)) < len(own):
+            return None
+        return float(silhouette_score(self._distances_NN, own, metric="precomputed"))
 
 
 def _sample(n: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
-from itae.criteria import silhouettes
+from itae.criteria import Space
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
 from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
@@ -241,11 +241,15 @@ class OpenJob:
 
 
 class Shared:
-    """What the jobs of one process have in common: sources that were opened, and tasks that were done."""
+    """What the jobs of one process have in common: sources that were opened, and tasks that were done.
+
+    Of the baselines, also the space of the last one, and the silhouette of its clusters there.
+    """
 
     def __init__(self) -> None:
         self.sources: dict[Hashable, Source] = {}
         self.tasks: dict[Hashable, TaskResult] = {}
+        self.space: tuple[TaskResult, Space, float | None] | None = None
 
 
 _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
@@ -300,7 +304,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     computed = time.perf_counter()
     cached = not (baseline.fresh or edited.fresh)
     tasks = [_task(job, entry) for entry in (baseline, edited)]
-    common = silhouettes(baseline.vectors, [task.assignments for task in tasks])
+    common = _in_common(baseline, tasks)
     done = time.perf_counter()
     layers = by_layer(edited.diagnostics, len(edited.ids))
     names = [source.images.class_names[i] for i in edited.labels] if edited.labels is not None else None
@@ -359,6 +363,17 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
             entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
         )
     return done[name]
+
+
+def _in_common(baseline: Embeddings, tasks: list[TaskResult]) -> list[float | None]:
+    """Return the silhouettes of both clusterings in the space of the baseline."""
+    known = _shared.get() or Shared()
+    before, after = tasks
+    if known.space is None or known.space[0] is not before:
+        space = Space(baseline.vectors)
+        known.space = before, space, space.silhouette(before.assignments)
+    _, space, own = known.space
+    return [own, space.silhouette(after.assignments)]
 
 
 def _delta(tasks: list[TaskResult], labels: np.ndarray | None) -> dict[str, Any] | None:

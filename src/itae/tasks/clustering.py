@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from itae.cluster import KMeans
-from itae.criteria import silhouettes
+from itae.criteria import Space
 from itae.detect import number, whole
 from itae.knn import neighbours
 from itae.metrics import knn_correct, scores, summarise
@@ -77,7 +77,7 @@ class Clustering:
         -------
         TaskResult
             ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia``, ``silhouette`` (see
-            `itae.criteria.silhouettes`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
+            `itae.criteria.Space`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
             ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
             ``lowest_inertia``: seed, inertia, silhouette and scores of that run. With labels, and other images that
             may vote, ``knn``: its accuracy in the same shape, of one value, ``k``, ``temperature``, ``protocol``.
@@ -98,7 +98,8 @@ class Clustering:
         log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
         if empty := max(run.empty_clusters for run in runs):
             log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
-        compact = silhouettes(vectors_NE, [run.assignments for run in runs])
+        space = Space(vectors_NE)
+        compact = [space.silhouette(run.assignments) for run in runs]
         voters = neighbours(vectors_NE, self.knn if labels is not None else 0, device)
         per_seed: list[dict[str, float | None]] = [
             {"inertia": run.inertia, "silhouette": value} for run, value in zip(runs, compact, strict=True)
