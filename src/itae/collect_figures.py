@@ -201,6 +201,8 @@ def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     found: list[list[tuple[str, str, pd.DataFrame]]] = []
     for about, some in apart(rows):
         for kind, part in some[some["_number"].notna()].groupby("_rule", sort=False):
+            if part[["_number", "layers"]].nunique().min() < 2:  # no map at all, whatever the other settings are
+                continue
             named = labels(part, ["layers", *NUMBERS, "detector.rule"])
             grids = [(name, part[named == name].pivot_table(index="layers", columns="_number", values="_delta"))
                      for name in dict.fromkeys(named)]  # fmt: skip

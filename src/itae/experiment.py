@@ -312,7 +312,8 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     picture, facts = source.picture, source.facts
     seen = Seen(baseline, edited, (before, after), source.images.class_names, layers, job.spec, facts.grid, picture,
                 settings.runtime.projection)  # fmt: skip
-    figures = draw(seen, folder / "figures", quick=_in_a_sweep())
+    sweeping = _in_a_sweep()  # then one picture, quickly: the page of the sweep draws the rest of the best job's
+    figures = draw(seen, folder / "figures", only=("signal",) if sweeping else None, svg=not sweeping)
     far = cosine_distance(baseline.vectors, edited.vectors)
     beside(
         ASSIGNMENTS,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -127,12 +127,12 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
     }
 
 
-def draw(seen: Seen, folder: Path, quick: bool = False, svg: bool = True) -> list[Path]:
-    """Draw a run's pictures as PNG and SVG into a folder and return the PNGs; `quick`: the signal's PNG and no more."""
-    wanted = {name: make for name, make in makers(seen).items() if name == "signal" or not quick}
+def draw(seen: Seen, folder: Path, only: Collection[str] | None = None, svg: bool = True) -> list[Path]:
+    """Draw a run's pictures, or some of them, as PNG and SVG into a folder and return the PNGs."""
+    wanted = {name: make for name, make in makers(seen).items() if only is None or name in only}
 
     def write(name: str) -> list[Path]:
-        return save(wanted[name](), folder, name, svg and not quick)
+        return save(wanted[name](), folder, name, svg)
 
     return [path for name in wanted for path in beside(f"The figure {name}", partial(write, name)) or []]
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from itae.data import ImageSet
     from itae.runs import Run
 
+_LIVELIER = "embeddings"  # the figure that the gallery shows better
 _CAPTIONS = {
     "norms": "How long queries, keys, values and tokens are in every block of the untouched model, in some of the "
     "images (a sixteenth, of many): the darker, the more of the block's patches. Artifacts, where there are any, are a "
@@ -83,7 +84,7 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
     gallery = gallery_part(seen, clusters, images, spherical, most)
     return part | {
         "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
-        "figures": [one for one in _figures(run, seen) if one["name"] != "embeddings"],  # the page has a livelier one
+        "figures": [one for one in _figures(run, seen) if one["name"] != _LIVELIER],
         "gallery": gallery,
     }
 
@@ -123,7 +124,9 @@ def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
     """Return the figures in the run's folder, or, of a sweep's job, which has one, all of them drawn now."""
     there = [run.folder / name for name in run.result["figures"]]
     with tempfile.TemporaryDirectory() as folder:
-        paths = draw(seen, Path(folder), svg=False) if seen is not None and len(there) < 2 else there
+        paths = there
+        if seen is not None and len(there) < 2:
+            paths = draw(seen, Path(folder), _CAPTIONS.keys() - {_LIVELIER}, svg=False)
         found = {path.stem: path.read_bytes() for path in paths if path.is_file()}
     return [
         {"name": name, "caption": caption, "source": address(found[name], "png")}
