@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from filelock import FileLock
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 import itae
 import itae.experiment
@@ -328,12 +329,25 @@ def test_what_was_pruned_from_the_cache_is_made_again(itae_):
     assert itae.load_run(folder / "1").edited.vectors.shape == (60, 96)
 
 
-def test_the_stock_launcher_gives_the_same(itae_):
+def test_the_stock_launcher_gives_the_same(itae_, monkeypatch):
+    composed, load = [], ConfigLoaderImpl.load_sweep_config
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", lambda *a: composed.append(a) or load(*a))
     words = ("-m", "layers=last,last2", *SMALL)
     assert itae_(*words, "hydra.sweep.dir=ours")[0] == 0
+    assert len(composed) == 1
     assert itae_(*words, "hydra.sweep.dir=stock", "hydra/launcher=basic")[0] == 0
+    assert len(composed) == 1 + 1 + 2, "once to check all jobs, and for each by the launcher"
     ours, stock = results(Path("ours")), results(Path("stock"))
     assert all(ours[i]["edited"] == stock[i]["edited"] for i in (0, 1))
+
+
+def test_the_stock_launcher_begins_no_job_where_one_can_not_be_composed(itae_, images_seen):
+    status, out, err = itae_("-m", "layers=last", "attenuator=floor,flor", *SMALL, "hydra/launcher=basic")
+    assert status == 2
+    assert "attenuator=flor" in err
+    assert "Traceback" not in out + err
+    assert not images_seen
+    assert not list(Path().rglob("result.json"))
 
 
 @pytest.mark.parametrize("name", ["layer_ablation", "threshold_sweep"])
