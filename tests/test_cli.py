@@ -211,6 +211,26 @@ def test_a_mistake_is_told_in_one_sentence(itae_, files, line, words):
         assert preamble not in err
 
 
+@pytest.mark.parametrize(("said", "timeout"), [(None, "4"), ("20", "20")])
+def test_idle_threads_of_openblas_don_t_spin(tmp_path, said, timeout):
+    """The variable is read when numpy is imported, so it has to stand before that."""
+    code = """
+import os, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+sys.meta_path.insert(0, Finder())
+from itae.cli import main
+main()
+"""
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    env |= {"OPENBLAS_THREAD_TIMEOUT": said} if said else {}
+    words = ["detector.rule=madd"]  # which is found out with numpy at hand
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.stdout.splitlines() == [timeout], done.stderr[-2000:]
+
+
 def test_no_mistake_waits_for_torch(tmp_path):
     """In one fresh process, in this order: whichever imports a heavy package is named."""
     lines = [

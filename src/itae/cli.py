@@ -72,6 +72,8 @@ def main() -> None:
     failed. 130: interrupted.
     """
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
+    # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     argv = sys.argv[1:]
     if argv and argv[0] in COMMANDS:
         sys.exit(_guarded(lambda: _command(argv[0])(argv[1:])))
