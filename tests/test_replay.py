@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from unittest import mock
 
@@ -19,6 +21,7 @@ from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.detect import ClsAttention, Flags, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edit import Edit, make_edit
 from itae.errors import UserError
+from itae.record import Record
 from itae.replay import SharedPass, Watch
 
 ATTENUATORS = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
@@ -268,6 +271,29 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
     for edit, embedding in zip(edits, shared[1:], strict=True):
         (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, index)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_nothing_of_a_batch_outlives_it():
+    """By counting references alone: until the garbage collector came by, the batches would pile up."""
+    model = families.small("registers")
+    pixels, index = families.pixels(model, 2), torch.arange(2)
+    kept = []
+
+    def noting(*args):
+        record = Record(*args)
+        kept.append(weakref.ref(record))
+        return record
+
+    edits = [None, *(Edit(VectorNorm(), Scale(), layers) for layers in ((0,), (0, 1), (1, 2), (2,)))]
+    edits.append(Edit(VectorNorm(layer=1), Scale(), (2,)))
+    gc.disable()
+    try:
+        with mock.patch.object(replay, "Record", noting):
+            shared = SharedPass(model, 5, "cls", edits, Watch(operands=lambda *_: None, attention=True))
+            shared(pixels, index)
+        assert [ref() for ref in kept] == [None]
+    finally:
+        gc.enable()
 
 
 class QueryPeak(VectorNorm):

@@ -25,10 +25,10 @@ class Record:
     stop
         Block before which the forward ends, or None to let it run.
     taped
-        Blocks whose way to their attention call is kept, if the `door` is open.
+        Blocks whose way to their attention call is kept, if a door listens.
     seen
-        Called as ``seen(layer, call, x)`` for each attention call, with the tokens that entered the block, if the
-        `door` is open.
+        Called as ``seen(layer, call, x)`` for each attention call, with the tokens that entered the block, if a door
+        listens.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class Record:
         seen: Callable[[int, Call, Tensor], None],
     ) -> None:
         self.starts, self.stop, self.taped, self.seen = starts, stop, taped, seen
-        self.door = Door(self._listen)
         self.inputs: dict[int, Tensor] = {}
         self.tapes: dict[int, Tape] = {}
         self.tokens: Tensor | None = None
@@ -47,8 +46,8 @@ class Record:
         self._layer = -1
         self._x: Tensor | None = None
 
-    def hook(self, layer: int) -> Callable[[nn.Module, tuple, dict], None]:
-        """Return the pre-hook of block `layer`."""
+    def hook(self, layer: int, door: Door) -> Callable[[nn.Module, tuple, dict], None]:
+        """Return the pre-hook of block `layer`; the `door` is one that listens, and isn't kept: it keeps the record."""
 
         def before(block: nn.Module, args: tuple, kwargs: dict) -> None:
             self._layer, self._x = layer, args[0]
@@ -58,11 +57,11 @@ class Record:
             if layer == self.stop:
                 raise Stop
             if layer in self.taped:
-                self.door.tape = self.tapes[layer] = Tape()
+                door.tape = self.tapes[layer] = Tape()
 
         return before
 
-    def _listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
+    def listen(self, q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
         """Answer every call as if nobody listened."""
         assert self._x is not None
         self.seen(self._layer, Call(q, k, v, kwargs), self._x)

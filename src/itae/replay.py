@@ -285,15 +285,16 @@ class SharedPass:
                 found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
 
         record = Record(starts, None if whole else end, taped, seen)
+        door = Door(record.listen)
         with contextlib.ExitStack() as stack:
             for i, block in enumerate(self.blocks):
-                handle = block.register_forward_pre_hook(record.hook(i), with_kwargs=True)
+                handle = block.register_forward_pre_hook(record.hook(i, door), with_kwargs=True)
                 stack.callback(handle.remove)
                 if output:
                     handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
                     stack.callback(handle.remove)
             if operands or finders or any(whole or layer < end for layer in taped):
-                stack.enter_context(record.door)
+                stack.enter_context(door)
             with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
         return record
