@@ -5,11 +5,13 @@ LayerScale starts at 1e-5 in DINO-style models, under which no edit would show; 
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 
 SMALL = {"depth": 3, "embed_dim": 24, "num_heads": 2}
-FAMILIES = {
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("vit_small_patch16_224", {"img_size": 64}),
     "dinov2": ("vit_small_patch14_dinov2", {"img_size": 56, "init_values": 1.0}),
     "registers": ("vit_small_patch14_reg4_dinov2", {"img_size": 56, "init_values": 1.0}),
@@ -39,4 +41,5 @@ def small(family: str, **options) -> torch.nn.Module:
 def pixels(model: torch.nn.Module, count: int = 3, seed: int = 2) -> torch.Tensor:
     """Return `count` images of noise of the model's size."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, 3, *model.patch_embed.img_size, generator=generator)
+    size: tuple[int, int] = model.patch_embed.img_size  # type: ignore[union-attr,assignment]
+    return torch.randn(count, 3, *size, generator=generator)

@@ -197,8 +197,8 @@ def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path):
     [
         (lambda: Digits(limit=0), r"dataset\.limit=0 leaves no image"),
         (lambda: Digits(limit=-5), r"dataset\.limit=-5"),
-        (lambda: Digits(limit=2.5), r"dataset\.limit=2\.5 is not a whole number"),
-        (lambda: Digits(limit="ten"), r"dataset\.limit='ten'"),
+        (lambda: Digits(limit=2.5), r"dataset\.limit=2\.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: Digits(limit="ten"), r"dataset\.limit='ten'"),  # type: ignore[arg-type]
         (lambda: Digits(limit=True), r"dataset\.limit=True"),
         (lambda: Digits(split="test"), r"dataset\.split='test' is not one of all"),
         (lambda: Digits(resize="square"), r"dataset\.resize='square' is not one of squash, crop, pad"),
@@ -210,10 +210,10 @@ def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path):
         (lambda: Cifar(name="c", variant=10, root=""), r"dataset\.root='' is not a folder"),
         (lambda: Stl10(root="x", split="train+unlabeled"), r"dataset\.split='train\+unlabeled'"),
         (lambda: TinyImageNet(root="x", split="test"), r"is not one of train, val"),
-        (lambda: ImageFolder(root=None), r"dataset\.root=None is not a folder"),
+        (lambda: ImageFolder(root=None), r"dataset\.root=None is not a folder"),  # type: ignore[arg-type]
         (lambda: ImageFolder(root="x", split="../y"), r"dataset\.split='\.\./y'"),
         (lambda: ImageFolder(root="x", split=""), r"dataset\.split=''"),
-        (lambda: ImageFolder(root="x", split=3), r"dataset\.split=3"),
+        (lambda: ImageFolder(root="x", split=3), r"dataset\.split=3"),  # type: ignore[arg-type]
     ],
 )
 def test_mistakes_in_settings(make, told):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from itae.cluster import KMeans
-from itae.criteria import silhouettes
+from itae.criteria import Space
 from itae.errors import UserError
 from itae.metrics import METRICS, scores
 from itae.tasks.clustering import Clustering
@@ -31,7 +31,7 @@ def test_numbers_are_those_of_the_clusterings(points):
     assert metrics["seeds"] == clusterer.seed_list(5)
     assert (metrics["n"], metrics["k"], metrics["device"]) == (200, 4, "cpu")
     assert metrics["inertia"]["per_seed"] == [run.inertia for run in runs]
-    assert metrics["silhouette"]["per_seed"] == silhouettes(vectors, [run.assignments for run in runs])
+    assert metrics["silhouette"]["per_seed"] == [Space(vectors).silhouette(run.assignments) for run in runs]
     for name in METRICS:
         each = [scores(labels, run.assignments)[name] for run in runs]
         assert metrics[name]["per_seed"] == each
