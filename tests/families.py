@@ -41,5 +41,4 @@ def small(family: str, **options) -> torch.nn.Module:
 def pixels(model: torch.nn.Module, count: int = 3, seed: int = 2) -> torch.Tensor:
     """Return `count` images of noise of the model's size."""
     generator = torch.Generator().manual_seed(seed)
-    size: tuple[int, int] = model.patch_embed.img_size  # type: ignore[union-attr,assignment]
-    return torch.randn(count, 3, *size, generator=generator)
+    return torch.randn(count, 3, *model.patch_embed.img_size, generator=generator)  # type: ignore[misc,union-attr]

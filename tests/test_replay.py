@@ -39,7 +39,7 @@ def slow(model, pixels, detector, attenuator, layers, found_in=None):
     name, scope, rule, number, side = detector
     how, strength, queries = attenuator
     model, prefix = model.double(), model.num_prefix_tokens
-    inputs: list[torch.Tensor] = []
+    inputs = []
     handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
     plain = torch.nn.functional.scaled_dot_product_attention
 
@@ -70,7 +70,7 @@ def slow_flags(model, pixels, detector, layer, masks):
     """Append each image's flags in block `layer` of the untouched model to `masks`."""
     name, scope, rule, number, side = detector
     model, prefix = model.double(), model.num_prefix_tokens
-    inputs: list[torch.Tensor] = []
+    inputs = []
     handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
     plain = torch.nn.functional.scaled_dot_product_attention
 

@@ -31,7 +31,8 @@ def test_numbers_are_those_of_the_clusterings(points):
     assert metrics["seeds"] == clusterer.seed_list(5)
     assert (metrics["n"], metrics["k"], metrics["device"]) == (200, 4, "cpu")
     assert metrics["inertia"]["per_seed"] == [run.inertia for run in runs]
-    assert metrics["silhouette"]["per_seed"] == [Space(vectors).silhouette(run.assignments) for run in runs]
+    space = Space(vectors)
+    assert metrics["silhouette"]["per_seed"] == [space.silhouette(run.assignments) for run in runs]
     for name in METRICS:
         each = [scores(labels, run.assignments)[name] for run in runs]
         assert metrics[name]["per_seed"] == each
