@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,12 @@ class Dies(KMeans):
         if n == 45 and os.getpid() != {parent}:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().check(n, classes)
+
+class Dies4(KMeans):
+    def fit(self, vectors, k, seed, device="auto"):
+        if self.restarts == 4 and os.getpid() != {parent}:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(vectors, k, seed, device)
 """
 LAUNCHERS = {"joblib": "joblib", "slurm": "submitit", "ray": "ray"}
 
@@ -100,6 +107,88 @@ def test_joblib(itae_, deadly):
 
 
 @pytest.mark.slow
+def test_after_the_pass_jobs_run_in_processes(itae_, monkeypatch):
+    grid = ("layers=last,last2,all", "attenuator.strength=0.5,1.0", "dataset.limit=60", *WORDS)
+    passes, extract = [], sweep.extract
+    monkeypatch.setattr(sweep, "extract", lambda *a: passes.append(len(a[1])) or extract(*a))
+    status, out, err = itae_("-m", *grid, "hydra.launcher.n_jobs=2")
+    assert status == 0, err
+    assert "6 jobs, 6 of them run now" in out
+    assert passes == [7], "in this process, with the baseline"
+    assert itae_("-m", *grid, "hydra.sweep.dir=here", "hydra.launcher.n_jobs=1")[0] == 0
+    for i in range(6):
+        ours, alone = itae.load_run(f"sweep/{i}").result, itae.load_run(f"here/{i}").result
+        for name in ("edit", "baseline", "edited", "delta", "layers", "norms", "moved", "notes"):
+            assert ours[name] == alone[name]
+        assert ours["cached"]
+        assert Path(f"sweep/{i}/.hydra/config.yaml").read_text() == Path(f"here/{i}/.hydra/config.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly, monkeypatch):
+    monkeypatch.setattr(_launch, "_PARTS", 1)
+    words = [word for word in WORDS if "restarts" not in word]
+    words += [f"{deadly}4", "dataset.limit=60", "clusterer.restarts=1,2,3,4,5,6", "hydra.launcher.n_jobs=2"]
+    status, out, err = itae_("-m", *words)
+    assert status == 2, err
+    (failed,) = [line for line in out.splitlines() if line.startswith("failed")]
+    assert failed.startswith("failed     job 3 (")
+    assert "its worker died" in failed
+    assert "SIGKILL" in failed
+    assert [itae.load_run(f"sweep/{i}").ok for i in range(6)] == [True, True, True, False, True, True]
+
+
+def test_what_can_not_be_pickled_runs_in_this_process(itae_, monkeypatch):
+    def unfit(*_):
+        raise TypeError("cannot pickle '_thread.lock' object")
+
+    monkeypatch.setattr("cloudpickle.dumps", unfit)
+    status, out, _ = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
+    assert status == 0
+    assert "2 jobs, 2 of them run now" in out
+
+
+def test_jobs_of_a_pass_that_broke_off_run_in_this_process(itae_, monkeypatch):
+    from hydra_plugins.itae_sweeps import _joblib
+
+    def fails(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr("itae.sweep.extract", fails)
+    monkeypatch.setattr(_joblib, "run", fails)  # there, passes of their own would want memory at a time
+    words = (*WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
+    assert itae_("-m", *words)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("jobs", "n_jobs", "cores", "images", "gpu", "expected"),
+    [
+        (64, None, 2, 1797, None, 2),
+        (64, None, 16, 1797, None, 4),
+        (31, None, 16, 1797, None, 1),
+        (1000, None, 64, 1797, None, 8),
+        (64, None, 1, 1797, None, 1),
+        (64, None, 16, 20_001, None, 1),
+        (64, None, 16, 1797, 0, 1),
+        (3, 8, 16, 1797, None, 3),
+        (64, -1, 16, 1797, None, 16),
+        (64, 3, 16, 20_001, 0, 3),
+        (64, 1, 16, 1797, None, 1),
+        (1, -1, 16, 1797, None, 1),
+    ],
+)
+def test_processes_are_as_many_as_pay(monkeypatch, jobs, n_jobs, cores, images, gpu, expected):
+    source = types.SimpleNamespace(images=range(images))
+    settings = types.SimpleNamespace(runtime=types.SimpleNamespace(device="auto"))
+    opened = types.SimpleNamespace(source=source, settings=settings)
+    monkeypatch.setattr(sweep, "open_job", lambda _: opened)
+    monkeypatch.setattr(sweep.Settings, "of", lambda _: None)
+    monkeypatch.setattr("joblib.effective_n_jobs", lambda asked: cores if asked == -1 else asked)
+    monkeypatch.setattr("itae.faiss_backend.pick_gpu", lambda *_: gpu)
+    assert sweep.workers([sweep.Job(i, (), {}, Path()) for i in range(jobs)], n_jobs) == expected
+
+
+@pytest.mark.slow
 def test_ray(itae_, deadly, ray):
     words = ("hydra/launcher=ray", "hydra.launcher.max_retries=0")
     failed, _ = check_a_sweep_in_which_a_group_dies(itae_, deadly, *words)
@@ -153,14 +242,14 @@ def test_slurm(itae_, deadly, slurm, monkeypatch):
 def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeypatch):
     from hydra_plugins.itae_sweeps import _joblib
 
-    ran, run_one = [], _launch._run_one
+    ran, run = [], _launch.Program.run
 
-    def lost_after_one(group, config):
+    def lost_after_one(program, config):
         if len(ran) == 1 and config.hydra.job.num == 1:
             ran.append("lost")
             raise RuntimeError("lost")
         ran.append(config.hydra.job.num)
-        run_one(group, config)
+        run(program, config)
 
     def send(launcher, parcels):
         (parcel,) = parcels
@@ -169,7 +258,7 @@ def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeyp
         parcel()
         return [""]
 
-    monkeypatch.setattr(_launch, "_run_one", lost_after_one)
+    monkeypatch.setattr(_launch.Program, "run", lost_after_one)
     monkeypatch.setattr(_joblib, "send", send)
     assert itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "seed=0,1", "hydra/launcher=joblib")[0] == 0
     assert ran == [0, "lost", 1, 2, 3]
@@ -177,7 +266,7 @@ def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeyp
 
 def test_what_slurm_runs_after_the_time_limit_is_the_same_parcel(tmp_path):
     pytest.importorskip("submitit")
-    parcel = Parcel(str(tmp_path), Place.here(), b"payload")
+    parcel = Parcel(str(tmp_path), Place.here(), b"program", b"group", 1)
     again = parcel.checkpoint()
     assert again.function is parcel
     assert (again.args, again.kwargs) == ((), {})
@@ -245,6 +334,12 @@ def test_slurm_is_not_on_this_machine(itae_, monkeypatch):
     ("words", "told"),
     [
         (("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"), "hydra.launcher.n_jobs=0 must be a whole number"),
+        (
+            ("hydra/launcher=joblib", "hydra.launcher.n_jobs=null"),
+            "n_jobs=None must be a whole number but 0, -1 for all",
+        ),
+        (("hydra.launcher.n_jobs=0",), "n_jobs=0 must be a whole number but 0, -1 for all cores, or null"),
+        (("hydra.launcher.n_jobs=two",), "hydra.launcher.n_jobs='two' must be a whole number"),
         (("hydra/launcher=joblib", "hydra.launcher.max_group=0"), "hydra.launcher.max_group=0 must be a whole number"),
         (("hydra/launcher=joblib", "hydra.launcher.njobs=2"), "There is no option 'hydra.launcher.njobs'"),
     ],

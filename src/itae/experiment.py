@@ -257,8 +257,11 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 @contextlib.contextmanager
 def shared() -> Iterator[None]:
-    """Open each source and do each task once for all jobs in the body; images are not looked for again."""
-    token = _shared.set(Shared())
+    """Open each source and do each task once for all jobs in the body; images are not looked for again.
+
+    A body within another's has in common with it what that one has.
+    """
+    token = _shared.set(_shared.get() or Shared())
     try:
         yield
     finally:

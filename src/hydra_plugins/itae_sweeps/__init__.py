@@ -23,7 +23,19 @@ if TYPE_CHECKING:
 
 
 class SharedPassLauncher(Launcher):
-    """Run the jobs of a sweep in this process, those that share a backbone and a data set on one pass."""
+    """Run the jobs of a sweep on this machine, those that share a backbone and a data set on one pass.
+
+    Parameters
+    ----------
+    n_jobs
+        In how many processes the jobs of a group run once its pass is done, as joblib has it; None: see
+        `itae.sweep.workers`.
+    """
+
+    n_jobs: int | None
+
+    def __init__(self, n_jobs: int | None = None) -> None:
+        self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Keep what Hydra hands over."""
@@ -37,19 +49,26 @@ class SharedPassLauncher(Launcher):
         return launch(self, job_overrides, initial_job_idx)
 
     def check(self) -> None:
-        """Raise a `UserError` if nothing can be sent, before anything is composed."""
+        """Raise a `UserError` if nothing can be run, before anything is composed."""
+        if self.n_jobs is not None:
+            _check_n_jobs(self.n_jobs, ", or null for what pays")
 
     def split(self, jobs: list[Any]) -> list[list[Any]]:
         """Return the jobs that share a pass in as many groups as they are to be sent in."""
         return [jobs]
 
-    def send(self, groups: list[Any]) -> list[str]:
-        """Run the groups, one after the other, and return for each why it broke off, or an empty text."""
+    def send(self, program: Any, groups: list[Any]) -> dict[Any, str]:
+        """Run the groups, one after the other; return why jobs broke off that could leave no word of it."""
         from hydra_plugins.itae_sweeps._launch import run_group
 
-        for group in groups:
-            run_group(group)
-        return [""] * len(groups)
+        return {job: why for group in groups for job, why in run_group(program, group, self.n_jobs).items()}
+
+
+def _check_n_jobs(n_jobs: Any, more: str = "") -> None:
+    from itae.errors import UserError
+
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+        raise UserError(f"hydra.launcher.n_jobs={n_jobs!r} must be a whole number but 0, -1 for all cores{more}.")
 
 
 class _Elsewhere(SharedPassLauncher):
@@ -79,17 +98,20 @@ class _Elsewhere(SharedPassLauncher):
         size = self.max_group or len(jobs)
         return [jobs[i : i + size] for i in range(0, len(jobs), size)]
 
-    def send(self, groups: list[Any]) -> list[str]:
-        """Pack the groups and hand them to the engine; return for each why it broke off, or an empty text."""
-        from hydra_plugins.itae_sweeps._parcel import pack
+    def send(self, program: Any, groups: list[Any]) -> dict[Any, str]:
+        """Pack the groups and hand them to the engine; return why the jobs of a group broke off."""
+        from hydra_plugins.itae_sweeps._launch import reasons
+        from hydra_plugins.itae_sweeps._parcel import pack, resolve
 
+        resolve(groups)
         engine = importlib.import_module(f"hydra_plugins.itae_sweeps._{self.name}")
-        return engine.send(self, [pack(group) for group in groups]) if groups else []
+        return reasons(groups, engine.send(self, pack(program, groups))) if groups else {}
 
 
 class JoblibLauncher(_Elsewhere):
     """Run groups at a time on this machine, each in a process of its own."""
 
+    n_jobs: int
     name, needs, extra = "joblib", "joblib", "joblib"
 
     def __init__(self, n_jobs: int = -1, max_group: int | None = None) -> None:
@@ -98,11 +120,8 @@ class JoblibLauncher(_Elsewhere):
 
     def check(self) -> None:
         """Refuse a missing package and values that can't be meant."""
-        from itae.errors import UserError
-
         super().check()
-        if not isinstance(self.n_jobs, int) or self.n_jobs == 0:
-            raise UserError(f"hydra.launcher.n_jobs={self.n_jobs!r} must be a whole number, -1 for all cores.")
+        _check_n_jobs(self.n_jobs)
 
 
 class SlurmLauncher(_Elsewhere):

@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TYPE_CHECKING
 
 from joblib import Parallel, delayed, effective_n_jobs
+from joblib.externals.loky import get_reusable_executor
 
 from itae.runtime import progress
 
@@ -19,21 +20,30 @@ log = logging.getLogger(__name__)
 
 
 def send(launcher: JoblibLauncher, parcels: Sequence[Parcel]) -> list[str]:
-    """Run the groups and return for each why it broke off, or an empty text.
+    """Run the groups and return for each why it broke off, or an empty text."""
+    return run(parcels, launcher.n_jobs)
+
+
+def run(parcels: Sequence[Parcel], n_jobs: int) -> list[str]:
+    """Run groups in so many processes and return for each why it broke off, or an empty text.
 
     When a worker dies, loky ends all of them. What is left then runs one group at a time: memory is the usual
     reason, and what dies alone has nobody else to blame.
     """
     ended: dict[int, str] = {}
-    with progress(len(parcels), "sweep", "groups") as advance:
-        died = _run(parcels, range(len(parcels)), launcher.n_jobs, ended, advance)
-        left = [i for i in range(len(parcels)) if i not in ended]
-        if died:
-            log.warning("A worker died (%s); the %d groups left run one at a time.", died, len(left))
-        for i in left:
-            died = _run(parcels, [i], 1, ended, advance)
+    try:
+        with progress(sum(parcel.jobs for parcel in parcels), "sweep", "jobs") as advance:
+            died = _run(parcels, range(len(parcels)), n_jobs, ended, advance)
+            left = [i for i in range(len(parcels)) if i not in ended]
             if died:
-                ended[i] = f"its worker died: {died}"
+                log.warning("A worker died (%s); the %d groups left run one at a time.", died, len(left))
+            for i in left:
+                died = _run(parcels, [i], 1, ended, advance)
+                if died:
+                    ended[i] = f"its worker died: {died}"
+    finally:
+        # They hold memory, and take a second to end: in the meantime this process goes on.
+        get_reusable_executor(reuse=True).shutdown(wait=False)
     return [ended[i] for i in range(len(parcels))]
 
 
@@ -51,7 +61,7 @@ def _run(
     try:
         for i, reason in pool(delayed(_guarded)(i, parcels[i]) for i in which):
             ended[i] = reason
-            advance(1)
+            advance(parcels[i].jobs)
     except BrokenProcessPool as error:
         return " ".join(str(error).split())
     return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,17 +30,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PARTS = 4  # that a process is sent of a group, one after the other: none waits long for the others at the end
+
+
+@dataclass(frozen=True)
+class Program:
+    """What runs a job: the same for all jobs of a sweep."""
+
+    hydra_context: HydraContext
+    task_function: TaskFunction
+    state: Any
+
+    def enter(self) -> None:
+        """Have this process know what the sweep's own knows."""
+        Singleton.set_state(self.state)
+        setup_globals()
+
+    def run(self, config: DictConfig) -> None:
+        """Run one job as Hydra's own launcher does; its error is in its result.json and its run.log."""
+        run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.task_function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+
 
 @dataclass(frozen=True)
 class Group:
-    """Jobs that share a pass, with all that another process needs to run them."""
+    """Jobs that share a pass.
+
+    Parameters
+    ----------
+    jobs, stamps, configs
+        For each what it is, what its folder had when it was planned, and its config as Hydra has it.
+    filled
+        Whether the store has all that the jobs will ask of it.
+    """
 
     jobs: list[sweep.Job]
     stamps: list[sweep.Stamp]
     configs: list[DictConfig]
-    hydra_context: HydraContext
-    task_function: TaskFunction
-    state: Any
+    filled: bool = False
+
+    def part(self, which: Iterable[int]) -> Group:
+        """Return the group of some of its jobs, by their places."""
+        some = list(which)
+        return Group(
+            [self.jobs[i] for i in some], [self.stamps[i] for i in some], [self.configs[i] for i in some], self.filled
+        )
 
 
 def launch(
@@ -64,34 +104,22 @@ def launch(
         jobs = list(by_job)
         planned = sweep.plan(jobs, wrong)
         fresh = {job: sweep.stamp(job) for group in planned for job in group}
-        groups = [_group(launcher, part, fresh, by_job) for group in planned for part in launcher.split(group)]
+        groups = [
+            Group(part, [fresh[job] for job in part], [by_job[job] for job in part])
+            for group in planned
+            for part in launcher.split(group)
+        ]
+        program = Program(launcher.hydra_context, launcher.task_function, Singleton.get_state())
         try:
-            ended = launcher.send(groups)
+            why = launcher.send(program, groups)
         finally:
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
-        why = {job: reason for group, reason in zip(groups, ended, strict=True) for job in group.jobs}
         results = sweep.outcomes(jobs, fresh, why)
         _print(results, folder, len(fresh))
         if not _searches(launcher.config):
             end([job.config for job in jobs], folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
             zip(jobs, job_overrides, strict=True)]  # fmt: skip
-
-
-def _group(
-    launcher: SharedPassLauncher,
-    jobs: list[sweep.Job],
-    stamps: Mapping[sweep.Job, sweep.Stamp],
-    configs: Mapping[sweep.Job, DictConfig],
-) -> Group:
-    return Group(
-        jobs,
-        [stamps[job] for job in jobs],
-        [configs[job] for job in jobs],
-        launcher.hydra_context,
-        launcher.task_function,
-        Singleton.get_state(),
-    )
 
 
 def _composed(
@@ -201,28 +229,59 @@ def _digest_of(folder: Path) -> str | None:
         return None
 
 
-def run_group(group: Group) -> None:
-    """Run one group: the pass that its jobs share, then each job. Called here or in another process."""
-    Singleton.set_state(group.state)
-    setup_globals()
+def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sweep.Job, str]:
+    """Run one group: the pass that its jobs share, then each job. Called here or in another process.
+
+    Parameters
+    ----------
+    program
+        What runs a job.
+    group
+        The jobs.
+    n_jobs
+        In how many processes they run once the pass is done; see `itae.sweep.workers`.
+
+    Returns
+    -------
+    dict
+        Why jobs broke off that could leave no word of it themselves.
+    """
+    program.enter()
     with shared():
-        sweep.fill(group.jobs)
+        filled = group.filled or sweep.fill(group.jobs)
+        at_a_time = sweep.workers(group.jobs, n_jobs) if filled else 1
+        if at_a_time > 1:
+            return _run_in_processes(program, replace(group, filled=True), at_a_time)
         with progress(len(group.jobs), "sweep", "jobs") as advance:
             for config in group.configs:
-                _run_one(group, config)
+                program.run(config)
                 advance(1)
+    return {}
 
 
-def _run_one(group: Group, config: DictConfig) -> None:
-    """Run one job as Hydra's own launcher does; its error is in its result.json and its run.log."""
-    run_job(
-        hydra_context=group.hydra_context,
-        task_function=group.task_function,
-        config=config,
-        job_dir_key="hydra.sweep.dir",
-        job_subdir_key="hydra.sweep.subdir",
-    )
-    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+def _run_in_processes(program: Program, group: Group, at_a_time: int) -> dict[sweep.Job, str]:
+    """Run jobs whose embeddings are there, in parts; those whose part is lost once more, each by itself."""
+    from hydra_plugins.itae_sweeps import _joblib
+    from hydra_plugins.itae_sweeps._parcel import pack
+
+    n = len(group.jobs)
+    size = max(1, n // (_PARTS * at_a_time))
+    parts = [group.part(range(i, min(i + size, n))) for i in range(0, n, size)]
+    try:
+        parcels = pack(program, parts)
+    except UserError as error:
+        log.warning("The jobs run in this process, one after the other: %s", error)
+        return run_group(program, group)
+    lost = reasons(parts, _joblib.run(parcels, at_a_time))
+    if size > 1 and lost:
+        alone = [group.part([i]) for i, job in enumerate(group.jobs) if job in lost]
+        return reasons(alone, _joblib.run(pack(program, alone), at_a_time))
+    return lost
+
+
+def reasons(groups: Sequence[Group], ended: Sequence[str]) -> dict[sweep.Job, str]:
+    """Return for each job why its group broke off, of what is known of each group."""
+    return {job: why for group, why in zip(groups, ended, strict=True) if why for job in group.jobs}
 
 
 def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], result: Mapping[str, Any]) -> JobReturn:

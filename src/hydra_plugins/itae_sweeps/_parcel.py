@@ -2,14 +2,15 @@
 
 The engines have picklers of their own, and each fails in its own way on Hydra's objects. So a group is pickled
 once, before any of them is asked, and arrives with what a process that starts elsewhere lacks: the folder that
-relative paths are meant from, the ways to modules of the user's own, and the values that were composed here.
+relative paths are meant from, and the ways to modules of the user's own.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from itae.errors import UserError
 from itae.runtime import Place
 
 if TYPE_CHECKING:
-    from hydra_plugins.itae_sweeps._launch import Group
+    from hydra_plugins.itae_sweeps._launch import Group, Program
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,17 @@ class Parcel:
         Where the sweep writes.
     place
         Where it was started.
-    payload
-        The pickled group.
+    program, group
+        Pickled.
+    jobs
+        How many are in the group.
     """
 
     folder: str
     place: Place
-    payload: bytes
+    program: bytes
+    group: bytes
+    jobs: int
 
     def __call__(self, level: int = logging.INFO) -> None:
         """Run what is not done of the group. Called in another process, and again if that is lost or runs out of time.
@@ -62,9 +67,9 @@ class Parcel:
         import itae.cli  # noqa: F401  # it adds to OmegaConf what our configs are resolved by
         from hydra_plugins.itae_sweeps._launch import run_group
 
-        group = _left(cloudpickle.loads(self.payload))
+        group = _left(cloudpickle.loads(self.group))
         if group.jobs:
-            run_group(group)
+            run_group(cloudpickle.loads(self.program), group)
 
     def checkpoint(self) -> Any:
         """Return what Slurm is to run when the time is up: the same, which goes on with the first job not done."""
@@ -73,39 +78,42 @@ class Parcel:
         return DelayedSubmission(self)
 
 
-def pack(group: Group) -> Parcel:
-    """Return a group ready to be sent.
+def resolve(groups: Sequence[Group]) -> None:
+    """Have the configs of groups say as values what they say by names: environment variables may differ elsewhere."""
+    from omegaconf import open_dict
+
+    for group in groups:
+        for job, config in zip(group.jobs, group.configs, strict=True):
+            with open_dict(config):
+                config.update(job.config)
+
+
+def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
+    """Return the groups ready to be sent.
 
     Raises
     ------
     UserError
-        If something in it can't be pickled; a Hydra callback that holds a lock, for example.
+        If something in them can't be pickled; a Hydra callback that holds a lock, for example.
     """
     import cloudpickle
-    from omegaconf import open_dict
 
-    for job, config in zip(group.jobs, group.configs, strict=True):
-        with open_dict(config):
-            config.update(job.config)  # resolved: environment variables may differ there
     try:
-        payload = cloudpickle.dumps(group)
+        what, each = cloudpickle.dumps(program), [cloudpickle.dumps(group) for group in groups]
     except Exception as error:
         raise UserError(
             f"This sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks, "
-            "or use hydra/launcher=shared_pass."
+            "or use hydra/launcher=shared_pass with hydra.launcher.n_jobs=1."
         ) from error
-    folder = str(Path(str(group.configs[0].hydra.sweep.dir)).absolute())
-    return Parcel(folder, Place.here(), payload)
+    here = Place.here()
+    return [
+        Parcel(str(Path(str(group.configs[0].hydra.sweep.dir)).absolute()), here, what, packed, len(group.jobs))
+        for group, packed in zip(groups, each, strict=True)
+    ]
 
 
 def _left(group: Group) -> Group:
     """Return the group less the jobs that have been done since it was sent, by a worker that was lost then."""
     from itae import sweep
 
-    left = [i for i, job in enumerate(group.jobs) if not sweep.done_since(job, group.stamps[i])]
-    return replace(
-        group,
-        jobs=[group.jobs[i] for i in left],
-        stamps=[group.stamps[i] for i in left],
-        configs=[group.configs[i] for i in left],
-    )
+    return group.part(i for i, job in enumerate(group.jobs) if not sweep.done_since(job, group.stamps[i]))
