@@ -272,7 +272,7 @@ def engine(bench: Bench) -> None:
 
 
 def sweep(bench: Bench) -> None:
-    """Run 64 jobs on digits with everything cached, W&B offline: as by default, in one process, with Hydra's launcher."""
+    """Run 64 cached jobs on digits, W&B offline, in several processes, in one, and with Hydra's own launcher."""
     strengths = ",".join(f"{(i + 1) / 64:g}" for i in range(64))
     words = [f"attenuator.strength={strengths}", "detector.rule=quantile", "clusterer.restarts=1", "clusterer.seeds=2"]
     words += [f"paths.cache={bench.scratch / 'digits'}", "tracker=wandb"]
