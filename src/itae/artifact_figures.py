@@ -24,6 +24,7 @@ _FLOOR = 1e-4  # share of a block's patches that is drawn white
 _ROWS = 6  # images below each other
 _ATTENTION = "cividis"
 _DIM = 0.55  # of the picture under marked patches
+_CELL, _GAP, _HEAD = 1.45, 0.02, 0.45  # of a grid of pictures: inches a cell, cells between and above them
 
 
 def norm_figure(
@@ -201,21 +202,24 @@ def example_figure(block: int, found: Sequence[Example]) -> Figure | None:
 
     rows, wide = min(_ROWS, len(found)), -(-len(found) // _ROWS)
     columns = 2 if found[0].before is None else 4
-    figure = Figure(figsize=(1.45 * columns * wide, 1.45 * rows + 0.7))
-    figure.subplots_adjust(0.01, 0.01, 0.99, 1 - 0.62 / (1.45 * rows + 0.7), wspace=0.05, hspace=0.05)
-    axes = figure.subplots(rows, columns * wide, squeeze=False)
-    for ax in axes.ravel():
-        ax.set_axis_off()
+    width, height = columns * wide, rows + _HEAD
+    figure = Figure(figsize=(_CELL * width, _CELL * height))
+    # One pair of axes for all: a pair for each picture takes longer to make than to draw.
+    ax = figure.add_axes((0, 0, 1, 1))
     for i, example in enumerate(found):
-        four = axes[i % rows, i // rows * columns :][:columns]
-        four[0].imshow(example.picture)
-        four[1].imshow(marked(example.picture, example.mask), interpolation="nearest")
-        for ax, weights in zip(four[2:], (example.before, example.after), strict=False):
-            if (seen := example.attention(weights)) is not None:
-                ax.imshow(seen, interpolation="nearest")
+        attention = (example.attention(weights) for weights in (example.before, example.after))
+        pictures = (example.picture, marked(example.picture, example.mask), *attention)
+        for j, picture in enumerate(pictures):
+            if picture is not None:
+                x, y = i // rows * columns + j, rows - 1 - i % rows
+                how = None if j == 0 else "nearest"
+                ax.imshow(picture, interpolation=how, extent=(x + _GAP, x + 1 - _GAP, y + _GAP, y + 1 - _GAP))
     names = ("image", "flagged", "attention before", "and after")
-    for j, ax in enumerate(axes[0]):
-        ax.set_title(names[j % columns], fontsize=8, pad=3)
+    for x in range(width):
+        ax.text(x + 0.5, rows + 0.05, names[x % columns], fontsize=8, ha="center")
+    ax.set_axis_off()
+    ax.set_xlim(0, width)
+    ax.set_ylim(0, height)
     title = f"block {block}: flagged patches in orange"
     title += "; the CLS token's attention, mean over heads, before and after" if columns == 4 else ""
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
