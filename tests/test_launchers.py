@@ -351,7 +351,7 @@ def test_a_value_that_can_not_be_meant_is_one_sentence(itae_, words, told):
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("name", LAUNCHERS)
+@pytest.mark.parametrize("name", ["shared_pass", *LAUNCHERS])
 def test_a_preset_has_all_options_with_the_defaults(name):
     preset = OmegaConf.to_container(OmegaConf.load(conf_dir() / "hydra" / "launcher" / f"{name}.yaml"))
     cls = getattr(plugins, preset.pop("_target_").rpartition(".")[2])

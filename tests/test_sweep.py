@@ -20,6 +20,7 @@ import itae
 import itae.experiment
 from itae import sweep
 from itae.cli import compose
+from itae.data import Digits
 from itae.errors import UserError
 from itae.experiment import open_job, plain_config
 from itae.replay import SharedPass
@@ -355,6 +356,14 @@ def test_a_whole_sweep_is_an_experiment(itae_, name):
     status, out, err = itae_(f"+experiment={name}", *[w for w in SMALL if "rule" not in w])
     assert (status, err) == (0, "")
     assert out.count("%") >= 4
+
+
+def test_the_images_of_a_sweep_are_looked_for_once(itae_, monkeypatch):
+    opened, look = [], Digits.open
+    monkeypatch.setattr(Digits, "open", lambda self: opened.append(self) or look(self))
+    status, _, err = itae_("-m", "layers=last,last2", *SMALL, "runtime.report=false")
+    assert status == 0, err
+    assert len(opened) == 1
 
 
 @pytest.mark.slow

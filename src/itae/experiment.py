@@ -246,8 +246,8 @@ class Shared:
     Of the baselines, also the space of the last one, and the silhouette of its clusters there.
     """
 
-    def __init__(self) -> None:
-        self.sources: dict[Hashable, Source] = {}
+    def __init__(self, sources: dict[Hashable, Source]) -> None:
+        self.sources = sources
         self.tasks: dict[Hashable, TaskResult] = {}
         self.space: tuple[TaskResult, Space, float | None] | None = None
 
@@ -259,9 +259,10 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 def shared() -> Iterator[None]:
     """Open each source and do each task once for all jobs in the body; images are not looked for again.
 
-    A body within another's has in common with it what that one has.
+    Sources that are open around the body are so in it; results of tasks are let go with it.
     """
-    token = _shared.set(_shared.get() or Shared())
+    around = _shared.get()
+    token = _shared.set(Shared(around.sources if around is not None else {}))
     try:
         yield
     finally:
@@ -371,7 +372,7 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
 
 def _in_common(baseline: Embeddings, tasks: list[TaskResult]) -> list[float | None]:
     """Return the silhouettes of both clusterings in the space of the baseline."""
-    known = _shared.get() or Shared()
+    known = _shared.get() or Shared({})
     before, after = tasks
     if known.space is None or known.space[0] is not before:
         space = Space(baseline.vectors)
