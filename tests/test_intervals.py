@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import bootstrap
 
-from itae.intervals import _Measure, delta_intervals, with_intervals
+from itae import intervals
+from itae.intervals import _Measure, counted, delta_intervals, with_intervals
 from itae.metrics import hits, scores
 from itae.tasks import TaskResult
 
@@ -33,7 +35,7 @@ def test_a_draw_is_scored_as_scikit_learn_scores_its_images(seed, n, classes, cl
     right = [draw.random(n) < 0.5 for _ in range(2)]
     measure = _Measure(labels, result(before, right[0]), result(after, right[1]))
     drawn = draw.integers(0, n, (3, n))
-    found = measure(drawn)
+    found = measure(counted(drawn))
     for r, rows in enumerate(drawn):
         deltas = {m: scores(labels[rows], after[0][rows])[m] - scores(labels[rows], before[0][rows])[m]
                   for m in ("nmi", "ari")}  # fmt: skip
@@ -53,6 +55,24 @@ def test_all_images_once_give_the_delta_itself():
     for m in ("acc", "nmi", "ari", "purity"):
         want = np.mean([scores(labels, a)[m] - scores(labels, b)[m] for b, a in zip(before, after, strict=True)])
         assert found[m] == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("held", [2**24, 10_000], ids=["kept", "some at a time"])
+def test_the_percentiles_are_those_of_scipy(monkeypatch, held):
+    monkeypatch.setattr(intervals, "_HELD", held)
+    draw = np.random.default_rng(1)
+    labels = draw.integers(0, 4, 300)
+    sides = [result(noisy(labels, share, 4, draw), draw.random(300) < share) for share in (0.5, 0.3)]
+    measure = _Measure(labels, *sides)
+    told = bootstrap(
+        (np.arange(300),), lambda drawn, axis: measure(counted(drawn)), n_resamples=200, batch=max(1, held // 300),
+        vectorized=True, method="percentile", rng=np.random.default_rng(0),
+    )  # fmt: skip
+    bias = told.bootstrap_distribution.mean(axis=-1) - measure.of_all()
+    ends = np.array(told.confidence_interval) - bias
+    for _ in range(2):  # the second time by draws that are there
+        found = delta_intervals(labels, *sides, draws=200)
+        np.testing.assert_allclose([found[name] for name in measure.names], ends.T, atol=1e-12)
 
 
 @pytest.mark.parametrize(

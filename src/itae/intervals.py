@@ -2,7 +2,8 @@
 
 Images are drawn with replacement, the same ones for both sides and for all seeds, and so are the seeds of k-means: what
 is left is how the mean delta would move with other images of the same kind and other seeds (Efron & Tibshirani, 1993,
-ch. 13; percentiles, by ``scipy.stats.bootstrap``). Embeddings, neighbours and clusterings are not made again.
+ch. 13). The percentiles are those of ``scipy.stats.bootstrap``, which draws anew at each call; here the jobs of a
+process have their draws in common. Embeddings, neighbours and clusterings are not made again.
 
 ACC and purity keep the matching of clusters and classes that all images gave, so they are shares of images. NMI and ARI
 are of each draw's own contingency table, and a draw repeats images, which raises both. What is raised more is the side
@@ -15,7 +16,8 @@ Letters: N images, S seeds, R draws, C cells of the contingency table that are n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,21 +45,38 @@ def delta_intervals(
     draws
         How many.
     """
-    from scipy.stats import bootstrap
-
-    assert before.per_seed is not None
-    assert after.per_seed is not None
     n = len(labels_N)
     if n < 2:
         return {}
     measure = _Measure(labels_N, before, after)
-    drawn = bootstrap(
-        (np.arange(n),), measure, n_resamples=draws, batch=max(1, _HELD // n), vectorized=True, method="percentile",
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    bias = drawn.bootstrap_distribution.mean(axis=-1) - measure.of_all()
-    low, high = (end - bias for end in drawn.confidence_interval)
+    drawn_MR = np.concatenate([measure(weights_NR) for weights_NR in _draws(n, draws)], axis=1)
+    bias = drawn_MR.mean(axis=1) - measure.of_all()
+    low, high = np.quantile(drawn_MR, (0.025, 0.975), axis=1) - bias
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(measure.names)}
+
+
+def _draws(n: int, draws: int) -> Iterable[np.ndarray]:
+    """Return how often each of `n` images is in each draw, float32 [N, R], as many draws at a time as fit."""
+    return _kept(n, draws) if n * draws <= _HELD else _drawn(n, draws)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(n: int, draws: int) -> list[np.ndarray]:
+    return list(_drawn(n, draws))
+
+
+def _drawn(n: int, draws: int) -> Iterator[np.ndarray]:
+    rng, step = np.random.default_rng(0), max(1, _HELD // n)
+    for start in range(0, draws, step):
+        yield counted(rng.integers(n, size=(min(step, draws - start), n)))
+
+
+def counted(drawn_RN: np.ndarray) -> np.ndarray:
+    """Return how often each image is in each draw, float32 [N, R], of the images drawn."""
+    r, n = drawn_RN.shape
+    places = drawn_RN + n * np.arange(r)[:, None]
+    # In rows by image, or each of the products to come would make its own copy that is.
+    return np.ascontiguousarray(np.bincount(places.ravel(), minlength=r * n).reshape(r, n).T, np.float32)
 
 
 class _Measure:
@@ -78,18 +97,12 @@ class _Measure:
         self.names = (*self.shares, "nmi", "ari")
         self._seeds = np.random.default_rng(1)
 
-    def __call__(self, drawn: np.ndarray, axis: int = -1) -> np.ndarray:
-        """Return [M, R] of images drawn, [R, N], or [M] of one draw, [N]."""
-        drawn_RN = np.atleast_2d(drawn)
-        r, n = drawn_RN.shape
-        places = drawn_RN + n * np.arange(r)[:, None]
-        # In rows by image, or each of the products to come would make its own copy that is.
-        weights_NR = np.ascontiguousarray(np.bincount(places.ravel(), minlength=r * n).reshape(r, n).T, np.float32)
-        count = len(self.sides[0])
+    def __call__(self, weights_NR: np.ndarray) -> np.ndarray:
+        """Return [M, R] of how often each image is in each draw."""
+        r, count = weights_NR.shape[1], len(self.sides[0])
         chosen = self._seeds.integers(count, size=(r, count))
         often = np.bincount((chosen + count * np.arange(r)[:, None]).ravel(), minlength=r * count)
-        out = self._means(weights_NR, often.reshape(r, count).T / count)
-        return out if drawn.ndim > 1 else out[:, 0]
+        return self._means(weights_NR, often.reshape(r, count).T / count)
 
     def of_all(self) -> np.ndarray:
         """Return [M], the mean deltas of all images and seeds, each once."""
