@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 import hydra_plugins.itae_sweeps as plugins
 import itae
-from hydra_plugins.itae_sweeps import _launch
+from hydra_plugins.itae_sweeps import _launch, _processes
 from hydra_plugins.itae_sweeps._parcel import Parcel
 from itae import sweep
 from itae.cli import compose, conf_dir
@@ -125,8 +125,7 @@ def test_after_the_pass_jobs_run_in_processes(itae_, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly, monkeypatch):
-    monkeypatch.setattr(_launch, "_PARTS", 1)
+def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly):
     words = [word for word in WORDS if "restarts" not in word]
     words += [f"{deadly}4", "dataset.limit=60", "clusterer.restarts=1,2,3,4,5,6", "hydra.launcher.n_jobs=2"]
     status, out, err = itae_("-m", *words)
@@ -136,6 +135,38 @@ def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly, monkeypat
     assert "its worker died" in failed
     assert "SIGKILL" in failed
     assert [itae.load_run(f"sweep/{i}").ok for i in range(6)] == [True, True, True, False, True, True]
+    assert "The process of 1 jobs died" in err
+
+
+@pytest.mark.slow
+def test_processes_that_do_not_come_up_leave_the_jobs_to_this_one(itae_, monkeypatch):
+    monkeypatch.setattr(_processes, "_work", sys.exit)  # with a pipe for a status: an error
+    status, _, err = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
+    assert status == 0
+    assert "The jobs run in this process, one after the other: the processes for them ended at once" in err
+    assert [itae.load_run(f"sweep/{i}").ok for i in range(2)] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_job_that_can_not_begin_costs_only_itself(itae_):
+    Path("sweep").mkdir()
+    Path("sweep/1").write_text("a file where its folder would be")
+    status, out, err = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,last2,all", "hydra.launcher.n_jobs=2")
+    assert status == 2, err
+    (failed,) = [line for line in out.splitlines() if line.startswith("failed")]
+    assert failed.startswith("failed     job 1 (")
+    assert "FileExistsError" in failed or "NotADirectoryError" in failed
+
+
+@pytest.mark.slow
+def test_processes_see_the_environment_as_it_is_now(itae_, monkeypatch):
+    """And not as it was when their server began, for a sweep before."""
+    words = (*WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2", "runtime.report=false")
+    for place in ("one", "two"):
+        monkeypatch.setenv("ITAE_PLACE", place)
+        where = ("paths.data=${oc.env:ITAE_PLACE}", f"hydra.sweep.dir={place}", f"paths.cache={place}-cache")
+        assert itae_("-m", *words, *where)[0] == 0
+        assert [itae.load_run(f"{place}/{i}").settings["paths"]["data"] for i in range(2)] == [place] * 2
 
 
 def test_what_can_not_be_pickled_runs_in_this_process(itae_, monkeypatch):
@@ -149,13 +180,11 @@ def test_what_can_not_be_pickled_runs_in_this_process(itae_, monkeypatch):
 
 
 def test_jobs_of_a_pass_that_broke_off_run_in_this_process(itae_, monkeypatch):
-    from hydra_plugins.itae_sweeps import _joblib
-
     def fails(*_):
         raise RuntimeError("no memory")
 
     monkeypatch.setattr("itae.sweep.extract", fails)
-    monkeypatch.setattr(_joblib, "run", fails)  # there, passes of their own would want memory at a time
+    monkeypatch.setattr(_processes, "run", fails)  # there, passes of their own would want memory at a time
     words = (*WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
     assert itae_("-m", *words)[0] == 0
 
@@ -181,11 +210,12 @@ def test_processes_are_as_many_as_pay(monkeypatch, jobs, n_jobs, cores, images, 
     source = types.SimpleNamespace(images=range(images))
     settings = types.SimpleNamespace(runtime=types.SimpleNamespace(device="auto"))
     opened = types.SimpleNamespace(source=source, settings=settings)
-    monkeypatch.setattr(sweep, "open_job", lambda _: opened)
-    monkeypatch.setattr(sweep.Settings, "of", lambda _: None)
+    monkeypatch.setattr("itae.experiment.open_job", lambda _: opened)
+    monkeypatch.setattr("itae.settings.Settings.of", lambda _: None)
     monkeypatch.setattr("joblib.effective_n_jobs", lambda asked: cores if asked == -1 else asked)
     monkeypatch.setattr("itae.faiss_backend.pick_gpu", lambda *_: gpu)
-    assert sweep.workers([sweep.Job(i, (), {}, Path()) for i in range(jobs)], n_jobs) == expected
+    group = _launch.Group([sweep.Job(i, (), {}, Path()) for i in range(jobs)], [], [])
+    assert _processes.count(group, n_jobs) == expected
 
 
 @pytest.mark.slow

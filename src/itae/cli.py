@@ -83,12 +83,12 @@ def main() -> None:
         print(f"itae {__version__}")  # noqa: T201
         return
     sys.argv[1:] = _experiment_without_plus([re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in argv])
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, terminated)
     sys.exit(_guarded(_hydra_run))
 
 
-def _terminated(*_: Any) -> NoReturn:
-    # What a cluster sends at the time limit: end as after an error, so that result.json says so.
+def terminated(*_: Any) -> NoReturn:
+    """End as after an error, so that result.json says so. A cluster sends SIGTERM at the time limit."""
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 MANIFEST = "sweep.json"
 Stamp = tuple[int, int] | None
 _SHOWN = 5  # jobs named in one sentence
-_WORTH, _MOST, _FEW = 16, 8, 20_000  # see `workers`
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,32 +190,6 @@ def fill(group: Sequence[Job]) -> bool:
         log.info("", exc_info=True)
         return False
     return True
-
-
-def workers(group: Sequence[Job], n_jobs: int | None) -> int:
-    """Return in how many processes to run jobs whose embeddings are in the store.
-
-    Parameters
-    ----------
-    group
-        Jobs that share a pass.
-    n_jobs
-        How many at most, as joblib has it: -1 for one a core. None for as many as pay, each of which takes some seconds
-        to start and half a GB: one for every `_WORTH` jobs, up to `_MOST`; with a GPU, or more than `_FEW` images,
-        whose clustering keeps all cores busy, none beside this one.
-    """
-    most = len(group) if n_jobs is not None else min(len(group) // _WORTH, _MOST)
-    if most < 2 or n_jobs == 1:
-        return 1
-    from joblib import effective_n_jobs
-
-    from itae.faiss_backend import load_faiss, pick_gpu
-
-    if n_jobs is None:
-        job = open_job(Settings.of(group[0].config))
-        if len(job.source.images) > _FEW or pick_gpu(load_faiss(), job.settings.runtime.device) is not None:
-            return 1
-    return min(effective_n_jobs(-1 if n_jobs is None else n_jobs), most)
 
 
 def stamp(job: Job) -> Stamp:

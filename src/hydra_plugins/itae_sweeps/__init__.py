@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
     from itae.runtime import OnRay
@@ -29,7 +29,7 @@ class SharedPassLauncher(Launcher):
     ----------
     n_jobs
         In how many processes the jobs of a group run once its pass is done, as joblib has it; None: see
-        `itae.sweep.workers`.
+        `_processes.count`.
     """
 
     n_jobs: int | None
@@ -44,6 +44,7 @@ class SharedPassLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the jobs and return what came out, in their order."""
         self.check()
+        self.ahead(len(job_overrides))
         from hydra_plugins.itae_sweeps._launch import launch
 
         return launch(self, job_overrides, initial_job_idx)
@@ -52,6 +53,13 @@ class SharedPassLauncher(Launcher):
         """Raise a `UserError` if nothing can be run, before anything is composed."""
         if self.n_jobs is not None:
             _check_n_jobs(self.n_jobs, ", or null for what pays")
+
+    def ahead(self, jobs: int) -> None:
+        """Begin what can begin before the jobs are known."""
+        from hydra_plugins.itae_sweeps._processes import start_server
+
+        tracked = OmegaConf.select(self.config, "tracker._target_") == "itae.tracking.Wandb"
+        start_server(jobs, self.n_jobs, tracked)
 
     def split(self, jobs: list[Any]) -> list[list[Any]]:
         """Return the jobs that share a pass in as many groups as they are to be sent in."""
@@ -93,6 +101,9 @@ class _Elsewhere(SharedPassLauncher):
                 f"hydra.launcher.max_group={self.max_group!r} must be a whole number of at least 1, or null."
             )
 
+    def ahead(self, jobs: int) -> None:
+        """Begin nothing: it would be on the wrong machine."""
+
     def split(self, jobs: list[Any]) -> list[list[Any]]:
         """Return the jobs in groups of at most `max_group`."""
         size = self.max_group or len(jobs)
@@ -101,9 +112,8 @@ class _Elsewhere(SharedPassLauncher):
     def send(self, program: Any, groups: list[Any]) -> dict[Any, str]:
         """Pack the groups and hand them to the engine; return why the jobs of a group broke off."""
         from hydra_plugins.itae_sweeps._launch import reasons
-        from hydra_plugins.itae_sweeps._parcel import pack, resolve
+        from hydra_plugins.itae_sweeps._parcel import pack
 
-        resolve(groups)
         engine = importlib.import_module(f"hydra_plugins.itae_sweeps._{self.name}")
         return reasons(groups, engine.send(self, pack(program, groups))) if groups else {}
 

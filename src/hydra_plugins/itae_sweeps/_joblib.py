@@ -20,12 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def send(launcher: JoblibLauncher, parcels: Sequence[Parcel]) -> list[str]:
-    """Run the groups and return for each why it broke off, or an empty text."""
-    return run(parcels, launcher.n_jobs)
-
-
-def run(parcels: Sequence[Parcel], n_jobs: int) -> list[str]:
-    """Run groups in so many processes and return for each why it broke off, or an empty text.
+    """Run the groups and return for each why it broke off, or an empty text.
 
     When a worker dies, loky ends all of them. What is left then runs one group at a time: memory is the usual
     reason, and what dies alone has nobody else to blame.
@@ -33,7 +28,7 @@ def run(parcels: Sequence[Parcel], n_jobs: int) -> list[str]:
     ended: dict[int, str] = {}
     try:
         with progress(sum(parcel.jobs for parcel in parcels), "sweep", "jobs") as advance:
-            died = _run(parcels, range(len(parcels)), n_jobs, ended, advance)
+            died = _run(parcels, range(len(parcels)), launcher.n_jobs, ended, advance)
             left = [i for i in range(len(parcels)) if i not in ended]
             if died:
                 log.warning("A worker died (%s); the %d groups left run one at a time.", died, len(left))

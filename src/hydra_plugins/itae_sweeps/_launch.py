@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from hydra_plugins.itae_sweeps import _processes
 from hydra_plugins.itae_sweeps._compose import Composer
 from itae import page, sweep
 from itae.errors import UserError
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from hydra_plugins.itae_sweeps import SharedPassLauncher
 
 log = logging.getLogger(__name__)
-
-_PARTS = 4  # that a process is sent of a group, one after the other: none waits long for the others at the end
 
 
 @dataclass(frozen=True)
@@ -66,21 +65,16 @@ class Group:
     ----------
     jobs, stamps, configs
         For each what it is, what its folder had when it was planned, and its config as Hydra has it.
-    filled
-        Whether the store has all that the jobs will ask of it.
     """
 
     jobs: list[sweep.Job]
     stamps: list[sweep.Stamp]
     configs: list[DictConfig]
-    filled: bool = False
 
-    def part(self, which: Iterable[int]) -> Group:
-        """Return the group of some of its jobs, by their places."""
-        some = list(which)
-        return Group(
-            [self.jobs[i] for i in some], [self.stamps[i] for i in some], [self.configs[i] for i in some], self.filled
-        )
+    def left(self) -> Group:
+        """Return the group less the jobs that have been done since it was planned."""
+        some = [i for i, job in enumerate(self.jobs) if not sweep.done_since(job, self.stamps[i])]
+        return Group([self.jobs[i] for i in some], [self.stamps[i] for i in some], [self.configs[i] for i in some])
 
 
 def launch(
@@ -239,7 +233,7 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
     group
         The jobs.
     n_jobs
-        In how many processes they run once the pass is done; see `itae.sweep.workers`.
+        In how many processes they run once the pass is done; see `_processes.count`.
 
     Returns
     -------
@@ -248,35 +242,17 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
     """
     program.enter()
     with shared():
-        filled = group.filled or sweep.fill(group.jobs)
-        at_a_time = sweep.workers(group.jobs, n_jobs) if filled else 1
-        if at_a_time > 1:
-            return _run_in_processes(program, replace(group, filled=True), at_a_time)
+        if sweep.fill(group.jobs) and (n := _processes.count(group, n_jobs)) > 1:
+            try:
+                return {group.jobs[i]: why for i, why in _processes.run(program, group, n).items()}
+            except UserError as error:
+                log.warning("The jobs run in this process, one after the other: %s.", error)
+                group = group.left()
         with progress(len(group.jobs), "sweep", "jobs") as advance:
             for config in group.configs:
                 program.run(config)
                 advance(1)
     return {}
-
-
-def _run_in_processes(program: Program, group: Group, at_a_time: int) -> dict[sweep.Job, str]:
-    """Run jobs whose embeddings are there, in parts; those whose part is lost once more, each by itself."""
-    from hydra_plugins.itae_sweeps import _joblib
-    from hydra_plugins.itae_sweeps._parcel import pack
-
-    n = len(group.jobs)
-    size = max(1, n // (_PARTS * at_a_time))
-    parts = [group.part(range(i, min(i + size, n))) for i in range(0, n, size)]
-    try:
-        parcels = pack(program, parts)
-    except UserError as error:
-        log.warning("The jobs run in this process, one after the other: %s", error)
-        return run_group(program, group)
-    lost = reasons(parts, _joblib.run(parcels, at_a_time))
-    if size > 1 and lost:
-        alone = [group.part([i]) for i, job in enumerate(group.jobs) if job in lost]
-        return reasons(alone, _joblib.run(pack(program, alone), at_a_time))
-    return lost
 
 
 def reasons(groups: Sequence[Group], ended: Sequence[str]) -> dict[sweep.Job, str]:

@@ -67,7 +67,7 @@ class Parcel:
         import itae.cli  # noqa: F401  # it adds to OmegaConf what our configs are resolved by
         from hydra_plugins.itae_sweeps._launch import run_group
 
-        group = _left(cloudpickle.loads(self.group))
+        group = cloudpickle.loads(self.group).left()  # a worker that was lost had done the others
         if group.jobs:
             run_group(cloudpickle.loads(self.program), group)
 
@@ -78,18 +78,10 @@ class Parcel:
         return DelayedSubmission(self)
 
 
-def resolve(groups: Sequence[Group]) -> None:
-    """Have the configs of groups say as values what they say by names: environment variables may differ elsewhere."""
-    from omegaconf import open_dict
-
-    for group in groups:
-        for job, config in zip(group.jobs, group.configs, strict=True):
-            with open_dict(config):
-                config.update(job.config)
-
-
 def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
     """Return the groups ready to be sent.
+
+    Their configs say as values then what they said by names: environment variables may differ elsewhere.
 
     Raises
     ------
@@ -97,7 +89,12 @@ def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
         If something in them can't be pickled; a Hydra callback that holds a lock, for example.
     """
     import cloudpickle
+    from omegaconf import open_dict
 
+    for group in groups:
+        for job, config in zip(group.jobs, group.configs, strict=True):
+            with open_dict(config):
+                config.update(job.config)
     try:
         what, each = cloudpickle.dumps(program), [cloudpickle.dumps(group) for group in groups]
     except Exception as error:
@@ -110,10 +107,3 @@ def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
         Parcel(str(Path(str(group.configs[0].hydra.sweep.dir)).absolute()), here, what, packed, len(group.jobs))
         for group, packed in zip(groups, each, strict=True)
     ]
-
-
-def _left(group: Group) -> Group:
-    """Return the group less the jobs that have been done since it was sent, by a worker that was lost then."""
-    from itae import sweep
-
-    return group.part(i for i, job in enumerate(group.jobs) if not sweep.done_since(job, group.stamps[i]))
