@@ -35,7 +35,7 @@ from itae.links import remove_links, write_links
 from itae.metrics import paired_delta
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
-from itae.run_figures import Seen, beside, draw
+from itae.run_figures import Seen, beside, copied, draw, signal_seen
 from itae.runs import Run, write_result
 from itae.runtime import peak_rss_mb, versions
 from itae.settings import Settings, construct, is_attention
@@ -243,13 +243,15 @@ class OpenJob:
 class Shared:
     """What the jobs of one process have in common: sources that were opened, and tasks that were done.
 
-    Of the baselines, also the space of the last one, and the silhouette of its clusters there.
+    Of the baselines, also the space of the last one, and the silhouette of its clusters there. Of the pictures, where
+    there is one of the same.
     """
 
     def __init__(self, sources: dict[Hashable, Source]) -> None:
         self.sources = sources
         self.tasks: dict[Hashable, TaskResult] = {}
         self.space: tuple[TaskResult, Space, float | None] | None = None
+        self.pictures: dict[str, Path] = {}
 
 
 _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
@@ -316,8 +318,8 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     picture, facts = source.picture, source.facts
     seen = Seen(baseline, edited, (before, after), source.images.class_names, layers, job.spec, facts.grid, picture,
                 settings.runtime.projection)  # fmt: skip
-    sweeping = _in_a_sweep()  # then one picture, quickly: the page of the sweep draws the rest of the best job's
-    figures = draw(seen, folder / "figures", only=("signal",) if sweeping else None, svg=not sweeping)
+    # In a sweep one picture, quickly: its page draws the rest of the best job's.
+    figures = _one_picture(seen, folder / "figures") if _in_a_sweep() else draw(seen, folder / "figures")
     far = cosine_distance(baseline.vectors, edited.vectors)
     beside(
         ASSIGNMENTS,
@@ -379,6 +381,21 @@ def _in_common(baseline: Embeddings, tasks: list[TaskResult]) -> list[float | No
         known.space = before, space, space.silhouette(before.assignments)
     _, space, own = known.space
     return [own, space.silhouette(after.assignments)]
+
+
+def _one_picture(seen: Seen, folder: Path) -> list[Path]:
+    """Draw the signal, or copy the picture of a job that has the same, as those have that differ in strength alone."""
+    import joblib
+
+    known = _shared.get() or Shared({})
+    told = joblib.hash(signal_seen(seen))
+    there = known.pictures.get(told)
+    if there is not None and there.is_file():
+        return beside("The figure signal", lambda: copied([there], folder)) or []
+    drawn = draw(seen, folder, only=("signal",), svg=False)
+    if drawn:
+        known.pictures[told] = drawn[0]
+    return drawn
 
 
 def _delta(tasks: list[TaskResult], labels: np.ndarray | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -111,10 +112,18 @@ class Seen:
         return "cluster" if self.edited.labels is None else "class"
 
 
+def signal_seen(seen: Seen) -> tuple[Mapping[str, np.ndarray], list[dict[str, Any]], Mapping[str, Any] | None]:
+    """Return what the picture of the signal is drawn from, and no more: where that is the same the picture is."""
+    arrays = {name: array for name, array in seen.edited.diagnostics.items() if name.startswith("signal")}
+    rows = [{name: row[name] for name in ("layer", "artifact_rate", "threshold")} for row in seen.layers]
+    detector = (seen.edit or {}).get("detector")
+    return arrays, rows, detector and {"detector": detector}
+
+
 def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
     """Return what draws each of the pictures, by name; it gives None where a run has nothing to show."""
     return {
-        "signal": lambda: signal_figure(seen.edited.diagnostics, seen.layers, seen.edit),
+        "signal": lambda: signal_figure(*signal_seen(seen)),
         "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
         "layers": lambda: layer_figure(seen.layers),
         "artifacts": lambda: example_figure(*seen.examples),
@@ -135,6 +144,12 @@ def draw(seen: Seen, folder: Path, only: Collection[str] | None = None, svg: boo
         return save(wanted[name](), folder, name, svg)
 
     return [path for name in wanted for path in beside(f"The figure {name}", partial(write, name)) or []]
+
+
+def copied(pictures: Sequence[Path], folder: Path) -> list[Path]:
+    """Copy pictures into a folder that is made if need be; return the copies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copy(path, folder)) for path in pictures]
 
 
 def beside(what: str, write: Callable[[], T]) -> T | None:

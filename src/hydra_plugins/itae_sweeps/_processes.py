@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import connection, forkserver, get_context, resource_tracker
 from typing import TYPE_CHECKING
 
@@ -90,10 +90,11 @@ def count(group: Group, n_jobs: int | None) -> int:
     return min(effective_n_jobs(-1 if n_jobs is None else n_jobs), most)
 
 
-def run(program: Program, group: Group, n: int) -> dict[int, str]:
+def run(program: Program, group: Group, n: int, ahead: Iterator[object]) -> dict[int, str]:
     """Run jobs, so many at a time; return why those broke off that could leave no word of it, by their places.
 
-    A job whose process dies runs once more when the others are done, by itself: memory is the usual reason.
+    A job whose process dies runs once more when the others are done, by itself: memory is the usual reason. While jobs
+    run, this process goes through `ahead`.
 
     Raises
     ------
@@ -107,17 +108,17 @@ def run(program: Program, group: Group, n: int) -> dict[int, str]:
             f"this sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks"
         ) from error
     with progress(len(group.jobs), "sweep", "jobs") as advance:
-        lost, why = _serve(packed, group, range(len(group.jobs)), n, advance)
+        lost, why = _serve(packed, group, range(len(group.jobs)), n, advance, ahead)
         if lost:
             log.warning("The process of %d jobs died; these run once more, one at a time.", len(lost))
-            lost, more = _serve(packed, group, lost, 1, advance)
+            lost, more = _serve(packed, group, lost, 1, advance, ahead)
             why |= more | lost
             advance(len(lost))
     return why
 
 
 def _serve(
-    packed: bytes, group: Group, which: Iterable[int], n: int, advance: Callable[[int], None]
+    packed: bytes, group: Group, which: Iterable[int], n: int, advance: Callable[[int], None], ahead: Iterator[object]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Hand out jobs, one at a time to each process; return those whose process died, those that broke off, and why."""
     waiting = deque(which)
@@ -138,7 +139,7 @@ def _serve(
         for _ in range(min(n, len(waiting))):
             start()
         while inside:
-            for pipe in _ready(inside):
+            for pipe in _ready(inside, ahead):
                 process, job = inside[pipe]
                 try:
                     reason = pipe.recv()
@@ -170,9 +171,12 @@ def _serve(
     return lost, broke
 
 
-def _ready(pipes: Iterable[Connection]) -> list[Connection]:
-    """Return pipes from which something can be read, or their end, once there are any."""
-    return connection.wait(list(pipes))  # type: ignore[return-value]
+def _ready(pipes: Iterable[Connection], ahead: Iterator[object]) -> list[Connection]:
+    """Return pipes from which something can be read, or their end, once there are any; meanwhile go on with `ahead`."""
+    asked, nothing = list(pipes), object()
+    while not (ready := connection.wait(asked, 0)) and next(ahead, nothing) is not nothing:
+        pass
+    return ready or connection.wait(asked)  # type: ignore[return-value]
 
 
 def _ended(code: int | None) -> str:

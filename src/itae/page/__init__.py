@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 MOST = 2000
 """Images in a gallery, at most."""
+_PARTS = (
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "itae.page.sweep_part", "itae.page.run_part",
+    "itae.collect_figures", "itae.collect_table", "sklearn.decomposition", "sklearn.neighbors", "itables", "jinja2",
+    "plotly.offline", "PIL.WebPImagePlugin",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> int:
@@ -98,6 +104,13 @@ def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None
     page = beside("The page", lambda: write_page([folder], best=best, images=images))
     if page is not None:
         beside("Where the page is", lambda: sys.stdout.write(f"page       {page}\n"))
+
+
+def import_parts() -> Iterator[object]:
+    """Import what a page is made of, one part at a time: a sweep does so while it waits for its jobs."""
+    for name in _PARTS:
+        with contextlib.suppress(ImportError):  # told by whoever needs it
+            yield importlib.import_module(name)
 
 
 def _of_run(folder: Path, most: int, images: ImageSet | None) -> dict[str, Any]:
