@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+import functools
+import pickle
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -33,30 +34,30 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self._parser = OverridesParser.create()
-        self._chosen: dict[tuple[str, ...], DictConfig | None] = {}
+        self._parsed = functools.cache(OverridesParser.create().parse_override)  # most words are those of all jobs
+        self._chosen: dict[tuple[str, ...], bytes | None] = {}  # pickled: read back, they are a copy in no time
 
     def __call__(self, words: Sequence[str]) -> DictConfig:
         """Return the config of the job with these overrides, as Hydra's ``load_sweep_config`` does."""
-        overrides = self._parser.parse_overrides(list(words))
+        overrides = [self._parsed(word) for word in words]
         groups = set(self._master.hydra.runtime.choices)
         values = [one for one in overrides if _sets_a_value(one) and one.key_or_group not in groups]
-        config = self._of_choices(tuple(str(one.input_line) for one in overrides if one not in values))
+        packed = self._of_choices(tuple(str(one.input_line) for one in overrides if one not in values))
+        config: DictConfig | None = pickle.loads(packed) if packed else None
         # With a value that is added or taken away the order may matter, and what is wrong Hydra says best.
         if config is None or any((one in values) is _is_chosen(config, one) for one in overrides):
             return self._loader.load_sweep_config(self._master, list(words))
-        config = copy.deepcopy(config)
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
         told = [one for one in overrides if not one.is_hydra_override()]
         config.hydra.overrides.task = [one.input_line for one in told]
         config.hydra.job.override_dirname = get_overrides_dirname(told, **config.hydra.job.config.override_dirname)
         return config
 
-    def _of_choices(self, words: tuple[str, ...]) -> DictConfig | None:
+    def _of_choices(self, words: tuple[str, ...]) -> bytes | None:
         """Return what Hydra composes of these, None where it can't."""
         if words not in self._chosen:
             try:
-                self._chosen[words] = self._loader.load_sweep_config(self._master, list(words))
+                self._chosen[words] = pickle.dumps(self._loader.load_sweep_config(self._master, list(words)))
             except HydraException:
                 self._chosen[words] = None
         return self._chosen[words]

@@ -15,7 +15,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_plugins.itae_sweeps import _processes
@@ -132,11 +132,21 @@ def _composed(
             with open_dict(config):
                 config.hydra.job.id = str(num)
                 config.hydra.job.num = num
-            plain = plain_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-            jobs[sweep.Job(num, words, plain, _place(config))] = config
+            jobs[sweep.Job(num, words, _plain(config), _place(config))] = config
         except (UserError, HydraException, OmegaConfBaseException) as error:
             wrong[sweep.named(num, words)] = sentence_of(error)
     return jobs, wrong
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """Return the values of a job's config less Hydra's own, which are put aside meanwhile: a copy would take long."""
+    with flag_override(config, ["struct", "no_deepcopy_set_nodes"], [False, True]):
+        hydra = config.pop("hydra")
+        hydra._set_parent(None)  # a node of the same config would be copied when it is put back
+        try:
+            return plain_config(config)
+        finally:
+            config.hydra = hydra
 
 
 def _place(config: DictConfig) -> Path:

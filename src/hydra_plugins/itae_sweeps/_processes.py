@@ -33,12 +33,6 @@ log = logging.getLogger(__name__)
 
 _WORTH, _MOST, _FEW = 16, 8, 20_000  # see `count`
 _GRACE = 10  # seconds that a process has to leave word of its job when it is to end
-# What a job on cached embeddings imports, much of it in functions. Nothing that may touch a GPU: forks couldn't then.
-_IMPORTED = (
-    "hydra_plugins.itae_sweeps._processes", "hydra_plugins.itae_sweeps._launch", "itae.cli", "itae.tasks.clustering",
-    "matplotlib.backends.backend_agg", "matplotlib.figure", "scipy.optimize", "scipy.signal", "scipy.stats",
-    "sklearn.datasets", "sklearn.metrics",
-)  # fmt: skip
 _TRACKED = ("wandb", "wandb.apis.public", "wandb.sdk.wandb_init", "requests")
 
 
@@ -46,7 +40,7 @@ def start_server(jobs: int, n_jobs: int | None, tracked: bool) -> None:
     """Start importing, in the background, if so many jobs may run in several processes; see `count`."""
     if _at_most(jobs, n_jobs) > 1 and (os.cpu_count() or 1) > 1:
         context = get_context("forkserver")
-        context.set_forkserver_preload([*_IMPORTED, *(_TRACKED if tracked else ())])
+        context.set_forkserver_preload(["hydra_plugins.itae_sweeps._server", *(_TRACKED if tracked else ())])
         resource_tracker.ensure_running()  # which would unblock the signal
         # Ctrl-C is for this process, which ends the others: they inherit that they don't hear it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
@@ -204,6 +198,7 @@ def _work(pipe: Connection, place: Place, env: Mapping[str, str], packed: bytes)
     logging.basicConfig(level=logging.WARNING, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
     program = cloudpickle.loads(packed)
     program.enter()
+    gc.enable()
     gc.freeze()  # else each collection would look at all that was imported, and copy it from the server's memory
     with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(int(env["OMP_NUM_THREADS"])), shared():
         pipe.send("")
