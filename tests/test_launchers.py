@@ -21,7 +21,7 @@ import hydra_plugins.itae_sweeps as plugins
 import itae
 from hydra_plugins.itae_sweeps import _launch, _processes
 from hydra_plugins.itae_sweeps._parcel import Parcel
-from itae import sweep
+from itae import page, sweep
 from itae.cli import compose, conf_dir
 from itae.runs import write_result
 from itae.runtime import Place
@@ -167,6 +167,10 @@ def test_processes_see_the_environment_as_it_is_now(itae_, monkeypatch):
         where = ("paths.data=${oc.env:ITAE_PLACE}", f"hydra.sweep.dir={place}", f"paths.cache={place}-cache")
         assert itae_("-m", *words, *where)[0] == 0
         assert [itae.load_run(f"{place}/{i}").settings["paths"]["data"] for i in range(2)] == [place] * 2
+
+
+def test_all_that_a_page_is_made_of_can_be_imported_ahead():
+    assert [part.__name__ for part in page.import_parts()] == list(page._PARTS)
 
 
 def test_what_can_not_be_pickled_runs_in_this_process(itae_, monkeypatch):

@@ -18,11 +18,12 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 import itae
 import itae.experiment
-from itae import sweep
+from itae import run_figures, sweep
 from itae.cli import compose
 from itae.data import Digits
 from itae.errors import UserError
 from itae.experiment import open_job, plain_config
+from itae.figures import save, signal_figure
 from itae.replay import SharedPass
 from itae.settings import Settings
 from itae.worker import Worker
@@ -364,6 +365,29 @@ def test_the_images_of_a_sweep_are_looked_for_once(itae_, monkeypatch):
     status, _, err = itae_("-m", "layers=last,last2", *SMALL, "runtime.report=false")
     assert status == 0, err
     assert len(opened) == 1
+
+
+@pytest.mark.figures
+@pytest.mark.parametrize(
+    ("words", "pictures"),
+    [
+        (["layers=last", "attenuator.strength=0.5,1.0", "detector.quantile=0.02,0.05"], 2),
+        (["layers=all", "attenuator.strength=0.5,1.0"], 2),
+    ],
+    ids=["a strength changes no signal of the first block that is edited", "but those of later ones"],
+)
+def test_jobs_that_show_the_same_signal_share_its_picture(itae_, tmp_path, monkeypatch, words, pictures):
+    drawn = []
+    monkeypatch.setattr(run_figures, "signal_figure", lambda *seen: drawn.append(seen) or signal_figure(*seen))
+    status, _, err = itae_("-m", *words, *SMALL, "hydra.sweep.dir=sweep", "runtime.report=false")
+    assert status == 0, err
+    assert len(drawn) == pictures
+    for folder in Path("sweep").glob("[0-9]*"):
+        run = itae.load_run(folder)
+        assert run.result["figures"] == ["figures/signal.png"]
+        seen = run_figures.Seen.of(run, None)
+        (alone,) = save(signal_figure(seen.edited.diagnostics, seen.layers, seen.edit), tmp_path, "alone", svg=False)
+        assert (folder / "figures" / "signal.png").read_bytes() == alone.read_bytes()
 
 
 @pytest.mark.slow

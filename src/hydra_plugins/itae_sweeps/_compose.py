@@ -34,7 +34,8 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self._parsed = functools.cache(OverridesParser.create().parse_override)  # most words are those of all jobs
+        parser = OverridesParser.create()
+        self._parsed = functools.cache(lambda word: parser.parse_overrides([word])[0])  # most words are of all jobs
         self._chosen: dict[tuple[str, ...], bytes | None] = {}  # pickled: read back, they are a copy in no time
 
     def __call__(self, words: Sequence[str]) -> DictConfig:
