@@ -48,6 +48,13 @@ class Dies4(KMeans):
         if self.restarts == 4 and os.getpid() != {parent}:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().fit(vectors, k, seed, device)
+
+class DiesOnce(KMeans):
+    def fit(self, vectors, k, seed, device="auto"):
+        if self.restarts == 2 and not os.path.exists("died"):
+            open("died", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(vectors, k, seed, device)
 """
 LAUNCHERS = {"joblib": "joblib", "slurm": "submitit", "ray": "ray"}
 
@@ -136,6 +143,17 @@ def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly):
     assert "SIGKILL" in failed
     assert [itae.load_run(f"sweep/{i}").ok for i in range(6)] == [True, True, True, False, True, True]
     assert "The process of 1 jobs died" in err
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
+    words = [word for word in WORDS if "restarts" not in word]
+    words += [f"{deadly}Once", "dataset.limit=60", "clusterer.restarts=1,2,3", "hydra.launcher.n_jobs=2"]
+    status, _, err = itae_("-m", *words)
+    assert status == 0, err
+    assert "The process of 1 jobs died; these run once more" in err
+    assert Path("died").exists()
+    assert [itae.load_run(f"sweep/{i}").ok for i in range(3)] == [True] * 3
 
 
 @pytest.mark.slow
