@@ -142,7 +142,7 @@ def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly):
     assert "its worker died" in failed
     assert "SIGKILL" in failed
     assert [itae.load_run(f"sweep/{i}").ok for i in range(6)] == [True, True, True, False, True, True]
-    assert "The process of 1 jobs died" in err
+    assert "Job 3 (clusterer.restarts=4) runs once more" in err
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
     words += [f"{deadly}Once", "dataset.limit=60", "clusterer.restarts=1,2,3", "hydra.launcher.n_jobs=2"]
     status, _, err = itae_("-m", *words)
     assert status == 0, err
-    assert "The process of 1 jobs died; these run once more" in err
+    assert "Job 1 (clusterer.restarts=2) runs once more, by itself: its worker died: SIGKILL." in err
     assert Path("died").exists()
     assert [itae.load_run(f"sweep/{i}").ok for i in range(3)] == [True] * 3
 

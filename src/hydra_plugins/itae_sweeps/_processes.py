@@ -104,7 +104,8 @@ def run(program: Program, group: Group, n: int, ahead: Iterator[object]) -> dict
     with progress(len(group.jobs), "sweep", "jobs") as advance:
         lost, why = _serve(packed, group, range(len(group.jobs)), n, advance, ahead)
         if lost:
-            log.warning("The process of %d jobs died; these run once more, one at a time.", len(lost))
+            for i, reason in lost.items():
+                log.warning("Job %s runs once more, by itself: %s.", group.jobs[i], reason)
             lost, more = _serve(packed, group, lost, 1, advance, ahead)
             why |= more | lost
             advance(len(lost))
