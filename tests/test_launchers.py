@@ -160,7 +160,7 @@ def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
 def test_processes_that_do_not_come_up_leave_the_jobs_to_this_one(itae_, monkeypatch):
     monkeypatch.setattr(_processes, "_work", sys.exit)  # with a pipe for a status: an error
     status, _, err = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
-    assert status == 0
+    assert status == 0, err
     assert "The jobs run in this process, one after the other: the processes for them ended at once" in err
     assert [itae.load_run(f"sweep/{i}").ok for i in range(2)] == [True, True]
 

@@ -126,7 +126,10 @@ def _serve(
     def start() -> None:
         ours, theirs = context.Pipe()
         process = context.Process(target=_work, args=(theirs, *told, packed))
-        process.start()
+        try:
+            process.start()
+        except (OSError, EOFError) as error:  # its server is gone, or there is no room for one more
+            raise UserError(f"no process for them could be started ({type(error).__name__}: {error})") from error
         theirs.close()
         inside[ours] = process, None
 
@@ -138,7 +141,7 @@ def _serve(
                 process, job = inside[pipe]
                 try:
                     reason = pipe.recv()
-                except EOFError:
+                except (EOFError, OSError):
                     del inside[pipe]
                     process.join()
                     if job is not None:
@@ -153,7 +156,7 @@ def _serve(
                 if waiting:
                     job = waiting.popleft()
                     inside[pipe] = process, job
-                    with contextlib.suppress(BrokenPipeError):  # then there is an end to read
+                    with contextlib.suppress(OSError):  # then there is an end to read
                         pipe.send_bytes(cloudpickle.dumps(group.configs[job]))
                 else:
                     del inside[pipe]
