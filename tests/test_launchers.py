@@ -23,6 +23,7 @@ from hydra_plugins.itae_sweeps import _launch, _processes
 from hydra_plugins.itae_sweeps._parcel import Parcel
 from itae import page, sweep
 from itae.cli import compose, conf_dir
+from itae.errors import UserError
 from itae.runs import write_result
 from itae.runtime import Place
 
@@ -157,8 +158,18 @@ def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
 
 
 @pytest.mark.slow
-def test_processes_that_do_not_come_up_leave_the_jobs_to_this_one(itae_, monkeypatch):
-    monkeypatch.setattr(_processes, "_work", sys.exit)  # with a pipe for a status: an error
+def test_processes_that_do_not_come_up_are_told(monkeypatch):
+    monkeypatch.setattr(_processes, "_work", sys.exit)  # with several arguments: an error
+    group = _launch.Group([sweep.Job(i, (), {}, Path()) for i in range(2)], [None] * 2, [OmegaConf.create()] * 2)
+    with pytest.raises(UserError, match=r"ended at once \(exit code 1\)"):
+        _processes.run(_launch.Program(None, None, None), group, 2, iter(()))
+
+
+def test_jobs_that_get_no_processes_run_in_this_one(itae_, monkeypatch):
+    def refuse(*_):
+        raise UserError("the processes for them ended at once (exit code 1)")
+
+    monkeypatch.setattr(_processes, "run", refuse)
     status, _, err = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
     assert status == 0, err
     assert "The jobs run in this process, one after the other: the processes for them ended at once" in err
