@@ -132,11 +132,16 @@ def test_after_the_pass_jobs_run_in_processes(itae_, monkeypatch):
         assert Path(f"sweep/{i}/.hydra/config.yaml").read_text() == Path(f"here/{i}/.hydra/config.yaml").read_text()
 
 
+def sweep_of_restarts(itae_, clusterer, restarts):
+    """Run jobs that differ in the clusterer's restarts, in two processes."""
+    words = [word for word in WORDS if "restarts" not in word]
+    words += [clusterer, "dataset.limit=60", f"clusterer.restarts={restarts}", "hydra.launcher.n_jobs=2"]
+    return itae_("-m", *words)
+
+
 @pytest.mark.slow
 def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly):
-    words = [word for word in WORDS if "restarts" not in word]
-    words += [f"{deadly}4", "dataset.limit=60", "clusterer.restarts=1,2,3,4,5,6", "hydra.launcher.n_jobs=2"]
-    status, out, err = itae_("-m", *words)
+    status, out, err = sweep_of_restarts(itae_, f"{deadly}4", "1,2,3,4,5,6")
     assert status == 2, err
     (failed,) = [line for line in out.splitlines() if line.startswith("failed")]
     assert failed.startswith("failed     job 3 (")
@@ -148,9 +153,7 @@ def test_a_job_that_kills_its_process_costs_only_itself(itae_, deadly):
 
 @pytest.mark.slow
 def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
-    words = [word for word in WORDS if "restarts" not in word]
-    words += [f"{deadly}Once", "dataset.limit=60", "clusterer.restarts=1,2,3", "hydra.launcher.n_jobs=2"]
-    status, _, err = itae_("-m", *words)
+    status, _, err = sweep_of_restarts(itae_, f"{deadly}Once", "1,2,3")
     assert status == 0, err
     assert "Job 1 (clusterer.restarts=2) runs once more, by itself: its worker died: SIGKILL." in err
     assert Path("died").exists()
@@ -167,12 +170,12 @@ def test_processes_that_do_not_come_up_are_told(monkeypatch):
 
 def test_jobs_that_get_no_processes_run_in_this_one(itae_, monkeypatch):
     def refuse(*_):
-        raise UserError("the processes for them ended at once (exit code 1)")
+        raise UserError("The processes for them ended at once (exit code 1).")
 
     monkeypatch.setattr(_processes, "run", refuse)
     status, _, err = itae_("-m", *WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
     assert status == 0, err
-    assert "The jobs run in this process, one after the other: the processes for them ended at once" in err
+    assert "The jobs run in this process, one after the other: The processes for them ended at once" in err
     assert [itae.load_run(f"sweep/{i}").ok for i in range(2)] == [True, True]
 
 

@@ -263,23 +263,23 @@ def shared() -> Iterator[None]:
 
     Sources that are open around the body are so in it; results of tasks are let go with it.
     """
-    around = _shared.get()
-    token = _shared.set(Shared(around.sources if around is not None else {}))
+    token = _shared.set(Shared(_in_hand().sources))
     try:
         yield
     finally:
         _shared.reset(token)
 
 
+def _in_hand() -> Shared:
+    """Return what jobs have in common here, or, for a job by itself, nothing yet."""
+    return _shared.get() or Shared({})
+
+
 def _source(settings: Settings) -> Source:
-    known = _shared.get()
-    name = settings.told("dataset", "backbone", "paths")
-    if known is None or name not in known.sources:
-        source = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
-        if known is None:
-            return source
-        known.sources[name] = source
-    return known.sources[name]
+    sources, name = _in_hand().sources, settings.told("dataset", "backbone", "paths")
+    if name not in sources:
+        sources[name] = Source.open(settings.dataset, settings.backbone, Store(settings.cache))
+    return sources[name]
 
 
 def open_job(settings: Settings) -> OpenJob:
@@ -362,8 +362,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
 
 
 def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
-    settings, known = job.settings, _shared.get()
-    done = known.tasks if known is not None else {}
+    settings, done = job.settings, _in_hand().tasks
     name = (entry.path, settings.told("task", "clusterer", "seed", "runtime"))
     if name not in done or entry.fresh:
         done[name] = settings.task(
@@ -374,7 +373,7 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
 
 def _in_common(baseline: Embeddings, tasks: list[TaskResult]) -> list[float | None]:
     """Return the silhouettes of both clusterings in the space of the baseline."""
-    known = _shared.get() or Shared({})
+    known = _in_hand()
     before, after = tasks
     if known.space is None or known.space[0] is not before:
         space = Space(baseline.vectors)
@@ -387,14 +386,13 @@ def _one_picture(seen: Seen, folder: Path) -> list[Path]:
     """Draw the signal, or copy the picture of a job that has the same, as those have that differ in strength alone."""
     import joblib
 
-    known = _shared.get() or Shared({})
-    told = joblib.hash(signal_seen(seen))
-    there = known.pictures.get(told)
+    pictures, told = _in_hand().pictures, joblib.hash(signal_seen(seen))
+    there = pictures.get(told)
     if there is not None and there.is_file():
-        return beside("The figure signal", lambda: copied([there], folder)) or []
+        return beside("The figure signal", lambda: [copied(there, folder)]) or []
     drawn = draw(seen, folder, only=("signal",), svg=False)
     if drawn:
-        known.pictures[told] = drawn[0]
+        pictures[told] = drawn[0]
     return drawn
 
 

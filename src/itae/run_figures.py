@@ -146,10 +146,10 @@ def draw(seen: Seen, folder: Path, only: Collection[str] | None = None, svg: boo
     return [path for name in wanted for path in beside(f"The figure {name}", partial(write, name)) or []]
 
 
-def copied(pictures: Sequence[Path], folder: Path) -> list[Path]:
-    """Copy pictures into a folder that is made if need be; return the copies."""
+def copied(picture: Path, folder: Path) -> Path:
+    """Copy a picture into a folder that is made if need be; return the copy."""
     folder.mkdir(parents=True, exist_ok=True)
-    return [Path(shutil.copy(path, folder)) for path in pictures]
+    return Path(shutil.copy(picture, folder))
 
 
 def beside(what: str, write: Callable[[], T]) -> T | None:

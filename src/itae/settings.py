@@ -100,6 +100,11 @@ class Settings:
         )
 
 
+def is_wandb(plain: Mapping[str, Any]) -> bool:
+    """Whether a config's tracker is Weights & Biases."""
+    return str((plain.get("tracker") or {}).get("_target_")) == "itae.tracking.Wandb"
+
+
 def is_attention(plain: Mapping[str, Any]) -> bool:
     """Whether a config's edit is one of attention, which reads detector, attenuator and layers."""
     return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION

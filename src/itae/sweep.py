@@ -24,7 +24,7 @@ from itae.experiment import OpenJob, open_job
 from itae.report import spread
 from itae.runs import RESULT, find_results, load_run
 from itae.runtime import versions
-from itae.settings import Settings
+from itae.settings import Settings, is_wandb
 from itae.store import Key
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
     UserError
         If any job can't run, naming each, or the disk has no room for what all of them will store.
     """
-    if "WANDB_SWEEP_ID" in os.environ and any(_tracked(job) for job in jobs):
+    if "WANDB_SWEEP_ID" in os.environ and any(is_wandb(job.config) for job in jobs):
         raise UserError(
             "--multirun under `wandb agent` (WANDB_SWEEP_ID is set) would make one run of W&B's sweep out of all jobs: "
             "leave out --multirun, set tracker=none, or start the sweep without the agent."
@@ -105,10 +105,6 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
             groups.setdefault((ready.source.key(None), str(ready.source.store.root)), []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
     return list(groups.values())
-
-
-def _tracked(job: Job) -> bool:
-    return str(job.config["tracker"].get("_target_")) == "itae.tracking.Wandb"
 
 
 def refuse_others(folder: Path, jobs: Sequence[Job]) -> None:

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 if TYPE_CHECKING:
     from itae.runtime import OnRay
@@ -57,9 +57,9 @@ class SharedPassLauncher(Launcher):
     def ahead(self, jobs: int) -> None:
         """Begin what can begin before the jobs are known."""
         from hydra_plugins.itae_sweeps._processes import start_server
+        from itae.settings import is_wandb
 
-        tracked = OmegaConf.select(self.config, "tracker._target_") == "itae.tracking.Wandb"
-        start_server(jobs, self.n_jobs, tracked)
+        start_server(jobs, self.n_jobs, is_wandb(self.config))
 
     def split(self, jobs: list[Any]) -> list[list[Any]]:
         """Return the jobs that share a pass in as many groups as they are to be sent in."""

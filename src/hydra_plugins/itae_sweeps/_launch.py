@@ -254,7 +254,7 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
                 ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
                 return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead).items()}
             except UserError as error:
-                log.warning("The jobs run in this process, one after the other: %s.", error)
+                log.warning("The jobs run in this process, one after the other: %s", error)
                 group = group.left()
         with progress(len(group.jobs), "sweep", "jobs") as advance:
             for config in group.configs:

@@ -56,15 +56,13 @@ class Parcel:
         UserError
             If the sweep's folder is not on this machine.
         """
-        self.place.enter()
-        if not Path(self.folder).is_dir():
-            raise UserError(f"{self.folder} is not there on {os.uname().nodename}: a shared file system is needed.")
         if "SLURM_CPUS_PER_TASK" in os.environ:  # else every group takes all cores of its machine
             os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
-        logging.basicConfig(level=level, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
+        enter(self.place, level)
+        if not Path(self.folder).is_dir():
+            raise UserError(f"{self.folder} is not there on {os.uname().nodename}: a shared file system is needed.")
         import cloudpickle
 
-        import itae.cli  # noqa: F401  # it adds to OmegaConf what our configs are resolved by
         from hydra_plugins.itae_sweeps._launch import run_group
 
         group = cloudpickle.loads(self.group).left()  # a worker that was lost had done the others
@@ -78,6 +76,32 @@ class Parcel:
         return DelayedSubmission(self)
 
 
+def enter(place: Place, level: int) -> None:
+    """Have a process that starts elsewhere know what the sweep's own knows, and tell messages from `level` on."""
+    place.enter()
+    logging.basicConfig(level=level, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
+    import itae.cli  # noqa: F401  # it adds to OmegaConf what our configs are resolved by
+
+
+def packed(thing: Any) -> bytes:
+    """Return something pickled.
+
+    Raises
+    ------
+    UserError
+        If it can't be; a Hydra callback that holds a lock, for example.
+    """
+    import cloudpickle
+
+    try:
+        return cloudpickle.dumps(thing)
+    except Exception as error:
+        raise UserError(
+            f"This sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks, "
+            "or use hydra/launcher=shared_pass with hydra.launcher.n_jobs=1."
+        ) from error
+
+
 def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
     """Return the groups ready to be sent.
 
@@ -86,24 +110,16 @@ def pack(program: Program, groups: Sequence[Group]) -> list[Parcel]:
     Raises
     ------
     UserError
-        If something in them can't be pickled; a Hydra callback that holds a lock, for example.
+        As `packed` does.
     """
-    import cloudpickle
     from omegaconf import open_dict
 
     for group in groups:
         for job, config in zip(group.jobs, group.configs, strict=True):
             with open_dict(config):
                 config.update(job.config)
-    try:
-        what, each = cloudpickle.dumps(program), [cloudpickle.dumps(group) for group in groups]
-    except Exception as error:
-        raise UserError(
-            f"This sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks, "
-            "or use hydra/launcher=shared_pass with hydra.launcher.n_jobs=1."
-        ) from error
-    here = Place.here()
+    here, what = Place.here(), packed(program)
     return [
-        Parcel(str(Path(str(group.configs[0].hydra.sweep.dir)).absolute()), here, what, packed, len(group.jobs))
-        for group, packed in zip(groups, each, strict=True)
+        Parcel(str(Path(str(group.configs[0].hydra.sweep.dir)).absolute()), here, what, packed(group), len(group.jobs))
+        for group in groups
     ]

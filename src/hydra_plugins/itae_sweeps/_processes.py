@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import cloudpickle
 from threadpoolctl import threadpool_limits
 
+from hydra_plugins.itae_sweeps._parcel import enter, packed
 from itae.errors import UserError
 from itae.faiss_backend import cpu_count
 from itae.runtime import Place, progress
@@ -41,7 +42,7 @@ def start_server(jobs: int, n_jobs: int | None, tracked: bool) -> None:
     if _at_most(jobs, n_jobs) > 1 and (os.cpu_count() or 1) > 1:
         context = get_context("forkserver")
         context.set_forkserver_preload(["hydra_plugins.itae_sweeps._server", *(_TRACKED if tracked else ())])
-        resource_tracker.ensure_running()  # which would unblock the signal
+        resource_tracker.ensure_running()  # else it starts below, and unblocks the signal
         # Ctrl-C is for this process, which ends the others: they inherit that they don't hear it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
@@ -71,7 +72,7 @@ def count(group: Group, n_jobs: int | None) -> int:
     most = _at_most(len(group.jobs), n_jobs)
     if most < 2:
         return 1
-    from joblib import effective_n_jobs
+    from joblib import effective_n_jobs  # here and not above: the server is to start before all this is imported
 
     from itae.experiment import open_job
     from itae.faiss_backend import load_faiss, pick_gpu
@@ -95,25 +96,20 @@ def run(program: Program, group: Group, n: int, ahead: Iterator[object]) -> dict
     UserError
         If they can't be run so: the program can't be sent, or processes end before they ask for a job.
     """
-    try:
-        packed = cloudpickle.dumps(program)
-    except Exception as error:
-        raise UserError(
-            f"this sweep can't be sent to another process ({type(error).__name__}: {error}); look at hydra.callbacks"
-        ) from error
+    what = packed(program)
     with progress(len(group.jobs), "sweep", "jobs") as advance:
-        lost, why = _serve(packed, group, range(len(group.jobs)), n, advance, ahead)
+        lost, why = _serve(what, group, range(len(group.jobs)), n, advance, ahead)
         if lost:
             for i, reason in lost.items():
                 log.warning("Job %s runs once more, by itself: %s.", group.jobs[i], reason)
-            lost, more = _serve(packed, group, lost, 1, advance, ahead)
+            lost, more = _serve(what, group, lost, 1, advance, ahead)
             why |= more | lost
             advance(len(lost))
     return why
 
 
 def _serve(
-    packed: bytes, group: Group, which: Iterable[int], n: int, advance: Callable[[int], None], ahead: Iterator[object]
+    program: bytes, group: Group, which: Iterable[int], n: int, advance: Callable[[int], None], ahead: Iterator[object]
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Hand out jobs, one at a time to each process; return those whose process died, those that broke off, and why."""
     waiting = deque(which)
@@ -125,11 +121,11 @@ def _serve(
 
     def start() -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, *told, packed))
+        process = context.Process(target=_work, args=(theirs, *told, program))
         try:
             process.start()
         except (OSError, EOFError) as error:  # its server is gone, or there is no room for one more
-            raise UserError(f"no process for them could be started ({type(error).__name__}: {error})") from error
+            raise UserError(f"No process for them could be started ({type(error).__name__}: {error}).") from error
         theirs.close()
         inside[ours] = process, None
 
@@ -157,7 +153,7 @@ def _serve(
                     job = waiting.popleft()
                     inside[pipe] = process, job
                     with contextlib.suppress(OSError):  # then there is an end to read
-                        pipe.send_bytes(cloudpickle.dumps(group.configs[job]))
+                        pipe.send_bytes(packed(group.configs[job]))
                 else:
                     del inside[pipe]
                     pipe.close()  # it ends by itself; that takes a second, and this process goes on
@@ -165,7 +161,7 @@ def _serve(
         _end([process for process, _ in inside.values()])
         raise
     if waiting:
-        raise UserError(f"the processes for them ended at once ({_ended(process.exitcode)})")
+        raise UserError(f"The processes for them ended at once ({_ended(process.exitcode)}).")
     return lost, broke
 
 
@@ -190,7 +186,7 @@ def _end(processes: Sequence[BaseProcess]) -> None:
         process.kill()
 
 
-def _work(pipe: Connection, place: Place, env: Mapping[str, str], packed: bytes) -> None:
+def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes) -> None:
     """Run jobs that come through a pipe, until it is closed. Called in another process."""
     from itae.cli import terminated
     from itae.experiment import shared
@@ -198,9 +194,8 @@ def _work(pipe: Connection, place: Place, env: Mapping[str, str], packed: bytes)
     signal.signal(signal.SIGTERM, terminated)
     os.environ.clear()  # the server's is that of when it started
     os.environ.update(env)
-    place.enter()
-    logging.basicConfig(level=logging.WARNING, format="[%(asctime)s][%(name)s][%(levelname)s] %(message)s")
-    program = cloudpickle.loads(packed)
+    enter(place, logging.WARNING)  # it writes to the terminal of us all
+    program = cloudpickle.loads(what)
     program.enter()
     gc.enable()
     gc.freeze()  # else each collection would look at all that was imported, and copy it from the server's memory
@@ -210,10 +205,10 @@ def _work(pipe: Connection, place: Place, env: Mapping[str, str], packed: bytes)
             pipe.send(_run(program, pipe.recv_bytes()))
 
 
-def _run(program: Program, packed: bytes) -> str:
+def _run(program: Program, config: bytes) -> str:
     """Run one job; return why it broke off, where it couldn't leave word itself."""
     try:
-        program.run(cloudpickle.loads(packed))
+        program.run(cloudpickle.loads(config))
     except Exception as error:
         log.exception("the job broke off")
         return f"{type(error).__name__}: {error}"
