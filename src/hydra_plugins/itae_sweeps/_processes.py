@@ -65,9 +65,9 @@ def count(group: Group, n_jobs: int | None) -> int:
     group
         Jobs that share a pass.
     n_jobs
-        How many at most, as joblib has it: -1 for one a core. None for as many as pay, each of which takes 0.2 GB and more:
-        one for every `_WORTH` jobs, up to `_MOST`; with a GPU, or more than `_FEW` images, whose clustering keeps all
-        cores busy, none beside this one.
+        How many at most, as joblib has it: -1 for one a core. None for as many as pay, each of which takes 0.2 GB and
+        more: one for every `_WORTH` jobs, up to `_MOST`; with a GPU, or more than `_FEW` images, whose clustering keeps
+        all cores busy, none beside this one.
     """
     most = _at_most(len(group.jobs), n_jobs)
     if most < 2:
