@@ -167,6 +167,24 @@ def test_low_precision_operands_get_logits_and_means_in_fp32(rule):
         np.testing.assert_allclose(out[b].float().numpy(), want, atol=loose)
 
 
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("rule", ["floor", "cap"])
+def test_the_product_with_values_is_the_same_on_a_cpu_with_instructions_for_it_and_without(
+    rule, dtype, capability, monkeypatch
+):
+    """Weights are rounded as the values are; then the exact product is rounded, and nothing else."""
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    q, k, v = (t.to(dtype) for t in operands(patches=40))
+    flags, attenuator = padded(some_flags("token", patches=40)), RULES[rule](strength=0.5)
+    out = rows_of(q, k, v, attenuator, flags, PREFIX, 5**-0.5)
+    weights = attenuator.weights((q.float() * 5**-0.5) @ k.float().transpose(-2, -1), flags, PREFIX)
+    assert out.dtype == dtype
+    torch.testing.assert_close(
+        out.double(), weights.to(dtype).double() @ v.double(), atol=1e-6, rtol=torch.finfo(dtype).eps
+    )
+
+
 @pytest.mark.parametrize("rule", ["floor", "cap"])
 def test_logits_are_never_rounded_to_low_precision(rule, monkeypatch):
     seen = []

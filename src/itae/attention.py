@@ -24,6 +24,7 @@ from itae.errors import UserError
 
 # Logits of all rows are held for as many images at a time as fit: about a second-level cache on a CPU.
 _LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**28}
+_NO_16_BITS = {"DEFAULT", "NO AVX", "AVX2"}  # of x86, as torch names them
 
 Answer = Callable[..., Tensor]
 Rule = tuple[Attenuator, Tensor]
@@ -178,8 +179,20 @@ def _rows_by_logits(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], pref
             some = slice(i, i + step)
             z = (q[some].float() * scale) @ k[some].float().transpose(-2, -1)
             for out, (attenuator, flags), own in zip(outs, rules, _copies(z, len(rules)), strict=True):
-                out[some] = attenuator.weights(own, flags[some], prefix).to(v.dtype) @ v[some]
+                out[some] = _weighted(attenuator.weights(own, flags[some], prefix), v[some])
     return outs
+
+
+def _weighted(weights: Tensor, v: Tensor) -> Tensor:
+    """Return ``weights.to(v.dtype) @ v``.
+
+    A CPU that has no instructions for 16 bits takes some twenty times as long for it as in fp32, which gives the same:
+    there the product of two such numbers is exact, and sums are of fp32 in both.
+    """
+    weights = weights.to(v.dtype)
+    if v.device.type == "cpu" and v.dtype.itemsize == 2 and torch.backends.cpu.get_cpu_capability() in _NO_16_BITS:
+        return (weights.float() @ v.float()).to(v.dtype)
+    return weights @ v
 
 
 def _copies(x: Tensor, count: int) -> Iterator[Tensor]:
