@@ -121,6 +121,7 @@ def test_marks_cover_the_patches_and_nothing_else(h, w, size, seed):
     assert ((out == ORANGE).all(axis=-1) == want).all()
 
 
+@pytest.mark.slow
 def test_a_run_has_its_pictures_and_a_job_of_a_sweep_the_quick_one(itae_):
     assert itae_(*WORDS, "hydra.run.dir=one")[0] == 0
     names = ["signal", "norms", "layers", "artifacts", "embeddings", "clusters"]

@@ -28,6 +28,7 @@ def one_run(itae_, tmp_path, name, *words):
     return load_run(tmp_path / name), err
 
 
+@pytest.mark.slow
 def test_a_run_with_the_file_is_the_run_that_fits(itae_, tmp_path, calibrated):
     path, out = calibrated
     fitted, _ = one_run(itae_, tmp_path, "fitted")

@@ -265,6 +265,7 @@ def test_without_labels_the_metric_is_inertia_and_the_delta_a_comparable_one(tmp
     assert "acc" not in out
 
 
+@pytest.mark.slow
 def test_the_best_row_is_chosen_without_labels_unless_asked(grid, itae_):
     status, out, _ = itae_("collect", str(grid))
     assert "silhouette=0.4000, of 12 settings tried" in out
@@ -355,6 +356,7 @@ def test_runs_that_all_failed_are_a_table_and_no_figure(tmp_path, itae_):
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == 2
 
 
+@pytest.mark.slow
 def test_a_real_sweep_is_collected(itae_):
     words = ("dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1", "detector.rule=quantile", "tracker=none")
     assert itae_("-m", "layers=last,last2", "detector.quantile=0.05,0.1", *words, "hydra.sweep.dir=s")[0] == 0

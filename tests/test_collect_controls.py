@@ -26,6 +26,7 @@ def swept(itae_, tmp_path):
     return tmp_path / "sweep"
 
 
+@pytest.mark.slow
 def test_the_controls_of_a_planted_model(swept, capsys):
     runs = [load_run(swept / str(i)).result for i in range(4)]
     edit, random, other, mean = (run["delta"]["nmi"]["mean"] for run in runs)

@@ -52,6 +52,7 @@ def theirs(loader, composer, words):
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(WORDS), max_size=5))
+@pytest.mark.slow
 def test_a_job_is_composed_as_hydra_does(loader, composer, words):
     assert outcome(composer, words) == theirs(loader, composer, words)
 

@@ -107,6 +107,7 @@ def test_a_readme_shows_what_its_one_command_runs(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.slow
 def test_the_one_command_runs(name, itae_, tmp_path, monkeypatch, capsys):
     ran = []
 

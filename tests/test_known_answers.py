@@ -134,6 +134,7 @@ def quick(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_quick_command_runs(quick):
     results, flags = (pd.read_csv(quick / name) for name in ("results.csv", "flags.csv"))
     assert set(results["variant"]) == {"clean", *known.QUICK}
@@ -143,6 +144,7 @@ def test_the_quick_command_runs(quick):
     assert (quick / "figure.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_the_default_setting_finds_and_undoes_two_plants(quick):
     rows = pd.read_csv(quick / "results.csv").set_index(["edit", "variant"])
     default = rows.loc[known.DEFAULT].loc[list(known.QUICK)]
@@ -154,6 +156,7 @@ def test_the_default_setting_finds_and_undoes_two_plants(quick):
     assert (rows.loc["random"].loc[list(known.QUICK)]["won_back"] < 0.2).all()
 
 
+@pytest.mark.slow
 def test_a_rival_is_one_more_name(digits):
     small = replace(digits, timed=32)
     rival = {known.DEFAULT: known.EDITS[known.DEFAULT], "rival": known.by("key_norm", rule="mad")}
@@ -162,6 +165,7 @@ def test_a_rival_is_one_more_name(digits):
     assert all(row["s_per_image"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_registers_undo_what_neurons_planted_and_nothing_else(digits):
     small = replace(digits, timed=32)
     edits = {name: known.EDITS[name] for name in (known.DEFAULT, known.REGISTERS)}
@@ -185,6 +189,7 @@ def test_the_table_is_that_of_the_variants():
 
 
 @pytest.mark.weights
+@pytest.mark.slow
 def test_the_truth_in_dinov2_is_what_was_added(assets, tmp_path):
     weights, images = assets / "weights" / "dinov2_vits14.safetensors", assets / "images" / "emoji"
     data = known.open_dinov2(tmp_path, str(weights), str(images), 24)

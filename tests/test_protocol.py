@@ -94,6 +94,7 @@ def test_a_mistake_is_told_before_anything_runs(itae_, line, told, monkeypatch):
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_from_the_sweep_to_the_one_report(itae_, tmp_path):
     digits = load_digits()
     for i in range(240):

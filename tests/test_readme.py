@@ -62,6 +62,7 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     sys.modules.pop("my_rules", None)
 
 
+@pytest.mark.slow
 def test_the_demo_wins_back_what_the_planted_artifacts_cost(tmp_path):
     """Issue and README: clean minus planted at least .15, and at least 90 % of it won back, over 10 seeds."""
     cache = f"paths.cache={tmp_path / 'cache'}"

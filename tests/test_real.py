@@ -59,6 +59,7 @@ def test_batch_one_is_batch_eight_and_a_pass_shared_is_a_pass_alone(real):
         torch.testing.assert_close(alone, one, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_bf16_is_near_fp32(real):
     model, pixels = real
     shared = SharedPass(model, 1, "cls", [None, Edit(VectorNorm(rule="quantile", quantile=0.03), Scale(), EVERY)])

@@ -35,6 +35,7 @@ def result_of(tmp_path):
     return json.loads(max(tmp_path.glob("outputs/runs/*/result.json")).read_text())
 
 
+@pytest.mark.slow
 def test_a_run_searches_once_and_says_what_it_found(itae_, tmp_path, searches):
     status, out, err = itae_(*SMALL, *EDIT)
     assert status == 0, err
@@ -169,6 +170,7 @@ def test_a_table_takes_no_edit_for_no_edit_whichever_it_is():
 
 
 @pytest.mark.figures
+@pytest.mark.slow
 def test_rivals_share_a_pass_and_a_table(itae_, tmp_path, searches):
     words = ("backbone=digits_vit_artifacts", "detector=value_norm,residual_norm", "detector.side=high", *SMALL)
     status, *_ = itae_("-m", "edit=attention,test_time_registers", "edit.calibration_images=60", *words)

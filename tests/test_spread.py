@@ -86,6 +86,7 @@ def assert_same(ours, others, exactly=False):
             np.testing.assert_allclose(array, other.diagnostics[name], rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monkeypatch):
     fitted = VectorNorm(rule="bimodal", side="high", calibration_images=16)
     edits = [
@@ -129,6 +130,7 @@ def test_what_one_engine_began_the_other_ends(source, ray, monkeypatch, killed_a
     assert_same([entry], extract(elsewhere(source, "local"), [None], LOCAL))
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_in_the_middle_is_replaced_and_nothing_is_lost_or_doubled(source, ray, deadly):
     edits = [None, Edit(deadly(rule="quantile", quantile=0.2), Scale(), (0, 1))]
     killed = extract(source, edits, ON_RAY)
@@ -148,6 +150,7 @@ def test_a_worker_that_is_lost_each_time_is_told_and_its_shard_alone_is_missing(
     assert_same(extract(source, edits, LOCAL), extract(elsewhere(source, "local"), edits, LOCAL))
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_a_worker_is_told_as_it_is_here(source, ray):
     source.key(None)
     changed = dataclasses.replace(source)
@@ -157,6 +160,7 @@ def test_what_is_wrong_in_a_worker_is_told_as_it_is_here(source, ray):
 
 
 @pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.slow
 def test_each_worker_has_as_many_threads_as_cpus(source, ray, cpus):
     def threads(place, job):
         import torch
@@ -203,6 +207,7 @@ def test_a_cluster_of_its_own_is_started_and_ended(tmp_path):
     assert not left
 
 
+@pytest.mark.slow
 def test_a_store_that_the_workers_do_not_share_is_told(source, ray, monkeypatch):
     from itae import spread
 
