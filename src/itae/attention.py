@@ -24,7 +24,6 @@ from itae.errors import UserError
 
 # Logits of all rows are held for as many images at a time as fit: about a second-level cache on a CPU.
 _LOGIT_BYTES = {"cpu": 2**21, "cuda": 2**28}
-_NO_16_BITS = {"DEFAULT", "NO AVX", "AVX2"}  # of x86, as torch names them
 
 Answer = Callable[..., Tensor]
 Rule = tuple[Attenuator, Tensor]
@@ -186,11 +185,11 @@ def _rows_by_logits(q: Tensor, k: Tensor, v: Tensor, rules: Sequence[Rule], pref
 def _weighted(weights: Tensor, v: Tensor) -> Tensor:
     """Return ``weights.to(v.dtype) @ v``.
 
-    A CPU that has no instructions for 16 bits takes some twenty times as long for it as in fp32, which gives the same:
-    there the product of two such numbers is exact, and sums are of fp32 in both.
+    A CPU that has AVX2 and no more, and so no instructions for 16 bits, takes some twenty times as long for it as in
+    fp32, which gives the same: there the product of two such numbers is exact, and sums are of fp32 in both.
     """
     weights = weights.to(v.dtype)
-    if v.device.type == "cpu" and v.dtype.itemsize == 2 and torch.backends.cpu.get_cpu_capability() in _NO_16_BITS:
+    if v.device.type == "cpu" and v.dtype.itemsize == 2 and torch.backends.cpu.get_cpu_capability() == "AVX2":
         return (weights.float() @ v.float()).to(v.dtype)
     return weights @ v
 
