@@ -8,7 +8,6 @@ import shutil
 import sys
 from pathlib import Path
 
-import debian
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,24 +17,9 @@ from itae.experiment import run
 from itae.page import MOST, write_page
 from itae.runs import load_run, write_result
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser")
-
-pytestmark = [pytest.mark.slow, pytest.mark.figures]
+pytestmark = [pytest.mark.slow, pytest.mark.figures, pytest.mark.xdist_group("chromium")]
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 SCRIPT = "</script><script>document.title='owned'</script>{{ 7 * 7 }}"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """Start a headless Chromium, Debian's."""
-    reason = debian.why_not(["chromium"], ["chromium"])
-    if reason:
-        pytest.skip(f"the browser {reason}")
-    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
