@@ -26,7 +26,7 @@ from left_out import LeftOut  # noqa: E402
 from itae.cli import main  # noqa: E402
 from itae.store.draft import Draft  # noqa: E402
 
-ONE_A_SESSION = ("ray", "slurm_node", "chromium", "wheel")  # fixtures whose tests all run in one process of pytest-xdist
+ONE_A_SESSION = ("ray", "slurm_node", "chromium", "wheel")  # the tests of each run in one process of pytest-xdist
 
 
 def pytest_addoption(parser):
