@@ -19,8 +19,8 @@ from itae.runs import find_results, load_run
 def swept(itae_, tmp_path):
     status, _, err = itae_(
         "-m", "experiment=controls", "backbone=digits_vit_artifacts", "dataset.limit=300", "detector.side=high",
-        "attenuator=scale", "layers=all", "detector.calibration_images=64", "clusterer.seeds=3", "clusterer.restarts=1", "tracker=none",
-        "runtime.report=false", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "attenuator=scale", "layers=all", "detector.calibration_images=64", "clusterer.seeds=3", "clusterer.restarts=1",
+        "tracker=none", "runtime.report=false", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert not status, err
     return tmp_path / "sweep"
