@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import cost
 import left_out
 import pytest
+import slurm
 
 pytest_plugins = ["pytester"]
+ROOT = Path(__file__).parents[1]
 BURN = """
 import subprocess, sys, time, pytest
 
@@ -94,3 +97,13 @@ def test_in_ci_what_is_not_installed_fails(pytester, monkeypatch, ci, reason, mi
     outcomes = pytester.runpytest_inprocess("-p", "no:cacheprovider").parseoutcomes()
     assert ("skipped" in outcomes) != (ci and missing)
     assert bool({"failed", "error", "errors"} & set(outcomes)) == (ci and missing)
+
+
+def test_ci_runs_both_parts_and_installs_what_they_need():
+    script = (ROOT / ".ci" / "run").read_text()
+    told = [line.split()[:2] for line in script.splitlines() if line.startswith("make ")]
+    assert told == [["make", "test"], ["make", "test-slow"]]
+    for target, part in (("test", '-m "not slow"'), ("test-slow", "-m slow"), ("test-all", "--fail-slow")):
+        done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
+        assert done.stdout.partition(" loadgroup ")[2].strip() == part
+    assert {"chromium", *slurm.PACKAGES} <= set(script.split())
