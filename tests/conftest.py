@@ -39,7 +39,8 @@ def pytest_configure(config):
         config.pluginmanager.register(Costs(), "costs")
 
 
-def pytest_xdist_auto_num_workers(config):
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
     """Return how many processes ``-n auto`` makes: one a core, two gigabytes of memory each, eight at most."""
     cores, memory = joblib.cpu_count(), psutil.virtual_memory().available
     return max(1, min(cores, memory // 2**31, 8))

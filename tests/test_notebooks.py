@@ -57,6 +57,7 @@ def test_a_notebook_holds_no_outputs_and_uses_what_is_public(path):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("jupyter")  # which looks for free ports and takes them later
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_from_top_to_bottom(path, tmp_path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
