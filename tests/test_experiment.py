@@ -259,6 +259,16 @@ def test_a_run_that_did_nothing_says_so(compose, tmp_path, capsys, overrides, no
         assert result["delta"]["acc"]["mean"] == 0
 
 
+def test_what_ties_keep_from_being_flagged_is_counted_and_said(compose, tmp_path):
+    result = run(compose(*QUICK, "detector.rule=ratio", "detector.ratio=1"), tmp_path / "run").result
+    layers = result["layers"]
+    assert [row["tied"] for row in layers] == [120] * len(layers)
+    assert {row["threshold"] for row in layers} == {None}
+    assert f"In {120 * len(layers)} (image, block) pairs too many patches have one and the same signal" in str(
+        result["notes"]
+    )
+
+
 def test_a_failed_run_leaves_its_reason(compose, tmp_path, monkeypatch):
     with pytest.raises(UserError):
         run(compose(*QUICK, "layers=[77]"), tmp_path / "mistake")

@@ -450,6 +450,11 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         of = len(edited.meta["fits"])
         notes.append(f"No two modes in {len(unfit)} of {of} blocks, nothing flagged there ({unfit[0]}).")
     alone = sum(row["left_alone"] for row in layers)
+    if tied := sum(row["tied"] for row in layers):
+        notes.append(
+            f"In {tied} (image, block) pairs too many patches have one and the same signal, as in a blank picture, for "
+            "the rule to go by: nothing was flagged there."
+        )
     if alone:
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
     if edited.meta["skipped"]:
