@@ -2,6 +2,8 @@
 
 import logging
 import os
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -160,3 +162,18 @@ def test_a_folder_that_may_not_be_read(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         open_(tmp_path)
     (tmp_path / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize("name", ["a/pipe.png", "a/null.png"])
+def test_what_is_no_file_is_a_bad_image_and_never_opened(tmp_path, name):
+    write(tmp_path, "a/1.png", "b/1.png")
+    if "pipe" in name:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    code = f"""if True:
+        from itae.data import ImageFolder
+        images = ImageFolder(root={str(tmp_path)!r}).open()
+        print(len(images.fingerprint()), images.bad())"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert out == f"64 {{'{name}': 'a folder, named pipe or device, not a file'}}\n"

@@ -7,12 +7,14 @@ here decodes an image before it is asked to. Only `prepare` ever uses the networ
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
 import shlex
+import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +139,8 @@ def _digest(item: str | np.ndarray) -> bytes:
     if isinstance(item, np.ndarray):
         return hashlib.sha256(repr(item.shape).encode() + item.tobytes()).digest()
     try:
+        if not stat.S_ISREG(os.stat(item).st_mode):  # to read a named pipe or a device may take for ever
+            raise OSError(errno.EINVAL, "not a regular file")
         with open(item, "rb", buffering=0) as file:
             return hashlib.sha256(file.read()).digest()
     except OSError as error:
