@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,13 +26,15 @@ from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
 from itae.criteria import Space
+from itae.data import count_classes, without_images
+from itae.data.walk import listed
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
 from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
 from itae.intervals import with_intervals
 from itae.links import remove_links, write_links
-from itae.metrics import paired_delta
+from itae.metrics import paired_delta, unscored
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
 from itae.run_figures import Seen, beside, copied, draw, signal_seen
@@ -225,11 +227,6 @@ class OpenJob:
     seconds: float
 
     @property
-    def classes(self) -> int | None:
-        """Number of classes, None for unlabelled images."""
-        return len(self.source.images.class_names) or None
-
-    @property
     def keys(self) -> tuple[Key, Key]:
         """The keys of the untouched embeddings and of the edited ones."""
         return self.source.key(None), self.source.key(self.edit)
@@ -295,7 +292,7 @@ def open_job(settings: Settings) -> OpenJob:
     edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)
     edit = calibrated(edit, source)
     source.check(edit)
-    settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
+    settings.clusterer.check(len(source.images), source.images.n_classes)
     source.key(edit)  # reads the images' and the weights' bytes, once
     return OpenJob(settings, source, edit, time.perf_counter() - began)
 
@@ -305,7 +302,10 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
     baseline, edited = extract(
-        source, [None, edit], settings.runtime, lambda n: settings.clusterer.check(n, job.classes)
+        source,
+        [None, edit],
+        settings.runtime,
+        lambda images: settings.clusterer.check(len(images), images.n_classes),
     )
     computed = time.perf_counter()
     cached = not (baseline.fresh or edited.fresh)
@@ -341,7 +341,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         "registers": _registers(edited),
         "notes": _notes(job, layers, baseline, edited),
         "grid": list(facts.grid),
-        "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
+        "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
         "embeddings": {
             "baseline": _relative(baseline.path, folder),
             "edited": _relative(edited.path, folder),
@@ -365,8 +365,9 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
     settings, done = job.settings, _in_hand().tasks
     name = (entry.path, settings.told("task", "clusterer", "seed", "runtime"))
     if name not in done or entry.fresh:
+        classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
         done[name] = settings.task(
-            entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
+            entry.vectors, entry.labels, classes, settings.clusterer, settings.seed, settings.runtime.device
         )
     return done[name]
 
@@ -421,7 +422,7 @@ def _registers(edited: Embeddings) -> dict[str, Any] | None:
 
 def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
-    notes = []
+    notes = _of_classes(job.source.images.class_names, edited.labels)
     if job.source.facts.architecture == "digits_vit_artifacts":
         notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
     if job.source.facts.architecture.startswith("digits_vit") and job.settings.dataset.name != "digits":
@@ -454,6 +455,18 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
     if edited.meta["skipped"]:
         notes.append(f"{len(edited.meta['skipped'])} images could not be decoded and are left out.")
+    return notes
+
+
+def _of_classes(names: Sequence[str], labels: np.ndarray | None) -> list[str]:
+    """Say which classes are no more, and why there is nothing to score by the others."""
+    if labels is None:
+        return []
+    notes = []
+    if lost := without_images(names, labels):
+        notes.append(f"{len(lost)} of {len(names)} classes have no image here ({listed(lost)}) and don't count.")
+    if why := unscored(labels):
+        notes.append(f"No ACC, NMI, ARI, AMI, purity or KNN: {why}, so that they would say nothing.")
     return notes
 
 
