@@ -304,6 +304,17 @@ def test_labels_that_tell_nothing_score_nothing(compose, tmp_path, capsys, count
     assert itae.load_runs(tmp_path / "run")["images"].tolist() == [sum(counts.values())]
 
 
+@pytest.mark.parametrize("how", ["link", "copy"])
+def test_an_image_of_two_classes_is_told(compose, tmp_path, how):
+    words = write_digits(tmp_path / "photos", a=4, b=4)
+    one, other = (tmp_path / "photos" / name for name in ("a/00.png", "b/99.png"))
+    other.symlink_to(one) if how == "link" else other.write_bytes(one.read_bytes())
+    (tmp_path / "photos" / "a" / "50.png").write_bytes((tmp_path / "photos" / "a" / "03.png").read_bytes())  # no matter
+    notes = run(compose(*words), tmp_path / "run").result["notes"]
+    told = "2 images have the bytes of one of another class ('a/00.png' and 'b/99.png')"
+    assert [told in note for note in notes].count(True) == 1
+
+
 def test_a_fit_that_found_no_modes_is_said_each_time(compose, tmp_path):
     for name in ("first", "cached"):
         result = run(compose(*QUICK, "detector.rule=bimodal", "detector.calibration_images=64"), tmp_path / name).result

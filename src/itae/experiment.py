@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,16 +25,16 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
+from itae.class_notes import class_notes
 from itae.criteria import Space
-from itae.data import count_classes, without_images
-from itae.data.walk import listed
+from itae.data import count_classes
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
 from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
 from itae.intervals import with_intervals
 from itae.links import remove_links, write_links
-from itae.metrics import paired_delta, unscored
+from itae.metrics import paired_delta
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
 from itae.run_figures import Seen, beside, copied, draw, signal_seen
@@ -422,7 +422,7 @@ def _registers(edited: Embeddings) -> dict[str, Any] | None:
 
 def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
-    notes = _of_classes(job.source.images.class_names, edited.labels)
+    notes = class_notes(job.source.images.class_names, edited)
     if job.source.facts.architecture == "digits_vit_artifacts":
         notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
     if job.source.facts.architecture.startswith("digits_vit") and job.settings.dataset.name != "digits":
@@ -455,18 +455,6 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
     if edited.meta["skipped"]:
         notes.append(f"{len(edited.meta['skipped'])} images could not be decoded and are left out.")
-    return notes
-
-
-def _of_classes(names: Sequence[str], labels: np.ndarray | None) -> list[str]:
-    """Say which classes are no more, and why there is nothing to score by the others."""
-    if labels is None:
-        return []
-    notes = []
-    if lost := without_images(names, labels):
-        notes.append(f"{len(lost)} of {len(names)} classes have no image here ({listed(lost)}) and don't count.")
-    if why := unscored(labels):
-        notes.append(f"No ACC, NMI, ARI, AMI, purity or KNN: {why}, so that they would say nothing.")
     return notes
 
 
