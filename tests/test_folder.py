@@ -400,13 +400,13 @@ def test_a_folder_without_images_may_be_in_two_classes(tmp_path, caplog):
 
 
 def test_a_tree_of_links_is_entered_once(tmp_path, caplog):
-    write(tmp_path, *(f"a/{i}/x.png" for i in range(25)), "b/x.png")
-    for i in range(24):
-        for name in ("left", "right"):  # followed each time, 2^24 paths lead to the last
+    write(tmp_path, *(f"a/{i}/x.png" for i in range(14)), "b/x.png")
+    for i in range(13):
+        for name in ("left", "right"):  # followed each time, 2^13 paths lead to the last
             (tmp_path / "a" / str(i) / name).symlink_to(tmp_path / "a" / str(i + 1))
     found, warned = read(tmp_path, caplog)
-    assert found == {"a": 25, "b": 1}
-    assert "left out 48 links to folders that are there already" in warned
+    assert found == {"a": 14, "b": 1}
+    assert "left out 26 links to folders that are there already" in warned
 
 
 def test_a_link_to_a_folder_above_the_root_is_not_entered(tmp_path, caplog):
