@@ -16,7 +16,7 @@ import numpy as np
 from itae.data.class_names import are_splits, like_no_class
 from itae.data.decode import ENDINGS
 from itae.data.formats import Found
-from itae.data.walk import Pair, Walk, entries, is_folder, listed, printable
+from itae.data.walk import Pair, Walk, as_utf8, entries, is_folder, listed, printable
 from itae.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def image_folder(root: str | Path, split: str) -> Found:
         them all once more, or two are one folder; or if there are images beside them.
     """
     top = _top_of(root, split)
-    prefix = "" if split == "all" else f"{printable(split)}/"
+    prefix = "" if split == "all" else f"{printable(as_utf8(split))}/"
     found = Walk.through(top, prefix)
     found.report(top)
     loose, classes = found.loose, {name: files for name, files in found.classes.items() if files}

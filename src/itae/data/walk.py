@@ -156,9 +156,7 @@ class Walk:
 
 
 def entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
-    """Return all that is in a folder as (name, entry), by name.
-
-    The name is the file's bytes read as UTF-8 whatever the locale, or order and ids would be other ones in another.
+    """Return all that is in a folder as (name, entry), by name, see `as_utf8`.
 
     Raises
     ------
@@ -167,10 +165,15 @@ def entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
     """
     try:
         with os.scandir(folder) as found:
-            named = [(os.fsencode(entry.name).decode("utf-8", "surrogateescape"), entry) for entry in found]
+            named = [(as_utf8(entry.name), entry) for entry in found]
     except OSError as error:
         raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
     return sorted(named, key=lambda pair: pair[0])
+
+
+def as_utf8(name: str) -> str:
+    """Return a file's name, its bytes read as UTF-8 whatever the locale, or order and ids would change with it."""
+    return os.fsencode(name).decode("utf-8", "surrogateescape")
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
