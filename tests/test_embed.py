@@ -427,8 +427,8 @@ def test_the_number_of_images_that_are_left_is_checked_before_the_model_is_built
     skipping = Source.open(ImageFolder(root=str(pictures), bad_image="skip"), source.backbone, source.store)
     monkeypatch.setattr(Backbone, "build", lambda *args: pytest.fail("built"))
 
-    def usable(n):
-        raise UserError(f"{n} images are too few")
+    def usable(images):
+        raise UserError(f"{len(images)} images are too few")
 
     with pytest.raises(UserError, match="3 images are too few"):
         extract(skipping, [None], CPU, usable)
