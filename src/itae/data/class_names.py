@@ -24,21 +24,8 @@ _SPLITS = {
 _BESIDE_SPLITS = frozenset({"pred", "predict", "prediction", "unlabeled", "unlabelled", "extra", "query", "gallery"})
 _FILLERS = frozenset(
     {
-        "set",
-        "data",
-        "dataset",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "picture",
-        "pictures",
-        "photos",
-        "seg",
-        "split",
-        "part",
-        "a",
-        "b",
+        *("set", "data", "dataset", "seg", "split", "part", "a", "b"),
+        *("image", "images", "img", "imgs", "picture", "pictures", "photos"),
     }
 )
 _UNLABELLED = frozenset({"unlabeled", "unlabelled", "unsorted", "untagged"})
