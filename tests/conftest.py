@@ -162,6 +162,7 @@ def _gpu() -> None:
         pytest.skip("no CUDA device")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Have every test marked `gpu` skip where there is none, and those that share a dear fixture run in one process."""
     for item in items:

@@ -9,6 +9,7 @@ import cost
 import left_out
 import pytest
 import slurm
+from conftest import ONE_A_SESSION
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]
@@ -107,3 +108,11 @@ def test_ci_runs_both_parts_and_installs_what_they_need():
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
         assert done.stdout.partition(" loadgroup ")[2].strip() == part
     assert {"chromium", *slurm.PACKAGES} <= set(script.split())
+
+
+def test_those_who_share_a_dear_fixture_run_in_one_process(request):
+    if not getattr(request.config.option, "loadgroup", False):
+        pytest.skip("all tests run in one process")
+    for item in request.session.items:
+        for name in set(ONE_A_SESSION) & set(getattr(item, "fixturenames", ())):
+            assert item.nodeid.endswith(f"@{name}")

@@ -360,12 +360,12 @@ def against_clean(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(out)
 
 
-def open_digits(root: Path, limit: int | None = None, seed: int = 0, fitted: int = CALIBRATION) -> Data:
+def open_digits(root: Path, limit: int | None = None, seed: int = 0) -> Data:
     dataset = Digits(name="digits", limit=limit)
     sample = replace(dataset, limit=min(limit or 512, 512))
     weights = "pkg://itae/weights/digits_vit.safetensors"
     backbone = Planted("digits_vit", weights, 32, module="itae.digits_vit", sample=sample, count=0, seed=seed)
-    return Data.open("digits", dataset, backbone, root, 4 * BATCH, fitted)
+    return Data.open("digits", dataset, backbone, root, 4 * BATCH, CALIBRATION)
 
 
 def open_dinov2(root: Path, checkpoint: str, images: str, limit: int, seed: int = 0) -> Data:
@@ -424,8 +424,9 @@ def run(args: argparse.Namespace, root: Path) -> None:
     seeds = 2 if args.quick else SEEDS
     if args.only != "dinov2_s":
         names = args.variants or (QUICK if args.quick else tuple(VARIANTS))
-        few = {"limit": 200, "fitted": 64} if args.quick else {}
-        for rows in measure(open_digits(root, seed=args.seed, **few), names, seeds):
+        data = open_digits(root, 200 if args.quick else None, args.seed)
+        data = replace(data, timed=32, fitted=64) if args.quick else data
+        for rows in measure(data, names, seeds):
             write(args.out, *rows)
     if args.checkpoint and args.only != "digits":
         real = open_dinov2(root, args.checkpoint, args.images, args.limit, args.seed)
