@@ -32,7 +32,8 @@ class LeftOut:
             self.config.workeroutput["slow"] = self.slow
         yield
         if self.slow and not worker:
-            self.config.get_terminal_writer().line(f"{self.slow} slow tests not run: make test-all")
+            tests = "test" if self.slow == 1 else "tests"
+            self.config.get_terminal_writer().line(f"{self.slow} slow {tests} not run: make test-all")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self):
