@@ -16,13 +16,14 @@ def cpu_seconds() -> float:
 
 
 class Costs:
-    """Fails a test that takes more than `LIMIT` CPU seconds and isn't marked ``slow``.
+    """Fails a test that takes more than `limit` CPU seconds and isn't marked ``slow``.
 
     What counts is its set-up and its call. A fixture that several tests share is made once, so its cost is not that of
     the test which happens to come first; a child counts once it has ended and was waited for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = LIMIT) -> None:
+        self.limit = limit
         self.began = self.shared = 0.0
         self.depth = 0
 
@@ -47,10 +48,10 @@ class Costs:
     def pytest_runtest_call(self, item):
         outcome = yield
         cost = cpu_seconds() - self.began - self.shared
-        if cost > LIMIT and not item.get_closest_marker("slow"):
+        if cost > self.limit and not item.get_closest_marker("slow"):
             pytest.fail(
                 f"This test took {cost:.1f} CPU seconds, children included, and a test that isn't marked slow may take "
-                f"{LIMIT:g}: have it do less, or mark it and say why.",
+                f"{self.limit:g}: have it do less, or mark it and say why.",
                 pytrace=False,
             )
         return outcome

@@ -57,10 +57,9 @@ def pytest_configure(config):
         ("@pytest.mark.slow\ndef test(): burn()", False),
     ],
 )
-def test_an_unmarked_test_that_takes_long_fails(pytester, monkeypatch, test, fails):
-    monkeypatch.setattr(cost, "LIMIT", 0.2)
+def test_an_unmarked_test_that_takes_long_fails(pytester, test, fails):
     pytester.makepyfile(BURN + test)
-    done = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "ignore", plugins=[cost.Costs()])
+    done = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-W", "ignore", plugins=[cost.Costs(limit=0.2)])
     done.assert_outcomes(failed=int(fails), passed=int(not fails))
     if fails:
         done.stdout.fnmatch_lines(["*CPU seconds, children included*"])
