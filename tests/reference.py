@@ -5,9 +5,11 @@ Nothing of `itae` is imported here.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+from scipy.stats import t
 
 
 def signal(name, scope, q, k, v, x, prefix, scale):
@@ -82,3 +84,27 @@ def row(z, v, flagged, others, prefix, rule, a):
             w[j] *= 1 - a
         w = w / w.sum()
     return w @ v
+
+
+def crossed_interval(values):
+    """95 % interval of the mean of values whose axes are crossed samples, by analysis of variance, cell by cell."""
+    axes = range(values.ndim)
+    squares = {}
+    for size in range(1, values.ndim + 1):
+        for some in itertools.combinations(axes, size):
+            total = 0.0
+            for cell in np.ndindex(*values.shape):
+                # What these axes add in this cell: the means that keep some of them, by inclusion and exclusion.
+                effect = 0.0
+                for kept in itertools.chain.from_iterable(itertools.combinations(some, m) for m in range(size + 1)):
+                    rows = values[tuple(cell[a] if a in kept else slice(None) for a in axes)]
+                    effect += (-1) ** (size - len(kept)) * rows.mean()
+                total += effect**2
+            free = math.prod(values.shape[a] - 1 for a in some)
+            squares[some] = total / free, free
+    variance = sum((-1) ** (len(some) + 1) * square for some, (square, _) in squares.items())
+    most, free = max(squares[(a,)] for a in axes)
+    if variance > most:
+        free = variance**2 / sum(square**2 / own for square, own in squares.values())
+    reach = t.ppf(0.975, free) * math.sqrt(max(variance, most) / values.size)
+    return values.mean() - reach, values.mean() + reach

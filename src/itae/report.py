@@ -60,7 +60,7 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
         cells += [spread(change, sign="+"), told_interval(change)] if change else []
         table.add_row(metric.upper() if scored else metric, *cells)
     table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
-    table.caption += "; 95 % interval of the delta over images and seeds" if scored else ""
+    table.caption += f"; 95 % interval of the delta over images{' and seeds' * (seeds > 1)}" if scored else ""
     console.print(table)
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
