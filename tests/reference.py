@@ -86,6 +86,16 @@ def row(z, v, flagged, others, prefix, rule, a):
     return w @ v
 
 
+def nearest_others(vectors, k, groups):
+    """Cosines of each row's `k` nearest rows of other groups, nearest first, as many as there are."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+    n = len(unit)
+    return [
+        sorted((float(unit[i] @ unit[j]) for j in range(n) if groups[j] != groups[i]), reverse=True)[:k]
+        for i in range(n)
+    ]
+
+
 def crossed_interval(values):
     """95 % interval of the mean of values whose axes are crossed samples, by analysis of variance, cell by cell."""
     axes = range(values.ndim)
