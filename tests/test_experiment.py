@@ -14,6 +14,7 @@ from wandb_files import items, records
 
 import itae
 from itae.cli import conf_dir
+from itae.clusterings import read_clusterings
 from itae.errors import UserError
 from itae.experiment import plain_config, run
 from itae.metrics import scores
@@ -249,6 +250,7 @@ def test_images_of_the_same_bytes_are_told_and_do_not_vote_for_each_other(compos
     assert "24 of 24 images have a twin" in told
     assert "other images vote" not in told, "one neighbour, and classes of twelve"
     assert found.result["baseline"]["knn"]["mean"] < 1
+    assert np.bincount(read_clusterings(found).groups).tolist() == [2] * 12
     told = " ".join(run(compose(*folder), tmp_path / "many").result["notes"])
     assert "KNN lets 20 other images vote, and 2 of 2 classes have fewer of their own ('a' 12, 'b' 12)" in told
 

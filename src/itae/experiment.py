@@ -25,6 +25,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
+from itae.clusterings import CLUSTERINGS, write_clusterings
 from itae.criteria import Space
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
 from itae.edit import AnyEdit, Edit
@@ -105,7 +106,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
         with contextlib.suppress(OSError):  # of an earlier run in this folder
-            (folder / page.PAGE).unlink(missing_ok=True)
+            for left in (page.PAGE, CLUSTERINGS):
+                (folder / left).unlink(missing_ok=True)
             remove_links(folder)
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
@@ -326,6 +328,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         ASSIGNMENTS,
         lambda: write_assignments(folder / ASSIGNMENTS, edited.ids, names, before, after, far),
     )
+    beside(CLUSTERINGS, lambda: write_clusterings(folder / CLUSTERINGS, edited, tasks[1]))
     if settings.runtime.links:
         beside("The folders of links", lambda: write_links(folder, source.images, edited.ids, after))
     result = {

@@ -174,20 +174,6 @@ def told_interval(change: Mapping[str, Any] | None) -> str:
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
 
 
-def interval(per_seed: Sequence[float | None]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the mean over seeds, by the percentile bootstrap (Efron & Tibshirani, 1993, ch. 13).
-
-    It tells how far k-means' seeds leave the mean open, and nothing of other images. None for fewer than two values.
-    """
-    from scipy.stats import bootstrap
-
-    known = np.array([value for value in per_seed if value is not None], np.float64)
-    if len(known) < 2:
-        return None
-    found = bootstrap((known,), np.mean, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     known = [float(value) for value in values if value is not None]
     std = float(np.std(known, ddof=1)) if len(known) > 1 else None
