@@ -82,3 +82,27 @@ def row(z, v, flagged, others, prefix, rule, a):
             w[j] *= 1 - a
         w = w / w.sum()
     return w @ v
+
+
+def seen(pixel, bits, photometric, alpha=None, colour_map=None):
+    """What a person sees of a pixel over white, three shares of white: TIFF 6.0, by its PhotometricInterpretation.
+
+    `alpha` is the place of the opacity, negative where the colours have been multiplied by it.
+    """
+    share = [int(sample) / (2**bits - 1) for sample in pixel]
+    if photometric == 0:  # 0 is white
+        colours = [1 - share[0]] * 3
+    elif photometric == 1:
+        colours = [share[0]] * 3
+    elif photometric == 2:
+        colours = share[:3]
+    elif photometric == 3:
+        colours = [entry / 65535 for entry in colour_map[int(pixel[0])]]
+    else:  # 5, amounts of cyan, magenta, yellow, black
+        colours = [(1 - ink) * (1 - share[3]) for ink in share[:3]]
+    if alpha is None:
+        return colours
+    opacity = share[abs(alpha)]
+    if alpha < 0:
+        return [min(colour, opacity) + 1 - opacity for colour in colours]
+    return [colour * opacity + 1 - opacity for colour in colours]
