@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+# Part of every transform's `spec`, and so of the cache's keys. Raise it when any file that could be decoded before
+# comes out as other pixels (also when a new Pillow is the cause), and not for one that was refused, or now is.
+# 1 had no number in the keys, and took some TIFFs, PNGs, GIFs, PSDs and XBMs for what they are not.
+DECODER = 2
+
 # Pillow's formats that hold pixels and start with a signature, and the endings by which a file counts as a
 # picture. Left out are formats that start another program (EPS), that one system only can decode (WMF), that
 # need a plugin (HDF5), and TGA: it has no signature, so damaged files of other formats would pass for it.
