@@ -42,17 +42,20 @@ def load_tiff(image: Any) -> Image.Image:
     """
     from PIL import ImagePalette
 
-    tags, tiles = image.tag_v2, image.tile
+    tags = image.tag_v2
     if reason := _refused(tags, image.mode):
         raise BadImage(reason)
     raw = tags.get(COMPRESSION, 1) == 1
-    if raw and tags.get(PLANES) == 2 and tags.get(SAMPLES, 1) == 1:
-        image.tile = _one_plane(tags, tiles)
-    colours = tags.get(COLOUR_MAP)
+    if raw and tags.get(PLANES) == 2:
+        image.tile = _planes(tags, image.tile)
+    tiles = image.tile
+    colours = tags.get(COLOUR_MAP) if image.mode in ("P", "PA") else None
     if colours and max(colours) < 256:  # some writers put 8 bits there; libtiff, and so most viewers, see to it
         image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     try:
         image.load()
+    except ValueError as error:  # Pillow: "unknown raw mode"
+        raise BadImage("its samples are packed in a way that can't be read; save it again") from error
     except OSError as error:
         if raw:
             raise
@@ -65,12 +68,16 @@ def load_tiff(image: Any) -> Image.Image:
     return in_8_bits(image, top, white_is_zero=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
 
-def _one_plane(tags: Any, tiles: list[Any]) -> list[Any]:
-    """Have a single plane read as if interleaved: Pillow keeps the first letter of how its samples are packed."""
+def _planes(tags: Any, tiles: list[Any]) -> list[Any]:
+    """Say how the samples of planes are packed: Pillow keeps the first letter of it, which means 8 bits."""
     from PIL.TiffImagePlugin import OPEN_INFO
 
-    kind = (tags.prefix, tags.get(PHOTOMETRIC), (1,), tags.get(FILL_ORDER, 1), tags.get(BITS, (1,)), ())
-    return read_as(tiles, lambda args: (OPEN_INFO[kind][1], *args[1:]))
+    bits = tags.get(BITS, (1,))
+    if tags.get(SAMPLES, 1) == 1:
+        kind = (tags.prefix, tags.get(PHOTOMETRIC), (1,), tags.get(FILL_ORDER, 1), bits, ())
+        return read_as(tiles, lambda args: (OPEN_INFO[kind][1], *args[1:]))
+    ending = (";16L" if tags.prefix == b"II" else ";16B") if max(bits) == 16 else ""
+    return read_as(tiles, lambda args: (args[0] + ending, *args[1:]))
 
 
 def _refused(tags: Mapping[int, Any], mode: str) -> str:
@@ -96,13 +103,13 @@ def _refused(tags: Mapping[int, Any], mode: str) -> str:
 
 
 def _planes_are_read(tags: Mapping[int, Any], mode: str) -> bool:
-    """Return whether Pillow reads planes of this kind right; uncompressed, it takes all samples for 8 bits."""
+    """Return whether Pillow reads planes of this kind right, with the help of `_planes` where they are uncompressed."""
     alpha = tags.get(EXTRA, ())
     if tags.get(PHOTOMETRIC) == YCBCR:
         return False
     if tags.get(COMPRESSION, 1) == 1:
-        known = (mode in ("RGB", "CMYK") and not alpha) or (mode == "RGBA" and alpha == (2,))
-        return known and max(tags.get(BITS, (1,))) == 8
+        inks = mode == "CMYK" and max(tags.get(BITS, (1,))) == 8
+        return (not alpha and (mode == "RGB" or inks)) or (alpha == (2,) and mode == "RGBA")
     return mode in ("RGB", "CMYK", "L", "I;16", "I;16B") or (mode == "RGBA" and alpha in ((1,), (2,)))
 
 
