@@ -1,5 +1,6 @@
 """The matrix of samples, depths and transparencies, against the standards and against a second decoder (libvips)."""
 
+import io
 import itertools
 import re
 import struct
@@ -85,8 +86,8 @@ def test_a_tiff_is_what_its_tags_say_or_is_refused(tmp_path, photometric):
         path = tiff(tmp_path / "a.tif", values, bits, photometric, order=order, planar=planar, compression=compression,
                     tags=tags)  # fmt: skip
         got, case = look(path), f"{bits} {kind} {order} planar={planar} compression={compression}"
-        raw_planes = planar == 2 and compression == 1 and bits == 16 and values.shape[2] > 1  # taken for 8 bits
-        if kind == "u" and bits in READ.get(photometric, ()) and not raw_planes:
+        raw_inks = (photometric, bits, planar, compression) == (5, 16, 2, 1)  # Pillow has no way to read them
+        if kind == "u" and bits in READ.get(photometric, ()) and not raw_inks:
             assert not isinstance(got, str), (case, got)
             error = np.abs(got - expected(values, bits, photometric, None, colours)).max()
             assert error <= (2 if photometric == 5 else 1), case  # a product of two inks
@@ -213,6 +214,7 @@ def test_a_damaged_tiff_and_an_unknown_compression_are_told(tmp_path):
         (8, 3, {}, "CIELab"),
         (4, 1, {}, "PhotometricInterpretation 4"),
         (1, 2, {}, "2 x 8 bits"),
+        (0, 1, {266: ("H", [2])}, "packed"),
     ],
 )
 def test_a_tiff_is_refused_with_its_reason(tmp_path, photometric, channels, tags, reason):
@@ -405,6 +407,79 @@ def test_jpeg_2000_of_signed_samples(tmp_path):
         (tmp_path / "signed.j2k").write_bytes(data)
         assert np.abs(look(tmp_path / "a.j2k")[0, ::8, 0] - [0, 64, 128, 255]).max() <= 1
         assert np.array_equal(look(tmp_path / "a.j2k"), look(tmp_path / "signed.j2k")), depth
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_jpeg_2000_of_fewer_and_of_more_than_8_bits(tmp_path, channels):
+    """The samples of a lossless file are its numbers plus half of the range, which its header tells."""
+    place, path = tmp_path / "a.j2k", tmp_path / "b.j2k"
+    for bits in (1, 2, 4, 7):
+        values = np.arange(16, dtype=np.uint8).reshape(4, 4).repeat(8, 0).repeat(8, 1) % 2**bits
+        pixels = np.stack([values] * channels, -1)
+        Image.fromarray((pixels + 128 - 2 ** (bits - 1)).squeeze()).save(place, no_jp2=True, mct=0)
+        data = bytearray(place.read_bytes())
+        for i in range(channels):
+            data[data.index(b"\xff\x51") + 40 + 3 * i] = bits - 1
+        path.write_bytes(data)
+        photometric = 1 if channels == 1 else 2
+        right = expected(pixels[::8, ::8], bits, photometric, 3 if channels == 4 else None)
+        assert np.abs(look(path)[::8, ::8] - right).max() <= 2, bits
+    for i in range(channels):
+        data[data.index(b"\xff\x51") + 40 + 3 * i] = 11
+    path.write_bytes(data)
+    if channels == 1:
+        assert not isinstance(look(path), str)  # read as 16 bits
+    else:
+        assert "more than 8 bits in JPEG 2000" in look(path)
+
+
+def jpeg_of(transform, *samples):
+    """Return a JPEG of one colour whose Adobe marker says what its samples are: 0 as they are, 2 YCCK."""
+    buffer = io.BytesIO()
+    Image.new("CMYK" if len(samples) == 4 else "RGB", (8, 8), samples).save(buffer, "JPEG", quality=95)
+    data = buffer.getvalue()
+    for marker in (b"\xff\xe0", b"\xff\xee"):  # JFIF, Adobe
+        if (at := data.find(marker)) >= 0:
+            data = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+    return data[:2] + b"\xff\xee\x00\x0eAdobe\x00d\x00\x00\x00\x00" + bytes([transform]) + data[2:]
+
+
+def test_jpegs_of_an_adobe_marker(tmp_path):
+    """Amounts of ink are stored as what they leave; the numbers of YCCK are what ImageMagick shows too."""
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_of(0, 40, 120, 200, 30))
+    left = np.array([255 - 40, 255 - 120, 255 - 200]) * (255 - 30) / 255
+    assert np.abs(look(path)[0, 0] - left).max() <= 2
+    path.write_bytes(jpeg_of(2, 40, 120, 200, 30))
+    assert np.abs(look(path)[0, 0] - [125, 0, 25]).max() <= 2
+    path.write_bytes(jpeg_of(0, 40, 120, 200))  # no YCbCr: luminance and the two differences, shown as they are
+    assert np.abs(look(path)[0, 0] - [105, 181, 81]).max() <= 2
+
+
+def test_ico_and_dds_have_their_opacity(tmp_path):
+    def ico(bits, pixels, clear):
+        info = struct.pack("<IiiHHIIiiII", 40, 4, 2, 1, bits, 0, 0, 0, 0, 0, 0) + pixels + clear
+        entry = struct.pack("<HHHBBBBHHII", 0, 1, 1, 4, 1, 0, 0, 1, bits, len(info), 22)
+        return entry + info
+
+    def dds(flags, bits, masks, pixels):
+        head = struct.pack("<4s7I44x", b"DDS ", 124, 0x100F, 1, 4, 0, 0, 1)
+        return head + struct.pack("<2I4s5I5I", 32, flags, bytes(4), bits, *masks, 0x1000, 0, 0, 0, 0) + pixels
+
+    pixels = bytes([0, 0, 255, 0, 0, 255, 0, 128, 255, 0, 0, 255, 9, 9, 9, 255])
+    clear = [list(WHITE), [127, 255, 127], list(BLUE), [9] * 3]
+    opaque = [list(RED), list(GREEN), list(BLUE), [9] * 3]
+    masks = (0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    for name, data, right in [
+        ("a.ico", ico(32, pixels, bytes(4)), clear),
+        ("b.ico", ico(24, bytes([0, 0, 255] * 4), bytes([0b01000000, 0, 0, 0])), [RED, WHITE, RED, RED]),
+        ("a.dds", dds(0x41, 32, masks, pixels), clear),
+        ("b.dds", dds(0x40, 32, (*masks[:3], 0), pixels), opaque),
+        ("c.dds", dds(0x20001, 16, (0xFF, 0, 0, 0xFF00), bytes([0, 255, 64, 0, 128, 255, 255, 255])),
+         [BLACK, WHITE, (128,) * 3, WHITE]),
+    ]:  # fmt: skip
+        (tmp_path / name).write_bytes(data)
+        assert np.abs(look(tmp_path / name)[0] - np.array(right)).max() <= 1, name
 
 
 def bmp(bits, pixels, masks=b"", size=40):

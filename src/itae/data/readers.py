@@ -59,6 +59,25 @@ def _png(image: Any) -> Image.Image:
     return image
 
 
+def _jpeg2000(image: Any) -> Image.Image:
+    """Read JPEG 2000: Pillow shifts samples to 8 bits, whereby white of fewer is grey, and white of more overflows."""
+    place = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(place)
+    at = data.find(b"\xff\x4f\xff\x51") + 40  # the codestream's start and SIZ: its count of components, their depths
+    depths = {1 + data[at + 2 + 3 * i] % 128 for i in range(int.from_bytes(data[at : at + 2], "big"))}
+    image.load()
+    if image.mode in ("P", "PA") or image.mode.startswith("I;16") or depths == {8}:
+        return image
+    if len(depths) != 1 or max(depths) > 8:
+        raise BadImage("colours of more than 8 bits in JPEG 2000 can't be read right; convert it to 8 bits, or to PNG")
+    bits = depths.pop()
+    top = 2**bits - 1
+    shades = [((value >> 8 - bits) * 255 + top // 2) // top for value in range(256)]
+    return image.point(shades * len(image.getbands()))
+
+
 def _ppm(image: Any) -> Image.Image:
     args = image.tile[0][3]
     image.load()
@@ -121,4 +140,13 @@ def _xbm(image: Any) -> Image.Image:
     return ImageOps.invert(image.convert("L"))
 
 
-READERS = {"PNG": _png, "TIFF": load_tiff, "PPM": _ppm, "SGI": _sgi, "PSD": _psd, "GIF": _gif, "XBM": _xbm}
+READERS = {
+    "PNG": _png,
+    "TIFF": load_tiff,
+    "JPEG2000": _jpeg2000,
+    "PPM": _ppm,
+    "SGI": _sgi,
+    "PSD": _psd,
+    "GIF": _gif,
+    "XBM": _xbm,
+}
