@@ -239,7 +239,7 @@ def test_float_pixels_are_refused(tmp_path):
 
 def test_a_missing_file_a_broken_link_and_a_folder(tmp_path):
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
-    for name, reason in {"no.png": "missing", "link.png": "broken link", ".": "directory"}.items():
+    for name, reason in {"no.png": "missing", "link.png": "broken link", ".": "a folder"}.items():
         with pytest.raises(BadImage, match=reason):
             decode(str(tmp_path / name))
 
