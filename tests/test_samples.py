@@ -221,6 +221,17 @@ def test_a_tiff_is_refused_with_its_reason(tmp_path, photometric, channels, tags
     assert reason in look(tiff(tmp_path / "a.tif", samples(channels, 8), 8, photometric, tags=tags))
 
 
+@pytest.mark.parametrize(
+    ("bits", "kind", "reason"),
+    [(8, "i", "signed"), (16, "i", "signed"), (32, "f", "floating point"), (64, "f", "floating point"),
+     (64, "c", "complex"), (32, "u", "more than 16 bits"), (64, "u", "more than 16 bits")],
+)  # fmt: skip
+def test_numbers_without_an_agreed_white_are_named_whether_pillow_opens_them_or_not(tmp_path, bits, kind, reason):
+    for photometric, order in itertools.product((0, 1, 2), "<>"):
+        values = samples(CHANNELS[photometric], bits, kind)
+        assert reason in look(tiff(tmp_path / "a.tif", values, bits, photometric, order=order))
+
+
 @given(
     data=st.data(),
     order=st.sampled_from("<>"),
