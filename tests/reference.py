@@ -38,6 +38,19 @@ def threshold(s, rule, number, side):
     return median / number if side == "low" else median * number
 
 
+def flagged(s, rule, number, side):
+    """Flags of one image's signal [T] by its own threshold, ties among them."""
+    theta, median = threshold(s, rule, number, side), np.median(s)
+    if rule == "mad" and np.median(np.abs(s - median)) == 0:
+        return np.zeros(len(s), bool)
+    if rule == "ratio" and theta == median:
+        return np.zeros(len(s), bool)
+    beyond = flag(s, theta, side)
+    if rule == "quantile" and beyond.sum() > math.ceil(number * len(s)):
+        return s < theta if side == "low" else s > theta
+    return beyond
+
+
 def flag(s, theta, side):
     return s <= theta if side == "low" else s >= theta
 
@@ -118,3 +131,27 @@ def crossed_interval(values):
         free = variance**2 / sum(square**2 / own for square, own in squares.values())
     reach = t.ppf(0.975, free) * math.sqrt(max(variance, most) / values.size)
     return values.mean() - reach, values.mean() + reach
+
+
+def seen(pixel, bits, photometric, alpha=None, colour_map=None):
+    """What a person sees of a pixel over white, three shares of white: TIFF 6.0, by its PhotometricInterpretation.
+
+    `alpha` is the place of the opacity, negative where the colours have been multiplied by it.
+    """
+    share = [int(sample) / (2**bits - 1) for sample in pixel]
+    if photometric == 0:  # 0 is white
+        colours = [1 - share[0]] * 3
+    elif photometric == 1:
+        colours = [share[0]] * 3
+    elif photometric == 2:
+        colours = share[:3]
+    elif photometric == 3:
+        colours = [entry / 65535 for entry in colour_map[int(pixel[0])]]
+    else:  # 5, amounts of cyan, magenta, yellow, black
+        colours = [(1 - ink) * (1 - share[3]) for ink in share[:3]]
+    if alpha is None:
+        return colours
+    opacity = share[abs(alpha)]
+    if alpha < 0:
+        return [min(colour, opacity) + 1 - opacity for colour in colours]
+    return [colour * opacity + 1 - opacity for colour in colours]

@@ -78,7 +78,7 @@ class Seen:
         if labels is not None and clusters.labels is not None:
             named = dict(zip(labels.tolist(), clusters.labels, strict=True))
             classes = [named.get(label, "") for label in range(max(named) + 1)]
-        transform = Transform(**run.edited.meta["space"]["transform"])
+        transform = Transform.of(run.edited.meta["space"]["transform"])
         place = {name: i for i, name in enumerate(images.ids)} if images else {}
         return cls(
             run.baseline,
