@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -201,3 +205,29 @@ def test_a_delta_without_an_interval_says_none():
     assert with_intervals(delta, labels, alone, alone)["acc"]["interval"] is None
     one = result(noisy(labels[:1], 0, 3, draw, 1))  # one image, one seed
     assert with_intervals(delta, labels[:1], one, one)["acc"]["interval"] is None
+
+
+SIMULATION = Path(__file__).parents[1] / "experiments" / "06_intervals"
+
+
+def test_the_simulation_says_93_to_97_percent_for_clusterings_as_they_are():
+    """What README says of the intervals, of every setting that was counted."""
+    rows = pd.read_csv(SIMULATION / "results.csv")
+    made = rows[rows["varies"] != "k-means on other images"]
+    assert len(made) == 15
+    assert (made["times"] >= 1000).all()
+    held = made[[*SHARES, "knn"]].to_numpy()
+    assert 0.93 <= held.min() <= held.max() <= 0.975
+
+
+@pytest.mark.slow
+def test_the_simulation_comes_out_again():
+    """400 data sets of two of its settings, some 15 s each: seeds that differ, and five draws of a control."""
+    run = runpy.run_path(str(SIMULATION / "run.py"))
+    rows = pd.read_csv(SIMULATION / "results.csv")
+    every = list(run["settings"]())
+    for i in (1, 14):
+        found = run["coverage"](every[i], 400, seed=1)
+        for name in (*SHARES, "knn"):
+            assert 0.92 <= found[name] <= 0.985, (every[i], name)
+            assert found[f"{name}.width"] == pytest.approx(rows[f"{name}.width"][i], rel=0.12)

@@ -4,7 +4,7 @@ Every image meets every seed, so the deltas are a table with a row a seed and a 
 The variance of their mean is what seeds add, what images add, and what is of a seed and an image together, found by
 analysis of variance, as clustered standard errors in several ways are (Cameron, Gelbach & Miller, 2011). The interval
 is Student's, with the degrees of freedom of Satterthwaite (1946): with ten seeds a normal one is too narrow, and so are
-percentiles of a bootstrap.
+percentiles of a bootstrap. `experiments/06_intervals` counts how often it holds the delta of such data.
 
 ACC and purity keep the matching of clusters and classes that all images gave, so they are means over images. NMI and
 ARI are not: there an image's value is its pseudo-value, ``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey,
