@@ -79,6 +79,25 @@ def test_fingerprint_changes_with_anything_that_matters(tmp_path):
     assert len(seen) == 7
 
 
+def test_digests_are_of_the_bytes_and_read_once(tmp_path):
+    images = open_(write_folder(tmp_path))
+    files = [Path(item) for item in images.items]
+    digests = [hashlib.sha256(file.read_bytes()).digest() for file in files]
+    assert images.digests == digests
+    for file in files:
+        file.unlink()
+    assert images.take([5, 2]).digests == [digests[5], digests[2]]
+    assert images.without(images.ids[:9]).digests == digests[9:]
+    images.fingerprint()  # from the same digests
+
+
+def test_digests_of_arrays_tell_shapes_apart():
+    flat = np.arange(12, dtype=np.uint8)
+    one, other = (ImageSet("x", "all", ["a"], [flat.reshape(shape)], None, []) for shape in ((3, 4), (4, 3)))
+    assert len(one.digests[0]) == 32
+    assert one.digests != other.digests
+
+
 @pytest.mark.parametrize("change", ["pixel", "label", "name", "id", "unlabelled", "order", "shape"])
 def test_fingerprint_of_arrays(change):
     pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
@@ -185,7 +204,7 @@ def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path):
     images = open_(root)
     before = images.fingerprint()
     (root / "class0" / "0.png").unlink()
-    assert images.fingerprint() != before
+    assert open_(root).fingerprint() != before
     assert images.bad() == {"class0/0.png": "the file is missing, or a broken link"}
 
 

@@ -46,6 +46,10 @@ def shard_of(i: int, n: int = N, width: int = E, shard: int = SHARD) -> tuple[di
     return rows, {"histogram": rng.integers(0, 255, 5).astype(np.uint8), "total": rng.normal(size=2)}
 
 
+def digests(n: int) -> list[bytes]:
+    return [hashlib.sha256(str(i).encode()).digest() for i in range(n)]
+
+
 def fill(work, **size) -> None:
     for i in range(work.shards):
         if not work.has(i):
@@ -58,7 +62,8 @@ def make(store: Store, wanted: Key, labelled: bool = True):
             work = store.draft(one, N, SHARD)
             fill(work)
             labels = np.arange(N) % 10 if labelled else None
-            work.publish([f"im/{i}é.png" for i in range(N)], labels, {"versions": {"numpy": "2"}}, {"x": np.ones(2)})
+            ids, about = [f"im/{i}é.png" for i in range(N)], {"versions": {"numpy": "2"}}
+            work.publish(ids, labels, digests(N), about, {"x": np.ones(2)})
     return store.load(wanted)
 
 
@@ -98,6 +103,7 @@ def test_an_entry_holds_what_the_shards_held(tmp_path, labelled):
     np.testing.assert_allclose(found.diagnostics["total"], sum(sums["total"] for _, sums in shards))
     np.testing.assert_array_equal(found.diagnostics["x"], [1, 1])
     assert found.ids[7] == "im/7é.png"
+    assert [row.tobytes() for row in found.digests] == digests(N)
     assert found.meta["labelled"] is labelled
     assert found.path == tmp_path / "digits-all" / "vit" / wanted.digest[:16]
     if labelled:
@@ -117,7 +123,7 @@ def test_the_files_are_those_of_the_contract(tmp_path):
     assert meta["space"] == key().space
     assert meta["dataset"] == key().dataset
     assert meta["digest"] == key().digest
-    assert (meta["n"], meta["dim"], meta["format"]) == (N, E, 1)
+    assert (meta["n"], meta["dim"], meta["format"]) == (N, E, 2)
     assert meta["versions"] == {"numpy": "2"}
     for name in FILES:
         data = (found.path / name).read_bytes()
@@ -134,7 +140,7 @@ def test_two_makings_give_the_same_bytes_whatever_the_layout_in_memory(tmp_path)
             rows, sums = shard_of(i)
             work.write(i, {k: np.asfortranarray(v) for k, v in reversed(rows.items())}, dict(reversed(sums.items())))
         fixed = {"x": np.ones(2)}
-        work.publish(one.ids, np.arange(N, dtype=np.uint8) % 10, {"versions": {"numpy": "2"}}, fixed)
+        work.publish(one.ids, np.arange(N, dtype=np.uint8) % 10, digests(N), {"versions": {"numpy": "2"}}, fixed)
     assert contents(store.path(key())) == contents(one.path)
 
 
@@ -144,8 +150,8 @@ def test_ids_may_be_any_file_name_but_no_line_break(tmp_path):
         work = store.draft(key(), 4, 4)
         work.write(0, {"vectors": np.ones((4, 2), np.float32)}, {})
         with pytest.raises(UserError, match=r"'a\\nb' holds a line break"):
-            work.publish(["a\nb", "1", "2", "3"], None, {})
-        work.publish(odd, None, {})
+            work.publish(["a\nb", "1", "2", "3"], None, digests(4), {})
+        work.publish(odd, None, digests(4), {})
     assert store.load(key()).ids == odd
 
 
@@ -166,7 +172,7 @@ trees = st.recursive(leaves, lambda x: st.lists(x, max_size=3) | st.dictionaries
 trees_by_name = st.dictionaries(st.text(max_size=4), trees, min_size=1, max_size=4)
 
 
-def reference_digest(space, dataset) -> str:
+def reference_digest(space, dataset, format: int = 2) -> str:  # noqa: A002  as the key calls it
     """Build the canonical JSON by hand."""
 
     def text(x) -> str:
@@ -176,7 +182,7 @@ def reference_digest(space, dataset) -> str:
             return "[" + ",".join(map(text, x)) + "]"
         return json.dumps(int(x) if isinstance(x, float) and x == int(x) else x)
 
-    whole = {"format": 1, "space": space, "dataset": dataset}
+    whole = {"format": format, "space": space, "dataset": dataset}
     return hashlib.sha256(text(whole).encode()).hexdigest()
 
 
@@ -353,6 +359,41 @@ def npy(array: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def of_format_1(path: Path) -> Path:
+    """Turn an entry into what an earlier version wrote, under the name that it had there."""
+    meta = json.loads((path / META).read_text())
+    space, dataset = meta["space"], meta["dataset"]
+    digest = reference_digest(space, dataset, format=1)
+    for about in (meta["bytes"], meta["checksums"]):
+        del about["digests.npy"]
+    (path / "digests.npy").unlink()
+    forge(path, {}, format=1, digest=digest, bytes=meta["bytes"], checksums=meta["checksums"])
+    return path.rename(path.with_name(digest[:16]))
+
+
+def test_an_entry_of_format_1_is_read_for_its_run_and_taken_by_none(tmp_path):
+    store = Store(tmp_path)
+    whole = make(store, key())
+    old = of_format_1(whole.path)
+    found = read_entry(old)
+    assert found.digests is None
+    assert found.ids == whole.ids
+    np.testing.assert_array_equal(found.vectors, make(store, key()).vectors)
+    assert store.load(key()).path != old
+    with pytest.raises(DamagedEntry, match="format is 1, not 2"):
+        read_entry(old, key())
+    (old / "vectors.npy").write_bytes(flip((old / "vectors.npy").read_bytes(), 500))
+    with pytest.raises(DamagedEntry, match=r"vectors\.npy"):
+        read_entry(old)
+
+
+def test_an_entry_of_a_later_format_is_said_to_be_one(tmp_path):
+    path = make(Store(tmp_path), key()).path
+    forge(path, {}, format=99)
+    with pytest.raises(DamagedEntry, match="of format 99, which this version of itae can't read"):
+        read_entry(path)
+
+
 class Bomb:
     def __reduce__(self):
         return (pytest.fail, ("something was unpickled",))
@@ -368,9 +409,10 @@ class Bomb:
         ({"labels.npy": npy(np.ones(N + 1, np.int64))}, {}, "labels.npy holds"),
         ({"labels.npy": npy(np.array([Bomb()] * N))}, {}, "allow_pickle"),
         ({"ids.txt": b"a\nb\n"}, {}, "2 lines, not 230"),
+        ({"digests.npy": npy(np.zeros((N, 16), np.uint8))}, {}, "digests.npy holds"),
         ({"diagnostics.npz": b"PK nonsense"}, {}, "can't be read"),
         ({}, {"space": {"model": "other"}}, "of another key: space"),
-        ({}, {"format": 2}, "of another key: format is 2, not 1"),
+        ({}, {"format": 3}, "of another key: format is 3, not 2"),
         ({}, {"digest": "0" * 64}, "digest"),
         ({}, {"n": "many"}, "can't be read"),
         ({}, {"bytes": {}}, "can't be read"),
@@ -493,7 +535,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, damage):
         fill(work)
         DAMAGES[damage](work.path / "000002.shard")
         with pytest.raises(UserError, match=r"Shard 2 .* run the same command again"):
-            work.publish([str(i) for i in range(N)], None, {})
+            work.publish([str(i) for i in range(N)], None, digests(N), {})
         assert [i for i in range(work.shards) if not work.has(i)] == [2]
     assert contents(make(store, key()).path) == contents(make(Store(tmp_path / "calm"), key()).path)
 
@@ -520,7 +562,7 @@ def test_vectors_that_are_not_finite_are_refused_by_name(tmp_path):
             work.write(i, rows, sums)
         told = r"6 of 230 embeddings .* 'im53', 'im54', 'im55' and 3 more.*precision=fp32"
         with pytest.raises(UserError, match=told):
-            work.publish([f"im{i}" for i in range(N)], None, {})
+            work.publish([f"im{i}" for i in range(N)], None, digests(N), {})
         assert [i for i in range(work.shards) if not work.has(i)] == [1, 4]
         assert not (work.path / "entry").exists()
     assert store.load(key()) is None
@@ -567,7 +609,7 @@ EXTRACT = """
                     count = min(100, 1150 - 100 * i)
                     rows = {"vectors": rng.normal(size=(count, 16)).astype(np.float32)}
                     work.write(i, rows, {"sum": rng.normal(size=3).astype(np.float32)})
-            work.publish([str(i) for i in range(1150)], None, {"versions": {}})
+            work.publish([str(i) for i in range(1150)], None, [bytes(32)] * 1150, {"versions": {}})
     assert all(store.load(key) is not None for key in keys)
 """
 SHARDS = 12
@@ -769,7 +811,7 @@ def test_threads_with_one_store_take_turns(tmp_path):
                 time.sleep(0.05)
                 fresh = store.draft(one, N, SHARD)
                 fill(fresh)
-                fresh.publish([str(i) for i in range(N)], None, {})
+                fresh.publish([str(i) for i in range(N)], None, digests(N), {})
         assert store.load(key()) is not None
 
     with ThreadPoolExecutor(4) as pool:
@@ -792,7 +834,7 @@ def test_a_full_disk_is_told_and_the_shards_are_kept(tmp_path, monkeypatch, erro
             work.write(work.shards - 1, *last)
 
         def publish():
-            work.publish([str(i) for i in range(N)], None, {})
+            work.publish([str(i) for i in range(N)], None, digests(N), {})
 
         def full(_):
             raise OSError(error, os.strerror(error))
@@ -824,7 +866,7 @@ FILL_UP = """
                 if not work.has(i):
                     work.write(i, {"vectors": np.full((500, 64), i, np.float32)}, {})
             print("all shards", flush=True)
-            work.publish([str(i) for i in range(8000)], None, {})
+            work.publish([str(i) for i in range(8000)], None, [bytes(32)] * 8000, {})
         except UserError as error:
             print(error)
             sys.exit(2)
@@ -913,7 +955,7 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path, n, limit):
             work = store.draft(key, n, 2000)
             for i in range(work.shards):
                 work.write(i, {"vectors": np.full((2000, 384), i, np.float32)}, {})
-            work.publish([str(i) for i in range(n)], None, {})
+            work.publish([str(i) for i in range(n)], None, [bytes(32)] * n, {})
         assert store.load(key).vectors.shape == (n, 384)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
     """
@@ -934,7 +976,7 @@ def test_any_count_in_shards_of_any_size(tmp_path_factory, n, shard):
     with open_draft(store, n=n, shard=shard) as work:
         for i in range(work.shards):
             work.write(i, {"vectors": vectors[i * shard : (i + 1) * shard]}, {"count": np.array(1)})
-        found = work.publish([str(i) for i in range(n)], None, {})
+        found = work.publish([str(i) for i in range(n)], None, digests(n), {})
     np.testing.assert_array_equal(found.vectors, vectors)
     assert found.diagnostics["count"] == work.shards
 

@@ -31,7 +31,7 @@ def make(store: Store, wanted: Key, age_days: float = 0, n: int = 1000, publish:
         work = store.draft(wanted, n, 500)
         for i in range(work.shards if publish else 1):
             work.write(i, {"vectors": np.ones((500, 250), np.float32)}, {})
-        path = work.publish([str(i) for i in range(n)], None, {}).path if publish else work.path
+        path = work.publish([str(i) for i in range(n)], None, [bytes(32)] * n, {}).path if publish else work.path
     os.utime(path, (time.time() - 86400 * age_days,) * 2)
     return path
 
@@ -133,7 +133,7 @@ def test_prune_removes_the_least_recently_used_until_it_fits(store, cache):
     assert "1 would be removed, 1.0 MB" in out
     assert len(names(store)) == 4
     code, out = cache("prune", "--max-gb", "0.0027")
-    assert "1 removed, 1.0 MB; 2.5 MB left" in out
+    assert "1 removed, 1.0 MB; 2.6 MB left" in out
     assert key(limit=2).name in out
     assert names(store) == {key(limit=1).name, key(limit=3).name, key(EDIT).name}
     code, out = cache("prune", "--max-gb", 0)

@@ -110,7 +110,8 @@ class Source:
         Shards go when their entry is there; while it is put together there are both.
         """
         shard = shard or SHARD
-        lists = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids) + 8 * n  # and labels
+        names = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids)
+        lists = names + (8 + 32) * n  # and labels and digests
         each = []
         for edit in edits:
             found = collector(edit, self.facts, shard, diagnostics)
@@ -207,13 +208,11 @@ def _compute(
         extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
         extra["diagnostics"] = runtime.diagnostics
     extra["seconds"] = round(time.perf_counter() - began, 3)
-    published = {
-        key: draft.publish(
-            images.ids, images.labels, extra | {"fits": told[key]} | searched.get(key, {}), _fixed(edits[key], n)
-        )
-        for key, draft in drafts.items()
-        if key not in failed
-    }
+    published = {}
+    for key in [key for key in drafts if key not in failed]:
+        about = extra | {"fits": told[key]} | searched.get(key, {})
+        whole = _fixed(edits[key], n)
+        published[key] = drafts[key].publish(images.ids, images.labels, images.digests, about, whole)
     for error in failed.values():  # the others are in the store by now
         raise error
     return {key: replace(entry, fresh=True) for key, entry in published.items()}

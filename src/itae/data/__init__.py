@@ -15,6 +15,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -90,6 +91,11 @@ class ImageSet:
                 "images with dataset.bad_image=skip."
             ) from reason
 
+    @cached_property
+    def digests(self) -> list[bytes]:
+        """The SHA-256 of each image's bytes, or of an array's shape and pixels; every file is read, once."""
+        return list(in_threads(_digest, self.items, len(self), "reading images"))
+
     def fingerprint(self) -> str:
         """Return a SHA-256 (hex) of the content: ids, the bytes of every image, labels and class names."""
         total = hashlib.sha256(
@@ -101,7 +107,7 @@ class ImageSet:
                 }
             ).encode()
         )
-        for digest in in_threads(_digest, self.items, len(self), "reading images"):
+        for digest in self.digests:
             total.update(digest)
         return total.hexdigest()
 
@@ -124,12 +130,15 @@ class ImageSet:
 
     def take(self, rows: Sequence[int]) -> ImageSet:
         """Return the images at these positions, as a set of its own."""
-        return dataclasses.replace(
+        taken = dataclasses.replace(
             self,
             ids=[self.ids[i] for i in rows],
             items=[self.items[i] for i in rows],
             labels=None if self.labels is None else self.labels[list(rows)],
         )
+        if "digests" in vars(self):  # known already: no file is read again
+            vars(taken)["digests"] = [self.digests[i] for i in rows]
+        return taken
 
 
 def _digest(item: str | np.ndarray) -> bytes:

@@ -158,6 +158,7 @@ class Draft:
         self,
         ids: Sequence[str],
         labels: np.ndarray | None,
+        digests: Sequence[bytes],
         extra: Mapping[str, Any],
         fixed: Mapping[str, np.ndarray] | None = None,
     ) -> Embeddings:
@@ -171,6 +172,8 @@ class Draft:
             n different ids.
         labels
             Integers [n], or None for unlabelled images.
+        digests
+            The sha256 of each image's bytes, n of 32 bytes.
         extra
             Plain values to add to `meta.json`, such as the versions.
         fixed
@@ -184,13 +187,14 @@ class Draft:
         """
         assert len(ids) == len(set(ids)) == self.n
         assert labels is None or (np.shape(labels) == (self.n,) and np.asarray(labels).dtype.kind in "iu")
+        assert len(digests) == self.n
         check_ids(ids)
         folder = self.path / "entry"
         shutil.rmtree(folder, ignore_errors=True)
         try:
             with disk_trouble_told(self.path, self._bytes_of_shards):
                 folder.mkdir()
-                self._write_entry(folder, ids, labels, extra, fixed or {})
+                self._write_entry(folder, ids, labels, digests, extra, fixed or {})
                 flush_folder(folder)
                 entry = self._place(folder, self.key)
         except BaseException:
@@ -204,6 +208,7 @@ class Draft:
         folder: Path,
         ids: Sequence[str],
         labels: np.ndarray | None,
+        digests: Sequence[bytes],
         extra: Mapping[str, Any],
         fixed: Mapping[str, np.ndarray],
     ) -> None:
@@ -213,6 +218,9 @@ class Draft:
             "vectors.npy": write_file(folder / "vectors.npy", self._vectors(ids, gathered)),
             "labels.npy": write_file(folder / "labels.npy", [_npy(numbers)]),
             "ids.txt": write_file(folder / "ids.txt", [("\n".join(ids) + "\n").encode("utf-8", "surrogateescape")]),
+            "digests.npy": write_file(
+                folder / "digests.npy", [_npy(np.frombuffer(b"".join(digests), np.uint8).reshape(self.n, 32))]
+            ),
             "diagnostics.npz": write_file(folder / "diagnostics.npz", [_pack(gathered.arrays(fixed))]),
         }
         meta = {

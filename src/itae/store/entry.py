@@ -1,12 +1,13 @@
 """What one entry of the store is: the key it is found by, the files it consists of, how they are read back.
 
-The disk format is this page. An entry is a folder with five files::
+The disk format is this page. An entry is a folder with six files::
 
     vectors.npy      float32 [n, E], one embedding an image
     labels.npy       int64 [n], all -1 when the images have no labels
     ids.txt          one id a line, in the same order
+    digests.npy      uint8 [n, 32], the sha256 of each image's bytes (from format 2 on)
     diagnostics.npz  small arrays by name: per image, per layer, or of the whole set
-    meta.json        the whole key, n, dim, labelled, the size and sha256 of the four files above, the
+    meta.json        the whole key, n, dim, labelled, the size and sha256 of the files above, the
                      versions and what else the maker said; `created`, the only thing in an entry that
                      depends on the hour; and `seal`, the sha256 of everything else in meta.json
 
@@ -33,11 +34,16 @@ import numpy as np
 
 from itae.errors import UserError
 
-FORMAT = 1
-"""Version of the layout. It is part of every digest, so entries of another format are never met."""
+FORMAT = 2
+"""Version of the layout and the computation. It is part of every digest: no run takes an entry of another format.
+
+2: digests of the images; random draws by these; ties flag nothing; pictures read as CHANGELOG.md says. Entries of
+format 1 can be read for what was made of them.
+"""
 
 META = "meta.json"
-FILES = ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz")
+FILES = ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz", "digests.npy")
+_FILES_OF = {1: FILES[:4], FORMAT: FILES}
 _CHUNK = 1 << 20  # bytes read at a time: memory does not grow with the file, and the finiteness check stays in cache
 
 
@@ -110,11 +116,14 @@ class Key:
     folder
         The two names under which a person finds it, as ``("digits-all", "dinov2_s14")``. Not part of the
         digest. Characters that make poor file names become ``-``.
+    format
+        Of the entry: `FORMAT`, or an earlier one to read an old entry by.
     """
 
     space: dict[str, Any]
     dataset: dict[str, Any]
     folder: tuple[str, str]
+    format: int = FORMAT
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", plain(self.space, "space"))
@@ -125,7 +134,7 @@ class Key:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The data that the digest is of, and that `meta.json` repeats."""
-        return {"format": FORMAT, "space": self.space, "dataset": self.dataset}
+        return {"format": self.format, "space": self.space, "dataset": self.dataset}
 
     @cached_property
     def digest(self) -> str:
@@ -179,6 +188,8 @@ class Embeddings:
         n ids, in the order of the vectors.
     labels
         int64 [n], or None for unlabelled images.
+    digests
+        uint8 [n, 32], the sha256 of each image's bytes; None in an entry of format 1.
     meta
         What `meta.json` says.
     diagnostics
@@ -191,6 +202,7 @@ class Embeddings:
     vectors: np.ndarray
     ids: list[str]
     labels: np.ndarray | None
+    digests: np.ndarray | None
     meta: dict[str, Any]
     diagnostics: dict[str, np.ndarray]
     fresh: bool = False
@@ -204,7 +216,7 @@ def read_entry(path: Path, key: Key | None = None) -> Embeddings:
     path
         The folder.
     key
-        What it must be the entry of; without it, the entry must agree with the digest it gives itself.
+        What it must be the entry of; without it, the entry, of any format, must agree with the digest it gives itself.
 
     Raises
     ------
@@ -244,7 +256,7 @@ def read_meta(path: Path) -> dict[str, Any]:
         whole = False
     if not whole:
         raise DamagedEntry(f"{META} is not as it was written")
-    for name in FILES:
+    for name in _FILES_OF.get(meta["format"], ()):
         size = (path / name).stat().st_size
         if size != meta["bytes"][name]:
             raise DamagedEntry(f"{name} has {size:,} bytes, {meta['bytes'][name]:,} were written")
@@ -254,7 +266,9 @@ def read_meta(path: Path) -> dict[str, Any]:
 def _check_key(path: Path, meta: dict[str, Any], key: Key | None) -> None:
     identity = {name: meta[name] for name in ("format", "space", "dataset")}
     if key is None:
-        key = Key(meta["space"], meta["dataset"], (path.parent.parent.name, path.parent.name))
+        if meta["format"] not in _FILES_OF:
+            raise DamagedEntry(f"it is of format {meta['format']!r}, which this version of itae can't read")
+        key = Key(meta["space"], meta["dataset"], (path.parent.parent.name, path.parent.name), meta["format"])
         if key.name != path.name:
             raise DamagedEntry(f"{META} belongs to the entry {key.name}")
     for field, (asked, there) in differences(key.identity, identity).items():
@@ -267,17 +281,28 @@ def _read_files(path: Path, meta: dict[str, Any]) -> Embeddings:
     n, dim = meta["n"], meta["dim"]
     _scan_vectors(path, meta)
     vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
-    labels = np.load(io.BytesIO(_read_checked(path, "labels.npy", meta)), allow_pickle=False)
+    labels = _read_array(path, "labels.npy", meta)
+    digests = _read_array(path, "digests.npy", meta) if meta["format"] > 1 else None
     ids = _read_checked(path, "ids.txt", meta).decode("utf-8", "surrogateescape").split("\n")[:-1]
     with np.load(io.BytesIO(_read_checked(path, "diagnostics.npz", meta)), allow_pickle=False) as archive:
         diagnostics = {name: archive[name] for name in archive.files}
-    shapes = {"vectors.npy": (vectors, np.float32, (n, dim)), "labels.npy": (labels, np.int64, (n,))}
+    shapes: dict[str, tuple[np.ndarray, type, tuple[int, ...]]] = {
+        "vectors.npy": (vectors, np.float32, (n, dim)),
+        "labels.npy": (labels, np.int64, (n,)),
+    }
+    if digests is not None:
+        shapes["digests.npy"] = (digests, np.uint8, (n, 32))
     for name, (array, dtype, shape) in shapes.items():
         if array.dtype != dtype or array.shape != shape:
             raise DamagedEntry(f"{name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
     if len(ids) != n:
         raise DamagedEntry(f"ids.txt has {len(ids):,} lines, not {n:,}")
-    return Embeddings(path, vectors, ids, labels if meta["labelled"] else None, meta, diagnostics)
+    return Embeddings(path, vectors, ids, labels if meta["labelled"] else None, digests, meta, diagnostics)
+
+
+def _read_array(path: Path, name: str, meta: dict[str, Any]) -> np.ndarray:
+    array: np.ndarray = np.load(io.BytesIO(_read_checked(path, name, meta)), allow_pickle=False)
+    return array
 
 
 def _read_checked(path: Path, name: str, meta: dict[str, Any]) -> bytes:
