@@ -143,6 +143,12 @@ def test_a_method_that_changes_without_a_word_of_it_is_refused(dev):
     assert compare(words, ["dataset.root=other"]).images == 7
 
 
+@pytest.mark.parametrize("word", ["dataset=digits,imagefolder", "dataset.root=dev,other", "dataset.limit=range(3,5)"])
+def test_one_held_out_set_is_reported_on(dev, word):
+    with pytest.raises(UserError, match="is several values, and a protocol reports once"):
+        compare(dev, ["dataset.split=a", word])
+
+
 def test_execution_is_no_part_of_the_method(dev):
     photos("other", range(20, 30))
     held_out = ["dataset.root=other", "runtime.batch_size=4", "paths.data=elsewhere", "tracker=wandb"]
@@ -170,6 +176,8 @@ def test_what_differs_between_development_sets_has_to_be_said(dev):
     with pytest.raises(UserError, match=r"dataset.limit is 3 or 4 on the development data: say with --held-out"):
         compare(words, ["dataset.root=other"])
     assert compare(words, ["dataset.root=other", "dataset.limit=5"]).images == 5
+    with pytest.raises(UserError, match=r"_target_ is itae.* say with --held-out dataset= "):
+        compare(["dataset=digits,imagefolder", "++dataset.root=dev"], ["dataset.split=a"])
     with pytest.raises(UserError, match=r"dataset.root is dev or third"):
         compare(words[:-1], ["dataset.split=a"])
     assert compare([*words[:-1], "dataset.resize=squash,crop"], ["dataset.root=other"]).images == 10

@@ -100,6 +100,12 @@ def _check_words(words: Sequence[str], held_out: Sequence[str]) -> None:
     for word in words:
         if key_of(word) in _OURS:
             raise UserError(f"{word}: where a protocol writes is --out; leave {key_of(word)} out.")
+    _check_held_out(held_out)
+    check_choices([*words, *held_out])
+
+
+def _check_held_out(held_out: Sequence[str]) -> None:
+    """Raise a `UserError` unless these words name one other data set and leave the method alone."""
     for word in held_out:
         group, _, option = key_of(word).partition(".")
         if group not in ("dataset", "paths", "runtime", "tracker") or option == "resize":
@@ -114,7 +120,12 @@ def _check_words(words: Sequence[str], held_out: Sequence[str]) -> None:
             f"--held-out {' '.join(held_out)} leaves the data as they are: name another dataset, dataset.root, "
             "dataset.split or dataset.variant."
         )
-    check_choices([*words, *held_out])
+    for one in OverridesParser.create().parse_overrides(list(held_out)):
+        if one.is_sweep_override():
+            raise UserError(
+                f"--held-out {one.input_line} is several values, and a protocol reports once: choose one; a text with "
+                "commas is key='\"a,b\"'."
+            )
 
 
 def _development(words: Sequence[str]) -> list[Job]:
@@ -161,9 +172,10 @@ def _refuse_what_is_not_said(nodes: Sequence[Mapping[str, Any]], held_out: Seque
     for name in dict.fromkeys(name for node in nodes for name in node):
         values = dict.fromkeys(str(node.get(name)) for node in nodes)
         if len(values) > 1 and name not in (*said, "resize"):
+            key = "dataset" if name in ("_target_", "name") else f"dataset.{name}"
             raise UserError(
-                f"dataset.{name} is {' or '.join(values)} on the development data: say with --held-out dataset.{name}= "
-                "what it is on the held-out data."
+                f"dataset.{name} is {' or '.join(values)} on the development data: say with --held-out {key}= what it "
+                "is on the held-out data."
             )
 
 
