@@ -190,9 +190,7 @@ def test_what_is_frozen_is_run_once_with_the_held_out_data_alone_exchanged(stage
 @pytest.mark.parametrize("end", ["failed", "running", "killed before it wrote"])
 def test_a_held_out_run_that_did_not_end_well_can_be_tried_again(staged, end):
     run, runs = staged
-    with pytest.raises(
-        (UserError, KeyboardInterrupt), match=None if end.startswith("killed") else "tries this run again"
-    ):
+    with pytest.raises((UserError, KeyboardInterrupt), match=None if end.startswith("killed") else "tries it again"):
         run(ended=[end])
     frozen = record()
     with pytest.raises(UserError, match="of other words"):

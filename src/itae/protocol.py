@@ -3,7 +3,8 @@
 A setting that was chosen by the scores it is reported with proves nothing. Here a sweep runs on one or several
 development sets (or splits), one setting is chosen by a label-free criterion, the mean over these sets, and that
 setting alone is run on the held-out set, once. Where none beats the untouched backbone by the criterion, no edit is
-chosen. Thresholds of ``detector.rule=bimodal`` are fitted anew on the unlabelled images of the held-out set.
+chosen. Thresholds of ``detector.rule=bimodal`` are fitted anew on the unlabelled images of the held-out set. What the
+two sides have in common is told by `itae.held_out`, before anything runs.
 """
 
 from __future__ import annotations
@@ -47,20 +48,16 @@ def main(argv: Sequence[str]) -> int:
     compared = compare(words, held_out)
     if compared.development["task"]["_target_"].startswith("itae."):  # somebody's own task may have other numbers
         one_of("--by", options.by, CHOOSES)
-    told = (told or _chosen(folder, asked, compared.development["selection"])) | {
-        "overlap": [compared.overlap, compared.images]
-    }
+    told = told or _chosen(folder, asked, compared.development["selection"])
+    told["overlap"] = [compared.overlap, compared.images]
     _write(folder / RECORD, told)  # before it is run
-    try:
-        _itae(
-            *told["held_out"],
-            f"selection={told['selection']}",
-            "hydra.mode=RUN",
-            _set("hydra.run.dir", folder / HELD_OUT),
-        )
+    where = _set("hydra.run.dir", folder / HELD_OUT)
+    try:  # hydra.mode: an overlay that is a sweep, as experiment=threshold_sweep, is none here
+        _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
     except UserError as error:
         raise UserError(
-            f"{error} The choice is frozen; the same command with --out {folder} tries this run again."
+            f"The held-out run did not end well; what was chosen is frozen, and the same command with --out {folder} "
+            "tries it again."
         ) from error
     if compared.overlap:
         _note(folder / HELD_OUT, _overlap(told))
