@@ -5,6 +5,7 @@ LayerScale starts at 1e-5 in DINO-style models, under which no edit would show; 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import timm
@@ -42,3 +43,8 @@ def pixels(model: torch.nn.Module, count: int = 3, seed: int = 2) -> torch.Tenso
     """Return `count` images of noise of the model's size."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, 3, *model.patch_embed.img_size, generator=generator)  # type: ignore[misc,union-attr]
+
+
+def digests(count: int) -> list[bytes]:
+    """Return what stands for the sha256 of so many different images."""
+    return [hashlib.sha256(str(i).encode()).digest() for i in range(count)]

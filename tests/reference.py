@@ -36,6 +36,19 @@ def threshold(s, rule, number, side):
     return median / number if side == "low" else median * number
 
 
+def flagged(s, rule, number, side):
+    """Flags of one image's signal [T] by its own threshold, ties among them."""
+    theta, median = threshold(s, rule, number, side), np.median(s)
+    if rule == "mad" and np.median(np.abs(s - median)) == 0:
+        return np.zeros(len(s), bool)
+    if rule == "ratio" and theta == median:
+        return np.zeros(len(s), bool)
+    beyond = flag(s, theta, side)
+    if rule == "quantile" and beyond.sum() > math.ceil(number * len(s)):
+        return s < theta if side == "low" else s > theta
+    return beyond
+
+
 def flag(s, theta, side):
     return s <= theta if side == "low" else s >= theta
 

@@ -68,7 +68,7 @@ def test_a_signal_that_is_not_finite_is_told():
     pixels = families.pixels(model, 4)
     pixels[0] = float("inf")
     with pytest.raises(UserError, match=r"block 0 is not finite.*precision"):
-        fit_layers(SharedPass(model, 1, "cls", [edit]), [edit], [(pixels, torch.arange(4))])
+        fit_layers(SharedPass(model, 1, "cls", [edit]), [edit], [(pixels, families.digests(4))])
 
 
 @pytest.mark.parametrize("rare", [0.01, 0.05, 0.3])
@@ -133,7 +133,7 @@ def test_the_version_of_the_fit_is_in_the_key_of_what_is_fitted():
 
 def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
     model = families.small("plain")
-    batches = [(families.pixels(model, 4, seed=s), torch.arange(4)) for s in (5, 6)]
+    batches = [(families.pixels(model, 4, seed=s), families.digests(4)) for s in (5, 6)]
     edit = Edit(VectorNorm(vector="value", rule="bimodal", side="low"), Scale(), (0, 2))
     sites, thetas = [], {0: 1e9, 2: 0.0}
 
@@ -162,7 +162,7 @@ SOME = st.tuples(
 @given(st.sampled_from(["registers", "dinov3", "rope_mixed"]), st.lists(SOME, min_size=1, max_size=6))
 def test_edits_are_fitted_together_as_alone(family, mixes):
     model = families.small(family)
-    batches = [(families.pixels(model, 2, seed=s), torch.arange(2)) for s in (5, 6)]
+    batches = [(families.pixels(model, 2, seed=s), families.digests(2)) for s in (5, 6)]
     edits = [
         Edit(VectorNorm(vector=vector, rule="bimodal", side=side), how(strength=a), layers)
         for vector, how, a, side, layers in mixes
@@ -185,7 +185,7 @@ def test_edits_are_fitted_together_as_alone(family, mixes):
 
 def test_a_layer_without_two_modes_is_left_out_and_said():
     model = families.small("plain")
-    batches = [(families.pixels(model, 8), torch.arange(8))]
+    batches = [(families.pixels(model, 8), families.digests(8))]
     edit = Edit(VectorNorm(rule="bimodal"), Scale(), (0, 1))
     (fits,) = fit_layers(SharedPass(model, 1, "cls", [edit]), [edit], batches)
     assert set(fits) == {0, 1}

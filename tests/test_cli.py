@@ -29,10 +29,12 @@ def files(tmp_path_factory) -> Path:
     """Folders and files that are wrong in one way each."""
     top = tmp_path_factory.mktemp("files")
     picture = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
-    for name in ("flat/a.png", "flat/b.png", "labelled/cat/a.png", "labelled/dog/b.png", "broken/good.png"):
+    for name in ("flat/a.png", "flat/b.png", "labelled/cat/a.png", "labelled/dog/b.png", "broken/good.png",
+                 "wrapped/set/cat/a.png", "wrapped/set/dog/b.png", "linked/cat/a.png"):  # fmt: skip
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         picture.save(top / name)
     (top / "broken/torn.png").write_bytes(b"no picture")
+    (top / "linked/dog").symlink_to("cat")
     (top / "empty").mkdir()
     (top / "file").write_text("a file")
     (top / "weights.pth").write_bytes(b"a pickle")
@@ -137,6 +139,8 @@ MISTAKES = [
     ("dataset=imagefolder dataset.root={}/file", "/file'", "not a folder"),
     ("dataset=imagefolder dataset.root={}/empty", "/empty'", "holds no images", ".png"),
     ("dataset=imagefolder dataset.root={}/flat", "clusterer.k is not set", "clusterer.k=10"),
+    ("dataset=imagefolder dataset.root={}/wrapped", "/wrapped'", "one class, 'set'", "/wrapped/set'"),
+    ("dataset=imagefolder dataset.root={}/linked", "'cat' and 'dog'", "two classes", "remove one"),
     ("dataset=imagefolder dataset.root={}/labelled clusterer.k=3", "clusterer.k=3", "at most 2"),
     ("dataset=imagefolder dataset.root={}/broken clusterer.k=2", "torn.png", "dataset.bad_image=skip"),
     # how and where it runs

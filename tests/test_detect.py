@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import families
 import numpy as np
 import pytest
 import reference
@@ -9,8 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itae.attenuate import Floor
 from itae.detect import ClsAttention, Detector, Nothing, OtherEnd, Random, ResidualNorm, Site, VectorNorm, quantile
+from itae.edit import Edit
 from itae.errors import UserError
+from itae.replay import SharedPass, Watch
 
 NUMBERS = {"absolute": ("threshold", 3.0), "quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.2)}
 SIGNALS = [("query", "token"), ("query", "head"), ("key", "token"), ("key", "head"), ("value", "token")]
@@ -25,12 +29,11 @@ def make(name, scope, **options):
     return VectorNorm(vector=name, scope=scope, **options)
 
 
-def site(batch=3, heads=2, patches=21, prefix=2, width=5, seed=0, dtype=torch.float32, index=None):
+def site(batch=3, heads=2, patches=21, prefix=2, width=5, seed=0, dtype=torch.float32):
     g = torch.Generator().manual_seed(seed)
     q, k, v = (torch.randn(batch, heads, patches + prefix, width, generator=g).to(dtype) for _ in range(3))
     x = torch.randn(batch, patches + prefix, heads * width, generator=g).to(dtype)
-    index = torch.arange(batch) if index is None else index
-    return Site(q, k, v, x, prefix, 0, width**-0.5, index)
+    return Site(q, k, v, x, prefix, 0, width**-0.5, families.digests(batch))
 
 
 def expected(s, name, scope, rule, number, side):
@@ -74,7 +77,7 @@ def test_flags_of_an_image_do_not_depend_on_its_batch(detector):
     s = site(batch=4)
     whole = detector(s).mask
     for i in range(4):
-        parts = {name: getattr(s, name)[i : i + 1] for name in ("q", "k", "v", "x", "index")}
+        parts = {name: getattr(s, name)[i : i + 1] for name in ("q", "k", "v", "x", "digests")}
         assert torch.equal(detector(dataclasses.replace(s, **parts)).mask, whole[i : i + 1])
 
 
@@ -93,11 +96,107 @@ def test_a_prefix_token_has_no_influence_and_is_never_flagged(name, scope):
     assert torch.equal(flags.mask, detector(s).mask)
 
 
-def test_ties_count_as_beyond_the_threshold():
-    s = site()
-    s = dataclasses.replace(s, v=torch.ones_like(s.v))
+class Given(Detector):
+    """A signal that a test gives, as the patches of one image."""
+
+    def signal(self, site):
+        return torch.as_tensor(site, dtype=torch.float32).reshape(1, 1, -1)
+
+
+def flagged(values, **options):
+    return Given(**options)(values).mask.flatten().tolist()
+
+
+def test_a_value_at_an_absolute_threshold_is_beyond_it():
+    assert flagged([3.0, 2.0, 4.0], rule="absolute", threshold=3.0, side="low") == [True, True, False]
+    assert flagged([3.0, 2.0, 4.0], rule="absolute", threshold=3.0, side="high") == [True, False, True]
+
+
+ALIKE = [1, 1, 1, 1, 1, 1, 2, 3, 9]
+
+
+@pytest.mark.parametrize("side", ["low", "high"])
+@pytest.mark.parametrize(
+    ("values", "options", "count"),
+    [
+        (ALIKE, {"rule": "mad", "k": 5.0}, 0),  # was: all nine on the high side
+        (ALIKE, {"rule": "mad", "k": 0.0}, 0),
+        ([0.0] * 9, {"rule": "mad"}, 0),
+        (ALIKE, {"rule": "ratio", "ratio": 1.0}, 0),
+        ([0, 0, 0, 0, 5], {"rule": "ratio"}, 0),  # twice a median of 0 is 0, too
+        ([7] * 50, {"rule": "quantile", "quantile": 0.5}, 0),
+        ([7] * 50, {"rule": "quantile", "quantile": 1.0}, 50),  # all were asked for
+        (range(50), {"rule": "quantile", "quantile": 0.0}, 0),
+        (range(100), {"rule": "quantile", "quantile": 0.07}, 7),  # .07 * 100 is 7.000000000000001
+        ([1, 1, 5, 5, 9, 9], {"rule": "quantile", "quantile": 0.3}, 2),  # of two equal ones, both or none
+        ([1, 1, 1, 5, 9, 9, 9], {"rule": "quantile", "quantile": 0.15}, 0),
+    ],
+)
+def test_of_ties_a_rule_flags_nothing_rather_than_everything(values, options, count, side):
+    assert sum(flagged(list(values), side=side, **options)) == count
+
+
+def test_patches_that_differ_by_rounding_are_alike():
+    values = np.float32(3.7) * np.ones(64, np.float32)
+    values[::3] = np.nextafter(values[::3], np.float32(9))
+    values[:20] = 3.9
     for side in ("low", "high"):
-        assert VectorNorm(rule="quantile", quantile=0.5, side=side)(s).mask.all()
+        assert not any(flagged(values, rule="mad", side=side))
+    values[::3] += 1e-4  # a scale, small as it is
+    assert flagged(values, rule="mad", side="high")[:20] == [True] * 20
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.5, 1.0, 1.5, 2.0, 4.0, 32.0]), min_size=1, max_size=40),
+    st.sampled_from(["low", "high"]),
+    st.sampled_from([("quantile", "quantile", p) for p in (0, 0.02, 0.1, 0.25, 0.5, 0.75, 1)]
+                    + [("mad", "k", k) for k in (0, 1, 5)] + [("ratio", "ratio", r) for r in (1, 2, 4)]),
+)  # fmt: skip
+def test_ties_are_the_slow_ones(values, side, options):
+    rule, name, number = options
+    mask = flagged(values, rule=rule, side=side, **{name: number})
+    assert mask == reference.flagged(np.array(values), rule, number, side).tolist()
+    assert sum(mask) <= (np.ceil(number * len(values)) if rule == "quantile" else len(values) / 2)
+
+
+def plain_pictures(size):
+    """Return blank, mostly white and two-coloured images [6, 3, S, S]."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.ones(6, 3, size, size)
+    x[1] = -1
+    x[2, :, : size // 4, : size // 4] = torch.rand(3, size // 4, size // 4, generator=g)  # something on white
+    x[3, :, :, : size // 2] = -1
+    x[4, :, : size // 4] = torch.tensor([0.5, -0.5, -0.5]).view(3, 1, 1)
+    x[5, :, size // 2 : size // 2 + 3] = -1
+    return x
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("family", ["plain", "registers", "dinov3", "eva02", "rope_mixed", "siglip"])
+def test_of_a_plain_picture_no_rule_flags_nearly_everything(family, precision):
+    """In the first block of a model with rotary positions, equal patches have equal values, keys up to a turn."""
+    model = families.small(family)
+    pixels = plain_pictures(model.patch_embed.img_size[0])
+    detectors = [
+        make(name, scope, rule=rule, side=side)
+        for name, scope in SIGNALS
+        if model.num_prefix_tokens or name != "cls_attention"
+        for rule in ("mad", "quantile", "ratio")
+        for side in ("low", "high")
+    ]
+    share = {}
+
+    def see(position, layer, found, paid):
+        share[position, layer] = found.mask.float().mean(dim=-1).amax().item()
+        most = np.ceil(0.02 * found.mask.shape[-1]) / found.mask.shape[-1]
+        assert share[position, layer] <= (most if detectors[position].rule == "quantile" else 0.5), detectors[position]
+
+    edits = [Edit(one, Floor(strength=1e-3), (0, 1, 2)) for one in detectors]
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+        SharedPass(model, model.num_prefix_tokens, "mean", edits, Watch(see))(pixels, families.digests(6))
+    assert len(share) == 3 * len(detectors)
+    assert any(share.values())
 
 
 def test_a_fitted_threshold_is_used_as_it_is_and_nan_flags_nothing():
@@ -131,7 +230,7 @@ def test_random_flags_its_share_and_hangs_on_seed_and_image_alone():
     assert mask.sum(dim=-1).eq(5).all()
     assert torch.equal(mask, detector(dataclasses.replace(s, layer=2)).mask)
     assert not torch.equal(mask, Random(rate=0.25, seed=4)(s).mask)
-    other = detector(dataclasses.replace(s, index=torch.tensor([7, 1, 0]))).mask
+    other = detector(dataclasses.replace(s, digests=[b"7" * 32, s.digests[1], s.digests[0]])).mask
     assert torch.equal(other[2], mask[0])
     assert not torch.equal(other[0], mask[0])
     assert Random(rate=0.0)(s).mask.sum() == 0
@@ -249,7 +348,8 @@ def test_a_matched_draw_hangs_on_seed_and_image_alone():
     s, theirs = site(batch=4), VectorNorm(rule="quantile", quantile=0.2)
     whole = Random(match=theirs)(s).mask
     for b in range(4):
-        one = Site(s.q[b : b + 1], s.k[b : b + 1], s.v[b : b + 1], s.x[b : b + 1], 2, 5, s.scale, s.index[b : b + 1])
+        some = slice(b, b + 1)
+        one = Site(s.q[some], s.k[some], s.v[some], s.x[some], 2, 5, s.scale, s.digests[some])
         assert torch.equal(Random(match=theirs)(one).mask[0], whole[b])
     assert not torch.equal(Random(match=theirs, seed=1)(s).mask, whole)
 

@@ -51,10 +51,10 @@ def forwards(monkeypatch):
 
     seen, call = [], SharedPass.__call__
 
-    def counting(self, pixels, index, *look):
-        if len(index) > 1:  # one image is the proof that the model can be edited
-            seen.extend(index.tolist())
-        return call(self, pixels, index, *look)
+    def counting(self, pixels, digests, *look):
+        if len(digests) > 1:  # one image is the proof that the model can be edited
+            seen.extend(digests)
+        return call(self, pixels, digests, *look)
 
     monkeypatch.setattr(SharedPass, "__call__", counting)
     return seen
@@ -64,7 +64,7 @@ def test_one_pass_for_all_and_the_same_as_alone(source, monkeypatch, tmp_path):
     edits = [None, edit(), edit("last", attenuator=Floor(strength=0.5))]
     seen = forwards(monkeypatch)
     together = extract(source, edits, CPU)
-    assert seen == list(range(40)), "every image once for all three"
+    assert seen == source.images.digests, "every image once for all three"
     for i, one in enumerate(edits):
         alone_in = dataclasses.replace(source, store=Store(tmp_path / f"alone{i}"))
         (alone,) = extract(alone_in, [one], CPU)
@@ -136,7 +136,7 @@ def test_a_pass_that_broke_off_goes_on_at_its_shard_and_ends_with_the_same_bytes
     monkeypatch.setattr(Draft, "write", write)
     seen = forwards(monkeypatch)
     resumed = extract(source, edits, runtime)
-    assert seen == list(range(16, 40)), "no image of a whole shard is embedded again"
+    assert seen == source.images.digests[16:], "no image of a whole shard is embedded again"
     for a, b in zip(undisturbed, resumed, strict=True):
         for name in ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz"):
             assert (a.path / name).read_bytes() == (b.path / name).read_bytes(), name
@@ -149,8 +149,7 @@ def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monke
     killed_at_shard_2(extract, source, [edit()], Runtime("cpu", batch_size=8, num_workers=1))
     seen = forwards(monkeypatch)
     (entry,) = extract(source, [edit()], Runtime("cpu", batch_size=batch_size, num_workers=1))
-    assert [i for i in seen if i < 16] == []
-    assert set(range(16, 40)) >= set(seen)
+    assert set(source.images.digests[16:]) >= set(seen)
     whole = dataclasses.replace(source, store=Store(source.store.root / "whole"))
     np.testing.assert_allclose(entry.vectors, extract(whole, [edit()], CPU)[0].vectors, atol=1e-5)
 
@@ -377,12 +376,31 @@ def test_a_bad_image_stops_before_the_long_work_or_is_left_out(pictures, source,
     assert entry.labels.tolist() == [0, 1, 1]
     assert list(entry.meta["skipped"]) == ["blue/1.png"]
     assert len(drawn.vectors) == 3
-    # What is drawn for an image hangs on its place in the whole set, also when another is left out.
-    from itae.worker import positions
-
-    assert positions(skipping.images, skipping.images.without(["blue/1.png"])).tolist() == [0, 2, 3]
     with pytest.raises(UserError, match=r"blue/1\.png"):
         extract(stopping, [None], CPU)
+
+
+def test_an_image_draws_the_same_patches_in_any_folder_order_and_company(source, tmp_path):
+    """A draw goes by the image's bytes, so that a control is the same whatever lies beside its images."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    pictures = [Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)) for _ in range(6)]
+    folders = {"all": range(6), "reversed": range(5, -1, -1), "two": [4, 1]}
+    for name, chosen in folders.items():
+        (tmp_path / name).mkdir()
+        for place, i in enumerate(chosen):
+            pictures[i].save(tmp_path / name / f"{place}.png")
+    drawn = [edit(detector=Random(rate=0.3)), edit(detector=Random(match=VectorNorm(rule="quantile", quantile=0.2)))]
+    for one in drawn:
+        vectors = {}
+        for name, chosen in folders.items():
+            other = Source.open(ImageFolder(root=str(tmp_path / name)), source.backbone, source.store)
+            (entry,) = extract(other, [one], CPU)
+            vectors[name] = dict(zip(chosen, entry.vectors, strict=True))
+        for name, chosen in folders.items():
+            for i in chosen:
+                np.testing.assert_allclose(vectors[name][i], vectors["all"][i], atol=1e-6, err_msg=name)
 
 
 def test_an_image_that_is_replaced_on_the_way_is_not_stored_as_the_old_one(pictures, source, monkeypatch):
@@ -409,8 +427,8 @@ def test_the_number_of_images_that_are_left_is_checked_before_the_model_is_built
     skipping = Source.open(ImageFolder(root=str(pictures), bad_image="skip"), source.backbone, source.store)
     monkeypatch.setattr(Backbone, "build", lambda *args: pytest.fail("built"))
 
-    def usable(n):
-        raise UserError(f"{n} images are too few")
+    def usable(images):
+        raise UserError(f"{len(images)} images are too few")
 
     with pytest.raises(UserError, match="3 images are too few"):
         extract(skipping, [None], CPU, usable)

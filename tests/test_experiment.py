@@ -233,6 +233,88 @@ def test_images_that_are_left_out_are_said(compose, tmp_path, capsys):
         run(compose(*folder, "clusterer.k=12", "layers=last"), tmp_path / "too_many")
 
 
+def write_digits(root, **counts):
+    """Write small digits, so many of each class; ACC is 1 where classes are counted rightly."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    for target, (name, count) in enumerate(counts.items()):
+        (root / name).mkdir(parents=True)
+        for i, pixels in enumerate(digits.images[digits.target == target][:count]):
+            Image.fromarray((pixels * 15.9).astype("uint8")).resize((32, 32)).save(root / name / f"{i:02d}.png")
+    return ["dataset=imagefolder", f"dataset.root={root}", "backbone=digits_vit", "detector.k=20", *QUICK[1:4]]
+
+
+def test_classes_that_lost_all_their_images_are_none(compose, tmp_path, caplog, capsys):
+    """Three classes were clustered for two: ACC .9167."""
+    words = write_digits(tmp_path / "gone", a=6, b=6, c=6)
+    for file in (tmp_path / "gone" / "c").iterdir():
+        file.write_bytes(b"")
+    for name in ("first", "cached"):
+        found = run(compose(*words, "dataset.bad_image=skip"), tmp_path / name)
+        assert found.result["images"]["classes"] == found.result["baseline"]["k"] == 2
+        assert found.result["baseline"]["acc"]["mean"] == 1
+        assert "1 of 3 classes have no image here (c)" in capsys.readouterr().out
+    assert "1 classes lost all their images with these (c)" in caplog.text
+    page = found.write_page(tmp_path / "page.html").read_text()
+    assert "1 of 3 classes have no image here (c)" in page
+
+
+def test_classes_that_a_limit_takes_no_image_of_are_none(compose, tmp_path, caplog, capsys):
+    words = write_digits(tmp_path / "few", a=20, b=20, c=1)
+    found = run(compose(*words, "dataset.limit=10"), tmp_path / "run")
+    assert found.result["images"] == {"n": 10, "classes": 2, "skipped": {}}
+    assert found.result["baseline"]["acc"]["mean"] == 1
+    assert "1 of the 3 classes of imagefolder have none of the 10 images of dataset.limit=10 (c)" in caplog.text
+    assert "1 of 3 classes have no image here (c)" in capsys.readouterr().out
+    assert (
+        len(run(compose(*words, "dataset.limit=41"), tmp_path / "all").result["notes"])
+        == len(found.result["notes"]) - 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "k", "why"),
+    [
+        ({"a": 6}, 1, "all 6 images are of one class"),
+        ({"a": 6}, 2, "all 6 images are of one class"),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, 4, "each of the 4 images is a class of its own"),
+        ({"a": 1, "b": 1, "c": 1, "d": 1}, 2, "each of the 4 images is a class of its own"),
+        ({"a": 1}, 1, "all 1 images are of one class"),
+    ],
+)
+def test_labels_that_tell_nothing_score_nothing(compose, tmp_path, capsys, counts, k, why):
+    """All clusterings of one class are right, and so is one cluster an image where each is a class."""
+    words = write_digits(tmp_path / "photos", **counts)
+    words += [] if k == len(counts) else [f"clusterer.k={k}"]
+    found = run(compose(*words), tmp_path / "run")
+    assert found.result["delta"] is None
+    for side in ("baseline", "edited"):
+        assert found.result[side]["k"] == k
+        assert not {"acc", "nmi", "ami", "ari", "purity", "knn"} & found.result[side].keys()
+        assert "acc" not in found.result[side]["lowest_inertia"]
+    assert found.result["images"]["classes"] == len(counts)
+    out = capsys.readouterr().out
+    assert f"No ACC, NMI, ARI, AMI, purity or KNN: {why}" in out
+    assert "inertia" in out
+    with (tmp_path / "run" / "assignments.csv").open() as file:
+        assert {row["label"] for row in csv.DictReader(file)} == counts.keys()
+    assert why in found.write_page(tmp_path / "page.html").read_text()
+    assert itae.load_runs(tmp_path / "run")["images"].tolist() == [sum(counts.values())]
+
+
+@pytest.mark.parametrize("how", ["link", "copy"])
+def test_an_image_of_two_classes_is_told(compose, tmp_path, how):
+    words = write_digits(tmp_path / "photos", a=4, b=4)
+    one, other = (tmp_path / "photos" / name for name in ("a/00.png", "b/99.png"))
+    other.symlink_to(one) if how == "link" else other.write_bytes(one.read_bytes())
+    (tmp_path / "photos" / "a" / "50.png").write_bytes((tmp_path / "photos" / "a" / "03.png").read_bytes())  # no matter
+    notes = run(compose(*words), tmp_path / "run").result["notes"]
+    told = "2 images have the bytes of one of another class ('a/00.png' and 'b/99.png')"
+    assert [told in note for note in notes].count(True) == 1
+
+
 def test_a_fit_that_found_no_modes_is_said_each_time(compose, tmp_path):
     for name in ("first", "cached"):
         result = run(compose(*QUICK, "detector.rule=bimodal", "detector.calibration_images=64"), tmp_path / name).result
@@ -257,6 +339,16 @@ def test_a_run_that_did_nothing_says_so(compose, tmp_path, capsys, overrides, no
     assert note in capsys.readouterr().out
     if "flagged in 720" not in note:
         assert result["delta"]["acc"]["mean"] == 0
+
+
+def test_what_ties_keep_from_being_flagged_is_counted_and_said(compose, tmp_path):
+    result = run(compose(*QUICK, "detector.rule=ratio", "detector.ratio=1"), tmp_path / "run").result
+    layers = result["layers"]
+    assert [row["tied"] for row in layers] == [120] * len(layers)
+    assert {row["threshold"] for row in layers} == {None}
+    assert f"In {120 * len(layers)} (image, block) pairs too many patches have one and the same signal" in str(
+        result["notes"]
+    )
 
 
 def test_a_failed_run_leaves_its_reason(compose, tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ def diagnostics(layers):
     return {
         "layers": np.array(layers), "signal": signal, "signal_flagged": flagged, "signal_edges": SIGNAL_EDGES,
         "rate": ones * 0.05 * 10,
-        "threshold": ones * SIGNAL_EDGES[780] * 10, "left_alone": ones * 0, "flagged": np.ones((10, len(layers))),
+        "threshold": ones * SIGNAL_EDGES[780] * 10, "left_alone": ones * 0, "threshold_of": ones * 10,
+        "flagged": np.ones((10, len(layers))),
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import struct
 
 import numpy as np
@@ -220,6 +221,34 @@ def test_every_file_that_is_taken_away_is_named(tmp_path, kind):
             settings(kind, tmp_path).open()
         (folder / name).write_bytes(kept)
     settings(kind, tmp_path).open()
+
+
+@pytest.fixture
+def in_ten_seconds():
+    """Break off what waits for ever."""
+
+    def late(*_):
+        raise TimeoutError("it still waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("cifar10", "test_batch"), ("cifar100", "meta"), ("stl10", "test_X.bin"), ("stl10", "class_names.txt"),
+     ("tiny", "wnids.txt"), ("tiny", "val/val_annotations.txt")],
+)  # fmt: skip
+def test_a_named_pipe_in_place_of_a_file_is_not_waited_for(tmp_path, kind, name, in_ten_seconds):
+    WRITERS[kind](tmp_path)
+    (folder,) = tmp_path.iterdir()
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(UserError, match=f"{os.path.basename(name)}' is no file|does not hold"):
+        settings(kind, tmp_path).open()
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "stl10"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import families
 import hydra
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def real(assets, tmp_path_factory):
 def test_an_edit_that_flags_nothing_is_the_untouched_model(real):
     model, pixels = real
     edits = [None, *(Edit(Nothing(), rule, layers) for rule in RULES for layers in (EVERY, (11,)))]
-    baseline, *out = SharedPass(model, 1, "cls", edits)(pixels[:2], torch.arange(2))
+    baseline, *out = SharedPass(model, 1, "cls", edits)(pixels[:2], families.digests(2))
     with torch.inference_mode():
         assert torch.equal(baseline, model.forward_features(pixels[:2])[:, 0])
     for embedding in out:
@@ -51,11 +52,11 @@ def test_batch_one_is_batch_eight_and_a_pass_shared_is_a_pass_alone(real):
     model, pixels = real
     detectors = [VectorNorm(rule="mad", k=3.0), ResidualNorm(rule="quantile", quantile=0.02)]
     edits = [None, *(Edit(d, rule, layers) for d in detectors for rule in RULES[:4] for layers in ((9, 10, 11), (11,)))]
-    together = SharedPass(model, 1, "cls", edits)(pixels, torch.arange(8))
-    first = SharedPass(model, 1, "cls", edits)(pixels[:1], torch.arange(1))
+    together = SharedPass(model, 1, "cls", edits)(pixels, families.digests(8))
+    first = SharedPass(model, 1, "cls", edits)(pixels[:1], families.digests(1))
     for edit, one, all_ in zip(edits, first, together, strict=True):
         torch.testing.assert_close(one[0], all_[0], atol=2e-4, rtol=2e-4)
-        (alone,) = SharedPass(model, 1, "cls", [edit])(pixels[:1], torch.arange(1))
+        (alone,) = SharedPass(model, 1, "cls", [edit])(pixels[:1], families.digests(1))
         torch.testing.assert_close(alone, one, atol=1e-4, rtol=1e-4)
 
 
@@ -63,9 +64,9 @@ def test_batch_one_is_batch_eight_and_a_pass_shared_is_a_pass_alone(real):
 def test_bf16_is_near_fp32(real):
     model, pixels = real
     shared = SharedPass(model, 1, "cls", [None, Edit(VectorNorm(rule="quantile", quantile=0.03), Scale(), EVERY)])
-    exact = shared(pixels, torch.arange(8))
+    exact = shared(pixels, families.digests(8))
     with torch.autocast("cpu", torch.bfloat16):
-        low = shared(pixels, torch.arange(8))
+        low = shared(pixels, families.digests(8))
     for a, b in zip(exact, low, strict=True):
         assert torch.nn.functional.cosine_similarity(a, b).min() > 0.995
 

@@ -85,8 +85,8 @@ def test_registers_are_the_slow_model_on_every_family(family):
     pixels, prefix = families.pixels(model, 2), model.num_prefix_tokens
     some = [NEURONS, {1: (2,)}, {2: (1, 3)}, {0: ()}]
     for pool in ("cls", "mean") if prefix else ("mean",):
-        out = SharedPass(model, prefix, pool, [None, *map(edit, some)])(pixels, torch.arange(2))
-        assert torch.equal(out[0], SharedPass(model, prefix, pool, [None])(pixels, torch.arange(2))[0])
+        out = SharedPass(model, prefix, pool, [None, *map(edit, some)])(pixels, families.digests(2))
+        assert torch.equal(out[0], SharedPass(model, prefix, pool, [None])(pixels, families.digests(2))[0])
         for neurons, embedding in zip(some, out[1:], strict=True):
             want = pooled(model, slow(model, pixels, neurons), pool)
             torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5)
@@ -106,7 +106,7 @@ def test_a_token_that_is_appended_has_no_position_under_rope():
     from itae.attention import Door
 
     with Door(door):
-        SharedPass(model, 5, "mean", [edit({2: (0,)})])(pixels, torch.arange(1))
+        SharedPass(model, 5, "mean", [edit({2: (0,)})])(pixels, families.digests(1))
     qkv = model.blocks[0].attn
     zero = model.blocks[0].norm1(torch.zeros(1, 1, 24))
     k = torch.nn.functional.linear(zero, qkv.qkv.weight[24:48]).view(2, 12)
@@ -119,7 +119,7 @@ def test_a_token_that_is_appended_is_zero_before_the_norm_of_what_enters():
     model = families.small("clip")
     model.norm_pre.bias.copy_(torch.randn(24, generator=torch.Generator().manual_seed(4)))
     pixels = families.pixels(model, 2)
-    out = SharedPass(model, 1, "cls", [edit({1: (2, 9)})])(pixels, torch.arange(2))[0]
+    out = SharedPass(model, 1, "cls", [edit({1: (2, 9)})])(pixels, families.digests(2))[0]
     hooks = [
         model.norm_pre.register_forward_pre_hook(lambda m, a: (torch.nn.functional.pad(a[0], (0, 0, 0, 1)),)),
         model.blocks[1].mlp.fc2.register_forward_pre_hook(lambda m, a: (registers.moved(a[0], (2, 9), 1),)),
@@ -142,13 +142,13 @@ def test_the_token_gets_the_largest_activation_of_patches_alone_with_its_sign():
 def test_a_mixed_pass_is_as_separate_passes(family, pool):
     model = families.small(family)
     prefix = model.num_prefix_tokens
-    pixels, index = families.pixels(model, 3), torch.arange(3)
+    pixels, digests = families.pixels(model, 3), families.digests(3)
     attention = [Edit(fast_detector(*d), ATTENUATORS[h](strength=a, queries=q), ls) for d, (h, a, q), ls in MIXES]
     edits = [None, edit(NEURONS), *attention, edit({0: (3, 17), 2: (1,)}), edit({2: (1,)}), edit(NEURONS)]
     edits += [edit({**NEURONS, 2: (1,)}), edit({})]
-    together = SharedPass(model, prefix, pool, edits)(pixels, index)
+    together = SharedPass(model, prefix, pool, edits)(pixels, digests)
     for one, embedding in zip(edits, together, strict=True):
-        (alone,) = SharedPass(model, prefix, pool, [one])(pixels, index)
+        (alone,) = SharedPass(model, prefix, pool, [one])(pixels, digests)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
     assert torch.equal(together[-1], together[0]), "nothing found is the untouched model, without a token more"
 
@@ -157,7 +157,7 @@ def test_an_image_is_embedded_the_same_in_any_batch():
     model = families.small("registers")
     pixels = families.pixels(model, 8)
     shared = SharedPass(model, 5, "cls", [None, edit(NEURONS)])
-    together = shared(pixels, torch.arange(8))
+    together = shared(pixels, families.digests(8))
     for i in range(8):
         for one, all_ in zip(shared(pixels[i : i + 1], torch.tensor([i])), together, strict=True):
             torch.testing.assert_close(one[0], all_[i], atol=1e-5, rtol=1e-5)
@@ -173,14 +173,14 @@ def test_the_model_is_as_before_afterwards_also_after_an_exception():
             raise BrokenError
 
     shared = SharedPass(model, 5, "cls", [None, edit(NEURONS)])
-    shared(pixels, torch.arange(3))
+    shared(pixels, families.digests(3))
     assert state_of(model) == before
     shared.watch = Watch(longer=raising)
     with pytest.raises(BrokenError):
-        shared(pixels, torch.arange(3))
+        shared(pixels, families.digests(3))
     model.blocks[1].mlp.fc2.forward = lambda x: 1 / 0  # inside the hook's reach
     with pytest.raises(ZeroDivisionError):
-        SharedPass(model, 5, "cls", [edit(NEURONS)])(pixels, torch.arange(3))
+        SharedPass(model, 5, "cls", [edit(NEURONS)])(pixels, families.digests(3))
     del model.blocks[1].mlp.fc2.forward
     assert state_of(model) == before
     assert torch.equal(model.forward_features(pixels), untouched)
@@ -192,7 +192,7 @@ def test_edits_that_move_the_same_neurons_so_far_are_one_stream():
     for block in model.blocks:
         block.mlp.register_forward_pre_hook(lambda m, a: runs.__setitem__(0, runs[0] + (a[0].shape[1] > 1)))
     edits = [edit({0: (1,), 1: (2,)}), edit({0: (1,), 1: (3,)}), edit({0: (1,), 2: (3,)})]
-    SharedPass(model, 5, "cls", edits)(families.pixels(model), torch.arange(3))
+    SharedPass(model, 5, "cls", edits)(families.pixels(model), families.digests(3))
     assert runs[0] == 1 + 3, "block 0 once for all, block 1 in three ways, block 2 on CLS rows alone"
 
 
@@ -200,9 +200,9 @@ def test_bf16_is_near_fp32():
     model = families.small("dinov3")
     pixels = families.pixels(model)
     shared = SharedPass(model, 5, "cls", [None, edit(NEURONS)])
-    exact = shared(pixels, torch.arange(3))
+    exact = shared(pixels, families.digests(3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = shared(pixels, torch.arange(3))
+        low = shared(pixels, families.digests(3))
     for a, b in zip(exact, low, strict=True):
         assert torch.nn.functional.cosine_similarity(a, b).min() > 0.99
 
@@ -245,7 +245,7 @@ def resolved(model, **options):
 
 
 def batches_of(pixels, size):
-    return lambda: ((some, torch.arange(len(some))) for some in pixels.split(size))
+    return lambda: ((some, families.digests(len(some))) for some in pixels.split(size))
 
 
 @pytest.mark.parametrize("family", ["plain", "registers", "dinov3", "eva02", "siglip"])
@@ -324,7 +324,7 @@ def test_a_planted_neuron_is_found_and_moving_it_ends_the_outliers(rule):
     one = registers.RegisterEdit(settings).with_found(found)
     assert one.neurons == {1: (33,)}
     SharedPass(model, 1, "mean", [one], Watch(longer=lambda _, layer, x: after.update({layer: x.norm(dim=-1)})))(
-        pixels, torch.arange(48)
+        pixels, families.digests(48)
     )
     most = before[0].amax(dim=1)
     assert (after[1][:, 1:-1].amax(dim=1) < most / 5).all(), "the outliers are gone from every image"

@@ -124,7 +124,7 @@ def test_a_pass_of_many_edits_is_the_slow_model_on_every_family(family):
     ]
     untouched = model.forward_features(pixels)
     for pool in ("cls", "mean") if has_cls else ("mean",):
-        out = SharedPass(model, model.num_prefix_tokens, pool, [None, *edits])(pixels, torch.arange(2))
+        out = SharedPass(model, model.num_prefix_tokens, pool, [None, *edits])(pixels, families.digests(2))
         assert torch.equal(out[0], pooled(model, untouched, pool)), "the baseline is the untouched model, bit for bit"
         for mix, embedding in zip(mixes, out[1:], strict=True):
             want = pooled(model, slow(model, pixels, *mix), pool)
@@ -157,14 +157,14 @@ def test_patches_are_found_in_one_block_of_the_untouched_model_for_others(family
     seen = {}
     watch = Watch(lambda p, layer, found, paid: seen.__setitem__((p, layer), found.mask))
     some = [None, *edits, own] if with_baseline else [*edits, own]
-    out = SharedPass(model, prefix, "cls", some, watch)(pixels, torch.arange(2))[with_baseline:]
+    out = SharedPass(model, prefix, "cls", some, watch)(pixels, families.digests(2))[with_baseline:]
     for mix, embedding in zip(FOUND_ELSEWHERE, out, strict=False):
         want = slow(model, pixels, *mix)[:, 0]
         torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
     assert (out[1] - out[-1]).norm() > 1e-3 * out[-1].norm(), "found elsewhere is found here: this shows nothing"
     assert torch.equal(seen[with_baseline, 0], seen[with_baseline, 1]), "one mask for all blocks"
     for edit, embedding in zip(edits, out, strict=False):  # block 0 alone is enough for what is found there
-        (alone,) = SharedPass(model, prefix, "cls", [edit])(pixels, torch.arange(2))
+        (alone,) = SharedPass(model, prefix, "cls", [edit])(pixels, families.digests(2))
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
 
 
@@ -177,7 +177,7 @@ def test_an_edit_that_flags_nothing_is_the_untouched_model(family, how):
     layer_sets = [(0, 1, 2), (1,), (2,)]
     edits = [Edit(Nothing(), ATTENUATORS[how](), layers) for layers in layer_sets]
     for pool in ("cls", "mean", "head") if prefix else ("mean", "head"):
-        baseline, *out = SharedPass(model, prefix, pool, [None, *edits])(pixels, torch.arange(3))
+        baseline, *out = SharedPass(model, prefix, pool, [None, *edits])(pixels, families.digests(3))
         for embedding in out:
             torch.testing.assert_close(embedding, baseline, atol=2e-5, rtol=2e-5)
 
@@ -186,7 +186,7 @@ def test_head_pooling_is_the_models_own():
     for family in ("siglip", "dinov3", "clip"):
         model = families.small(family)
         pixels = families.pixels(model)
-        (out,) = SharedPass(model, model.num_prefix_tokens, "head", [None])(pixels, torch.arange(3))
+        (out,) = SharedPass(model, model.num_prefix_tokens, "head", [None])(pixels, families.digests(3))
         assert torch.equal(out, model.forward_head(model.forward_features(pixels), pre_logits=True))
 
 
@@ -218,17 +218,17 @@ MODELS = {family: families.small(family) for family in ("registers", "dinov3", "
 )
 def test_edits_that_share_a_pass_are_as_if_alone(family, edits, with_baseline, pool):
     model = MODELS[family]
-    pixels, index = families.pixels(model, 2), torch.arange(2)
+    pixels, digests = families.pixels(model, 2), families.digests(2)
     shared = SharedPass(model, 5 if family != "rope_mixed" else 1, pool, [None, *edits] if with_baseline else edits)
-    out = shared(pixels, index)[with_baseline:]
+    out = shared(pixels, digests)[with_baseline:]
     for edit, embedding in zip(edits, out, strict=True):
-        (alone,) = SharedPass(model, shared.prefix, pool, [edit])(pixels, index)
+        (alone,) = SharedPass(model, shared.prefix, pool, [edit])(pixels, digests)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
     model = families.small("registers")
-    pixels, index = families.pixels(model, 2), torch.arange(2)
+    pixels, digests = families.pixels(model, 2), families.digests(2)
     edits = [
         Edit(VectorNorm(rule="quantile", quantile=0.2), how(strength=a), layers)
         for layers in ((0,), (0, 1), (0, 1, 2), (0, 2), (1, 2), (1,), (2,))
@@ -242,7 +242,7 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
     for block in model.blocks:
         block.attn.qkv.register_forward_pre_hook(count("qkv"))
         block.mlp.register_forward_pre_hook(count("mlp"))
-    shared = SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+    shared = SharedPass(model, 5, "cls", [None, *edits])(pixels, digests)
     # mlp: 3 of the baseline; block 0: 2 ways (two attenuators); block 1: each of those parts in 2 (edited or not),
     # and the untouched stream in 2 (two attenuators). Block 2 is a CLS row for all.
     assert runs["mlp"] == 3 + 2 + 4 + 2
@@ -259,24 +259,24 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
             return func(*args, **(kwargs or {}))
 
     with Counting():
-        SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+        SharedPass(model, 5, "cls", [None, *edits])(pixels, digests)
     # q, k, v: 3 of the baseline, which are also those of edits that start there; 2 of block 1 (its edited streams).
     # k, v: 4 + 2 of block 2
     assert (len(computed), len(without_queries)) == (3 + 2, 6)
     computed.clear()
     with Counting(), mock.patch.object(replay, "_TAPED", 1):
-        capped = SharedPass(model, 5, "cls", [None, *edits])(pixels, index)
+        capped = SharedPass(model, 5, "cls", [None, *edits])(pixels, digests)
     assert len(computed) == 3 + 1 + 3  # only those of block 2 were kept
     assert all(map(torch.equal, shared, capped))
     for edit, embedding in zip(edits, shared[1:], strict=True):
-        (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, index)
+        (alone,) = SharedPass(model, 5, "cls", [edit])(pixels, digests)
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_nothing_of_a_batch_outlives_it():
     """By counting references alone: until the garbage collector came by, the batches would pile up."""
     model = families.small("registers")
-    pixels, index = families.pixels(model, 2), torch.arange(2)
+    pixels, digests = families.pixels(model, 2), families.digests(2)
     kept = []
 
     def noting(*args):
@@ -290,7 +290,7 @@ def test_nothing_of_a_batch_outlives_it():
     try:
         with mock.patch.object(replay, "Record", noting):
             shared = SharedPass(model, 5, "cls", edits, Watch(operands=lambda *_: None, attention=True))
-            shared(pixels, index)
+            shared(pixels, digests)
         assert [ref() for ref in kept] == [None]
     finally:
         gc.enable()
@@ -342,14 +342,14 @@ class Whoever:
 )
 def test_queries_of_patches_in_the_last_block_are_there_for_who_reads_them(family, detector, reads):
     model = families.small(family)
-    pixels, index = families.pixels(model, 2), torch.arange(2)
+    pixels, digests = families.pixels(model, 2), families.digests(2)
     edit = Edit(detector, Scale(), (1, 2))
     assert edit.reads_queries is reads
 
     def run():
         signals = []
         watch = Watch(flags=lambda position, layer, found, paid: signals.append(found.signal))
-        return SharedPass(model, model.num_prefix_tokens, "cls", [edit], watch)(pixels, index)[0], signals
+        return SharedPass(model, model.num_prefix_tokens, "cls", [edit], watch)(pixels, digests)[0], signals
 
     out, signals = run()
     with mock.patch.object(replay, "fused_qkv", return_value=None):
@@ -390,9 +390,9 @@ def test_an_image_is_embedded_the_same_in_any_batch():
     edits = [None, *(Edit(fast_detector(*d), ATTENUATORS[h](strength=a, queries=r), ls) for d, (h, a, r), ls in MIXES)]
     edits.append(Edit(Random(rate=0.3), Scale(), (0, 1)))
     shared = SharedPass(model, 5, "cls", edits)
-    together = shared(pixels, torch.arange(8))
+    together = shared(pixels, families.digests(8))
     for i in range(8):
-        alone = shared(pixels[i : i + 1], torch.tensor([i]))
+        alone = shared(pixels[i : i + 1], families.digests(8)[i : i + 1])
         for one, all_ in zip(alone, together, strict=True):
             torch.testing.assert_close(one[0], all_[i], atol=1e-5, rtol=1e-5)
 
@@ -423,9 +423,9 @@ def test_the_model_is_as_before_afterwards_also_after_an_exception():
             shared = SharedPass(model, 5, "cls", edits, seen and Watch(seen))
             if error:
                 with pytest.raises(error):
-                    shared(pixels, torch.arange(3))
+                    shared(pixels, families.digests(3))
             else:
-                shared(pixels, torch.arange(3))
+                shared(pixels, families.digests(3))
             assert state_of(model) == before
             assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
             assert torch.equal(model.forward_features(pixels), untouched)
@@ -449,7 +449,7 @@ def test_a_block_that_does_not_call_attention_once_is_an_error(times, layers):
         edits = [Edit(VectorNorm(), Floor(), layers)]
         with pytest.raises(UserError, match=r"Block 2 called scaled_dot_product_attention"):
             SharedPass(model, 1, "mean" if times else "cls", [None, *edits] if with_baseline else edits)(
-                families.pixels(model), torch.arange(3)
+                families.pixels(model), families.digests(3)
             )
 
 
@@ -458,7 +458,7 @@ def test_everything_flagged_is_seen_layer_by_layer():
     seen = []
     edits = [None, Edit(VectorNorm(rule="quantile", quantile=1.0), Floor(), (0, 2)), Edit(Nothing(), Fade(), (1,))]
     SharedPass(model, 1, "cls", edits, Watch(lambda *found: seen.append(found)))(
-        families.pixels(model), torch.arange(3)
+        families.pixels(model), families.digests(3)
     )
     assert [(position, layer) for position, layer, *_ in seen] == [(1, 0), (1, 2), (2, 1)]
     assert [bool(flags.mask.all()) for *_, flags, _ in seen] == [True, True, False]
@@ -469,9 +469,9 @@ def test_bf16_is_near_fp32():
     pixels = families.pixels(model)
     edits = [None, *(Edit(Random(rate=0.2), ATTENUATORS[how](), (0, 1, 2)) for how in ATTENUATORS)]
     shared = SharedPass(model, 5, "cls", edits)
-    exact = shared(pixels, torch.arange(3))
+    exact = shared(pixels, families.digests(3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        low = shared(pixels, torch.arange(3))
+        low = shared(pixels, families.digests(3))
     for a, b in zip(exact, low, strict=True):
         assert b.dtype == torch.float32
         assert torch.nn.functional.cosine_similarity(a, b).min() > 0.99

@@ -44,10 +44,10 @@ def images_seen(monkeypatch):
     """Count the images that go through the model."""
     seen, call = [], SharedPass.__call__
 
-    def counting(self, pixels, index, *look):
-        if len(index) > 1:  # one is the proof that the model can be edited
-            seen.append((len(index), len(self.edits)))
-        return call(self, pixels, index, *look)
+    def counting(self, pixels, digests, *look):
+        if len(digests) > 1:  # one is the proof that the model can be edited
+            seen.append((len(digests), len(self.edits)))
+        return call(self, pixels, digests, *look)
 
     monkeypatch.setattr(SharedPass, "__call__", counting)
     return seen

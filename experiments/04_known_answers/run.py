@@ -133,17 +133,17 @@ class Truth:
 
     Parameters
     ----------
-    mask
-        [n, P] bool, for each image of the data set.
+    masks
+        [P] bool by the sha256 of each image: what is planted goes by an image's content.
     """
 
-    mask: Tensor
+    masks: Mapping[bytes, Tensor]
 
     needs_cls: ClassVar[bool] = False
     fitted: ClassVar[bool] = False
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
-        mask = self.mask[site.index].unsqueeze(1)
+        mask = torch.stack([self.masks[digest] for digest in site.digests]).unsqueeze(1)
         return Flags(mask, mask.float(), mask.new_ones(len(mask), 1, 1).float())
 
     def spec(self) -> dict[str, Any]:
@@ -190,10 +190,10 @@ class Data:
         settings: dict[str, Any] = {"count": 3} | variant | {"block": blocks[variant.get("block", MIDDLE)]}
         return replace(self.clean, **settings)
 
-    def some(self, rows: np.ndarray) -> Iterator[tuple[Tensor, Tensor]]:
+    def some(self, rows: np.ndarray) -> Iterator[tuple[Tensor, list[bytes]]]:
         for at in range(0, len(rows), BATCH):
-            some = torch.from_numpy(rows[at : at + BATCH])
-            yield self.pixels[some], some
+            some = rows[at : at + BATCH]
+            yield self.pixels[torch.from_numpy(some)], [self.source.images.digests[i] for i in some]
 
     @property
     def rows(self) -> np.ndarray:
@@ -221,7 +221,7 @@ class Signals:
         if layer not in self.layers:
             return
         assert self._before is not None
-        site = Site(q, k, v, self._before, self.prefix, layer, q.shape[-1] ** -0.5, torch.arange(len(q)))
+        site = Site(q, k, v, self._before, self.prefix, layer, q.shape[-1] ** -0.5, [bytes(32)] * len(q))
         for name, detector in SIGNALS.items():
             self.kept[name, layer].append(detector.signal(site)[:, 0])
 
@@ -231,10 +231,9 @@ class Signals:
         numbers: dict[str, Any] = {"mad": {"k": 5.0}, "quantile": {"quantile": share}, "ratio": {"ratio": 2.0}}
         detector = SIGNALS[name]
         if rule == "bimodal":
-            theta: Any = fit_threshold(signal[torch.from_numpy(sample)].numpy(), detector.side).theta
-        else:
-            theta = replace(detector, rule=rule, **numbers[rule]).cut(signal)
-        return signal <= theta if detector.side == "low" else signal >= theta
+            theta = fit_threshold(signal[torch.from_numpy(sample)].numpy(), detector.side).theta
+            return detector.flags(signal, theta).mask
+        return replace(detector, rule=rule, **numbers[rule]).flags(signal).mask
 
 
 def found(counts: np.ndarray) -> dict[str, float]:
@@ -279,8 +278,8 @@ def seconds(model: Any, data: Data, edit: AnyEdit | None) -> float:
     facts, rows = data.source.facts, data.rows[: data.timed]
     shared = SharedPass(model, facts.prefix, "cls", [edit])
     begin = time.perf_counter()
-    for pixels, index in data.some(rows):
-        shared(pixels, index)
+    for pixels, digests in data.some(rows):
+        shared(pixels, digests)
     return (time.perf_counter() - begin) / len(rows)
 
 
@@ -295,14 +294,15 @@ def one_variant(
     behind = range(backbone.block + 1, facts.depth)
     edits = fitted(model, data, makers)
     if backbone.count:
-        edits[TRUTH] = Edit(Truth(truth), Scale(), tuple(range(facts.depth)))
+        masks = dict(zip(data.source.images.digests, truth, strict=True))
+        edits[TRUTH] = Edit(Truth(masks), Scale(), tuple(range(facts.depth)))
     named: dict[str, AnyEdit | None] = {"untouched": None} | edits
     names, signals = list(named), Signals(facts.prefix, behind if backbone.count else ())
     counts, elsewhere = np.zeros((len(names), 3)), np.zeros(len(names))
-    rows_now = [np.arange(0)]
+    rows_now = slice(0)
 
     def flags(position: int, layer: int, what: Any, _paid: object) -> None:
-        mask, planted = what.mask[:, 0], truth[torch.from_numpy(rows_now[0])]
+        mask, planted = what.mask[:, 0], truth[rows_now]
         if layer in behind:
             counts[position] += [(mask & planted).sum(), mask.sum(), planted.sum()]
         else:
@@ -310,9 +310,9 @@ def one_variant(
 
     watch = Watch(flags, False, signals.operands, signals.output)
     shared, vectors = SharedPass(model, facts.prefix, "cls", list(named.values()), watch), []
-    for pixels, index in data.some(data.rows):
-        rows_now[0] = index.numpy()
-        vectors.append([out.numpy() for out in shared(pixels, index)])
+    for pixels, digests in data.some(data.rows):
+        rows_now = slice(rows_now.stop, rows_now.stop + len(pixels))
+        vectors.append([out.numpy() for out in shared(pixels, digests)])
     plant = {key: getattr(backbone, key) for key in ("strength", "count", "position", "block", "content", "way")}
     about = {"data": data.name, "images": len(labels), "variant": name} | (plant if backbone.count else {"count": 0})
     results = []

@@ -141,7 +141,7 @@ def _middle_of_the_floor(grid: np.ndarray, density: np.ndarray, bottom: int, flo
 
 
 def fit_layers(
-    shared: SharedPass, edits: Sequence[Edit], batches: Iterable[tuple[Tensor, Tensor]]
+    shared: SharedPass, edits: Sequence[Edit], batches: Iterable[tuple[Tensor, Sequence[bytes]]]
 ) -> list[dict[int, Fit]]:
     """Return the fit of each edited layer, for each of `edits`.
 
@@ -152,12 +152,12 @@ def fit_layers(
     edits
         Edits whose detectors have a fitted rule.
     batches
-        Pixels [b, 3, S, S] and positions [b] of the calibration images.
+        Pixels [b, 3, S, S] and digests (b of 32 bytes) of the calibration images.
     """
     fits: list[dict[int, Fit]] = [{} for _ in edits]
 
     def fit(layer: int, positions: list[int], signals: list[Tensor]) -> float:
-        pooled = np.concatenate([signal.flatten().cpu().numpy() for signal in signals])
+        pooled = np.concatenate([signal.flatten().float().cpu().numpy() for signal in signals])
         if not np.isfinite(pooled).all():
             raise UserError(
                 f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "

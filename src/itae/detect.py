@@ -13,7 +13,7 @@ S = 1 (``scope: token``) or H (``scope: head``).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -40,6 +40,9 @@ RULE_NUMBERS = {
 _NUMBERS = {name for names in RULE_NUMBERS.values() for name in names}
 _FLOATS = ("threshold", "quantile", "k", "ratio")
 MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
+# Norms of equal patches may differ by a few roundings of fp32, from batch to batch: such a MAD, relative to the median,
+# counts as 0.
+_ROUNDING = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,9 @@ class Site:
         Index of the block, from 0.
     scale
         The factor of the logits, 1 / sqrt(D) unless the model says otherwise.
-    index
-        [B], the position of each image in its data set; what a detector draws at random must depend on
-        this and not on the batch.
+    digests
+        B of 32 bytes, the sha256 of each image's file; what a detector draws at random must depend on this, and neither
+        on the batch nor on the data set.
     memo
         What `once` has given so far.
     """
@@ -72,7 +75,7 @@ class Site:
     prefix: int
     layer: int
     scale: float
-    index: Tensor
+    digests: Sequence[bytes]
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, name: Hashable, make: Callable[[], T]) -> T:
@@ -84,11 +87,23 @@ class Site:
 
 @dataclass(frozen=True)
 class Flags:
-    """What a detector found: `mask` [B, S, T] bool, `signal` [B, S, T] and `threshold` [B, S, 1] fp32."""
+    """What a detector found.
+
+    Attributes
+    ----------
+    mask
+        [B, S, T] bool.
+    signal, threshold
+        [B, S, T] and [B, S, 1] in fp32; a threshold of NaN is none, and flags nothing.
+    tied
+        [B, S, 1] bool: nothing is flagged since too many patches have one and the same signal. None where no rule can
+        be kept from flagging by that.
+    """
 
     mask: Tensor
     signal: Tensor
     threshold: Tensor
+    tied: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,9 @@ class Detector:
         1 - `quantile`). ``mad``: median -/+ `k` * 1.4826 * MAD of the image (Leys et al., 2013).
         ``ratio``: median / `ratio` or median * `ratio`. ``bimodal``: one threshold a layer, fitted without
         labels on `calibration_images` images drawn with `calibration_seed`, see `itae.calibrate`.
-        Medians and quantiles interpolate linearly.
+        Medians and quantiles interpolate linearly. Where many patches are alike, as in a blank picture, there may be no
+        scale to go by: with a MAD of 0 (up to rounding) and with a ``ratio`` threshold that is the median itself
+        nothing is flagged; where more than ceil(`quantile` * T) patches would be, only those beyond the threshold are.
     threshold, quantile, k, ratio, calibration_images, calibration_seed
         The numbers of the rules; a rule reads its own and no other.
     calibration
@@ -170,7 +187,7 @@ class Detector:
         raise NotImplementedError
 
     def cut(self, signal: Tensor) -> Tensor:
-        """Return the threshold of each image, [B, S, 1], from its signal [B, S, T]."""
+        """Return the threshold of each image, [B, S, 1], from its signal [B, S, T]; NaN where it has none."""
         low = self.side == "low"
         if self.rule == "absolute":
             assert self.threshold is not None
@@ -179,9 +196,11 @@ class Detector:
             return quantile(signal, self.quantile if low else 1 - self.quantile)
         median = quantile(signal, 0.5)
         if self.rule == "ratio":
-            return median / self.ratio if low else median * self.ratio
+            threshold = median / self.ratio if low else median * self.ratio
+            return threshold.masked_fill(threshold == median, math.nan)
         assert self.rule == "mad", "a bimodal threshold is fitted beforehand and passed in"
-        spread = self.k * MAD_TO_STD * quantile((signal - median).abs(), 0.5)
+        deviation = quantile((signal - median).abs(), 0.5)
+        spread = self.k * MAD_TO_STD * deviation.masked_fill(deviation <= _ROUNDING * median.abs(), math.nan)
         return median - spread if low else median + spread
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
@@ -189,10 +208,20 @@ class Detector:
 
         A fitted threshold of NaN (no two modes were found) flags nothing.
         """
-        signal = self.signal(site)
+        return self.flags(self.signal(site).float(), theta)
+
+    def flags(self, signal: Tensor, theta: float | None = None) -> Flags:
+        """Flag the patches of a signal [B, S, T] in fp32."""
         threshold = signal.new_full((*signal.shape[:-1], 1), theta) if theta is not None else self.cut(signal)
         mask = signal <= threshold if self.side == "low" else signal >= threshold
-        return Flags(mask, signal, threshold)
+        if theta is not None or self.rule == "absolute":
+            return Flags(mask, signal, threshold)
+        if self.rule != "quantile":
+            return Flags(mask, signal, threshold, threshold.isnan())
+        most = math.ceil(self.quantile * signal.shape[-1] - 1e-9)  # .07 of 100 is 7.000000000000001
+        crowded = mask.sum(dim=-1, keepdim=True) > most
+        mask = mask & ~(crowded & (signal == threshold))
+        return Flags(mask, signal, threshold, crowded & ~mask.any(dim=-1, keepdim=True))
 
     @property
     def _built_in(self) -> bool:
@@ -299,7 +328,7 @@ class Nothing:
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:
         """Flag no patch."""
-        signal = site.x.new_zeros(len(site.x), 1, site.x.shape[1] - site.prefix)
+        signal = site.x.new_zeros(len(site.x), 1, site.x.shape[1] - site.prefix).float()
         return Flags(signal.bool(), signal, signal[..., :1])
 
     def spec(self) -> dict[str, Any]:
@@ -341,7 +370,7 @@ class Matched:
         signal = rank(theirs).expand_as(theirs.mask)
         order = signal.masked_fill(theirs.mask, math.inf).argsort(dim=-1, stable=True).argsort(dim=-1)
         count = theirs.mask.sum(dim=-1, keepdim=True).minimum((~theirs.mask).sum(dim=-1, keepdim=True))
-        return Flags(order < count, signal, count / signal.shape[-1])
+        return Flags(order < count, signal, count / signal.shape[-1], theirs.tied)
 
     def spec(self) -> dict[str, Any]:
         """Return the other detector's settings."""
@@ -352,8 +381,8 @@ class Matched:
 class Random(Matched):
     """Flag patches drawn at random: the control.
 
-    The draw depends on `seed` and on the image's position in its data set, never on the batch, and it is
-    the same in every block, as an artifact stays at its place.
+    The draw depends on `seed` and on the bytes of the image, neither on its data set nor on the batch, and it is the
+    same in every block, as an artifact stays at its place.
 
     Parameters
     ----------
@@ -378,7 +407,7 @@ class Random(Matched):
         if self.match is not None:
             return self._as_many(site, theta, lambda theirs: self._draw(site))
         signal = self._draw(site)
-        order = signal.argsort(dim=-1).argsort(dim=-1)
+        order = signal.argsort(dim=-1, stable=True).argsort(dim=-1)
         count = round(self.rate * signal.shape[-1])
         return Flags(order < count, signal, signal.new_full((*signal.shape[:-1], 1), self.rate))
 
@@ -386,7 +415,8 @@ class Random(Matched):
         from torch import from_numpy
 
         patches = site.q.shape[2] - site.prefix
-        draws = [np.random.default_rng((self.seed, int(i))).random(patches, np.float32) for i in site.index]
+        seeds = ((self.seed, int.from_bytes(digest)) for digest in site.digests)
+        draws = [np.random.default_rng(seed).random(patches, np.float32) for seed in seeds]
         return from_numpy(np.stack(draws)).unsqueeze(1).to(site.q.device)
 
     def spec(self) -> dict[str, Any]:

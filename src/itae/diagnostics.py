@@ -135,6 +135,8 @@ class FlagCollector(Collector):
         self._sums = {
             "rate": np.zeros(depth),
             "threshold": np.zeros(depth),
+            "threshold_of": np.zeros(depth),  # images (or parts of one, by head) that have a threshold
+            "tied": np.zeros(depth, np.int64),
             "left_alone": np.zeros(depth, np.int64),
             "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
             "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
@@ -156,10 +158,16 @@ class FlagCollector(Collector):
         i = self._place[layer]
         mask_BST = flags.mask
         self._sums["rate"][i] += float(mask_BST.float().mean(dim=(1, 2)).double().sum())
-        self._sums["threshold"][i] += float(flags.threshold.double().mean(dim=(1, 2)).sum())
+        threshold_BS1 = flags.threshold.double()
+        known_BS1 = ~threshold_BS1.isnan()
+        self._sums["threshold"][i] += float(threshold_BS1.where(known_BS1, 0.0).mean(dim=(1, 2)).sum())
+        self._sums["threshold_of"][i] += float(known_BS1.double().mean(dim=(1, 2)).sum())
+        if flags.tied is not None:
+            self._sums["tied"][i] += int(flags.tied.any(dim=1).sum())
         self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
-        self._sums["signal"][i] += _histogram(flags.signal.cpu().numpy())
-        self._sums["signal_flagged"][i] += _histogram(flags.signal[mask_BST].cpu().numpy())
+        signal_BST = flags.signal.float()  # a detector of somebody's own may have it in the model's precision
+        self._sums["signal"][i] += _histogram(signal_BST.cpu().numpy())
+        self._sums["signal_flagged"][i] += _histogram(signal_BST[mask_BST].cpu().numpy())
         some = slice(self._so_far[i], self._so_far[i] + len(mask_BST))
         any_head = mask_BST.any(dim=1)
         self._flagged[some, i] = any_head.sum(dim=-1).cpu().numpy()
@@ -293,7 +301,9 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
     list of dict
         ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
         ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``, the number
-        of images in which every patch (with ``scope: head``: of some head) was flagged; ``threshold``, its mean;
+        of images in which every patch (with ``scope: head``: of some head) was flagged; ``tied``, the number of images
+        in which (or in some head of which) nothing was, since too many patches have the same signal; ``threshold``,
+        its mean over the images that have one;
         ``signal``, quantiles of the signal over all patches and images, to 1 %; ``bimodality``, see `bimodality`;
         ``cls_attention_before`` and ``cls_attention_after``, the CLS token's attention on flagged patches in that
         block, as it would be and as it is, mean over heads and the images that are looked at; None without
@@ -303,6 +313,7 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
         return []
     flagged = diagnostics["flagged"]
     depth = len(diagnostics["layers"])
+    tied, with_threshold = diagnostics.get("tied", np.zeros(depth)), diagnostics.get("threshold_of", np.full(depth, n))
     paid, of = diagnostics.get("paid", np.full((2, depth), np.nan)), diagnostics.get("paid_of", np.full(depth, n))
     return [
         {
@@ -311,11 +322,12 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
             "artifacts_per_image": float(flagged[:, i].mean()),
             "images_with_artifacts": float((flagged[:, i] > 0).mean()),
             "left_alone": int(diagnostics["left_alone"][i]),
-            "threshold": _finite(diagnostics["threshold"][i] / n),
+            "tied": int(tied[i]),
+            "threshold": _mean(diagnostics["threshold"][i], with_threshold[i]),
             "signal": quantiles(diagnostics["signal"][i], diagnostics["signal_edges"]),
             "bimodality": bimodality(diagnostics["signal"][i], diagnostics["signal_edges"]),
-            "cls_attention_before": _finite(paid[0, i] / max(1, of[i])),
-            "cls_attention_after": _finite(paid[1, i] / max(1, of[i])),
+            "cls_attention_before": _mean(paid[0, i], of[i]),
+            "cls_attention_after": _mean(paid[1, i], of[i]),
         }
         for i, layer in enumerate(diagnostics["layers"])
     ]
@@ -339,8 +351,8 @@ def moved(far: np.ndarray) -> dict[str, float]:
     return {"mean": float(far.mean())} | quantile
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _mean(total: float, count: float) -> float | None:
+    return float(total / count) if count and np.isfinite(total) else None
 
 
 def bimodality(counts: np.ndarray, edges: np.ndarray) -> float | None:

@@ -20,6 +20,7 @@ import numpy as np
 from itae.backbone import Backbone, Facts
 from itae.data import Dataset, ImageSet
 from itae.data.images import Transform
+from itae.data.walk import listed
 from itae.diagnostics import SIGNAL_EDGES, collector, example_rows
 from itae.edit import AnyEdit, Edit
 from itae.errors import UserError
@@ -128,12 +129,15 @@ class Source:
 
 
 def extract(
-    source: Source, edits: Sequence[AnyEdit | None], runtime: Runtime, usable: Callable[[int], object] | None = None
+    source: Source,
+    edits: Sequence[AnyEdit | None],
+    runtime: Runtime,
+    usable: Callable[[ImageSet], object] | None = None,
 ) -> list[Embeddings]:
     """Return the embeddings of `source` under each of `edits` (None is the untouched backbone), in order.
 
     What the store has is read from there; all the rest is computed in one pass and stored. `usable` is called
-    before the pass with the number of images that can be decoded, to refuse a number that won't do.
+    before the pass with the images that can be decoded, to refuse them if they won't do.
 
     Raises
     ------
@@ -173,13 +177,13 @@ def _as_wanted(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
 
 
 def _compute(
-    source: Source, edits: dict[Key, AnyEdit | None], runtime: Runtime, usable: Callable[[int], object] | None
+    source: Source, edits: dict[Key, AnyEdit | None], runtime: Runtime, usable: Callable[[ImageSet], object] | None
 ) -> dict[Key, Embeddings]:
     """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
     began = time.perf_counter()
     images, skipped = whole_images(source)
     if usable is not None:
-        usable(len(images))
+        usable(images)
     n = len(images)
     # What a run with another batch size left is gone on with; a batch never crosses the end of a shard.
     begun = [size for key in edits if (size := source.store.unfinished_shard(key))]
@@ -266,8 +270,11 @@ def whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:
     if source.dataset.bad_image == "error":
         _stop_for(bad)
     name = next(iter(bad))
+    images = source.images.without(bad)
     log.warning("%d of %d images can't be decoded and are left out, %r first.", len(bad), len(source.images), name)
-    return source.images.without(bad), bad
+    if lost := [name for name in images.empty_classes if name not in source.images.empty_classes]:
+        log.warning("%d classes lost all their images with these (%s).", len(lost), listed(lost))
+    return images, bad
 
 
 def _stop_for(bad: Mapping[str, str]) -> NoReturn:

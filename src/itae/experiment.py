@@ -25,7 +25,9 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
+from itae.class_notes import class_notes
 from itae.criteria import Space
+from itae.data import count_classes
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
 from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
@@ -225,11 +227,6 @@ class OpenJob:
     seconds: float
 
     @property
-    def classes(self) -> int | None:
-        """Number of classes, None for unlabelled images."""
-        return len(self.source.images.class_names) or None
-
-    @property
     def keys(self) -> tuple[Key, Key]:
         """The keys of the untouched embeddings and of the edited ones."""
         return self.source.key(None), self.source.key(self.edit)
@@ -295,7 +292,7 @@ def open_job(settings: Settings) -> OpenJob:
     edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)
     edit = calibrated(edit, source)
     source.check(edit)
-    settings.clusterer.check(len(source.images), len(source.images.class_names) or None)
+    settings.clusterer.check(len(source.images), source.images.n_classes)
     source.key(edit)  # reads the images' and the weights' bytes, once
     return OpenJob(settings, source, edit, time.perf_counter() - began)
 
@@ -305,7 +302,10 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
     settings, source, edit = job.settings, job.source, job.edit
     began = time.perf_counter()
     baseline, edited = extract(
-        source, [None, edit], settings.runtime, lambda n: settings.clusterer.check(n, job.classes)
+        source,
+        [None, edit],
+        settings.runtime,
+        lambda images: settings.clusterer.check(len(images), images.n_classes),
     )
     computed = time.perf_counter()
     cached = not (baseline.fresh or edited.fresh)
@@ -341,7 +341,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         "registers": _registers(edited),
         "notes": _notes(job, layers, baseline, edited),
         "grid": list(facts.grid),
-        "images": {"n": len(edited.ids), "classes": job.classes, "skipped": edited.meta["skipped"]},
+        "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
         "embeddings": {
             "baseline": _relative(baseline.path, folder),
             "edited": _relative(edited.path, folder),
@@ -365,8 +365,9 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
     settings, done = job.settings, _in_hand().tasks
     name = (entry.path, settings.told("task", "clusterer", "seed", "runtime"))
     if name not in done or entry.fresh:
+        classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
         done[name] = settings.task(
-            entry.vectors, entry.labels, job.classes, settings.clusterer, settings.seed, settings.runtime.device
+            entry.vectors, entry.labels, classes, settings.clusterer, settings.seed, settings.runtime.device
         )
     return done[name]
 
@@ -421,7 +422,7 @@ def _registers(edited: Embeddings) -> dict[str, Any] | None:
 
 def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
     """Say what a reader has to know before believing a number."""
-    notes = []
+    notes = class_notes(job.source.images.class_names, edited)
     if job.source.facts.architecture == "digits_vit_artifacts":
         notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
     if job.source.facts.architecture.startswith("digits_vit") and job.settings.dataset.name != "digits":
@@ -450,6 +451,11 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
         of = len(edited.meta["fits"])
         notes.append(f"No two modes in {len(unfit)} of {of} blocks, nothing flagged there ({unfit[0]}).")
     alone = sum(row["left_alone"] for row in layers)
+    if tied := sum(row["tied"] for row in layers):
+        notes.append(
+            f"In {tied} (image, block) pairs too many patches have one and the same signal, as in a blank picture, for "
+            "the rule to go by: nothing was flagged there."
+        )
     if alone:
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
     if edited.meta["skipped"]:

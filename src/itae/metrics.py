@@ -20,6 +20,17 @@ LABELLED = (*METRICS, "knn")
 _VOTES = 2**22  # held at a time: a class's votes of an image are one
 
 
+def unscored(labels: np.ndarray) -> str:
+    """Return why no score by these labels, [n], would say anything, or an empty string.
+
+    With one class every clustering is right, and with as many as images one of as many clusters, whatever they show.
+    """
+    n, classes = len(labels), len(np.unique(labels))
+    if classes == 1:
+        return f"all {n} images are of one class"
+    return f"each of the {n} images is a class of its own" if classes == n else ""
+
+
 def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
     """Score assignments against labels.
 

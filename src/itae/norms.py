@@ -70,10 +70,12 @@ class NormCollector(Collector):
 
     def _rows(self, batch: Tensor) -> slice | Tensor:
         """Return which rows of the batch under way are looked at, as a slice, which is quicker, where one will do."""
+        import torch
+
         rows = np.flatnonzero(self._wanted[self._added : self._added + len(batch)])
         if rows[-1] - rows[0] == len(rows) - 1:
             return slice(int(rows[0]), int(rows[-1]) + 1)
-        return batch.new_tensor(rows).long()
+        return torch.as_tensor(rows, device=batch.device)
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E], and what was seen on the way to them."""

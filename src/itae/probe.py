@@ -129,8 +129,7 @@ def prove(model: nn.Module, prefix: int, pool: str, image_size: int, name: str) 
     device = next(model.parameters()).device
     noise = torch.rand(1, 3, image_size, image_size, generator=torch.Generator().manual_seed(0)).to(device)
     nothing = Edit(Nothing(), Floor(queries="all"), tuple(range(len(list(model.blocks)))))  # type: ignore[arg-type]
-    one = torch.zeros(1, dtype=torch.long, device=device)
-    untouched, edited = SharedPass(model, prefix, pool, [None, nothing])(noise, one)
+    untouched, edited = SharedPass(model, prefix, pool, [None, nothing])(noise, [bytes(32)])
     gap = (untouched - edited).norm() / untouched.norm()
     if not gap < 1e-4:
         raise UserError(

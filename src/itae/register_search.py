@@ -18,7 +18,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ from itae.store.entry import canonical
 
 log = logging.getLogger(__name__)
 
-FORMAT = "itae registers 1"
-Batches = Callable[[], Iterable[tuple[Tensor, Tensor]]]
+FORMAT = "itae registers 2"  # 2: a MAD of 0 tells no outliers
+Batches = Callable[[], Iterable[tuple[Tensor, Sequence[bytes]]]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def search(model: nn.Module, prefix: int, settings: TestTimeRegisters, batches: 
     settings
         With layers counted from the first block.
     batches
-        Gives pixels [b, 3, S, S] and positions [b] of the calibration images, anew each time it is called.
+        Gives pixels [b, 3, S, S] and digests (b of 32 bytes) of the calibration images, anew each time it is called.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def emergence(norms_LnT: np.ndarray, outliers_nT: np.ndarray) -> int:
     return int(np.diff(apart_L, prepend=0.0).argmax())
 
 
-def _norms(model: nn.Module, prefix: int, last: int, batches: Iterable[tuple[Tensor, Tensor]]) -> np.ndarray:
+def _norms(model: nn.Module, prefix: int, last: int, batches: Iterable[tuple[Tensor, Sequence[bytes]]]) -> np.ndarray:
     """Return the norm of each patch token behind each block up to `last`, fp32 [L, n, T]."""
     found: list[list[np.ndarray]] = [[] for _ in range(last + 1)]
 
@@ -160,7 +160,7 @@ def _norms(model: nn.Module, prefix: int, last: int, batches: Iterable[tuple[Ten
 
 
 def _scores(
-    model: nn.Module, prefix: int, last: int, outliers_nT: np.ndarray, batches: Iterable[tuple[Tensor, Tensor]]
+    model: nn.Module, prefix: int, last: int, outliers_nT: np.ndarray, batches: Iterable[tuple[Tensor, Sequence[bytes]]]
 ) -> np.ndarray:
     """Return each neuron's mean absolute activation at an image's outliers, mean over images with any: [L, M]."""
     sums: list[np.ndarray | float] = [0.0] * (last + 1)

@@ -80,7 +80,7 @@ class _Batch:
     """One batch of images on its way: what was recorded, what is done, and what is left for the CLS finish."""
 
     record: Record
-    index: Tensor
+    digests: Sequence[bytes]
     look: bool = False
     found: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
     out: dict[int, Tensor] = field(default_factory=dict)
@@ -147,21 +147,21 @@ class SharedPass:
             if edit is not None:
                 self._take(position, edit)
 
-    def __call__(self, pixels: Tensor, index: Tensor, look: bool = True) -> list[Tensor]:
+    def __call__(self, pixels: Tensor, digests: Sequence[bytes], look: bool = True) -> list[Tensor]:
         """Return one [B, E] embedding an edit.
 
         Parameters
         ----------
         pixels
             [B, 3, height, width], normalised.
-        index
-            [B], the position of each image in its data set.
+        digests
+            The sha256 of each image's file, B of 32 bytes.
         look
             Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
         """
         with torch.inference_mode(), fused(self.blocks):
             found: dict[str, Flags] = {}
-            batch = _Batch(self._record(pixels, index, look, found), index, look, found)
+            batch = _Batch(self._record(pixels, digests, look, found), digests, look, found)
             for position in self._untouched():
                 assert batch.record.tokens is not None
                 batch.out[position] = self._pool(batch.record.tokens)
@@ -173,7 +173,7 @@ class SharedPass:
             self._finish(batch)
             return [batch.out[position] for position in range(len(self.edits))]
 
-    def walk(self, batches: Iterable[tuple[Tensor, Tensor]], fit: Fitting) -> None:
+    def walk(self, batches: Iterable[tuple[Tensor, Sequence[bytes]]], fit: Fitting) -> None:
         """Go through the edits' blocks in order with all of `batches`, to fit thresholds on the way.
 
         Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
@@ -183,7 +183,7 @@ class SharedPass:
         Parameters
         ----------
         batches
-            Pixels and positions, as `__call__` takes them. The stream of all of them is held in memory.
+            Pixels and digests, as `__call__` takes them. The stream of all of them is held in memory.
         fit
             Called as ``fit(layer, positions, signals)`` with what the detector of the edits at `positions` sees of
             each batch; returns the threshold.
@@ -191,7 +191,8 @@ class SharedPass:
         with torch.inference_mode(), fused(self.blocks):
             starts = self._starts(to_fit=True)
             each = [
-                _Batch(self._record(pixels, index, starts=starts).only_inputs(), index) for pixels, index in batches
+                _Batch(self._record(pixels, digests, starts=starts).only_inputs(), digests)
+                for pixels, digests in batches
             ]
             for first, positions in starts.items():
                 self._settle([(batch, batch.record.inputs.pop(first)) for batch in each], first, positions, fit)
@@ -218,7 +219,7 @@ class SharedPass:
             same.setdefault(repr(identity(judge) | judge.spec()), []).append(position)
         signals: list[list[Tensor]] = [[] for _ in same]
         for batch, x in streams if same else []:
-            site = self._site(self._operands(batch, x, layer), layer, x, batch.index)
+            site = self._site(self._operands(batch, x, layer), layer, x, batch.digests)
             for some, seen in zip(same.values(), signals, strict=True):
                 seen.append(self._edit(some).judge.signal(site))
         for some, seen in zip(same.values(), signals, strict=True):
@@ -260,7 +261,7 @@ class SharedPass:
     def _record(
         self,
         pixels: Tensor,
-        index: Tensor,
+        digests: Sequence[bytes],
         look: bool = False,
         found: dict[str, Flags] | None = None,
         starts: Iterable[int] | None = None,
@@ -281,7 +282,7 @@ class SharedPass:
                 operands(layer, call.q, call.k, call.v)
             if layer in finders:
                 assert found is not None
-                site = self._site(call, layer, x, index)
+                site = self._site(call, layer, x, digests)
                 found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
 
         record = Record(starts, None if whole else end, taped, seen)
@@ -367,7 +368,7 @@ class SharedPass:
                 return call.plain(q)
             if not parting.known:
                 if parting.site is None:
-                    parting.site = self._site(call, layer, x, batch.index)
+                    parting.site = self._site(call, layer, x, batch.digests)
                 ways = [some for some in parting.from_here() if self._any_edit(some).attends(layer)]
                 parting.known = attend(call, self._rules(batch, parting.site, ways[:_AHEAD]), self.prefix)[::-1]
             return parting.known.pop()
@@ -384,7 +385,7 @@ class SharedPass:
         # Nobody needs the other tokens' queries, unless a detector looks at them.
         qkv = None if any(edit.reads_queries for edit in edits) else fused_qkv(self.blocks[self.last])
         call = self._operands(batch, x, self.last, edits[0].extra, tape, qkv)
-        site = self._site(call, self.last, x, batch.index)
+        site = self._site(call, self.last, x, batch.digests)
         ways = self._ways(self.last, positions)
         edited = [some for some in ways if self._any_edit(some).attends(self.last)]
         rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
@@ -414,8 +415,8 @@ class SharedPass:
             return before, None
         return before, attenuator.weights(z.clone(), flags, self.prefix)[:, :, 0, self.prefix :]
 
-    def _site(self, call: Call, layer: int, x: Tensor, index: Tensor) -> Site:
-        return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, index)
+    def _site(self, call: Call, layer: int, x: Tensor, digests: Sequence[bytes]) -> Site:
+        return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests)
 
     def _operands(
         self,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itae.data import ImageSet
 from itae.embed import extract
 from itae.errors import UserError
 from itae.experiment import OpenJob, open_job
@@ -174,9 +175,9 @@ def fill(group: Sequence[Job]) -> bool:
     ready = [open_job(Settings.of(job.config)) for job in group]
     edits = {key: edit for job in ready for key, edit in zip(job.keys, (None, job.edit), strict=True)}
 
-    def usable(n: int) -> None:
+    def usable(images: ImageSet) -> None:
         for job in ready:
-            job.settings.clusterer.check(n, job.classes)
+            job.settings.clusterer.check(len(images), images.n_classes)
 
     try:
         extract(ready[0].source, list(edits.values()), ready[0].settings.runtime, usable)

@@ -52,7 +52,7 @@ class Worker:
         self.source, self.images, self.runtime = source, images, runtime
         self.device = runtime.torch_device()
         self.model = source.backbone.build(source.facts, self.device)
-        self.index = positions(source.images, images)
+        self._rows = _positions(source.images, images)
 
     def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
         """Fit each edit's threshold of each layer, without labels, on images drawn with its seed."""
@@ -61,7 +61,7 @@ class Worker:
         out: Fits = {}
         for (count, seed, _), some in calibrated_together(edits).items():
             with self._at_work():
-                sample = self._pixels(*self._sample(count, seed))
+                sample = self._pixels(self._sample(count, seed))
                 fits = fit_layers(self._shared_pass(list(some.values())), list(some.values()), sample)
             out |= zip(some, fits, strict=True)
         return out
@@ -76,10 +76,10 @@ class Worker:
             path = kept_at(self.source.store.root, name)
             found = recall(path, name)
             if found is None:
-                images, index = self._sample(settings.calibration_images, settings.calibration_seed)
+                images = self._sample(settings.calibration_images, settings.calibration_seed)
                 log.info("Searching %d images for register neurons.", len(images))
                 with self._at_work():
-                    batches = functools.partial(self._pixels, images, index)
+                    batches = functools.partial(self._pixels, images)
                     found = search(self.model, self.source.facts.prefix, settings, batches)
                 remember(path, name, found)
             out[key] = found
@@ -99,7 +99,7 @@ class Worker:
         failed: dict[Key, UserError] = {}
         wanted = set(todo)
         per_shard = next(iter(drafts.values())).shard
-        pixels = self._pixels(self.images, self.index, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
+        pixels = self._pixels(self.images, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
         with contextlib.closing(pixels), self._at_work():
             for i in range(todo[0], todo[-1] + 1):
                 first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
@@ -116,11 +116,11 @@ class Worker:
                     break
         return failed
 
-    def _sample(self, count: int, seed: int) -> tuple[ImageSet, np.ndarray]:
-        """Return `count` images that are drawn with `seed`, in their order, and their positions."""
+    def _sample(self, count: int, seed: int) -> ImageSet:
+        """Return `count` images that are drawn with `seed`, in their order."""
         draw = np.random.default_rng(seed)
         rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
-        return self.images.take(rows.tolist()), self.index[rows]
+        return self.images.take(rows.tolist())
 
     def _shared_pass(self, edits: Sequence[AnyEdit | None], watch: Watch | None = None) -> SharedPass:
         from itae.replay import SharedPass
@@ -141,22 +141,22 @@ class Worker:
             ) from error
 
     def _pixels(
-        self, images: ImageSet, index: np.ndarray, start: int = 0, stop: int | None = None, shard: int | None = None
-    ) -> Generator[tuple[Any, Any]]:
-        """Yield batches of the images `start` to `stop`: pixels [b, 3, S, S] on the device, and positions [b]."""
+        self, images: ImageSet, start: int = 0, stop: int | None = None, shard: int | None = None
+    ) -> Generator[tuple[Any, list[bytes]]]:
+        """Yield batches of the images `start` to `stop`: pixels [b, 3, S, S] on the device, and their digests."""
         import torch
 
         size, transform, at = self.runtime.batch_size, self.source.transform, start
         stop = min(len(images), stop or len(images))
         for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
             pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
-            yield pixels, torch.from_numpy(index[at : at + len(raw)])
+            yield pixels, images.digests[at : at + len(raw)]
             at += len(raw)
 
     def gather(
         self,
         edits: Sequence[AnyEdit | None],
-        pixels: Iterator[tuple[Any, Any]],
+        pixels: Iterator[tuple[Any, Sequence[bytes]]],
         first: int,
         count: int,
         advance: Callable[[int], None],
@@ -168,10 +168,10 @@ class Worker:
         wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
         done = 0
         while done < count:
-            batch, index = next(pixels)
+            batch, digests = next(pixels)
             looks = bool(wanted[done : done + len(batch)].any())
             if edits:  # otherwise every draft has this shard, and its images are passed over
-                for each, vectors in zip(collectors, shared(batch, index, looks), strict=True):
+                for each, vectors in zip(collectors, shared(batch, digests, looks), strict=True):
                     each.add(vectors.cpu().numpy())
             done += len(batch)
             advance(len(batch))
@@ -200,7 +200,7 @@ class Worker:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
         rows = range(first, first + count)
         for row, now in zip(rows, self.images.stamps(rows), strict=True):
-            if now != self.source.stamps[self.index[row]]:
+            if now != self.source.stamps[self._rows[row]]:
                 name = self.images.ids[row]
                 raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
 
@@ -214,10 +214,10 @@ class Worker:
         )
 
 
-def positions(whole: ImageSet, images: ImageSet) -> np.ndarray:
-    """Return the position of each image in the whole set: what a detector draws mustn't hang on what is left out."""
+def _positions(whole: ImageSet, images: ImageSet) -> list[int]:
+    """Return the position of each image in the whole set."""
     rows = {name: i for i, name in enumerate(whole.ids)}
-    return np.array([rows[name] for name in images.ids])
+    return [rows[name] for name in images.ids]
 
 
 def calibrated_together(edits: Mapping[Key, Edit]) -> dict[tuple[int, int, int], dict[Key, Edit]]:

@@ -7,12 +7,14 @@ here decodes an image before it is asked to. Only `prepare` ever uses the networ
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
 import os
 import re
 import shlex
+import stat
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,8 +24,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from itae.data import folder, formats
+from itae.data.class_names import alike, told_apart
 from itae.data.decode import BadImage, check, decode
 from itae.data.images import RESIZES, in_threads
+from itae.data.walk import listed
 from itae.errors import UserError, one_of
 
 if TYPE_CHECKING:
@@ -120,6 +124,16 @@ class ImageSet:
         reasons = in_threads(_reason, self.items, len(self), "checking images")
         return {id_: reason for id_, reason in zip(self.ids, reasons, strict=True) if reason}
 
+    @property
+    def n_classes(self) -> int | None:
+        """How many classes have an image, None for unlabelled images."""
+        return count_classes(self.labels)
+
+    @property
+    def empty_classes(self) -> list[str]:
+        """The names of the classes that have no image."""
+        return without_images(self.class_names, self.labels)
+
     def without(self, ids: Collection[str]) -> ImageSet:
         """Return the set less the images of these ids; a `UserError` when none would be left."""
         gone = set(ids)
@@ -141,11 +155,24 @@ class ImageSet:
         return taken
 
 
+def count_classes(labels: np.ndarray | None) -> int | None:
+    """Return how many classes these labels are of, None for no labels."""
+    return None if labels is None else len(np.unique(labels))
+
+
+def without_images(class_names: Sequence[str], labels: np.ndarray | None) -> list[str]:
+    """Return the names of the classes that none of these labels is of."""
+    there = set() if labels is None else set(np.unique(labels).tolist())
+    return [name for label, name in enumerate(class_names) if label not in there]
+
+
 def _digest(item: str | np.ndarray) -> bytes:
     """Hash one image; a file that cannot be read has a digest too, so that `skip` can still leave it out."""
     if isinstance(item, np.ndarray):
         return hashlib.sha256(repr(item.shape).encode() + item.tobytes()).digest()
     try:
+        if not stat.S_ISREG(os.stat(item).st_mode):  # to read a named pipe or a device may take for ever
+            raise OSError(errno.EINVAL, "not a regular file")
         with open(item, "rb", buffering=0) as file:
             return hashlib.sha256(file.read()).digest()
     except OSError as error:
@@ -184,8 +211,9 @@ class Dataset:
     split
         Which part of it.
     limit
-        How many images: every (n / limit)-th of the ordered set, so that sorted classes all stay present.
-        None, or more than there are, takes all.
+        How many images: every (n / limit)-th of the ordered set, so that sorted classes stay present, but for those
+        of fewer than n / limit images, which may lose all of them and are named then. None, or more than there are,
+        takes all. What a fingerprint is of are the images that are taken.
     resize
         How images come to the backbone's size; see `itae.data.images.Transform`.
     bad_image
@@ -224,9 +252,10 @@ class Dataset:
         ids, items, labels, class_names = self._find()
         images = ImageSet(self.name, self.split, ids, items, labels, class_names)  # type: ignore[arg-type]
         n = len(images)
-        if self.limit is None or self.limit >= n:
-            return images
-        return images.take([i * n // self.limit for i in range(self.limit)])
+        if self.limit is not None and self.limit < n:
+            images = images.take([i * n // self.limit for i in range(self.limit)])
+        _warn_of_classes(images, "" if len(images) == n else f" of dataset.limit={self.limit}")
+        return images
 
     def prepare(self) -> None:
         """Fetch what can be fetched, once and ahead of any run; say so when there is nothing to fetch."""
@@ -234,6 +263,17 @@ class Dataset:
 
     def _find(self) -> formats.Found:
         raise NotImplementedError
+
+
+def _warn_of_classes(images: ImageSet, taken: str) -> None:
+    """Say which classes have no image, and which a person can't tell apart."""
+    if empty := images.empty_classes:
+        log.warning(
+            "%d of the %d classes of %s have none of the %d images%s (%s); they don't count as classes.",
+            len(empty), len(images.class_names), images.name, len(images), taken, listed(empty),
+        )  # fmt: skip
+    for group in alike(images.class_names):
+        log.warning("%s are %d classes of %s, which look the same.", told_apart(group), len(group), images.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ a property of the backbone later. Embedded colour profiles are not applied.
 from __future__ import annotations
 
 import os
+import stat
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -88,6 +89,8 @@ def _guarded(path: str, use: Callable[[Image.Image], R]) -> R:
     from PIL import Image, UnidentifiedImageError
 
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise BadImage("a folder, named pipe or device, not a file")  # to read it may take for ever
         with Image.open(path, formats=_readable_formats()) as image:
             return use(image)
     except UnidentifiedImageError:

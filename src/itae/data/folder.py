@@ -1,48 +1,47 @@
 """A folder of images as people keep them: classes as sub-folders, odd names, stray files, links.
 
-Everything that could silently become a wrong label is an error that says so.
+Everything that could silently become a wrong label is an error that says so, or, where it may be meant, a warning.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from itae.data.class_names import are_splits, like_no_class
 from itae.data.decode import ENDINGS
 from itae.data.formats import Found
+from itae.data.walk import Pair, Walk, as_utf8, entries, is_folder, listed, printable
 from itae.errors import UserError, did_you_mean
 
 log = logging.getLogger(__name__)
 
-SPLIT_NAMES = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval"})
+Classes = Mapping[str, Sequence[Pair]]
 
 
 def image_folder(root: str | Path, split: str) -> Found:
     """Read a folder of images: its sub-folders are the classes; without any it is one flat, unlabelled set.
 
-    Files deeper in a class folder belong to that class. Hidden files and files without the ending of an image
-    are left out, and counted in the log. Links are followed.
+    Files deeper in a class folder belong to that class. Hidden files and folders, files without the ending of an
+    image and what systems keep beside images (thumbnails, wastebaskets) are left out, and counted in the log. Links
+    are followed, into each folder once.
+
+    Raises
+    ------
+    UserError
+        If there are no images, or the sub-folders are no classes: they are splits, one holds the classes, one holds
+        them all once more, or two are one folder; or if there are images beside them.
     """
     top = _top_of(root, split)
-    prefix = "" if split == "all" else f"{_printable(split)}/"
-    ignored: Counter[str] = Counter()
-    loose: list[tuple[str, str]] = []
-    classes: dict[str, list[tuple[str, str]]] = {}
-    for entry in _entries(str(top)):
-        if _is_folder(entry):
-            name = _printable(entry.name)
-            files = _walk(entry.path, f"{prefix}{name}", ignored, (_key(str(top)),))
-            classes.setdefault(name, []).extend(files)
-        elif _is_image(entry, ignored):
-            loose.append((f"{prefix}{_printable(entry.name)}", entry.path))
-    _report(top, ignored, [name for name, files in classes.items() if not files])
-    classes = {name: files for name, files in classes.items() if files}
+    prefix = "" if split == "all" else f"{printable(as_utf8(split))}/"
+    found = Walk.through(top, prefix)
+    found.report(top)
+    loose, classes = found.loose, {name: files for name, files in found.classes.items() if files}
     if loose and classes:
         raise UserError(
             f"'{top}' has {len(loose)} images of its own (such as '{loose[0][0]}') and images in sub-folders "
@@ -52,9 +51,14 @@ def image_folder(root: str | Path, split: str) -> Found:
     if loose:
         return Found([id_ for id_, _ in loose], [path for _, path in loose], None, [])
     if not classes:
-        seen = f" (there are {_counted(ignored)})" if ignored else ""
+        left = found.left_out()
+        seen = f" (there are {left})" if left else ""
         raise UserError(f"'{top}' holds no images{seen}: an image ends in one of {' '.join(sorted(ENDINGS))}.")
-    _refuse_splits_as_classes(top, classes)
+    _refuse_a_wrapper(top, split, classes)
+    _refuse_splits_as_classes(top, split, classes)
+    inside = _sub_folders(prefix, classes)
+    _refuse_a_copy(top, inside)
+    _warn_of_doubtful(top, inside)
     pairs = [pair for files in classes.values() for pair in files]
     labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
     return Found([id_ for id_, _ in pairs], [path for _, path in pairs], labels, list(classes))
@@ -68,7 +72,7 @@ def _top_of(root: str | Path, split: str) -> Path:
         raise UserError(f"dataset.root='{root}' {what}; set dataset.root to a folder of images.")
     if split == "all":
         return root
-    folders = [entry.name for entry in _entries(str(root)) if _is_folder(entry)]
+    folders = [entry.name for name, entry in entries(str(root)) if is_folder(entry) and not name.startswith(".")]
     if split not in folders:
         raise UserError(
             f"dataset.split='{split}' is not a sub-folder of '{root}': it may be 'all' (the folder itself)"
@@ -77,78 +81,55 @@ def _top_of(root: str | Path, split: str) -> Path:
     return root / split
 
 
-def _refuse_splits_as_classes(top: Path, classes: dict[str, list[tuple[str, str]]]) -> None:
+def _refuse_a_wrapper(top: Path, split: str, classes: Classes) -> None:
+    """Stop before a folder too many, as archives unpack into, is taken for the one class of all images."""
+    if len(classes) > 1:
+        return
+    [(name, files)] = classes.items()
+    folders = {Path(folder) for folder in {os.path.dirname(path) for _, path in files}}
+    if any(folder.parent == top for folder in folders):  # some lie right in it: it is a class
+        return
+    inner = Path(os.path.commonpath(folders))
+    below = sorted({folder.relative_to(inner).parts[0] for folder in folders - {inner}})
+    choice = f" dataset.split={below[0]}" if are_splits(below) else "" if split == "all" else " dataset.split=all"
+    raise UserError(
+        f"all images of '{top}' lie below '{inner}', so they would be of one class, '{name}'; give that folder, "
+        f"dataset.root='{inner}'{choice}."
+    )
+
+
+def _refuse_splits_as_classes(top: Path, split: str, classes: Classes) -> None:
     """Stop before 'train' and 'val' are taken for two classes."""
-    if SPLIT_NAMES.issuperset(name.lower() for name in classes):
+    if are_splits(list(classes)):
+        root = "" if split == "all" else f"dataset.root='{top}' "
         raise UserError(
             f"the sub-folders of '{top}' ({', '.join(classes)}) look like splits, not like classes: choose "
-            f"one, for instance dataset.split={next(iter(classes))}."
+            f"one, for instance {root}dataset.split={next(iter(classes))}."
         )
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """Return what is in a folder, by name, without what is hidden."""
-    try:
-        with os.scandir(folder) as found:
-            return sorted((e for e in found if not e.name.startswith(".")), key=lambda e: e.name)
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
+def _sub_folders(prefix: str, classes: Classes) -> dict[str, Counter[str]]:
+    """Return how many images lie in each sub-folder of each class."""
+    starts = {name: len(f"{prefix}{name}/") for name in classes}
+    ways = {name: [id_[starts[name] :].split("/", 1) for id_, _ in files] for name, files in classes.items()}
+    return {name: Counter(way[0] for way in some if len(way) > 1) for name, some in ways.items()}
 
 
-def _walk(
-    folder: str, id_: str, ignored: Counter[str], above: tuple[tuple[int, int], ...]
-) -> Iterator[tuple[str, str]]:
-    """Yield (id, path) of the images below `folder`; a link back to a folder above is not entered."""
-    here = _key(folder)
-    if here in above:
-        return
-    for entry in _entries(folder):
-        name = f"{id_}/{_printable(entry.name)}"
-        if _is_folder(entry):
-            yield from _walk(entry.path, name, ignored, (*above, here))
-        elif _is_image(entry, ignored):
-            yield name, entry.path
+def _refuse_a_copy(top: Path, inside: Mapping[str, Counter[str]]) -> None:
+    """Stop before a second copy of all classes, packed beside them by mistake, is taken for one class more."""
+    for name, folders in inside.items():
+        others = inside.keys() - {name}
+        if len(others) > 1 and others <= folders.keys():
+            raise UserError(
+                f"'{top / name}' has sub-folders with the names of the classes beside it ({listed(sorted(others))}), "
+                "so it looks like a copy of them all; move it elsewhere, or rename its sub-folders if it is a class."
+            )
 
 
-def _key(folder: str) -> tuple[int, int]:
-    """Return what tells a folder from another, however it is reached."""
-    try:
-        status = os.stat(folder)
-    except OSError as error:
-        raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
-    return status.st_dev, status.st_ino
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _is_image(entry: os.DirEntry[str], ignored: Counter[str]) -> bool:
-    """Tell by the ending, in any case; count what is left out. A broken link is an image, a bad one."""
-    ending = os.path.splitext(entry.name)[1].lower()
-    if ending in ENDINGS:
-        return True
-    ignored[ending or "no ending"] += 1
-    return False
-
-
-def _report(top: Path, ignored: Counter[str], empty: list[str]) -> None:
-    if ignored:
-        log.warning("'%s': left out %s, which are not images by their ending", top, _counted(ignored))
-    if empty:
-        shown = ", ".join(empty[:5]) + (", ..." if len(empty) > 5 else "")
-        log.warning("'%s': left out %d sub-folders without images (%s)", top, len(empty), shown)
-
-
-def _counted(ignored: Counter[str]) -> str:
-    kinds = ", ".join(f"{_printable(ending)}: {n}" for ending, n in ignored.most_common(5))
-    return f"{ignored.total()} other files ({kinds}{', ...' if len(ignored) > 5 else ''})"
-
-
-def _printable(name: str) -> str:
-    r"""Return a file name as one line of UTF-8: line breaks and bytes that are not text become ``\x0a``."""
-    name = re.sub(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", lambda m: ascii(m[0])[1:-1], name)
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+def _warn_of_doubtful(top: Path, inside: Mapping[str, Counter[str]]) -> None:
+    """Say what is taken for a class, or for a part of one, and may not be meant to be."""
+    if names := like_no_class(list(inside)):
+        log.warning("'%s': each sub-folder is taken for a class, %s too", top, listed(map(repr, names)))
+    if deeper := sum(folders.total() for folders in inside.values()):
+        some = (f"{name}/{folder}" for name, folders in inside.items() for folder in folders)
+        log.warning("'%s': %d images in sub-folders of classes (%s) are of the class above", top, deeper, listed(some))

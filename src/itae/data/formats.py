@@ -57,11 +57,10 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _unpickle(file: Path) -> dict[bytes, Any]:
     """Read one python batch; keys stay bytes, because python 2 wrote them."""
+    _check_file(file)
     try:
         with file.open("rb") as stream:
             content = _ArrayUnpickler(stream, encoding="bytes").load()
-    except FileNotFoundError:
-        raise UserError(f"'{file}' is missing.") from None
     except UserError as error:
         raise UserError(f"'{file}' is refused: {error}.") from None
     except Exception as error:  # a damaged pickle may raise nearly anything
@@ -149,8 +148,7 @@ def _stl10_labels(file: Path, n: int, classes: int) -> list[int]:
 
 
 def _file_size(file: Path) -> int:
-    if not file.is_file():
-        raise UserError(f"'{file}' is missing.")
+    _check_file(file)
     return file.stat().st_size
 
 
@@ -220,12 +218,17 @@ def _jpegs(folder: Path) -> list[str]:
 
 
 def _read_text(file: Path) -> str:
+    _check_file(file)
     try:
         return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"'{file}' is missing.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{file}' cannot be read ({error}).") from None
+
+
+def _check_file(file: Path) -> None:
+    """Raise a `UserError` unless it is a file: to open a named pipe may take for ever."""
+    if not file.is_file():
+        raise UserError(f"'{file}' is {'no file' if file.exists() else 'missing'}.")
 
 
 def numbered(split: str, n: int) -> list[str]:

@@ -15,7 +15,7 @@ from itae.cluster import KMeans
 from itae.criteria import Space
 from itae.detect import number, whole
 from itae.knn import neighbours
-from itae.metrics import knn_correct, scores, summarise
+from itae.metrics import knn_correct, scores, summarise, unscored
 from itae.runtime import progress
 from itae.tasks import TaskResult
 
@@ -63,7 +63,8 @@ class Clustering:
         vectors_NE
             float32 [n, E]; a read-only memory map is fine.
         labels
-            Whole numbers >= 0, [n], or None: then assignments and no scores.
+            Whole numbers >= 0, [n], or None: then assignments and no scores, nor where all are of one class or each of
+            its own (`itae.metrics.unscored`).
         n_classes
             The number of clusters where the clusterer names none.
         clusterer
@@ -98,6 +99,8 @@ class Clustering:
         log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
         if empty := max(run.empty_clusters for run in runs):
             log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
+        if labels is not None and unscored(labels):
+            labels = None
         space = Space(vectors_NE)
         compact = [space.silhouette(run.assignments) for run in runs]
         voters = neighbours(vectors_NE, self.knn if labels is not None else 0, device)
