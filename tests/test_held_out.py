@@ -79,7 +79,7 @@ def test_the_development_data_is_refused_by_any_word(dev, word):
 def test_a_part_and_a_whole_are_refused(dev, words, held_out, told):
     photos("part", range(5))
     photos("other", range(20, 30))
-    photos("sets/train/images", range(5))
+    photos("sets/train", range(5))
     photos("sets/more", range(5, 9))
     shutil.copytree("dev", "copy")
     with pytest.raises(UserError, match=told):
