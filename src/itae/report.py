@@ -197,6 +197,8 @@ def write_assignments(
 def read_assignments(path: Path, ids: Sequence[str]) -> Assignments:
     """Read them back; a `UserError` if they are gone, damaged, or not of these images."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(path)
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         columns = [np.array([row[name] for row in rows]) for name in ("id", "baseline", "edited", "moved")]

@@ -86,7 +86,8 @@ def _goes_on(run: Path) -> bool:
 
 def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     """Send some runs, or raise a `UserError` that says how far it came."""
-    command = [sys.executable, "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
+    # -P: not a wandb.py of the folder that this is called in, which may be a stranger's runs.
+    command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
     try:
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds, check=False)
