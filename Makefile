@@ -1,16 +1,24 @@
-# Two commands: `make demo` and `make test`. Both set everything up first.
+# Two commands: `make demo` and `make test`. Both set everything up first. `make test-all` also runs what takes long.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /dev/null 2>&1; then echo gpu; else echo cpu; fi)
 
-.PHONY: demo test lint bench setup clean
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
+
+.PHONY: demo test test-slow test-all lint bench setup clean
 
 demo: setup
 	$(BIN)/itae experiment=demo
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: setup
+	$(PYTEST) -m slow $(ARGS)
+
+test-all: setup lint
+	$(PYTEST) --fail-slow $(ARGS)
 
 lint: setup
 	$(BIN)/ruff check .

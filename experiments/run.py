@@ -29,7 +29,7 @@ from itae.runs import find_results
 
 HERE = Path(__file__).parent
 PLANTED, REAL = "digits", "dinov2_s"
-QUICK = "dataset.limit=100 clusterer.seeds=2 clusterer.restarts=1"
+QUICK = "dataset.limit=60 clusterer.seeds=2 clusterer.restarts=1"
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,51 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 
-from itae.cli import main
-from itae.store.draft import Draft
-
+# Before numpy, torch and FAISS are imported, here or in a child: processes run side by side, each on one thread.
+for _library in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for a network
+
+import debian  # noqa: E402
+import joblib  # noqa: E402
+import slurm  # noqa: E402
+from cost import Costs  # noqa: E402
+from hydra.core.global_hydra import GlobalHydra  # noqa: E402
+from hypothesis import settings  # noqa: E402
+from left_out import LeftOut  # noqa: E402
+
+from itae.cli import main  # noqa: E402
+from itae.store.draft import Draft  # noqa: E402
+
+ONE_A_SESSION = ("ray", "slurm_node", "chromium", "wheel")  # the tests of each run in one process of pytest-xdist
+
+
+settings.register_profile("unhurried", settings(), deadline=None)  # a machine that is busy is no fault of a test
+settings.load_profile("unhurried")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--fail-slow", action="store_true", help="fail tests that take long and aren't marked slow")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(LeftOut(config), "left out")
+    if config.getoption("fail_slow"):
+        config.pluginmanager.register(Costs(), "costs")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Return how many processes ``-n auto`` makes: one a core, two gigabytes of memory each, eight at most."""
+    cores, memory = joblib.cpu_count(), psutil.virtual_memory().available
+    return max(1, min(cores, memory // 2**31, 8))
 
 
 @pytest.fixture(autouse=True)
@@ -87,13 +122,41 @@ def killed_at_shard_2(monkeypatch):
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ray():
     """Start a Ray cluster of two CPUs and be connected to it."""
     module = pytest.importorskip("ray")
     module.init(address="local", num_cpus=2, include_dashboard=False, logging_level="ERROR", log_to_driver=False)
     yield module
     module.shutdown()
+
+
+@pytest.fixture(scope="session")
+def slurm_node():
+    """Start a Slurm of one node."""
+    reason = slurm.why_not()
+    if reason:
+        pytest.skip(f"Slurm {reason}")
+    node = slurm.Slurm()
+    try:
+        node.start()
+        yield node
+    finally:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start a headless Chromium, Debian's."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="could not import playwright, which drives it")
+    reason = debian.why_not(["chromium"], ["chromium"])
+    if reason:
+        pytest.skip(f"the browser {reason}")
+    flags = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture
@@ -104,8 +167,12 @@ def _gpu() -> None:
         pytest.skip("no CUDA device")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Have every test marked `gpu` skip where there is none."""
+    """Have every test marked `gpu` skip where there is none, and those that share a dear fixture run in one process."""
     for item in items:
         if item.get_closest_marker("gpu"):
             item.fixturenames.insert(0, "_gpu")
+        for name in ONE_A_SESSION:
+            if name in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group(name))

@@ -45,7 +45,7 @@ PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 
 
 def why_not() -> str:
-    """Return why there can be no Slurm here, or an empty text; in CI, as root, it is installed first."""
+    """Return why there can be no Slurm here, or an empty text."""
     if hasattr(os, "geteuid") and os.geteuid() != 0:
         return "needs root, to start a Slurm"
     return debian.why_not(("slurmctld", "munged"), PACKAGES)

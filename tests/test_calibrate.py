@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from unittest import mock
 
 import families
@@ -118,10 +119,14 @@ def test_the_larger_mode_is_not_the_artifacts():
 @settings(max_examples=20, deadline=None)
 @given(st.floats(1e-3, 1e3))
 def test_the_unit_of_the_signal_does_not_matter(unit):
+    values, theta = _two_modes_and_theta()
+    assert fit_threshold(values * unit, "high").theta == pytest.approx(theta * unit, rel=1e-3)
+
+
+@cache
+def _two_modes_and_theta():
     values = two_modes(n=3000)
-    assert fit_threshold(values * unit, "high").theta == pytest.approx(
-        fit_threshold(values, "high").theta * unit, rel=1e-3
-    )
+    return values, fit_threshold(values, "high").theta
 
 
 def test_the_version_of_the_fit_is_in_the_key_of_what_is_fitted():

@@ -10,7 +10,7 @@ import pytest
 from itae.runs import load_run
 
 WORDS = ("backbone=digits_vit_artifacts", "detector.rule=bimodal", "detector.side=high", "attenuator=scale",
-         "dataset.limit=200", "layers=all", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none",
+         "dataset.limit=100", "layers=all", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none",
          "runtime.report=false")  # fmt: skip
 
 

@@ -28,8 +28,8 @@ from itae.tasks import TaskResult
 def swept(itae_, tmp_path):
     status, _, err = itae_(
         "-m", "experiment=controls", "backbone=digits_vit_artifacts", "dataset.limit=300", "detector.side=high",
-        "attenuator=scale", "layers=all", "clusterer.seeds=3", "clusterer.restarts=1", "tracker=none",
-        "runtime.report=false", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "attenuator=scale", "layers=all", "detector.calibration_images=64", "clusterer.seeds=3", "clusterer.restarts=1",
+        "tracker=none", "runtime.report=false", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert not status, err
     return tmp_path / "sweep"

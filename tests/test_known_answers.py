@@ -135,6 +135,7 @@ def quick(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("known_answers")
 def test_the_quick_command_runs(quick):
     results, flags = (pd.read_csv(quick / name) for name in ("results.csv", "flags.csv"))
     assert set(results["variant"]) == {"clean", *known.QUICK}
@@ -145,6 +146,7 @@ def test_the_quick_command_runs(quick):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("known_answers")
 def test_the_default_setting_finds_and_undoes_two_plants(quick):
     rows = pd.read_csv(quick / "results.csv").set_index(["edit", "variant"])
     default = rows.loc[known.DEFAULT].loc[list(known.QUICK)]
@@ -158,7 +160,7 @@ def test_the_default_setting_finds_and_undoes_two_plants(quick):
 
 @pytest.mark.slow
 def test_a_rival_is_one_more_name(digits):
-    small = replace(digits, timed=32)
+    small = replace(digits, timed=32, fitted=48)
     rival = {known.DEFAULT: known.EDITS[known.DEFAULT], "rival": known.by("key_norm", rule="mad")}
     rows = [row for results, _ in known.measure(small, ["middle"], 1, rival) for row in results]
     assert [row["edit"] for row in rows] == 2 * ["untouched", known.DEFAULT, "rival"] + [known.TRUTH]
@@ -167,7 +169,7 @@ def test_a_rival_is_one_more_name(digits):
 
 @pytest.mark.slow
 def test_registers_undo_what_neurons_planted_and_nothing_else(digits):
-    small = replace(digits, timed=32)
+    small = replace(digits, timed=32, fitted=48)
     edits = {name: known.EDITS[name] for name in (known.DEFAULT, known.REGISTERS)}
     variants = ["middle", "by neurons"]
     results = [row for rows, _ in known.measure(small, variants, 1, edits) for row in rows]

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import slurm as slurm_node
 from omegaconf import OmegaConf
 
 import hydra_plugins.itae_sweeps as plugins
@@ -70,19 +69,11 @@ def deadly(itae_, monkeypatch):
 
 
 @pytest.fixture
-def slurm(monkeypatch):
-    """Start a Slurm."""
+def slurm(slurm_node, monkeypatch):
+    """Have commands go to the Slurm of this session."""
     pytest.importorskip("submitit")
-    reason = slurm_node.why_not()
-    if reason:
-        pytest.skip(f"Slurm {reason}")
-    node = slurm_node.Slurm()
-    try:
-        node.start()
-        monkeypatch.setenv("SLURM_CONF", str(node.conf))
-        yield node
-    finally:
-        node.stop()
+    monkeypatch.setenv("SLURM_CONF", str(slurm_node.conf))
+    return slurm_node
 
 
 def check_a_sweep_in_which_a_group_dies(itae_, deadly, *words):

@@ -108,7 +108,7 @@ def test_reading_a_run(tmp_path):
 
 
 def test_the_two_commands_are_targets_of_the_makefile():
-    for target in ("demo", "test"):
+    for target in ("demo", "test", "test-all"):
         assert f"make {target}" in README
         done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

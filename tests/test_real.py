@@ -38,6 +38,7 @@ def real(assets, tmp_path_factory):
     return model, normalise(torch.from_numpy(raw), source.transform)
 
 
+@pytest.mark.slow
 def test_an_edit_that_flags_nothing_is_the_untouched_model(real):
     model, pixels = real
     edits = [None, *(Edit(Nothing(), rule, layers) for rule in RULES for layers in (EVERY, (11,)))]
@@ -48,6 +49,7 @@ def test_an_edit_that_flags_nothing_is_the_untouched_model(real):
         torch.testing.assert_close(embedding, baseline, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_batch_one_is_batch_eight_and_a_pass_shared_is_a_pass_alone(real):
     model, pixels = real
     detectors = [VectorNorm(rule="mad", k=3.0), ResidualNorm(rule="quantile", quantile=0.02)]

@@ -94,15 +94,16 @@ def killed_run(itae_, monkeypatch):
             raise KeyboardInterrupt
         write(self, i, *arrays)
 
+    monkeypatch.setattr("itae.embed.SHARD", 32)
     with monkeypatch.context() as patched:
         patched.setattr(Draft, "write", breaking)
-        status, *_ = itae_(*SMALL, *EDIT, "dataset.limit=600")
+        status, *_ = itae_(*SMALL, *EDIT, "dataset.limit=100")
     assert status == 130
 
 
 def test_a_killed_run_goes_on_with_what_it_found(itae_, searches, killed_run):
     assert len(searches) == 1
-    status, _, err = itae_(*SMALL, *EDIT, "dataset.limit=600")
+    status, _, err = itae_(*SMALL, *EDIT, "dataset.limit=100")
     assert (status, len(searches)) == (0, 1), err
 
 
@@ -116,7 +117,7 @@ def test_vectors_of_one_entry_are_all_of_the_same_neurons(itae_, tmp_path, kille
     other.write_bytes(kept.read_bytes())
     vectors = []
     for words in ((), (f"paths.cache={other.parent.parent}",)):
-        status, _, err = itae_(*SMALL, *EDIT, "dataset.limit=600", *words)
+        status, _, err = itae_(*SMALL, *EDIT, "dataset.limit=100", *words)
         assert status == 0, err
         vectors.append(load_run(max(tmp_path.glob("outputs/runs/*"), key=lambda path: path.stat().st_mtime)).edited)
     assert np.array_equal(vectors[0].vectors, vectors[1].vectors)

@@ -218,8 +218,9 @@ def test_a_store_that_the_workers_do_not_share_is_told(source, ray, monkeypatch)
 
 
 @pytest.mark.slow
-def test_a_run_on_ray_is_a_run(itae_, ray):
-    words = ("dataset.limit=600", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none", "detector.rule=quantile")
+def test_a_run_on_ray_is_a_run(itae_, ray, monkeypatch):
+    monkeypatch.setattr("itae.embed.SHARD", 64)
+    words = ("dataset.limit=160", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none", "detector.rule=quantile")
     assert itae_(*words, "runtime.engine=ray", "hydra.run.dir=ray", "paths.cache=shared")[0] == 0
     assert itae_(*words, "hydra.run.dir=local", "paths.cache=own")[0] == 0
     ours, local = itae.load_run("ray"), itae.load_run("local")

@@ -390,15 +390,32 @@ def test_jobs_that_show_the_same_signal_share_its_picture(itae_, tmp_path, monke
         assert (folder / "figures" / "signal.png").read_bytes() == alone.read_bytes()
 
 
+PATIENT = """
+from pathlib import Path
+from itae.cluster import KMeans
+
+class Patient(KMeans):
+    def fit(self, vectors, k, seed, device="auto"):
+        found = super().fit(vectors, k, seed, device)
+        while self.restarts > 1 and not Path("go").exists():
+            super().fit(vectors, k, seed, device)
+        return found
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_ctrl_c_ends_a_sweep_and_the_same_command_goes_on(tmp_path, n_jobs):
+    """Every second job goes on clustering until it is told to end, so the key is pressed in the midst of one."""
+
     def ok() -> int:
         results = tmp_path.glob("outputs/sweeps/*/*/result.json")
         return sum(json.loads(path.read_text())["status"] == "ok" for path in results)
 
-    words = ("tracker=none", "clusterer.restarts=100", f"hydra.launcher.n_jobs={n_jobs}")
-    command = [sys.executable, "-m", "itae", "-m", "layers=last,last2,last4,all", *words]
+    (tmp_path / "patient.py").write_text(PATIENT)
+    words = ("dataset.limit=60", "clusterer._target_=patient.Patient", "clusterer.restarts=1,2", "clusterer.seeds=2",
+             "runtime.report=false", "tracker=none", f"hydra.launcher.n_jobs={n_jobs}")  # fmt: skip
+    command = [sys.executable, "-m", "itae", "-m", "layers=last,all", *words]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     deadline = time.monotonic() + 90
@@ -411,6 +428,8 @@ def test_ctrl_c_ends_a_sweep_and_the_same_command_goes_on(tmp_path, n_jobs):
     assert "Traceback" not in err
     done = ok()
     assert 1 <= done < 4
+    (tmp_path / "go").touch()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert f"4 jobs, {4 - done} of them run now" in again.stdout
+    assert ok() == 4

@@ -22,7 +22,7 @@ from itae.diagnostics import EXAMPLES, looked_at
 from itae.figures import FLAGGED
 from itae.runs import load_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wandb")]
 ORANGE = np.round(255 * np.array(to_rgb(FLAGGED)))
 CACHE = Path()
 FEW = ["dataset.limit=160", "clusterer.seeds=2", "clusterer.restarts=1", "runtime.report=false"]
