@@ -186,8 +186,8 @@ class _WandbLog(Log):
                 **about,
             )
 
-        deadline = time.monotonic() + self.settings.init_timeout
         with wandb_service.starting():
+            deadline = time.monotonic() + self.settings.init_timeout
             if self.mode == "online":
                 self.run = self._guarded("start online", init, self.settings.init_timeout)
                 if self.run is not None or self.hung:
