@@ -4,13 +4,22 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /dev/null 2>&1; then echo gpu; else echo cpu; fi)
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test test-lowest lint bench setup clean
 
 demo: setup
 	$(BIN)/itae experiment=demo
 
 test: setup lint
 	$(BIN)/python -m pytest
+
+# The quick tests on the lowest versions that pyproject.toml allows; best with PYTHON=python3.11, which has them all.
+LOWEST = $(VENV)-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	grep -oE '"[a-z0-9-]+>=[0-9.]+' pyproject.toml | sed 's/"//; s/>=/==/' > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt "torch" "torchvision"
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[cpu,dev]"
+	$(LOWEST)/bin/python -m pytest -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .
