@@ -37,6 +37,14 @@ def test_facts_are_read_without_weights_and_remembered(tmp_path, monkeypatch):
     assert backbone.facts(tmp_path) == facts
 
 
+def test_what_a_module_makes_when_it_is_imported_has_data(tmp_path, monkeypatch):
+    """Facts are read from a model without data, on torch's meta device; its module is imported outside of that."""
+    (tmp_path / "one_with_a_constant.py").write_text("import tiny_models, torch\nSCALE = torch.ones(1).item()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    facts = Backbone("tiny_vit", module="one_with_a_constant", image_size=32).facts(tmp_path)
+    assert facts.depth == 2
+
+
 def test_remembered_facts_need_no_torch(tmp_path):
     code = (
         "import sys; sys.modules['torch'] = None  # whoever imports it fails\n"

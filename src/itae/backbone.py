@@ -217,6 +217,7 @@ class Backbone:
 
         from itae.probe import reachable
 
+        self._register()  # out here: what a module makes when it is imported would have no data on meta
         with torch.device("meta"):
             model = self._create(pretrained=False)
         patch = reachable(model, self.model_name)
@@ -253,9 +254,15 @@ class Backbone:
         prove(model, facts.prefix, self.pool, self.image_size, self.model_name)
         return model
 
-    def _create(self, **options: Any) -> nn.Module:
+    def _register(self) -> None:
+        """Import timm, and the module that registers a model of one's own with it."""
+        import timm  # noqa: F401
+
         if self.module is not None:
             _import(self.module)
+
+    def _create(self, **options: Any) -> nn.Module:
+        self._register()
         import timm
 
         options["img_size"] = self.image_size
