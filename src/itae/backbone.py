@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from itae.code import code_of, origin, sha256
 from itae.detect import whole
 from itae.errors import UserError, did_you_mean, one_of
-from itae.timm_import import import_timm
+from itae.timm_import import compiler_asleep, import_timm
 
 if TYPE_CHECKING:
     import torch
@@ -215,6 +215,10 @@ class Backbone:
         return facts
 
     def _read_facts(self) -> Facts:
+        with compiler_asleep():
+            return self._facts_without_weights()
+
+    def _facts_without_weights(self) -> Facts:
         import torch
 
         from itae.probe import reachable
@@ -263,8 +267,10 @@ class Backbone:
         if not timm.is_model(self.model_name.partition(".")[0]):
             hint = did_you_mean(self.model_name.partition(".")[0], timm.list_models())
             raise UserError(f"backbone.model_name={self.model_name}: timm has no such model.{hint}")
+        from itae.blank import without_draws
+
         try:
-            return _create_plain(self.model_name, options)
+            return without_draws(lambda: _create_plain(self.model_name, options))
         except (TypeError, RuntimeError) as error:
             if options.get("pretrained"):
                 raise
