@@ -11,8 +11,9 @@ import tiny_models
 import torch
 import yaml
 
-from itae.backbone import Backbone, sha256
+from itae.backbone import Backbone
 from itae.cli import conf_dir
+from itae.code import sha256
 from itae.errors import UserError
 
 TESTS = Path(__file__).parent
