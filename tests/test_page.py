@@ -383,7 +383,7 @@ def test_of_several_backbones_each_best_run_is_named_and_counted_apart(tmp_path,
 def test_a_new_run_in_a_folder_takes_the_old_page_away(itae_, tmp_path):
     assert itae_("dataset.limit=60", "clusterer.seeds=2", "hydra.run.dir=run")[0] == 0
     assert (tmp_path / "run" / "report.html").exists()
-    assert itae_("dataset.limit=5", "hydra.run.dir=run")[0] == 2
+    assert itae_("dataset.limit=5", "clusterer.k=9", "hydra.run.dir=run")[0] == 2
     assert not (tmp_path / "run" / "report.html").exists()
 
 
