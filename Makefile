@@ -6,7 +6,7 @@ EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /d
 
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 
-.PHONY: demo test test-slow test-all lint bench setup clean
+.PHONY: demo test test-slow test-all test-lowest lint bench setup clean
 
 demo: setup
 	$(BIN)/itae experiment=demo
@@ -19,6 +19,15 @@ test-slow: setup
 
 test-all: setup lint
 	$(PYTEST) --fail-slow $(ARGS)
+
+# The quick tests on the lowest versions that pyproject.toml allows; best with PYTHON=python3.11, which has them all.
+LOWEST = $(VENV)-lowest
+test-lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	grep -oE '"[a-z0-9-]+>=[0-9.]+' pyproject.toml | sed 's/"//; s/>=/==/' > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt "torch" "torchvision"
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e ".[cpu,dev]"
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadgroup -m "not slow"
 
 lint: setup
 	$(BIN)/ruff check .

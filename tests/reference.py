@@ -5,9 +5,11 @@ Nothing of `itae` is imported here.
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
+from scipy.stats import t
 
 
 def signal(name, scope, q, k, v, x, prefix, scale):
@@ -95,3 +97,61 @@ def row(z, v, flagged, others, prefix, rule, a):
             w[j] *= 1 - a
         w = w / w.sum()
     return w @ v
+
+
+def nearest_others(vectors, k, groups):
+    """Cosines of each row's `k` nearest rows of other groups, nearest first, as many as there are."""
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
+    n = len(unit)
+    return [
+        sorted((float(unit[i] @ unit[j]) for j in range(n) if groups[j] != groups[i]), reverse=True)[:k]
+        for i in range(n)
+    ]
+
+
+def crossed_interval(values):
+    """95 % interval of the mean of values whose axes are crossed samples, by analysis of variance, cell by cell."""
+    axes = range(values.ndim)
+    squares = {}
+    for size in range(1, values.ndim + 1):
+        for some in itertools.combinations(axes, size):
+            total = 0.0
+            for cell in np.ndindex(*values.shape):
+                # What these axes add in this cell: the means that keep some of them, by inclusion and exclusion.
+                effect = 0.0
+                for kept in itertools.chain.from_iterable(itertools.combinations(some, m) for m in range(size + 1)):
+                    rows = values[tuple(cell[a] if a in kept else slice(None) for a in axes)]
+                    effect += (-1) ** (size - len(kept)) * rows.mean()
+                total += effect**2
+            free = math.prod(values.shape[a] - 1 for a in some)
+            squares[some] = total / free, free
+    variance = sum((-1) ** (len(some) + 1) * square for some, (square, _) in squares.items())
+    most, free = max(squares[(a,)] for a in axes)
+    if variance > most:
+        free = variance**2 / sum(square**2 / own for square, own in squares.values())
+    reach = t.ppf(0.975, free) * math.sqrt(max(variance, most) / values.size)
+    return values.mean() - reach, values.mean() + reach
+
+
+def seen(pixel, bits, photometric, alpha=None, colour_map=None):
+    """What a person sees of a pixel over white, three shares of white: TIFF 6.0, by its PhotometricInterpretation.
+
+    `alpha` is the place of the opacity, negative where the colours have been multiplied by it.
+    """
+    share = [int(sample) / (2**bits - 1) for sample in pixel]
+    if photometric == 0:  # 0 is white
+        colours = [1 - share[0]] * 3
+    elif photometric == 1:
+        colours = [share[0]] * 3
+    elif photometric == 2:
+        colours = share[:3]
+    elif photometric == 3:
+        colours = [entry / 65535 for entry in colour_map[int(pixel[0])]]
+    else:  # 5, amounts of cyan, magenta, yellow, black
+        colours = [(1 - ink) * (1 - share[3]) for ink in share[:3]]
+    if alpha is None:
+        return colours
+    opacity = share[abs(alpha)]
+    if alpha < 0:
+        return [min(colour, opacity) + 1 - opacity for colour in colours]
+    return [colour * opacity + 1 - opacity for colour in colours]

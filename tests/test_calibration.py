@@ -57,6 +57,7 @@ def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):
         (("detector.side=low",), r"for detector side='high', and this run has 'low'"),
         (("detector=key_norm",), r"detector vector='value'"),
         (("detector.layer=0",), r"detector layer=None"),
+        (("dataset.resize=crop",), r"for backbone resize='squash', and this run has 'crop'"),
     ]:
         status, _, err = itae_(*taking, *words)
         assert status == 2
@@ -70,6 +71,10 @@ def test_a_file_that_lacks_a_block_or_is_damaged_is_told(itae_, tmp_path, calibr
     path.write_text(json.dumps(told))
     status, _, err = itae_(*WORDS, f"detector.calibration={path}")
     assert (status, "no threshold for block 5; it has some for 0, 1, 2, 3, 4" in err) == (2, True)
+    del told["backbone"]["resize"]
+    path.write_text(json.dumps(told))
+    status, _, err = itae_(*WORDS, f"detector.calibration={path}", "dataset.resize=crop")
+    assert (status, "no threshold for block 5" in err) == (2, True), "files of earlier versions didn't say"
     told["blocks"]["5"] = {"theta": "high"}
     path.write_text(json.dumps(told))
     status, _, err = itae_(*WORDS, f"detector.calibration={path}")

@@ -423,3 +423,10 @@ def test_a_home_folder_may_be_written_as_everywhere(tmp_path, monkeypatch, capsy
         main()
     assert ended.value.code == 2
     assert f"{tmp_path}/gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["prepare", "calibrate fits.json", "protocol --held-out dataset=digits"])
+def test_a_home_folder_may_be_written_so_for_commands_too(itae_, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, _, err = itae_(*command.split(), "dataset=imagefolder", "dataset.root=~/gone")
+    assert (status, f"dataset.root='{tmp_path}/gone' does not exist" in err) == (2, True), err

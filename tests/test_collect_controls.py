@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
+from scipy.stats import ttest_1samp
 
+from itae.clusterings import CLUSTERINGS, read_clusterings, write_clusterings
 from itae.collect import main as collect
-from itae.collect_controls import against_random
+from itae.collect_controls import against_random, print_controls
 from itae.collect_rows import choose
 from itae.collect_table import read_table
+from itae.errors import UserError
+from itae.intervals import by_group, image_values, mean_interval
+from itae.metrics import scores
 from itae.runs import find_results, load_run
+from itae.tasks import TaskResult
 
 
 @pytest.fixture
@@ -46,6 +55,14 @@ def test_the_controls_of_a_planted_model(swept, capsys):
     assert table.loc[0, "against_random.nmi.mean"] == pytest.approx(want.mean())
     assert table.loc[0, "against_random.nmi.low"] <= want.mean() <= table.loc[0, "against_random.nmi.high"]
     assert table.loc[1:, "against_random.nmi.mean"].isna().all()
+    assert table.loc[0, "against_random.over"] == "images and seeds"
+    whole = image_values(*([getattr(read_clusterings(load_run(swept / "0")), name)
+                            for name in ("labels", "assignments", "knn_correct")]))  # fmt: skip
+    for name in ("acc", "nmi", "ari", "purity", "knn"):
+        assert whole[name].mean() == pytest.approx(runs[0]["edited"][name]["mean"]), name
+        assert table.loc[0, f"against_random.{name}.low"] <= table.loc[0, f"against_random.{name}.mean"]
+    assert np.isnan(table.loc[0, "against_random.ami.low"])
+    assert "over what the last column names" in " ".join(out.split())
 
 
 def written(folder, **changes):
@@ -77,6 +94,103 @@ def test_draws_are_averaged_and_a_control_is_of_its_own_settings_alone(tmp_path)
     assert found["against_random.acc.mean"].tolist()[0] == pytest.approx(0.25)
     assert found["against_random.acc.mean"].isna().tolist() == [False, True, True, True, True]
     assert choose(found, "acc") == [0], "the control with 9.0 is no candidate"
+
+
+IMAGES, CLASSES = 120, 3
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Return a function that writes a run of labelled images, two of them the same, with what it said of each."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, CLASSES, IMAGES)
+    digests = draw.integers(0, 256, (IMAGES, 32)).astype(np.uint8)
+    digests[1] = digests[0]
+
+    def write(name, share, digests=digests, **changes):
+        per_seed = np.where(draw.random((4, IMAGES)) < share, draw.integers(0, CLASSES, (4, IMAGES)), labels)
+        right = draw.random(IMAGES) > share
+        written(tmp_path / name, k=3.0, acc=[0.0] * 4, **changes)
+        file = tmp_path / name / "result.json"
+        result = json.loads(file.read_text())
+        each = [scores(labels, one) for one in per_seed]
+        result["edited"] = {m: {"mean": np.mean(v), "std": 0.0, "per_seed": v} for m in each[0]
+                            if (v := [one[m] for one in each])} | {"seeds": [0, 1, 2, 3]}  # fmt: skip
+        result["edited"]["knn"] = {"mean": right.mean(), "std": None, "per_seed": [right.mean()]}
+        result["delta"] = {m: v for m, v in result["edited"].items() if m != "seeds"}  # of a baseline with 0
+        file.write_text(json.dumps(result))
+        edited = SimpleNamespace(ids=list(map(str, range(IMAGES))), labels=labels, digests=digests)
+        write_clusterings(tmp_path / name / CLUSTERINGS, edited, TaskResult({}, per_seed[0], per_seed, right))
+        return image_values(labels, per_seed, right), labels, per_seed, right
+
+    return write
+
+
+def shown(table):
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_controls(table, "acc", console)
+    return " ".join(console.export_text().split())
+
+
+def told(tmp_path):
+    return against_random(read_table(find_results([tmp_path]), tmp_path)[0], tmp_path)
+
+
+def test_the_interval_is_over_the_same_images_seeds_and_draws(tmp_path, kept):
+    edit, labels, per_seed, right = kept("0", 0.2, control="NoControl")
+    draws = [kept(str(seed + 1), 0.4, control="Random", seed=seed)[0] for seed in range(3)]
+    found = told(tmp_path)
+    assert found["against_random.over"].tolist()[0] == "images, seeds and draws"
+    groups = np.array([0, 0, *range(1, IMAGES - 1)])
+    for name in ("acc", "nmi", "ari", "purity", "knn"):
+        low, high = mean_interval(by_group(edit[name] - np.stack([draw[name] for draw in draws]), groups))
+        assert found[f"against_random.{name}.low"][0] == pytest.approx(low)
+        assert found[f"against_random.{name}.high"][0] == pytest.approx(high)
+        assert found[f"against_random.{name}.mean"][0] == pytest.approx((low + high) / 2)
+    assert np.isnan(found["against_random.ami.low"][0])
+    assert "images, seeds and draws" in shown(found)
+    kept_as = read_clusterings(load_run(tmp_path / "0"))
+    np.testing.assert_array_equal(kept_as.labels, labels)
+    np.testing.assert_array_equal(kept_as.assignments, per_seed)
+    np.testing.assert_array_equal(kept_as.knn_correct, right)
+    np.testing.assert_array_equal(kept_as.groups[:2], kept_as.groups[0])
+
+
+@pytest.mark.parametrize("lacking", ["gone", "torn", "of another run", "a pickle", "of other seeds"])
+def test_what_is_not_kept_is_told_and_the_interval_is_students_over_seeds(tmp_path, kept, lacking):
+    kept("0", 0.2, control="NoControl")
+    kept("1", 0.4, control="Random", seed=0)
+    whole, path = told(tmp_path), tmp_path / "1" / CLUSTERINGS
+    if lacking == "gone":
+        path.unlink()
+    elif lacking == "torn":
+        path.write_bytes(path.read_bytes()[:-40])
+    elif lacking == "of another run":
+        path.write_bytes((tmp_path / "0" / CLUSTERINGS).read_bytes())
+    else:
+        parts = dict(np.load(path))
+        parts |= {"labels": np.array([print])} if lacking == "a pickle" else {"assignments": parts["assignments"][1:]}
+        np.savez(path, **parts)
+    with pytest.raises(UserError, match="run it again"):
+        read_clusterings(load_run(tmp_path / "1"))
+    found = told(tmp_path)
+    each = np.subtract(*(load_run(tmp_path / name).result["delta"]["acc"]["per_seed"] for name in "01"))
+    want = ttest_1samp(each, 0).confidence_interval()
+    assert found["against_random.acc.low"][0] == pytest.approx(want.low)
+    assert found["against_random.acc.high"][0] == pytest.approx(want.high)
+    assert found["against_random.acc.mean"][0] == pytest.approx(whole["against_random.acc.mean"][0])
+    assert found["against_random.over"][0] == "seeds"
+    assert np.isnan(found["against_random.knn.low"][0])
+    assert "says nothing of other images" in shown(found)
+    assert "says nothing of other images" not in shown(whole)
+
+
+def test_of_other_images_than_the_edits_there_is_no_interval(tmp_path, kept):
+    kept("0", 0.2, control="NoControl")
+    kept("1", 0.4, control="Random", seed=0, digests=np.zeros((IMAGES, 32), np.uint8))
+    found = told(tmp_path)
+    assert np.isnan(found["against_random.acc.low"][0])
+    assert "the images have changed between the two runs" in shown(found)
 
 
 def test_without_controls_the_table_is_as_it_was(tmp_path):

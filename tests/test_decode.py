@@ -5,10 +5,10 @@ import struct
 import subprocess
 import sys
 import warnings
-import zlib
 
 import numpy as np
 import pytest
+from pictures import png
 from PIL import Image, features
 
 from itae.data.decode import ENDINGS, FORMATS, BadImage, check, decode
@@ -21,19 +21,6 @@ def pixel(path, x=0, y=0):
     assert image.mode == "RGB"
     check(str(path))  # what can be decoded also passes the check
     return image.getpixel((x, y))
-
-
-def png(path, width, height, depth, colour, rows, chunks=()):
-    """Write a PNG by hand, for what Pillow reads but does not write."""
-
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = zlib.compress(b"".join(b"\0" + row for row in rows))
-    parts = [chunk(b"IHDR", header), *(chunk(*c) for c in chunks), chunk(b"IDAT", body), chunk(b"IEND", b"")]
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    return path
 
 
 def test_alpha_is_composited_over_white(tmp_path):
@@ -252,7 +239,7 @@ def test_float_pixels_are_refused(tmp_path):
 
 def test_a_missing_file_a_broken_link_and_a_folder(tmp_path):
     (tmp_path / "link.png").symlink_to(tmp_path / "nowhere.png")
-    for name, reason in {"no.png": "missing", "link.png": "broken link", ".": "directory"}.items():
+    for name, reason in {"no.png": "missing", "link.png": "broken link", ".": "a folder"}.items():
         with pytest.raises(BadImage, match=reason):
             decode(str(tmp_path / name))
 

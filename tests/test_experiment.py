@@ -14,6 +14,7 @@ from wandb_files import items, records
 
 import itae
 from itae.cli import conf_dir
+from itae.clusterings import read_clusterings
 from itae.errors import UserError
 from itae.experiment import plain_config, run
 from itae.metrics import scores
@@ -231,6 +232,27 @@ def test_images_that_are_left_out_are_said(compose, tmp_path, capsys):
     assert "1 images could not be decoded" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"clusterer\.k=12.*11"):
         run(compose(*folder, "clusterer.k=12", "layers=last"), tmp_path / "too_many")
+
+
+def test_images_of_the_same_bytes_are_told_and_do_not_vote_for_each_other(compose, tmp_path):
+    """Noise, of which each picture is there twice: by its twin alone every image would be named rightly."""
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    for i, picture in enumerate(draw.integers(0, 255, (12, 20, 20, 3), np.uint8)):
+        place = tmp_path / "photos" / "ab"[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        for name in ("one", "two"):
+            Image.fromarray(picture).save(place / f"{i}{name}.png")
+    folder = ["dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}", *QUICK[1:]]
+    found = run(compose(*folder, "task.knn=1"), tmp_path / "run")
+    told = " ".join(found.result["notes"])
+    assert "24 of 24 images have a twin" in told
+    assert "other images vote" not in told, "one neighbour, and classes of twelve"
+    assert found.result["baseline"]["knn"]["mean"] < 1
+    assert np.bincount(read_clusterings(found).groups).tolist() == [2] * 12
+    told = " ".join(run(compose(*folder), tmp_path / "many").result["notes"])
+    assert "KNN lets 20 other images vote, and 2 of 2 classes have fewer of their own ('a' 12, 'b' 12)" in told
 
 
 def write_digits(root, **counts):

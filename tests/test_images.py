@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itae.data import ImageSet
+from itae.data.decode import DECODER
 from itae.data.images import PREFETCH, Transform, batches, in_threads, normalise
 from itae.errors import UserError
 
@@ -88,9 +89,12 @@ def test_shrinking_is_antialiased():
 def test_spec_is_plain_and_tells_transforms_apart():
     first = Transform(224, "crop", "bicubic", [0.5, 0.5, 0.5], [0.5, 0.25, 1])
     assert json.loads(json.dumps(first.spec())) == first.spec()
-    assert Transform(**first.spec()) == first
+    assert Transform.of(first.spec()) == first
+    assert first.spec()["decoder"] == DECODER
+    old = {name: value for name, value in first.spec().items() if name != "decoder"}
+    assert Transform.of(old) == first, "a run made before there was a version"
     others = [
-        Transform(**(first.spec() | change))
+        Transform.of(first.spec() | change)
         for change in (
             {"image_size": 196},
             {"resize": "squash"},

@@ -9,6 +9,7 @@ import sys
 import time
 import types
 
+import psutil
 import pytest
 from wandb_files import items, records
 
@@ -315,6 +316,50 @@ def test_a_killed_service_costs_one_log_and_no_run(tmp_path):
     assert stderr.count("W&B failed") == 1
     assert len(set(ids)) == 3
     assert list((tmp_path / "2").glob("wandb/offline-run-*/*.wandb"))
+
+
+STOPPED = """
+import sys, psutil
+from pathlib import Path
+from itae.tracking import Wandb
+with Wandb(init_timeout=20).run(Path(sys.argv[1]), {}, "n") as log:
+    log.metrics({"acc": 0.5})
+service, = [child for child in psutil.Process().children() if child.name().startswith("wandb-core")]
+service.suspend()
+print(service.pid, flush=True)
+"""
+
+
+def test_a_service_that_hangs_is_not_waited_for_at_exit(tmp_path):
+    """W&B waits for it without a limit; stopped, it never ends by itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+SOMEBODY_ELSES = """
+import os, sys, psutil
+from pathlib import Path
+import wandb
+from itae.tracking import Wandb
+folder = Path(sys.argv[1])
+wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True))
+service, = [child for child in psutil.Process().children() if child.name().startswith("wandb-core")]
+with Wandb(project="no/name").run(folder, {}, "n"):
+    pass
+wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True)).log({"acc": 1})
+print(service.is_running() and service.status() != psutil.STATUS_ZOMBIE)
+"""
+
+
+def test_a_service_of_somebody_elses_is_left_when_a_run_of_ours_fails(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SOMEBODY_ELSES, str(tmp_path)], capture_output=True, text=True, timeout=60, cwd=tmp_path
+    )
+    assert "W&B failed to start" in done.stderr
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_offline_makes_no_network_call(tmp_path):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
@@ -289,3 +290,39 @@ def test_the_dashboard_is_a_workspace_and_a_report(tmp_path):
         assert done.returncode == 2
         assert "W&B did not take the workspace" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+STOPPING = """
+import psutil
+from itae import cli, dashboard
+
+saved = dashboard._saved
+
+def and_stop(kind, save):
+    try:
+        return saved(kind, save)
+    finally:
+        if kind == LAST:
+            for child in psutil.Process().children():
+                child.suspend()
+                print(child.name(), child.pid)
+
+dashboard._saved = and_stop
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("mode", "last", "status"), [("works", "report", 0), ("refuses", "workspace", 2)])
+def test_the_dashboard_ends_in_seconds_when_the_service_hangs(tmp_path, mode, last, status):
+    """Stopped, W&B's service never ends by itself, and W&B waits for it at exit without a limit."""
+    pytest.importorskip("wandb_workspaces")
+    with wandb_server(mode) as server:
+        env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+        env |= {"NETRC": str(tmp_path / "none"), "WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
+        command = [sys.executable, "-c", STOPPING.replace("LAST", repr(last)), "dashboard", "me/itae"]
+        done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status, done.stderr
+    assert ("W&B did not take the workspace" in done.stderr) == (status == 2)
+    assert "Traceback" not in done.stderr
+    (service,) = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("wandb-core")]
+    assert not psutil.pid_exists(int(service))

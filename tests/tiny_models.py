@@ -37,6 +37,14 @@ class Twice(VisionTransformer):
         attn.forward = lambda x, **kwargs: plain(plain(x, **kwargs), **kwargs)
 
 
+class ByHand(VisionTransformer):
+    """A model whose second block doesn't attend as torch does."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.blocks[1].attn.forward = lambda x, **kwargs: x.mean(dim=1, keepdim=True).expand_as(x)
+
+
 @register_model
 def tiny_vit(pretrained=False, **options):
     return build(VisionTransformer, pretrained=pretrained, **options)
@@ -50,6 +58,11 @@ def tiny_afterthought(pretrained=False, **options):
 @register_model
 def tiny_twice(pretrained=False, **options):
     return build(Twice, pretrained=pretrained, **options)
+
+
+@register_model
+def tiny_by_hand(pretrained=False, **options):
+    return build(ByHand, pretrained=pretrained, **options)
 
 
 def save(path, name="tiny_vit", **options):

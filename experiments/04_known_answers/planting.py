@@ -28,7 +28,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.backbone import Backbone, Facts, sha256
+from itae.backbone import Backbone, Facts
+from itae.code import sha256
 from itae.data import Dataset, Digits, ImageFolder
 from itae.data.images import Transform, batches, normalise
 from itae.detect import whole

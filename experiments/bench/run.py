@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -376,6 +377,34 @@ def cache(bench: Bench) -> None:
         say(f"{name} run of the same job, 256 pictures (second: embeddings under 0.2 s)", words)
 
 
+def small(bench: Bench) -> None:
+    """CPU seconds of a fresh small run, of its parts, and of one whose cache knows the backbone already."""
+    words = ["-m", "itae", "dataset.limit=60", "tracker=none", f"paths.cache={bench.scratch / 'small'}"]
+    run = [*words, f"hydra.run.dir={bench.scratch / 'small-run'}"]
+    torch_and_timm = "import torch; from itae.timm_import import import_timm; import_timm()"
+    parts = {
+        "a fresh small run, 60 digits, nothing cached": run,
+        "  the same with a few more, in the cache that it left": run,
+        "  composing": [*words, "--cfg", "job"],
+        "  importing torch and timm": ["-c", torch_and_timm],
+        "  importing scikit-learn, SciPy, FAISS and matplotlib": [
+            "-c", "import faiss, matplotlib.figure, scipy.signal, sklearn.decomposition, sklearn.metrics"
+        ],
+    }  # fmt: skip
+    for name, command in parts.items():
+        seconds = []
+        for _ in range(1 if name.startswith("a ") else 3):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            fresh = [f"dataset.limit={61 + len(seconds)}"] if "left" in name else []
+            subprocess.run([sys.executable, *command, *fresh], capture_output=True, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+        say(f"{name}, CPU seconds", f"{seconds[0]:.2f}" if len(seconds) == 1 else f"{min(seconds):.2f}")
+    timing = json.loads((bench.scratch / "small-run" / "result.json").read_text())["timing"]
+    shown = ", ".join(f"{key} {timing[key]:.2f}" for key in ("open_s", "extract_s", "cluster_s"))
+    say("  seconds in it (opening, the pass, the clusterings)", shown)
+
+
 def kmeans(bench: Bench) -> None:
     """FAISS k-means against scikit-learn's, same restarts."""
     from sklearn.cluster import KMeans as Sklearn
@@ -439,6 +468,7 @@ PARTS = {
         rivals,
         precision,
         cache,
+        small,
         kmeans,
         memory,
         shared,

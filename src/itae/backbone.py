@@ -11,18 +11,20 @@ import contextlib
 import hashlib
 import importlib
 import importlib.metadata
-import importlib.util
 import json
 import logging
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from itae.code import code_of, origin, sha256
 from itae.detect import whole
 from itae.errors import UserError, did_you_mean, one_of
+from itae.timm_import import compiler_asleep, import_timm
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +97,8 @@ class Backbone:
     precision
         ``fp32``, or autocast to ``bf16`` or ``fp16``.
     module
-        A Python module to import first, for a model that it registers with ``timm.models.register_model``.
+        A Python module to import first, for a model that it registers with ``timm.models.register_model``. What it
+        comes from is in the cache key; see `itae.code`.
 
     Raises
     ------
@@ -141,10 +144,10 @@ class Backbone:
         path = Path(self.checkpoint).expanduser()
         if self.checkpoint.startswith("pkg://"):
             package, _, inner = self.checkpoint[len("pkg://") :].partition("/")
-            origin = _origin(package)
-            if origin is None:
+            inside = origin(package)
+            if inside is None:
                 raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no package {package!r}.")
-            path = origin.parent / inner
+            path = inside.parent / inner
         if not path.is_file():
             raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file.")
         if path.suffix != ".safetensors":
@@ -213,10 +216,15 @@ class Backbone:
         return facts
 
     def _read_facts(self) -> Facts:
+        with compiler_asleep():
+            return self._facts_without_weights()
+
+    def _facts_without_weights(self) -> Facts:
         import torch
 
         from itae.probe import reachable
 
+        self._register()  # out here: what a module makes when it is imported would have no data on meta
         with torch.device("meta"):
             model = self._create(pretrained=False)
         patch = reachable(model, self.model_name)
@@ -253,17 +261,23 @@ class Backbone:
         prove(model, facts.prefix, self.pool, self.image_size, self.model_name)
         return model
 
-    def _create(self, **options: Any) -> nn.Module:
+    def _register(self) -> ModuleType:
+        """Import timm, and the module that registers a model of one's own with it."""
+        timm = import_timm()
         if self.module is not None:
             _import(self.module)
-        import timm
+        return timm
 
+    def _create(self, **options: Any) -> nn.Module:
+        timm = self._register()
         options["img_size"] = self.image_size
         if not timm.is_model(self.model_name.partition(".")[0]):
             hint = did_you_mean(self.model_name.partition(".")[0], timm.list_models())
             raise UserError(f"backbone.model_name={self.model_name}: timm has no such model.{hint}")
+        from itae.blank import without_draws
+
         try:
-            return _create_plain(self.model_name, options)
+            return without_draws(lambda: _create_plain(self.model_name, options))
         except (TypeError, RuntimeError) as error:
             if options.get("pretrained"):
                 raise
@@ -325,12 +339,6 @@ def _remember(path: Path, facts: Facts) -> None:
         unique.replace(path)
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _from_hub(repo: str, filename: str | None) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
@@ -361,18 +369,9 @@ def _import(module: str) -> Any:
 
 
 def _source(module: str | None) -> str | None:
-    """Return the SHA-256 of a module's source: a model of somebody's own may change under its name."""
+    """Return what tells the code of a model of somebody's own, which may change under its name."""
     if module is None:
         return None
-    origin = _origin(module)
-    if origin is None:
+    if origin(module) is None:
         raise UserError(f"backbone.module={module}: there is no such module; have it installed or on PYTHONPATH.")
-    return sha256(origin)
-
-
-def _origin(module: str) -> Path | None:
-    """Return the file of a module or package, or None if there is none; it isn't imported."""
-    with contextlib.suppress(ImportError, ValueError):  # no parent package, or no name of a module at all
-        spec = importlib.util.find_spec(module)
-        return Path(spec.origin) if spec is not None and spec.origin is not None else None
-    return None
+    return code_of([module])

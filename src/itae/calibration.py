@@ -1,8 +1,8 @@
 """Fitted thresholds as a small file that travels with a paper: ``itae calibrate FILE``, ``detector.calibration=FILE``.
 
 The file is JSON. It holds one threshold a block and how it was found, and what it may be used with: the backbone
-(name, sha256 of the weights, pixels) and the detector (signal, side, scope, layer). The edit and the images that it
-was fitted with are told beside.
+(name, sha256 of the weights, pixels, how images are resized to them) and the detector (signal, side, scope, layer).
+The edit and the images that it was fitted with are told beside.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
         theirs = told[name]
         for field, value in ours.items():
-            if theirs.get(field) != value:
+            unsaid = field == "resize" and field not in theirs  # in files of earlier versions
+            if theirs.get(field) != value and not unsaid:
                 raise UserError(
                     f"detector.calibration={path} is for {name} {field}={theirs.get(field)!r}, and this run has "
                     f"{value!r}; use a calibration of this {name}."
@@ -117,7 +118,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _backbone(source: Source) -> dict[str, Any]:
     space = source.key(None).space
-    return {name: space[name] for name in ("model", "weights", "image_size") if name in space}
+    told = {name: space[name] for name in ("model", "weights", "image_size") if name in space}
+    return told | {"resize": space["transform"]["resize"]}
 
 
 def _detector(edit: Edit) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def main() -> None:
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    gc.set_threshold(100_000)  # of what an import makes nothing is garbage, and a run is half imports
     atexit.register(gc.freeze)  # the last collections would look at all that was imported, for a second and more
     argv = sys.argv[1:]
     if argv and argv[0] in COMMANDS:
@@ -85,7 +86,7 @@ def main() -> None:
 
         print(f"itae {__version__}")  # noqa: T201
         return
-    sys.argv[1:] = _experiment_without_plus([re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in argv])
+    sys.argv[1:] = as_typed(argv)
     signal.signal(signal.SIGTERM, terminated)
     sys.exit(_guarded(_hydra_run))
 
@@ -95,16 +96,18 @@ def terminated(*_: Any) -> NoReturn:
     raise SystemExit(128 + signal.SIGTERM)
 
 
-def _experiment_without_plus(words: Sequence[str]) -> list[str]:
-    """Return the words with ``experiment=x`` for ``+experiment=x``, the way of many templates.
+def as_typed(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line in the form in which Hydra takes them.
 
-    Here the group has a default, and both are right.
+    That is with the home folder for ``~``, which a shell leaves alone after a ``=``, and ``experiment=x`` for
+    ``+experiment=x``, the way of many templates: here the group has a default, and both are right.
     """
+    words = [re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in words]
     return [re.sub(r"^\+experiment=", "experiment=", word) for word in words]
 
 
 def _hydra_run() -> int:
-    _check_choices(sys.argv[1:])
+    check_choices(sys.argv[1:])
     _name_plugins()
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a message of its own and hide the exception
@@ -178,8 +181,8 @@ def _composed(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[argpars
     """Return a command's options and the config of its words."""
     parser.add_argument("words", nargs="*", metavar="key=value", help="for example dataset=cifar10 paths.data=data")
     options = parser.parse_args(argv)
-    words = _experiment_without_plus(options.words)
-    _check_choices(words)
+    words = as_typed(options.words)
+    check_choices(words)
     return options, compose(words, options.config_dir)
 
 
@@ -352,7 +355,7 @@ def _choices(words: Iterable[str]) -> Iterator[Override]:
                 yield override
 
 
-def _check_choices(words: Iterable[str]) -> None:
+def check_choices(words: Iterable[str]) -> None:
     """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
     for word in _choices(words):
         group, value = word.key_or_group, word.value()

@@ -64,6 +64,9 @@ def _folder(folder: Path, home: Path) -> str:
 def _row(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result as one flat row; what is not shaped as a result raises."""
     settings = dict(result.get("settings") or {})
+    for group in set(_GROUPS) - {"layers", "seed"}:
+        if not isinstance(settings.get(group) or {}, Mapping):
+            raise TypeError(f"settings.{group} is no group")
     fixed = {"status": _text(result["status"]), "error": result.get("error")}
     fixed["selection"] = result.get("selection") or settings.pop("selection", None)
     settings.pop("selection", None)

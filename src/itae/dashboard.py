@@ -11,16 +11,15 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from itae.errors import UserError
-from itae.tracking import logged_in, within
-
-T = TypeVar("T")
+from itae.tracking import logged_in
+from itae.wandb_service import starting, within
 
 _SITES = ("q", "k", "v", "resid_post")
 _NUMBERS = ("threshold", "quantile", "k", "ratio")
-_TIMEOUT = 60.0  # seconds for each of the two
+_TIMEOUT = 30.0  # seconds for each of the two
 
 
 def main(argv: Sequence[str]) -> int:
@@ -43,13 +42,15 @@ def main(argv: Sequence[str]) -> int:
     if not logged_in():
         raise UserError("Nobody is logged in to W&B: run wandb login, or set WANDB_API_KEY.")
     os.environ.setdefault("WANDB_SILENT", "true")  # it would print the addresses a second time
-    for kind, make in (("workspace", workspace), ("report", report)):
-        made = _saved(kind, lambda make=make: make(entity, project, sections).save())  # type: ignore[misc]
-        sys.stdout.write(f"{kind:10} {made.url}\n")
+    with starting():
+        for kind, make in (("workspace", workspace), ("report", report)):
+            # Its address is asked for in there: W&B may log in once more for it.
+            url = _saved(kind, lambda make=make: make(entity, project, sections).save().url)  # type: ignore[misc]
+            sys.stdout.write(f"{kind:10} {url}\n")
     return 0
 
 
-def _saved(kind: str, save: Callable[[], T]) -> T:
+def _saved(kind: str, save: Callable[[], str]) -> str:
     try:
         return within(_TIMEOUT, save)
     except Exception as error:

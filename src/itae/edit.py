@@ -10,15 +10,15 @@ There are two kinds behind one seam, `AnyEdit`: an `Edit` changes what is attend
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import inspect
+import functools
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from itae.code import code_of, origin
 from itae.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 METHOD = 2
 """Raised when a mend of the method changes vectors, so that the cache forgets the old ones."""
+
+_OURS = {"itae", *sys.stdlib_module_names}
+"""Packages whose code is in no key: METHOD speaks for this one, and the versions of an entry for Python."""
 
 LAYER_FORMS = "none, last, last2, last4 (any number), all, or a list such as [8,9,-1]"
 
@@ -290,19 +293,19 @@ def _named_layers(layers: str, depth: int) -> tuple[int, ...]:
 
 
 def identity(rule: object) -> dict[str, Any]:
-    """Return the name of a rule's class, and, for a class from outside this package, what its source is.
+    """Return the name of a rule's class, and, for a class from outside this package, what its code is.
 
-    Its source, so that vectors that an earlier version of somebody's rule made are not taken for its own.
+    Its code, so that vectors that an earlier version of somebody's rule made are not taken for its own.
     """
-    cls = type(rule)
+    cls: Any = type(rule)
+    return dict(_identity(cls))
+
+
+@functools.lru_cache(maxsize=256)  # it runs as it was when it was imported
+def _identity(cls: Any) -> dict[str, Any]:
     name = {"class": f"{cls.__module__}.{cls.__qualname__}"}
-    foreign = [base for base in cls.__mro__ if base.__module__.partition(".")[0] not in ("itae", "builtins", "abc")]
-    if not foreign:
-        return name
-    source = hashlib.sha256()
-    for base in foreign:  # its own class and what it inherits from
-        try:
-            source.update(Path(inspect.getfile(base)).read_bytes())
-        except (OSError, TypeError) as error:
-            raise UserError(f"{base.__qualname__} has no source file; put it in a module to import.") from error
-    return name | {"source": source.hexdigest()}
+    theirs = {base.__module__: base for base in cls.__mro__ if base.__module__.partition(".")[0] not in _OURS}
+    for module, base in theirs.items():  # its own class and what it inherits from
+        if origin(module) is None:
+            raise UserError(f"{base.__qualname__} has no source file; put it in a module to import.")
+    return name | {"source": code_of(theirs)} if theirs else name

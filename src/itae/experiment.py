@@ -26,6 +26,7 @@ from itae import page
 from itae.artifact_figures import marked
 from itae.calibration import calibrated, write_calibration
 from itae.class_notes import class_notes
+from itae.clusterings import CLUSTERINGS, write_clusterings
 from itae.criteria import Space
 from itae.data import count_classes
 from itae.diagnostics import by_layer, cosine_distance, moved, outliers_left
@@ -33,8 +34,9 @@ from itae.edit import AnyEdit, Edit
 from itae.embed import Source, extract, whole_images
 from itae.errors import UserError
 from itae.intervals import with_intervals
+from itae.knn import same_bytes
 from itae.links import remove_links, write_links
-from itae.metrics import paired_delta
+from itae.metrics import paired_delta, small_classes
 from itae.norms import NORM_EDGES, by_site, histograms
 from itae.report import ASSIGNMENTS, print_report, write_assignments
 from itae.run_figures import Seen, beside, copied, draw, signal_seen
@@ -106,7 +108,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> Run:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
         with contextlib.suppress(OSError):  # of an earlier run in this folder
-            (folder / page.PAGE).unlink(missing_ok=True)
+            for left in (page.PAGE, CLUSTERINGS):
+                (folder / left).unlink(missing_ok=True)
             remove_links(folder)
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
@@ -325,12 +328,13 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         ASSIGNMENTS,
         lambda: write_assignments(folder / ASSIGNMENTS, edited.ids, names, before, after, far),
     )
+    beside(CLUSTERINGS, lambda: write_clusterings(folder / CLUSTERINGS, edited, tasks[1]))
     if settings.runtime.links:
         beside("The folders of links", lambda: write_links(folder, source.images, edited.ids, after))
     result = {
         "baseline": tasks[0].metrics | {"silhouette_common": common[0]},
         "edited": tasks[1].metrics | {"silhouette_common": common[1]},
-        "delta": _delta(tasks, edited.labels),
+        "delta": _delta(tasks, edited),
         "edit": job.spec,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "bimodality": _mean(row["bimodality"] for row in layers),
@@ -339,7 +343,7 @@ def _measure(job: OpenJob, folder: Path) -> tuple[dict[str, Any], Seen]:
         "moved": moved(far),
         "fits": edited.meta["fits"],
         "registers": _registers(edited),
-        "notes": _notes(job, layers, baseline, edited),
+        "notes": [*_notes(job, layers, baseline, edited), *_about_images(job, edited, tasks[0])],
         "grid": list(facts.grid),
         "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
         "embeddings": {
@@ -367,8 +371,9 @@ def _task(job: OpenJob, entry: Embeddings) -> TaskResult:
     if name not in done or entry.fresh:
         classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
         done[name] = settings.task(
-            entry.vectors, entry.labels, classes, settings.clusterer, settings.seed, settings.runtime.device
-        )
+            entry.vectors, entry.labels, classes, settings.clusterer, settings.seed, settings.runtime.device,
+            same_bytes(entry.digests),
+        )  # fmt: skip
     return done[name]
 
 
@@ -397,11 +402,13 @@ def _one_picture(seen: Seen, folder: Path) -> list[Path]:
     return drawn
 
 
-def _delta(tasks: list[TaskResult], labels: np.ndarray | None) -> dict[str, Any] | None:
+def _delta(tasks: list[TaskResult], edited: Embeddings) -> dict[str, Any] | None:
     """Return edited minus baseline, seed by seed and with intervals, or None where there are no labels."""
-    if labels is None or "acc" not in tasks[0].metrics:
+    if edited.labels is None or "acc" not in tasks[0].metrics:
         return None
-    return with_intervals(paired_delta(tasks[0].metrics, tasks[1].metrics), labels, *tasks)
+    before, after = tasks
+    delta = paired_delta(before.metrics, after.metrics)
+    return with_intervals(delta, edited.labels, before, after, same_bytes(edited.digests))
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -461,6 +468,23 @@ def _notes(job: OpenJob, layers: list[dict[str, Any]], baseline: Embeddings, edi
     if edited.meta["skipped"]:
         notes.append(f"{len(edited.meta['skipped'])} images could not be decoded and are left out.")
     return notes
+
+
+def _about_images(job: OpenJob, edited: Embeddings, task: TaskResult) -> list[str]:
+    """Say what of the images themselves bears on the scores: twins, and classes too small for their neighbours."""
+    if edited.labels is None or "acc" not in task.metrics:
+        return []
+    notes, groups_N = [], same_bytes(edited.digests)
+    if groups_N is not None:
+        twins = int((np.bincount(groups_N)[groups_N] > 1).sum())
+        notes.append(
+            f"{twins} of {len(groups_N)} images have a twin of the same bytes: twins don't vote for each other in KNN, "
+            "and intervals take them for one image."
+        )
+    small = None
+    if "knn" in task.metrics:
+        small = small_classes(edited.labels, job.source.images.class_names, task.metrics["knn"])
+    return [*notes, small] if small else notes
 
 
 def _track(tracker: Log, result: dict[str, Any], seen: Seen, folder: Path) -> None:

@@ -79,6 +79,7 @@ def save(figure: Figure | None, folder: Path, name: str, svg: bool = True) -> li
     folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / f"{name}.png", dpi=130, pil_kwargs={"compress_level": 3})  # a hair larger, sooner done
     if svg:
+        figure.set_layout_engine("none")  # it stays where it was put for the PNG, and isn't measured once more
         figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     return [folder / f"{name}.png"]
 

@@ -1,23 +1,27 @@
-"""How far a paired delta is open: the bootstrap over images and seeds.
+"""How far a mean delta is open: its variance over images and seeds, and over the draws of a control.
 
-Images are drawn with replacement, the same ones for both sides and for all seeds, and so are the seeds of k-means: what
-is left is how the mean delta would move with other images of the same kind and other seeds (Efron & Tibshirani, 1993,
-ch. 13). The percentiles are those of ``scipy.stats.bootstrap``, which draws anew at each call; here the jobs of a
-process have their draws in common. Embeddings, neighbours and clusterings are not made again.
+Every image meets every seed, so the deltas are a table with a row a seed and a column an image, both drawn from many.
+The variance of their mean is what seeds add, what images add, and what is of a seed and an image together, found by
+analysis of variance, as clustered standard errors in several ways are (Cameron, Gelbach & Miller, 2011). The interval
+is Student's, with the degrees of freedom of Satterthwaite (1946): with ten seeds a normal one is too narrow, and so are
+percentiles of a bootstrap. `experiments/06_intervals` counts how often it holds the delta of such data.
 
-ACC and purity keep the matching of clusters and classes that all images gave, so they are shares of images. NMI and ARI
-are of each draw's own contingency table, and a draw repeats images, which raises both. What is raised more is the side
-with more cells, so it does not cancel in the delta: with a hundred clusters of a hundred images it is several times the
-spread, and the percentiles alone would lie beside the delta that they are of. So they are moved by that bias, the
-draws' mean minus the delta of all images. AMI has no interval: its correction for chance takes longer than the rest.
+ACC and purity keep the matching of clusters and classes that all images gave, so they are means over images. NMI and
+ARI are not: there an image's value is its pseudo-value, ``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey,
+1958), whose variance is on average not too small (Efron & Stein, 1981). AMI has no interval: its correction for chance
+takes longer than the rest.
 
-Letters: N images, S seeds, R draws, C cells of the contingency table that are not empty.
+Images of the same bytes are drawn together. Embeddings, neighbours and clusterings are taken as they are: what k-means
+would make of other images is not in an interval.
+
+Letters: N images, S seeds.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,13 +31,27 @@ from itae.metrics import hits
 if TYPE_CHECKING:
     from itae.tasks import TaskResult
 
-DRAWS = 1000
-_HELD = 2**24  # numbers of one batch of draws
+CONFIDENCE = 0.95
+
+
+def with_intervals(
+    delta: Mapping[str, Any],
+    labels_N: np.ndarray,
+    before: TaskResult,
+    after: TaskResult,
+    groups_N: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """Return the deltas, each with its ``interval``, [low, high] or None."""
+    known: dict[str, tuple[float, float] | None] = {}
+    if before.per_seed is not None and after.per_seed is not None:
+        known = delta_intervals(labels_N, before, after, groups_N)
+    ends = {name: list(found) for name, found in known.items() if found}
+    return {name: {**change, "interval": ends.get(name)} for name, change in delta.items()}
 
 
 def delta_intervals(
-    labels_N: np.ndarray, before: TaskResult, after: TaskResult, draws: int = DRAWS
-) -> dict[str, tuple[float, float]]:
+    labels_N: np.ndarray, before: TaskResult, after: TaskResult, groups_N: np.ndarray | None = None
+) -> dict[str, tuple[float, float] | None]:
     """Return the 95 % intervals of the mean deltas of acc, purity, nmi, ari, and of knn where it is known.
 
     Parameters
@@ -42,134 +60,119 @@ def delta_intervals(
         Whole numbers >= 0.
     before, after
         With the assignments of the same seeds of both sides, [S, N].
-    draws
-        How many.
+    groups_N
+        Equal numbers, 0 and more, for images that are drawn together; by default each is by itself.
     """
-    n = len(labels_N)
-    if n < 2:
-        return {}
-    measure = _Measure(labels_N, before, after)
-    drawn_MR = np.concatenate([measure(weights_NR) for weights_NR in _draws(n, draws)], axis=1)
-    bias = drawn_MR.mean(axis=1) - measure.of_all()
-    low, high = np.quantile(drawn_MR, (0.025, 0.975), axis=1) - bias
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(measure.names)}
+    assert before.per_seed is not None
+    assert after.per_seed is not None
+    sides = [
+        image_values(labels_N, before.per_seed, before.knn_correct),
+        image_values(labels_N, after.per_seed, after.knn_correct),
+    ]
+    both = sides[0].keys() & sides[1].keys()
+    return {name: mean_interval(by_group(sides[1][name] - sides[0][name], groups_N)) for name in both}
 
 
-def _draws(n: int, draws: int) -> Iterable[np.ndarray]:
-    """Return how often each of `n` images is in each draw, float32 [N, R], as many draws at a time as fit."""
-    return _kept(n, draws) if n * draws <= _HELD else _drawn(n, draws)
+def image_values(
+    labels_N: np.ndarray, assignments_SN: np.ndarray, knn_correct_N: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Return what each image adds to each score under each seed, float64 [S, N]; their means over N are the scores.
+
+    Of acc, purity, nmi, ari, and of knn where it is given, [1, N].
+    """
+    each = [_of_clustering(labels_N, one) for one in assignments_SN.astype(np.int64)]
+    found = {name: np.array([one[name] for one in each]) for name in each[0]}
+    return found if knn_correct_N is None else found | {"knn": knn_correct_N.astype(np.float64)[None]}
 
 
-@functools.lru_cache(maxsize=1)
-def _kept(n: int, draws: int) -> list[np.ndarray]:
-    return list(_drawn(n, draws))
+def _of_clustering(labels_N: np.ndarray, clusters_N: np.ndarray) -> dict[str, np.ndarray]:
+    right = hits(labels_N, clusters_N)
+    found = {name: right[name].astype(np.float64) for name in ("acc", "purity")}
+    _, class_N = np.unique(labels_N, return_inverse=True)
+    cells, cell_N, counts = np.unique(
+        clusters_N * (int(class_N.max()) + 1) + class_N, return_inverse=True, return_counts=True
+    )
+    class_sizes, cluster_sizes = np.bincount(class_N), np.bincount(clusters_N)
+    cluster, of_class = np.divmod(cells, len(class_sizes))
+    for name, grown, score in (("nmi", _x_log_x, _nmi), ("ari", _pairs, _ari)):
+        sums = [grown(sizes).sum() for sizes in (counts, class_sizes, cluster_sizes)]
+        all_images = score(len(class_N), *sums)
+        # Without one image, its cell, class and cluster are each one smaller.
+        own = (counts, class_sizes[of_class], cluster_sizes[cluster])
+        without = score(len(class_N) - 1, *(s - grown(x) + grown(x - 1) for s, x in zip(sums, own, strict=True)))
+        pseudo_N = (len(class_N) * all_images - (len(class_N) - 1) * without)[cell_N]
+        found[name] = pseudo_N - pseudo_N.mean() + all_images  # less the bias that pseudo-values estimate
+    return found
 
 
-def _drawn(n: int, draws: int) -> Iterator[np.ndarray]:
-    rng, step = np.random.default_rng(0), max(1, _HELD // n)
-    for start in range(0, draws, step):
-        yield counted(rng.integers(n, size=(min(step, draws - start), n)))
+def _x_log_x(x: np.ndarray) -> np.ndarray:
+    return x * np.log(np.maximum(x, 1))
 
 
-def counted(drawn_RN: np.ndarray) -> np.ndarray:
-    """Return how often each image is in each draw, float32 [N, R], of the images drawn."""
-    r, n = drawn_RN.shape
-    places = drawn_RN + n * np.arange(r)[:, None]
-    # In rows by image, or each of the products to come would make its own copy that is.
-    return np.ascontiguousarray(np.bincount(places.ravel(), minlength=r * n).reshape(r, n).T, np.float32)
+def _pairs(x: np.ndarray) -> np.ndarray:
+    return x * (x - 1) / 2
 
 
-class _Measure:
-    """The mean deltas of a draw of images, of as many seeds drawn anew for each."""
-
-    def __init__(self, labels_N: np.ndarray, before: TaskResult, after: TaskResult) -> None:
-        assert before.per_seed is not None
-        assert after.per_seed is not None
-        self.sides = (before.per_seed, after.per_seed)
-        self.labels_N = np.unique(labels_N, return_inverse=True)[1]
-        right = [[hits(labels_N, one) for one in side.astype(np.int64)] for side in self.sides]
-        self.shares: dict[str, np.ndarray] = {
-            name: np.array([a[name].astype(np.float32) - b[name] for b, a in zip(*right, strict=True)])
-            for name in ("acc", "purity")
-        }
-        if before.knn_correct is not None and after.knn_correct is not None:
-            self.shares["knn"] = (after.knn_correct.astype(np.float32) - before.knn_correct)[None]
-        self.names = (*self.shares, "nmi", "ari")
-        self._seeds = np.random.default_rng(1)
-
-    def __call__(self, weights_NR: np.ndarray) -> np.ndarray:
-        """Return [M, R] of how often each image is in each draw."""
-        r, count = weights_NR.shape[1], len(self.sides[0])
-        chosen = self._seeds.integers(count, size=(r, count))
-        often = np.bincount((chosen + count * np.arange(r)[:, None]).ravel(), minlength=r * count)
-        return self._means(weights_NR, often.reshape(r, count).T / count)
-
-    def of_all(self) -> np.ndarray:
-        """Return [M], the mean deltas of all images and seeds, each once."""
-        count, n = self.sides[0].shape
-        return self._means(np.ones((n, 1), np.float32), np.full((count, 1), 1 / count))[:, 0]
-
-    def _means(self, weights_NR: np.ndarray, seeds_SR: np.ndarray) -> np.ndarray:
-        n = len(weights_NR)
-        rows = []
-        for name, delta_SN in self.shares.items():
-            value_SR = (delta_SN @ weights_NR).astype(np.float64) / n
-            rows.append((value_SR * seeds_SR).sum(axis=0) if name != "knn" else value_SR[0])
-        before, after = ([*self._tables(side, weights_NR)] for side in self.sides)
-        for score in (_nmi, _ari):
-            value_SR = np.array([score(*a) - score(*b) for b, a in zip(before, after, strict=True)])
-            rows.append((value_SR * seeds_SR).sum(axis=0))
-        return np.array(rows)
-
-    def _tables(self, side_SN: np.ndarray, weights_NR: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """Yield each seed's contingency table in every draw: its cells, class sizes and cluster sizes, [., R]."""
-        classes_KR = _summed(self.labels_N, weights_NR)
-        known: dict[bytes, tuple[np.ndarray, ...]] = {}  # seeds often end in one clustering
-        for clusters_N in side_SN:
-            name = clusters_N.tobytes()
-            if name not in known:
-                cell_N = clusters_N.astype(np.int64) * (int(self.labels_N.max()) + 1) + self.labels_N
-                cells, place_N = np.unique(cell_N, return_inverse=True)
-                cells_CR = _summed(place_N, weights_NR)
-                first = np.unique(cells // (int(self.labels_N.max()) + 1), return_index=True)[1]
-                known[name] = cells_CR, classes_KR, np.add.reduceat(cells_CR, first, axis=0)
-            yield known[name]
-
-
-def _summed(place_N: np.ndarray, weights_NR: np.ndarray) -> np.ndarray:
-    """Return the sum of the weights at each place, [places, R]."""
-    from scipy.sparse import csr_array
-
-    n = len(place_N)
-    one_hot = csr_array((np.ones(n, np.float32), (place_N, np.arange(n))), shape=(int(place_N.max()) + 1, n))
-    return np.asarray(one_hot @ weights_NR, np.float64)
-
-
-def _nmi(cells: np.ndarray, classes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return NMI over the arithmetic mean of the entropies, as `itae.metrics.scores` has it, [R]."""
-    n = classes.sum(axis=0)
-    joint, one, other = (np.log(n) - (x * np.log(np.maximum(x, 1))).sum(axis=0) / n for x in (cells, classes, clusters))
+def _nmi(n: int, cells: Any, classes: Any, clusters: Any) -> np.ndarray:
+    """Return NMI over the arithmetic mean of the entropies, of `n` points and the sums of x log x."""
+    joint, one, other = (np.log(max(n, 1)) - x / max(n, 1) for x in (cells, classes, clusters))
     mean = (one + other) / 2
     alone = mean < 1e-12  # one class and one cluster
     return np.where(alone, 1.0, (one + other - joint) / np.where(alone, 1.0, mean))
 
 
-def _ari(cells: np.ndarray, classes: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Return the adjusted Rand index (Hubert & Arabie, 1985), [R]."""
-    n = classes.sum(axis=0)
-    both, one, other = ((x * (x - 1)).sum(axis=0) / 2 for x in (cells, classes, clusters))
-    expected, most = one * other / (n * (n - 1) / 2), (one + other) / 2
+def _ari(n: int, cells: Any, classes: Any, clusters: Any) -> np.ndarray:
+    """Return the adjusted Rand index (Hubert & Arabie, 1985), of `n` points and the sums of pairs."""
+    expected, most = classes * clusters / max(n * (n - 1) / 2, 1), (classes + clusters) / 2
     alone = np.abs(most - expected) < 1e-12
-    return np.where(alone, 1.0, (both - expected) / np.where(alone, 1.0, most - expected))
+    return np.where(alone, 1.0, (cells - expected) / np.where(alone, 1.0, most - expected))
 
 
-def with_intervals(
-    delta: Mapping[str, Any], labels: np.ndarray, before: TaskResult, after: TaskResult
-) -> dict[str, Any]:
-    """Return the deltas, each with its ``interval``, [low, high] or None."""
-    known: dict[str, tuple[float, float]] = {}
-    if before.per_seed is not None and after.per_seed is not None:
-        known = delta_intervals(labels, before, after)
-    return {
-        name: {**change, "interval": list(known[name]) if name in known else None} for name, change in delta.items()
-    }
+def by_group(values: np.ndarray, groups_N: np.ndarray | None) -> np.ndarray:
+    """Return [..., groups] of values [..., N]: a group's share of the mean, and the mean over groups is that over N."""
+    if groups_N is None:
+        return values
+    n, count = len(groups_N), int(groups_N.max()) + 1
+    mean = values.mean(axis=-1, keepdims=True)
+    rows = (values - mean).reshape(-1, n)
+    sums = np.array([np.bincount(groups_N, row, minlength=count) for row in rows])
+    return sums.reshape(*values.shape[:-1], count) * count / n + mean
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of values that are crossed: each axis is a sample, each cell was seen.
+
+    Of one axis it is that of Student's t-test. Axes of length 1 tell nothing and are left out; None where none is left.
+
+    Parameters
+    ----------
+    values
+        [images], [seeds, images], [draws, seeds, images] and so on; finite.
+    """
+    from scipy.special import stdtrit
+
+    values = np.squeeze(values)
+    if not values.ndim:
+        return None
+    squares = _mean_squares(values)
+    # By the expected mean squares, the variance is their sum by inclusion and exclusion. This estimate may be too
+    # small, even below 0; what one sample alone adds is a lower bound.
+    total = sum((-1) ** (len(axes) + 1) * square for axes, (square, _) in squares.items())
+    most, degrees = max(squares[axes] for axes in squares if len(axes) == 1)
+    if total > most:
+        degrees = total**2 / sum(square**2 / free for square, free in squares.values())
+    reach = float(stdtrit(degrees, (1 + CONFIDENCE) / 2)) * math.sqrt(max(total, most) / values.size)
+    return float(values.mean()) - reach, float(values.mean()) + reach
+
+
+def _mean_squares(values: np.ndarray) -> dict[tuple[int, ...], tuple[float, int]]:
+    """Return the mean square of each effect and its degrees of freedom, by the axes that it is of."""
+    found = {}
+    for count in range(1, values.ndim + 1):
+        for axes in itertools.combinations(range(values.ndim), count):
+            effect = values.mean(axis=tuple(axis for axis in range(values.ndim) if axis not in axes))
+            for axis in range(count):
+                effect = effect - effect.mean(axis=axis, keepdims=True)
+            free = math.prod(values.shape[axis] - 1 for axis in axes)
+            found[axes] = float((effect**2).sum()) * (values.size / effect.size) / free, free
+    return found

@@ -1,12 +1,15 @@
 """The nearest other images of each image, exactly, by cosine: the second readout beside clustering.
 
 A clustering asks whether classes are blobs; neighbours ask whether an image lies among its own, whatever the shape.
-Labels are never seen here: `itae.metrics.knn_correct` lets the neighbours vote.
+Labels are never seen here: `itae.metrics.knn_correct` lets the neighbours vote. Images of the same bytes are one
+picture, which would vote for itself: they are no neighbours.
 
-Shapes: N images, E embedding width, K neighbours.
+Shapes: N images, E embedding width, K neighbours, B rows of a block, M found for each of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -15,13 +18,16 @@ from itae.faiss_backend import flat_index, load_faiss, pick_gpu, threads
 from itae.runtime import progress
 
 _GPU_MOST = 2048  # what FAISS finds on a GPU for one query
+_TWINS = 256  # in one group; looked for among the neighbours up to here, left out of the index beyond
 
 
-def neighbours(vectors_NE: np.ndarray, k: int, device: str = "auto") -> tuple[np.ndarray, np.ndarray]:
+def neighbours(
+    vectors_NE: np.ndarray, k: int, device: str = "auto", groups_N: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the `k` nearest other rows of each row, nearest first.
 
     A row is left out of its own list by its number, wherever it stands there: of equal rows it need not come first,
-    and with more than `k` of them it need not come at all.
+    and with more than `k` of them it need not come at all. So are all rows of its group.
 
     Parameters
     ----------
@@ -32,11 +38,14 @@ def neighbours(vectors_NE: np.ndarray, k: int, device: str = "auto") -> tuple[np
         How many, at least 0; where there are not so many other rows, all of them.
     device
         See `itae.cluster.KMeans.fit`.
+    groups_N
+        Whole numbers >= 0, equal for rows that are not to be neighbours; by default each row is by itself.
 
     Returns
     -------
     rows_NK, similarities_NK
-        int64 and float32 [N, min(k, N - 1)]: the rows' numbers, and the cosines.
+        int64 and float32: the rows' numbers, and the cosines. K is at most `k`, and as many as the row with most others
+        has; a row that has fewer ends in -1, of cosine -inf.
 
     Raises
     ------
@@ -44,26 +53,62 @@ def neighbours(vectors_NE: np.ndarray, k: int, device: str = "auto") -> tuple[np
         When FAISS or the device is missing.
     """
     n, width = vectors_NE.shape
-    k = min(k, n - 1)
-    rows_NK, similarities_NK = np.empty((n, max(k, 0)), np.int64), np.empty((n, max(k, 0)), np.float32)
+    groups_N = np.arange(n) if groups_N is None else groups_N
+    sizes_N = np.bincount(groups_N)[groups_N]
+    k = min(k, n - int(sizes_N.min()))
+    rows_NK, similarities_NK = np.full((n, max(k, 0)), -1), np.full((n, max(k, 0)), -np.inf, np.float32)
     if k < 1:
         return rows_NK, similarities_NK
     faiss = load_faiss()
     gpu = pick_gpu(faiss, device)
-    index = flat_index(faiss, width, gpu if k < _GPU_MOST else None, cosine=True)
-    # One block of unit vectors at a time, and the index's own copy.
-    blocks = [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
-    with threads(faiss), progress(n, "neighbours", "images") as advance:
-        for block in blocks:
+
+    def fill(kept: np.ndarray, asked: np.ndarray) -> None:
+        """Look for the neighbours of some rows among others; one block of unit vectors at a time, and the index's."""
+        index = flat_index(faiss, width, gpu if k + _TWINS < _GPU_MOST else None, cosine=True)
+        for block in _blocks(kept):
             index.add(_unit(vectors_NE[block]))
-        for block in blocks:
-            similarities, rows = index.search(_unit(vectors_NE[block]), k + 1)
-            others = rows != np.arange(block.start, block.stop)[:, None]
-            others[others.all(axis=1), -1] = False  # one too many: itself was not among so many equal ones
-            rows_NK[block] = rows[others].reshape(-1, k)
-            similarities_NK[block] = similarities[others].reshape(-1, k)
-            advance(block.stop - block.start)
+        for block in _blocks(asked):
+            # As many too many as a group has in the index: itself alone, its twins too, or none of them.
+            more = int(sizes_N[block].max()) if len(kept) == n else 0
+            similarities, found = index.search(_unit(vectors_NE[block]), min(k + more, len(kept)))
+            rows_NK[block], similarities_NK[block] = _others(kept[found], similarities, groups_N, groups_N[block], k)
+            advance(len(block))
+
+    with threads(faiss), progress(n, "neighbours", "images") as advance:
+        every, many_N = np.arange(n), sizes_N > _TWINS
+        if not many_N.all():
+            fill(every, every[~many_N])
+        for group in np.unique(groups_N[many_N]):
+            fill(every[groups_N != group], every[groups_N == group])
     return rows_NK, similarities_NK
+
+
+def same_bytes(digests_N32: np.ndarray | None) -> np.ndarray | None:
+    """Return a number for each image, equal for those of one sha256, uint8 [N, 32]; None where all differ."""
+    if digests_N32 is None:
+        return None
+    found, groups_N = np.unique(digests_N32, axis=0, return_inverse=True)
+    return None if len(found) == len(groups_N) else groups_N.reshape(-1)
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK))
+
+
+def _others(
+    rows_BM: np.ndarray, similarities_BM: np.ndarray, groups_N: np.ndarray, own_B: np.ndarray, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first `k` of each list that are of another group, and where there are not so many, -1 and -inf."""
+    twins_BM = groups_N[rows_BM] == own_B[:, None]
+    first_BK = np.argsort(twins_BM, axis=1, kind="stable")[:, :k]
+    rows_BK, similarities_BK, twins_BK = (
+        np.take_along_axis(one, first_BK, 1) for one in (rows_BM, similarities_BM, twins_BM)
+    )
+    missing = ((0, 0), (0, k - rows_BK.shape[1]))
+    return (
+        np.pad(np.where(twins_BK, -1, rows_BK), missing, constant_values=-1),
+        np.pad(np.where(twins_BK, -np.inf, similarities_BK), missing, constant_values=-np.inf),
+    )
 
 
 def _unit(vectors_NE: np.ndarray) -> np.ndarray:

@@ -3,7 +3,8 @@
 A setting that was chosen by the scores it is reported with proves nothing. Here a sweep runs on one or several
 development sets (or splits), one setting is chosen by a label-free criterion, the mean over these sets, and that
 setting alone is run on the held-out set, once. Where none beats the untouched backbone by the criterion, no edit is
-chosen. Thresholds of ``detector.rule=bimodal`` are fitted anew on the unlabelled images of the held-out set.
+chosen. Thresholds of ``detector.rule=bimodal`` are fitted anew on the unlabelled images of the held-out set. What the
+two sides have in common is told by `itae.held_out`, before anything runs.
 """
 
 from __future__ import annotations
@@ -11,39 +12,105 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.types import Quote, QuotedString
+
+from itae.cli import as_typed
 from itae.collect_rows import LABEL_FREE, SEED, check_metric, is_control, science, settings_of, with_values
 from itae.collect_table import read_table
-from itae.errors import UserError
-from itae.runs import find_results, load_run
+from itae.criteria import CRITERIA
+from itae.errors import UserError, one_of
+from itae.held_out import Job, compare, frozen_words, key_of, refuse_another_method
+from itae.metrics import LABELLED
+from itae.page import PAGE, end_with_page
+from itae.runs import RESULT, find_results, load_run, write_result
+from itae.settings import SELECTIONS
 
 DEV, HELD_OUT, RECORD = "dev", "held_out", "protocol.json"
+CHOOSES = (*CRITERIA, *LABELLED)
+"""What has a value for the untouched backbone, too."""
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``itae protocol`` with what stands after it; return the exit status."""
     options = _parser().parse_args(argv)
-    _check(options)
-    token = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
-    folder = (options.out or Path("outputs/protocols") / token).expanduser().absolute()
-    if (folder / RECORD).exists():
-        raise UserError(f"{folder} holds a protocol that has been reported; choose another --out.")
-    _itae("-m", *options.words, "selection=fixed", f"hydra.sweep.dir={folder / DEV}")
-    chosen = choose_setting(folder / DEV, options.by)
-    frozen = frozen_words(chosen["words"], options.held_out)
-    frozen += [] if chosen["edit"] else ["layers=none"]
-    selection = "proxy" if options.by in LABEL_FREE else "dev_labels"
-    told = {"by": options.by, "selection": selection, **chosen, "held_out": frozen}
-    folder.joinpath(RECORD).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")  # before it is run
-    _itae(*frozen, f"selection={selection}", f"hydra.run.dir={folder / HELD_OUT}")
+    words, held_out = as_typed(options.words), as_typed(options.held_out)
+    folder = (options.out or Path("outputs/protocols") / _token()).expanduser().absolute()
+    asked = {"words": words, "held_out": held_out, "by": options.by}
+    told = _begun(folder, asked)
+    compared = compare(words, held_out)
+    if compared.development["task"]["_target_"].startswith("itae."):  # somebody's own task may have other numbers
+        one_of("--by", options.by, CHOOSES)
+    told = told or _chosen(folder, asked, compared.development["selection"])
+    told["overlap"] = [compared.overlap, compared.images]
+    _write(folder / RECORD, told)  # before it is run
+    where = _set("hydra.run.dir", folder / HELD_OUT)
+    try:  # hydra.mode: an overlay that is a sweep, as experiment=threshold_sweep, is none here
+        _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
+    except UserError as error:
+        raise UserError(
+            f"The held-out run did not end well; what was chosen is frozen, and the same command with --out {folder} "
+            "tries it again."
+        ) from error
+    if compared.overlap:
+        _note(folder / HELD_OUT, _overlap(told))
     _tell(told, folder)
     return 0
+
+
+def _token() -> str:
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
+
+
+def _begun(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what an earlier call of the same words has frozen in `folder` and not reported; None for nothing yet."""
+    if not (folder / RECORD).exists():
+        return None
+    try:
+        told: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        before = told["asked"]
+    except (OSError, ValueError, LookupError, TypeError):
+        before = None
+    held_out = folder / HELD_OUT
+    if before is None or ((held_out / RESULT).exists() and load_run(held_out).ok):
+        raise UserError(f"{folder} holds a protocol that has been reported; choose another --out.")
+    if before != asked:
+        raise UserError(f"{folder} holds a protocol of other words, to be reported yet; choose another --out.")
+    return told
+
+
+def _chosen(folder: Path, asked: Mapping[str, Any], said: str) -> dict[str, Any]:
+    """Sweep on the development data, choose, and return what is frozen."""
+    _itae("-m", *asked["words"], _set("hydra.sweep.dir", folder / DEV))
+    chosen = choose_setting(folder / DEV, asked["by"])
+    run = load_run(folder / DEV / chosen.pop("folder"))
+    frozen = frozen_words(chosen["words"], asked["held_out"])
+    found = [word for word in asked["words"] if key_of(word) == "hydra.searchpath"]  # Hydra keeps it from its jobs
+    frozen = [*found, *frozen]
+    refuse_another_method(run.settings, Job.of(frozen))
+    labels = chosen.pop("labels") or asked["by"] not in LABEL_FREE
+    selection = max("dev_labels" if labels else "proxy", said, key=SELECTIONS.index)
+    frozen += [] if chosen["edit"] else ["layers=none"]
+    return {"asked": asked, "by": asked["by"], "selection": selection, **chosen, "held_out": frozen}
+
+
+def _set(key: str, path: Path) -> str:
+    """Return the word that sets a path, whatever characters are in it."""
+    return f"{key}={QuotedString(str(path), Quote.single).with_quotes()}"
+
+
+def _write(path: Path, told: Mapping[str, Any]) -> None:
+    """Write it whole or not at all."""
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--held-out", action="append", required=True, metavar="key=value",
-        help="what the held-out run has instead, as in dataset=cifar100 or dataset.split=test; may be given repeatedly",
+        help="what names the held-out data, as dataset=cifar100 or dataset.split=test; all else is that of the sweep; "
+        "may be given repeatedly",
     )  # fmt: skip
     parser.add_argument("--by", default=LABEL_FREE[0], help="the criterion (%(default)s); with labels: dev_labels")
     parser.add_argument(
@@ -65,23 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _check(options: argparse.Namespace) -> None:
-    for word in (*options.words, *options.held_out):
-        if "=" not in word:
-            raise UserError(f"{word!r} is not key=value; see itae protocol --help.")
-    apart = [w for w in options.held_out if w.partition("=")[0] in ("dataset", "dataset.root", "dataset.split")]
-    if not apart or set(apart) <= set(options.words):
-        raise UserError(
-            f"--held-out {' '.join(options.held_out)} is the development data itself; name another dataset, "
-            "dataset.root or dataset.split."
-        )
-
-
 def _itae(*words: str) -> None:
     """Run ``itae`` in a process of its own, which says what is wrong if something is."""
     status = subprocess.run([sys.executable, "-m", "itae", *words], check=False).returncode
     if status:
-        raise UserError(f"The protocol ends here: itae {' '.join(words)} ended with status {status}.")
+        raise UserError(f"The protocol ends here: itae {shlex.join(words)} ended with status {status}.")
 
 
 def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
@@ -90,7 +146,8 @@ def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``words``: its command line. ``edit``: whether it beats the untouched backbone; if not, no edit is chosen.
+        ``words``: its command line. ``folder``: one of its runs. ``labels``: whether the sweep itself has looked at
+        labels, as a search by ACC does. ``edit``: whether it beats the untouched backbone; if not, no edit is chosen.
         ``score``, ``untouched``: the criterion of both. ``tried``: how many settings there were. ``sets``: how many
         data sets.
 
@@ -115,10 +172,9 @@ def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
         raise UserError(
             f"{several[0]} has several values, across which {by} does not compare; run one protocol for each."
         )
-    sets = (
-        rows[[name for name in rows if name.startswith("dataset.")]].astype("string").fillna("").agg(" ".join, axis=1)
-    )
-    names = [name for name in settings_of(settings) if not name.startswith("dataset.")]
+    data = [name for name in rows if name.startswith("dataset.") and name != "dataset.resize"]
+    sets = rows[data].astype("string").fillna("").agg(" ".join, axis=1)
+    names = [name for name in settings_of(settings) if name not in data]
     sign = -1.0 if by == "inertia" else 1.0
     groups = [group.index for _, group in settings.groupby(names, dropna=False, sort=False)] if names else [rows.index]
     whole = [index for index in groups if sets[index].nunique() == sets.nunique()]
@@ -127,9 +183,12 @@ def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
     means = [sign * rows.loc[index, column].groupby(sets[index]).mean().mean() for index in whole]
     best = whole[max(range(len(whole)), key=means.__getitem__)]
     score, before = (float(rows.loc[best, name].groupby(sets[best]).mean().mean()) for name in (column, untouched))
-    words = load_run(sweep / rows.loc[best[0], "folder"]).result["started"]["overrides"]
+    folder = str(rows.loc[best[0], "folder"])
+    words = load_run(sweep / folder).result["started"]["overrides"]
     return {
-        "words": [word for word in words if not word.startswith((f"{SEED}=", "selection="))],
+        "words": [word for word in words if key_of(word) not in (SEED, "selection")],
+        "folder": folder,
+        "labels": bool(rows["selection"].isin(("dev_labels", "oracle")).any()),
         "edit": sign * score > sign * before,
         "score": score,
         "untouched": before,
@@ -138,13 +197,18 @@ def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
     }
 
 
-def frozen_words(words: Sequence[str], held_out: Sequence[str]) -> list[str]:
-    """Return a setting's words with those of the held-out data in their place."""
-    keys = {word.partition("=")[0] for word in held_out}
-    kept = [word for word in words if word.partition("=")[0].lstrip("+") not in keys]
-    if "dataset" in keys:  # options of the development set mean nothing to another
-        kept = [word for word in kept if not word.lstrip("+").startswith("dataset.")]
-    return [*kept, *held_out]
+def _overlap(told: Mapping[str, Any]) -> str:
+    overlap, images = told["overlap"]
+    return f"Held-out images that are among the development images, by their bytes: {overlap} of {images}."
+
+
+def _note(folder: Path, text: str) -> None:
+    """Have the result and the page of the held-out run say so, too."""
+    run = load_run(folder)
+    run.result["notes"].append(text)
+    write_result(folder, run.result)
+    if (folder / PAGE).exists():
+        end_with_page(folder)
 
 
 def _tell(told: dict[str, Any], folder: Path) -> None:
@@ -157,8 +221,9 @@ def _tell(told: dict[str, Any], folder: Path) -> None:
     lines = (
         ("chosen", f"{best}, by {told['by']} over {told['sets']} development sets: {told['score']:.4f}, untouched "
                    f"{told['untouched']:.4f}, of {told['tried']} settings tried"),
-        ("frozen", f"itae {' '.join(told['held_out'])}"),
+        ("frozen", f"itae {shlex.join(told['held_out'])}"),
         ("selection", told["selection"]),
+        ("overlap", _overlap(told) if told["overlap"][0] else "none of the held-out images is a development image"),
         ("results", str(folder)),
     )  # fmt: skip
     for name, text in lines:

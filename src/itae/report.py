@@ -60,7 +60,7 @@ def print_report(result: dict[str, Any], folder: Path) -> None:
         cells += [spread(change, sign="+"), told_interval(change)] if change else []
         table.add_row(metric.upper() if scored else metric, *cells)
     table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
-    table.caption += "; 95 % interval of the delta over images and seeds" if scored else ""
+    table.caption += f"; 95 % interval of the delta over images{' and seeds' * (seeds > 1)}" if scored else ""
     console.print(table)
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
@@ -197,6 +197,8 @@ def write_assignments(
 def read_assignments(path: Path, ids: Sequence[str]) -> Assignments:
     """Read them back; a `UserError` if they are gone, damaged, or not of these images."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(path)
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         columns = [np.array([row[name] for row in rows]) for name in ("id", "baseline", "edited", "moved")]

@@ -14,6 +14,7 @@ import numpy as np
 
 from itae.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
 from itae.embedding_figures import cluster_figure, embedding_figure
+from itae.errors import UserError
 from itae.figures import save, signal_figure
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_MOST_CLASSES = 1_000_000  # a label beyond is a damaged file, and would be counted up to
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,10 @@ class Seen:
         classes: list[str] = []
         if labels is not None and clusters.labels is not None:
             named = dict(zip(labels.tolist(), clusters.labels, strict=True))
+            if min(named) < 0 or max(named) >= _MOST_CLASSES:
+                raise UserError(f"The labels of {run.folder} are damaged: there are none below 0, or that large.")
             classes = [named.get(label, "") for label in range(max(named) + 1)]
-        transform = Transform(**run.edited.meta["space"]["transform"])
+        transform = Transform.of(run.edited.meta["space"]["transform"])
         place = {name: i for i, name in enumerate(images.ids)} if images else {}
         return cls(
             run.baseline,

@@ -118,31 +118,50 @@ class Run:
 
         return read_assignments(self.folder / ASSIGNMENTS, self.edited.ids)
 
-    def open_images(self) -> ImageSet:
+    def open_images(self, trust: bool = False) -> ImageSet:
         """Return the images, from where they were, after a look at whether they are still those that the run saw.
+
+        Parameters
+        ----------
+        trust
+            Import and make whatever class the run names as its data set. Without it that must be one of itae's own:
+            a ``result.json`` may be a stranger's.
 
         Raises
         ------
         UserError
-            If they are gone or have changed.
+            If they are gone or have changed, or their class is not one of itae's own and not trusted.
         """
-        from itae.settings import construct
+        from itae.settings import construct, refuse_foreign
 
-        node, started = dict(self.settings["dataset"]), self.result.get("started") or {}
-        if isinstance(node.get("root"), str):  # a relative one is meant from where the run was started
-            node["root"] = os.path.join(started.get("cwd") or "", os.path.expanduser(node["root"]))
-        images: ImageSet = construct("dataset", node).open()
-        if images.fingerprint() != self.edited.meta["dataset"]["fingerprint"]:
+        try:
+            node, started = dict(self.settings["dataset"]), self.result.get("started") or {}
+            if isinstance(node.get("root"), str):  # a relative one is meant from where the run was started
+                node["root"] = os.path.join(started.get("cwd") or "", os.path.expanduser(node["root"]))
+            if not trust:
+                refuse_foreign(node)
+            images: ImageSet = construct("dataset", node).open()
+            seen = self.edited.meta["dataset"]
+            # Their number first: whatever folder a stranger names, other images than the run's are not read.
+            changed = len(images) != seen["images"] or images.fingerprint() != seen["fingerprint"]
+        except UserError:
+            raise
+        except Exception as error:  # nothing is known of what a stranger's file holds
+            why = f"{type(error).__name__}: {str(error)[:200]}"
+            raise UserError(f"the data set that the run names can't be opened ({why})") from error
+        if changed:
             raise UserError(f"the images of {images.name} are not the ones that the run saw")
         return images
 
-    def figure(self, name: str) -> Figure | None:
+    def figure(self, name: str, trust: bool = False) -> Figure | None:
         """Draw one of the run's figures: a matplotlib figure, or None where the run has nothing to show there.
 
         Parameters
         ----------
         name
             ``signal``, ``norms``, ``layers``, ``artifacts``, ``embeddings`` or ``clusters``.
+        trust
+            As of `open_images`, which ``artifacts`` needs.
 
         Raises
         ------
@@ -152,15 +171,18 @@ class Run:
         from itae.errors import one_of
         from itae.run_figures import Seen, makers
 
-        drawn = makers(Seen.of(self, self.open_images() if name == "artifacts" else None))
+        drawn = makers(Seen.of(self, self.open_images(trust) if name == "artifacts" else None))
         one_of("figure", name, drawn)
         return drawn[name]()
 
-    def write_page(self, out: Path | None = None) -> Path:
-        """Write the run's page, by default ``report.html`` in its folder, and return where it is."""
+    def write_page(self, out: Path | None = None, trust: bool = False) -> Path:
+        """Write the run's page, by default ``report.html`` in its folder, and return where it is.
+
+        `trust` is that of `open_images`; without it, and of another's data set, the page has no pictures.
+        """
         from itae.page import write_page
 
-        return write_page([self.folder], out)
+        return write_page([self.folder], out, trust=trust)
 
     def _embeddings(self, which: str) -> Embeddings:
         from itae.store import DamagedEntry, read_entry
@@ -168,7 +190,10 @@ class Run:
         folders = self.result.get("embeddings") or {}
         if which not in folders:
             raise UserError(f"The run {self.folder} has no {which} embeddings: it ended with {self.result['error']!r}.")
-        path = (self.folder / folders[which]).resolve()
+        try:
+            path = (self.folder / folders[which]).resolve()
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(f"{self.folder / RESULT} names no folder of {which} embeddings; run it again.") from error
         try:
             return read_entry(path)
         except DamagedEntry as error:
@@ -192,8 +217,10 @@ def load_run(path: str | os.PathLike[str]) -> Run:
     """
     file = Path(path) / RESULT if Path(path).is_dir() else Path(path)
     try:
+        if not file.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(file)
         result = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no run: it has no {RESULT} that can be read ({type(error).__name__}).") from error
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise UserError(f"{path} is no run: its {RESULT} has no status.")
@@ -253,7 +280,7 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
 def _walk(path: Path) -> Iterator[Path]:
     for folder, inside, files in os.walk(path):
         inside[:] = [name for name in inside if not name.startswith(".") and name not in _NO_PLACE]
-        if RESULT in files:
+        if RESULT in files and (Path(folder) / RESULT).is_file():
             yield (Path(folder) / RESULT).resolve()
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itae import data
 from itae.backbone import Backbone
 from itae.controls import NoControl
 from itae.data import Dataset
@@ -136,6 +137,23 @@ def construct(group: str, node: Any) -> Any:
         raise UserError(f"{group}._target_ is not set: choose an option of the group, or name a class there.")
     cls = _locate(group, node["_target_"])
     return _call(group, cls, {key: value for key, value in node.items() if key != "_target_"})
+
+
+def refuse_foreign(node: Mapping[str, Any]) -> None:
+    """Raise a `UserError` unless `node` names one of itae's own data sets and nothing else that would be imported.
+
+    Nothing is imported to find out: what the name stands for has to be there, whoever wrote it.
+    """
+    targets = [node, *filter(_is_call, node.values())]
+    for target in (str(one.get("_target_")) for one in targets):
+        module, _, name = target.rpartition(".")
+        cls = vars(data).get(name) if module == data.__name__ else None
+        ours = isinstance(cls, type) and issubclass(cls, Dataset) and cls.__module__ == data.__name__
+        if not ours:
+            raise UserError(
+                f"the run's data set is {target[:200]!r}, which is not one of itae's own, and nothing is imported on "
+                "the word of a file; for a run that you trust, add --trust (from Python: trust=True)"
+            )
 
 
 def _locate(group: str, target: str) -> type:

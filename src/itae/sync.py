@@ -7,9 +7,11 @@ are found wherever the run folders are, one that still goes on is left alone, an
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from itae.errors import UserError
 from itae.runs import RESULT, load_run
 from itae.runtime import progress
 from itae.tracking import logged_in
+from itae.wandb_service import GRACE
 
 _BATCH = 16  # runs that one process sends
 _AT_A_TIME = 5
@@ -86,19 +89,49 @@ def _goes_on(run: Path) -> bool:
 
 def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     """Send some runs, or raise a `UserError` that says how far it came."""
-    command = [sys.executable, "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
+    # -P: not a wandb.py of the folder that this is called in, which may be a stranger's runs.
+    command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
-    try:
-        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=seconds, check=False)
-        reason = _reason(done.stderr) if done.returncode else ""
-    except subprocess.TimeoutExpired:
-        reason = f"no end within {seconds:g} s"
+    reason = ""
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = _last_words(process, runs, seconds)
+            reason = _reason(said) if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            reason = f"no end within {seconds:g} s"
+        finally:
+            _end(process)
     left = [run for run in runs if not _is_sent(run)]
-    if left or reason:
+    if left or process.returncode > 0:
         raise UserError(
             f"{len(left)} of {len(runs)} runs could not be sent, {left[0] if left else 'none'} first "
             f"({reason or 'W&B did not say why'}); the same command goes on with what is left."
         )
+
+
+def _last_words(process: subprocess.Popen[str], runs: Sequence[Path], seconds: float) -> str:
+    """Wait for the end of W&B's process, not for long once all runs are sent; return its stderr."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return process.communicate(timeout=min(0.5, max(0, deadline - time.monotonic())))[1]
+        except subprocess.TimeoutExpired:
+            if all(map(_is_sent, runs)):
+                deadline = min(deadline, time.monotonic() + GRACE)
+            if time.monotonic() >= deadline:
+                raise
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill W&B's process if it still runs, and its service, which may not notice."""
+    if process.poll() is None:
+        import psutil
+
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    child.kill()
+        process.kill()
 
 
 def _reason(stderr: str) -> str:

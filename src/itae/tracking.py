@@ -12,7 +12,6 @@ import json
 import logging
 import netrc
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
+from itae import wandb_service
 from itae.errors import UserError, one_of
 
 log = logging.getLogger(__name__)
@@ -186,13 +186,14 @@ class _WandbLog(Log):
                 **about,
             )
 
-        deadline = time.monotonic() + self.settings.init_timeout
-        if self.mode == "online":
-            self.run = self._guarded("start online", init, self.settings.init_timeout)
-            if self.run is not None or self.hung:
-                return
-            self.mode, self.broken = "offline", False
-        self.run = self._guarded("start", init, max(0.1, deadline - time.monotonic()))
+        with wandb_service.starting():
+            deadline = time.monotonic() + self.settings.init_timeout
+            if self.mode == "online":
+                self.run = self._guarded("start online", init, self.settings.init_timeout)
+                if self.run is not None or self.hung:
+                    return
+                self.mode, self.broken = "offline", False
+            self.run = self._guarded("start", init, max(0.1, deadline - time.monotonic()))
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         self._guarded("log", lambda: self.run.log(dict(values)), LOG_TIMEOUT)
@@ -239,13 +240,13 @@ class _WandbLog(Log):
             self.broken = False  # one log call that failed need not keep the run's file open
             self._guarded("finish", lambda: self.run.finish(exit_code=exit_code), self.settings.finish_timeout)
         if self.broken:
-            _drop_service()
+            wandb_service.end()
 
     def _guarded(self, what: str, call: Callable[[], T], seconds: float) -> T | None:
         if self.broken:
             return None
         try:
-            return within(seconds, call)
+            return wandb_service.within(seconds, call)
         except Exception as error:
             self.broken, self.hung = True, isinstance(error, TimeoutError)
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -261,27 +262,6 @@ def _wandbs(wandb: Any, value: Any) -> Any:
         some = slice(seen[0], seen[-1] + 1) if len(seen) else slice(0, 1)
         return wandb.Histogram(np_histogram=(value.counts[some], value.edges[some.start : some.stop + 1]))
     return wandb.Image(value) if isinstance(value, np.ndarray) else value
-
-
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """Return what `call` returns, or raise what it raises, or TimeoutError; it is left running then."""
-    outcome: list[tuple[T | None, BaseException | None]] = []
-
-    def work() -> None:
-        try:
-            outcome.append((call(), None))
-        except BaseException as error:  # W&B may also call sys.exit
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=work, name="wandb-guard", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError(f"no answer within {seconds:.3g} s")
-    value, error = outcome[0]
-    if error is not None:
-        raise error if isinstance(error, Exception) else RuntimeError(repr(error))
-    return value  # type: ignore[return-value]
 
 
 def _settings(wandb: Any, tracker: Wandb, mode: str) -> Any:
@@ -338,22 +318,3 @@ def logged_in() -> bool:
             if host in netrc.netrc(place).hosts:
                 return True
     return False
-
-
-def _drop_service() -> None:
-    """End a W&B service that failed, or it would be waited for at exit and by the next run in this process."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        for child in psutil.Process().children():
-            with contextlib.suppress(psutil.Error):
-                if child.name().startswith("wandb-core"):
-                    child.kill()
-
-    def teardown() -> None:
-        import wandb
-
-        wandb.teardown()
-
-    with contextlib.suppress(Exception):
-        within(2.0, teardown)

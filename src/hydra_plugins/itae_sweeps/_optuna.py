@@ -42,7 +42,7 @@ def search(sweeper: OptunaSweeper, arguments: Sequence[str]) -> dict[str, Any]:
     assert launcher is not None
     _check(options, str(config.task._target_))
     space, fixed = _space(optuna, sweeper, arguments)
-    selection = _selection(options["metric"], fixed)
+    selection = _selection(options["metric"], str(config.selection))
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
@@ -137,12 +137,11 @@ def _study(optuna: Any, options: Mapping[str, Any], folder: Path) -> Any:
     )  # fmt: skip
 
 
-def _selection(metric: str, fixed: Sequence[str]) -> str:
-    """Return how the best trial is chosen: a metric that sees labels makes an oracle, whatever the user says."""
-    said = [word.partition("=")[2] for word in fixed if word.startswith("selection=")]
-    if metric in LABELLED or "oracle" in said[-1:]:
+def _selection(metric: str, said: str) -> str:
+    """Return how the best trial is chosen: a metric that may see labels makes an oracle, whatever the config says."""
+    if metric not in CRITERIA:  # what somebody's own task measures is taken for one, as in a table
         return "oracle"
-    return "dev_labels" if "dev_labels" in said[-1:] else "proxy"
+    return said if said in ("dev_labels", "oracle") else "proxy"
 
 
 def _refuse_another(
@@ -190,6 +189,7 @@ def _best(optuna: Any, study: Any, options: Mapping[str, Any], selection: str, f
     }  # fmt: skip
     (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
     words = " ".join(f"{key}={value}" for key, value in study.best_params.items())
-    chosen = "ORACLE: chosen with labels" if selection == "oracle" else "chosen without labels"
+    with_labels = {"oracle": "ORACLE: chosen with labels", "dev_labels": "chosen with labels of development data"}
+    chosen = with_labels.get(selection, "chosen without labels")
     print(f"best       job {best['job']} ({words}): {options['metric']} {study.best_value:.4f}, {chosen}")  # noqa: T201
     return best

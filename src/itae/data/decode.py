@@ -1,7 +1,8 @@
 """A picture from its file, as a person sees it: upright, 8-bit RGB, transparency over white.
 
 Whatever is lost here (an alpha channel turned black, a photo on its side, 16 bits clipped to white) reads as
-a property of the backbone later. Embedded colour profiles are not applied.
+a property of the backbone later. What the numbers in a file mean stands in `itae.data.samples`. Embedded colour
+profiles are not applied.
 """
 
 from __future__ import annotations
@@ -13,12 +14,19 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
+from itae.data.readers import load
+from itae.data.samples import BadImage, in_8_bits
+from itae.data.tiff import open_more, tiff_refusal
 
 if TYPE_CHECKING:
     from PIL import Image
 
 R = TypeVar("R")
+
+# Part of every transform's `spec`, and so of the cache's keys. Raise it when any file that could be decoded before
+# comes out as other pixels (also when a new Pillow is the cause), and not for one that was refused, or now is.
+# 1 had no number in the keys, and took some TIFFs, PNGs, GIFs, PSDs and XBMs for what they are not.
+DECODER = 2
 
 # Pillow's formats that hold pixels and start with a signature, and the endings by which a file counts as a
 # picture. Left out are formats that start another program (EPS), that one system only can decode (WMF), that
@@ -51,10 +59,6 @@ ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings
 warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
 
 
-class BadImage(Exception):  # noqa: N818
-    """A file that cannot be decoded; the message is the reason, to be put behind the name of the file."""
-
-
 def decode(path: str) -> Image.Image:
     """Read a picture as a person sees it: upright, 8-bit RGB, transparency over white, the first frame.
 
@@ -66,7 +70,8 @@ def decode(path: str) -> Image.Image:
     Raises
     ------
     BadImage
-        When the file is missing, empty, truncated, too large (179 megapixels) or not an image.
+        When the file is missing, empty, truncated, too large (179 megapixels) or not an image, and when its
+        samples have no agreed black and white or were never scaled up to their depth.
     """
     return _guarded(path, to_rgb)
 
@@ -74,14 +79,14 @@ def decode(path: str) -> Image.Image:
 def check(path: str) -> None:
     """Raise `BadImage` when `decode` would, at less cost: a JPEG is decoded to an eighth of its size."""
 
-    def load(image: Image.Image) -> None:
+    def look(image: Image.Image) -> None:
         if image.format == "JPEG":
             image.draft(None, (1, 1))  # None keeps the mode
             image.load()
         else:
             to_rgb(image)
 
-    _guarded(path, load)
+    _guarded(path, look)
 
 
 def _guarded(path: str, use: Callable[[Image.Image], R]) -> R:
@@ -94,8 +99,8 @@ def _guarded(path: str, use: Callable[[Image.Image], R]) -> R:
         with Image.open(path, formats=_readable_formats()) as image:
             return use(image)
     except UnidentifiedImageError:
-        empty = os.path.getsize(path) == 0
-        raise BadImage("the file is empty" if empty else "not an image in a format that can be read") from None
+        reason = tiff_refusal(path) if os.path.getsize(path) else "the file is empty"
+        raise BadImage(reason or "not an image in a format that can be read") from None
     except FileNotFoundError:
         raise BadImage("the file is missing, or a broken link") from None
     except Image.DecompressionBombError:
@@ -113,27 +118,17 @@ def _readable_formats() -> tuple[str, ...]:
     from PIL import Image
 
     Image.init()
+    open_more()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn any Pillow image into upright 8-bit RGB, transparency composited over white.
-
-    16-bit grey is scaled from 0..65535 to 0..255 (Pillow alone would clip at 255). Floating point pixels have
-    no agreed white and raise `BadImage`.
-    """
+    """Turn an image that Pillow has opened into upright 8-bit RGB, transparency composited over white."""
     from PIL import Image
 
-    image.load()
+    image = load(image)
     _turn_upright(image)
-    if image.mode == "F":
-        raise BadImage("floating point pixels have no agreed white; convert it to 8 or 16 bits")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        image = _from_16_bits(image)
-    transparent = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(transparent, tuple) and max(transparent) > 255:
-        # The one transparent colour of a 16-bit PNG, whose pixels Pillow has already cut to their high bytes.
-        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+    image = in_8_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     image = image.convert("RGBA")
@@ -148,14 +143,3 @@ def _turn_upright(image: Image.Image) -> None:
         ImageOps.exif_transpose(image, in_place=True)
     except Exception:
         return
-
-
-def _from_16_bits(image: Image.Image) -> Image.Image:
-    """Scale grey values 0..65535 to 0..255; the transparent value of a PNG, if it has one, becomes white."""
-    from PIL import Image
-
-    values = np.asarray(image).astype(np.int64).clip(0, 65535)
-    grey = ((values * 255 + 32767) // 65535).astype(np.uint8)
-    if isinstance(transparent := image.info.get("transparency"), int):
-        grey[values == transparent] = 255
-    return Image.fromarray(grey)

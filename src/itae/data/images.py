@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from itae.data.decode import DECODER
 from itae.errors import UserError, one_of
 from itae.runtime import own_memory, progress
 
@@ -97,12 +98,18 @@ class Transform:
     def spec(self) -> dict[str, Any]:
         """Return the settings as plain values, in the form in which they enter a cache key."""
         return {
+            "decoder": DECODER,
             "image_size": self.image_size,
             "resize": self.resize,
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
         }
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Transform:
+        """Return the transform with this `spec`, whichever decoder it was used with."""
+        return cls(**{name: value for name, value in spec.items() if name != "decoder"})
 
 
 def _three_numbers(name: str, value: Any) -> tuple[float, ...]:

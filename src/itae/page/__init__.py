@@ -44,13 +44,18 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--best", metavar="METRIC", help="of many runs, what chooses the one that is shown whole (silhouette)"
     )
+    parser.add_argument(
+        "--trust", action="store_true",
+        help="import the class of a data set that isn't itae's own: only of runs whose makers you trust",
+    )  # fmt: skip
     options = parser.parse_args(argv)
     if options.images < 1:
         raise UserError(f"--images={options.images} must be a whole number of at least 1.")
     paths = [path.expanduser() for path in options.paths]
     if options.best is not None and len(files := find_results(paths)) == 1:
         raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")
-    page = write_page(paths, options.out and options.out.expanduser(), options.best, options.images)
+    out = options.out and options.out.expanduser()
+    page = write_page(paths, out, options.best, options.images, trust=options.trust)
     sys.stdout.write(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)\n")
     return 0
 
@@ -61,6 +66,7 @@ def write_page(
     best: str | None = None,
     most: int = MOST,
     images: ImageSet | None = None,
+    trust: bool = False,
 ) -> Path:
     """Write the page of a run, or of all runs under some folders.
 
@@ -77,6 +83,8 @@ def write_page(
         Images in the gallery, at most.
     images
         The images of the one run, if they are at hand.
+    trust
+        As of `itae.runs.Run.open_images`.
 
     Returns
     -------
@@ -92,16 +100,19 @@ def write_page(
     home = paths[0].parent if paths[0].is_file() else paths[0]
     out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
-    content = _of_run(files[0].parent, most, images) if one else _of_many(files, home, best, most)
+    content = _of_run(files[0].parent, most, images, trust) if one else _of_many(files, home, best, most, trust)
     _write(out, _render(content))
     return out
 
 
 def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None = None) -> None:
-    """Write the page of what has just ended, and print where; whatever goes wrong with it, the results stand."""
+    """Write the page of what has just ended, and print where; whatever goes wrong with it, the results stand.
+
+    Its data set, whosever class it is, has been used by then.
+    """
     from itae.run_figures import beside
 
-    page = beside("The page", lambda: write_page([folder], best=best, images=images))
+    page = beside("The page", lambda: write_page([folder], best=best, images=images, trust=True))
     if page is not None:
         beside("Where the page is", lambda: sys.stdout.write(f"page       {page}\n"))
 
@@ -113,23 +124,25 @@ def import_parts() -> Iterator[object]:
             yield importlib.import_module(name)
 
 
-def _of_run(folder: Path, most: int, images: ImageSet | None) -> dict[str, Any]:
-    return {"sweep": None, "run": _run_part(folder, most, images)}
+def _of_run(folder: Path, most: int, images: ImageSet | None, trust: bool) -> dict[str, Any]:
+    return {"sweep": None, "run": _run_part(folder, most, images, trust)}
 
 
-def _run_part(folder: Path, most: int, images: ImageSet | None = None) -> dict[str, Any]:
+def _run_part(folder: Path, most: int, images: ImageSet | None, trust: bool) -> dict[str, Any]:
     from itae.page.run_part import run_part
 
     try:
-        return run_part(load_run(folder), most, images)
-    except (LookupError, TypeError, AttributeError) as error:
+        return run_part(load_run(folder), most, images, trust)
+    except UserError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UserError(
             f"{folder / RESULT} is damaged, or of another version of itae ({why}); run it again."
         ) from error
 
 
-def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int) -> dict[str, Any]:
+def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int, trust: bool) -> dict[str, Any]:
     from itae.collect_rows import LABEL_FREE, check_metric, with_values
     from itae.collect_table import read_table
     from itae.page.sweep_part import sweep_part
@@ -140,7 +153,13 @@ def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int) -> 
         raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
     check_metric("--best", best, table)
     part = sweep_part(table, home.resolve(), best or LABEL_FREE[0], "acc" if with_values(table, "acc") else "inertia")
-    run = _run_part(Path(part["winners"][0]), most) if part["winners"] else None
+    run = None
+    if part["winners"]:
+        best_run = Path(part["winners"][0])
+        try:
+            run = _run_part(best_run, most, None, trust)
+        except UserError as error:  # one run that is damaged costs not the page of all
+            damaged[best_run / RESULT] = str(error)
     return {"sweep": part | {"damaged": {str(file): why for file, why in damaged.items()}}, "run": run}
 
 

@@ -37,7 +37,7 @@ _CAPTIONS = {
 }
 
 
-def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, Any]:
+def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = False) -> dict[str, Any]:
     """Return all that a page shows of a run, as plain values.
 
     Parameters
@@ -48,6 +48,8 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
         Images in the gallery, at most.
     images
         The run's images, if they are at hand; else they are looked for where they were.
+    trust
+        As of `itae.runs.Run.open_images`.
     """
     result = run.result
     part: dict[str, Any] = {
@@ -76,7 +78,7 @@ def run_part(run: Run, most: int, images: ImageSet | None = None) -> dict[str, A
     except UserError as error:
         return part | {"figures": _figures(run, None), "missing": [f"There is no gallery: {error}"]}
     try:
-        images = images or run.open_images()
+        images = images or run.open_images(trust)
     except UserError as error:
         part["missing"].append(f"There are no pictures of the images: {error}")
     seen, edited = Seen.of(run, images), run.edited
@@ -122,7 +124,8 @@ def _scores(result: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
     """Return the figures in the run's folder, or, of a sweep's job, which has one, all of them drawn now."""
-    there = [run.folder / name for name in run.result["figures"]]
+    # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
+    there = [run.folder / "figures" / Path(name).name for name in run.result["figures"]]
     with tempfile.TemporaryDirectory() as folder:
         paths = there
         if seen is not None and len(there) < 2:

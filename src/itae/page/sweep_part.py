@@ -31,7 +31,6 @@ from itae.metrics import told_interval
 from itae.page.pictures import address
 from itae.page.run_part import commands
 from itae.report import spread
-from itae.runs import load_run
 
 _METRICS = ("acc", "nmi", "ari", "ami", "knn", "silhouette", "inertia")
 _CAPTIONS = {
@@ -84,7 +83,7 @@ def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[
         "chosen": named[winners[0]] if winners else "",
         "winners": [str(home / table.loc[row, "folder"]) for row in winners],
         "tied": int((table[column].round(4) == round(table.loc[winners[0], column], 4)).sum()) if winners else 0,
-        "top": [_row(table.loc[index], home, column or "", named[index], index in winners) for index in ranked],
+        "top": [_row(table.loc[index], column or "", named[index], index in winners) for index in ranked],
         "same": same,
         "again": _again(home),
         "failed": table.loc[table["status"] != "ok", ["folder", "error"]].fillna("").to_dict("records"),
@@ -128,9 +127,10 @@ def _ranked(table: pd.DataFrame, column: str, best: str, winners: Sequence[Any])
     return [*winners, *(index for index in rows.index if index not in winners)][: max(_TOP, len(winners))]
 
 
-def _row(row: pd.Series, home: Path, column: str, name: str, winner: bool) -> dict[str, Any]:
+def _row(row: pd.Series, column: str, name: str, winner: bool) -> dict[str, Any]:
     """Return a run's settings, what it was ranked by, and its paired delta with the interval."""
-    delta = (load_run(home / row["folder"]).result["delta"] or {}).get("acc")
+    mean, std, low, high = (_value(row.get(f"delta.acc.{end}")) for end in ("mean", "std", "low", "high"))
+    delta = None if mean is None else {"mean": mean, "std": std, "interval": None if low is None else [low, high]}
     return {
         "settings": name or "the one setting",
         "value": f"{row[column]:.4f}",
@@ -156,7 +156,11 @@ def _figures(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
 
 
 def _plain(column: pd.Series) -> list[Any]:
-    return [None if pd.isna(value) else value for value in column.astype(object)]
+    return list(map(_value, column.astype(object)))
+
+
+def _value(value: Any) -> Any:
+    return None if pd.isna(value) else value
 
 
 def _interactive(shown: pd.DataFrame) -> str:
@@ -186,9 +190,12 @@ def _interactive(shown: pd.DataFrame) -> str:
 
 def _again(home: Path) -> str | None:
     """Return what a shell runs the sweep again with, if it is one sweep that Hydra has run."""
+    file = home / "multirun.yaml"
+    if not file.is_file():
+        return None
     try:
-        hydra = yaml.safe_load((home / "multirun.yaml").read_text())["hydra"]
+        hydra = yaml.safe_load(file.read_text())["hydra"]
         words = [word for word in hydra["overrides"]["hydra"] if word != "hydra.mode=MULTIRUN"]
         return commands(hydra["runtime"]["cwd"], ["-m", *words, *hydra["overrides"]["task"]])
-    except (OSError, yaml.YAMLError, LookupError, TypeError):
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
         return None

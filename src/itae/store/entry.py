@@ -245,6 +245,9 @@ def read_meta(path: Path) -> dict[str, Any]:
 
     This much is quick, and is all that a listing looks at.
     """
+    for name in (META, *FILES):
+        if (path / name).exists() and not (path / name).is_file():  # a pipe would be waited for
+            raise DamagedEntry(f"{name} is no file")
     data = (path / META).read_bytes()
     try:
         meta = json.loads(data)

@@ -15,7 +15,7 @@ from itae.cluster import KMeans
 from itae.criteria import Space
 from itae.detect import number, whole
 from itae.knn import neighbours
-from itae.metrics import knn_correct, scores, summarise, unscored
+from itae.metrics import knn_chance, knn_correct, scores, summarise, unscored
 from itae.runtime import progress
 from itae.tasks import TaskResult
 
@@ -29,8 +29,8 @@ class Clustering:
     Parameters
     ----------
     knn
-        How many neighbours vote on an image's class, leaving the image itself out; 0 for no such readout. Where there
-        are not so many other images, all of them vote. Default 20.
+        How many neighbours vote on an image's class, leaving out the image itself and those of the same bytes; 0 for no
+        such readout. Where there are not so many other images, all of them vote. Default 20.
     temperature
         Of the votes, at least 0.001; see `itae.metrics.knn_correct`. Default 0.07.
 
@@ -55,6 +55,7 @@ class Clustering:
         clusterer: KMeans,
         seed: int,
         device: str = "auto",
+        groups_N: np.ndarray | None = None,
     ) -> TaskResult:
         """Cluster with every seed of the clusterer and score each clustering.
 
@@ -73,6 +74,8 @@ class Clustering:
             The base seed; equal base seeds give baseline and edited vectors the same list of seeds.
         device
             See `KMeans.fit`.
+        groups_N
+            A number for each image, equal for those that don't vote for each other; by default each has its own.
 
         Returns
         -------
@@ -81,7 +84,8 @@ class Clustering:
             `itae.criteria.Space`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
             ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
             ``lowest_inertia``: seed, inertia, silhouette and scores of that run. With labels, and other images that
-            may vote, ``knn``: its accuracy in the same shape, of one value, ``k``, ``temperature``, ``protocol``.
+            may vote, ``knn``: its accuracy in the same shape, of one value, ``chance`` (see
+            `itae.metrics.knn_chance`), ``k``, ``temperature``, ``protocol``.
             ``assignments``: those of the run of lowest inertia.
 
         Raises
@@ -103,7 +107,7 @@ class Clustering:
             labels = None
         space = Space(vectors_NE)
         compact = [space.silhouette(run.assignments) for run in runs]
-        voters = neighbours(vectors_NE, self.knn if labels is not None else 0, device)
+        voters = neighbours(vectors_NE, self.knn if labels is not None else 0, device, groups_N)
         per_seed: list[dict[str, float | None]] = [
             {"inertia": run.inertia, "silhouette": value} for run, value in zip(runs, compact, strict=True)
         ]
@@ -122,13 +126,14 @@ class Clustering:
             "largest_share": [run.largest_share for run in runs],
             "lowest_inertia": {"seed": seeds[lowest], **per_seed[lowest]},
         }
-        if near is not None:
+        if labels is not None and near is not None:
             right = float(near.mean())
             metrics["knn"] = {
                 "mean": right,
                 "std": None,
                 "per_seed": [right],  # it knows no seeds
-                "k": min(self.knn, len(near) - 1),
+                "chance": knn_chance(labels, *voters, self.temperature),
+                "k": voters[0].shape[1],
                 "temperature": self.temperature,
                 "protocol": "leave-one-out",
             }
