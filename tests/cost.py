@@ -22,7 +22,8 @@ class Costs:
     """Fails a test that takes more than `limit` CPU seconds and isn't marked ``slow``.
 
     What counts is its set-up and its call. A fixture that several tests share is made once, so its cost is not that of
-    the test which happens to come first, and neither are dear imports; a child counts once it has ended and was waited for.
+    the test which happens to come first, and neither are dear imports; a child counts once it has ended and was waited
+    for.
     """
 
     def __init__(self, limit: float = LIMIT) -> None:
