@@ -326,7 +326,7 @@ def own(tmp_path, monkeypatch) -> str:
 def test_a_rule_of_ones_own_is_one_class_and_one_yaml(itae_, own):
     chosen = ("--config-dir", own, "detector=centre")
     assert "own_detector.Centre" in itae_(*chosen, "--cfg", "job")[1]
-    small = ("tracker=none", "dataset.limit=20", "clusterer.seeds=1", "clusterer.restarts=1")
+    small = ("tracker=none", "dataset.limit=40", "clusterer.seeds=1", "clusterer.restarts=1")
     status, _, err = itae_(*chosen, *small, "hydra.run.dir=mine_run")
     assert (status, err) == (0, "")
     assert load_run("mine_run").result["edit"]["detector"]["width"] == 3
