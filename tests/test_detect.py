@@ -157,7 +157,8 @@ def test_ties_are_the_slow_ones(values, side, options):
     rule, name, number = options
     mask = flagged(values, rule=rule, side=side, **{name: number})
     assert mask == reference.flagged(np.array(values), rule, number, side).tolist()
-    assert sum(mask) <= (np.ceil(number * len(values)) if rule == "quantile" else len(values) / 2)
+    if number:  # a threshold at the median itself flags as many as lie there
+        assert sum(mask) <= (np.ceil(number * len(values)) if rule == "quantile" else len(values) / 2)
 
 
 def plain_pictures(size):
