@@ -10,11 +10,16 @@ import timm
 import tiny_models
 import torch
 import yaml
+from safetensors.numpy import load_file, save_file
 
 from itae.backbone import Backbone
 from itae.cli import conf_dir
 from itae.code import sha256
+from itae.data import Digits
+from itae.embed import Source, extract
 from itae.errors import UserError
+from itae.runtime import Runtime
+from itae.store import Store
 
 TESTS = Path(__file__).parent
 
@@ -130,7 +135,29 @@ def test_a_backbone_that_an_edit_can_not_reach_is_refused_by_name(tmp_path, opti
 def test_a_forward_that_does_more_than_its_blocks_is_refused(tmp_path):
     backbone = tiny(tmp_path, "tiny_afterthought", pool="mean")
     with pytest.raises(UserError, match="replaying its blocks gives other embeddings"):
-        backbone.build(backbone.facts(tmp_path), torch.device("cpu"))
+        extract(Source.open(Digits(limit=4), backbone, Store(tmp_path / "cache")), [None], Runtime("cpu"))
+
+
+def test_a_model_is_proven_once_for_its_weights_settings_device_and_versions(tmp_path, monkeypatch):
+    proven = []
+    monkeypatch.setattr("itae.probe.prove", lambda *about: proven.append(about[2:]))
+
+    def embed(limit, **options):
+        source = Source.open(Digits(limit=limit), tiny(tmp_path, **options), Store(tmp_path / "cache"))
+        extract(source, [None], Runtime("cpu"))
+        return len(proven)
+
+    assert [embed(4), embed(5)] == [1, 1]
+    assert [embed(4, pool="mean"), embed(5, pool="mean")] == [2, 2]
+    assert embed(4, precision="bf16") == 3
+    other = tmp_path / "other.safetensors"
+    save_file({name: array + 1 for name, array in load_file(tmp_path / "tiny_vit.safetensors").items()}, other)
+    assert [embed(4, checkpoint=str(other)), embed(5, checkpoint=str(other))] == [4, 4]
+    for file in (tmp_path / "cache" / ".facts").glob("proof-*"):
+        file.write_text("damaged")
+    assert embed(6) == 5
+    monkeypatch.setattr("itae.worker.versions", lambda: {"torch": "another"})
+    assert embed(7) == 6
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ import numpy as np
 from itae.data.images import batches, normalise
 from itae.diagnostics import Collector, FlagCollector, OutlierCollector, collector, looked_at
 from itae.errors import UserError
-from itae.runtime import Runtime, forward_context, memory_reused
+from itae.runtime import Runtime, forward_context, memory_reused, versions
+from itae.store.disk import replace_file
+from itae.store.entry import canonical
 
 if TYPE_CHECKING:
     from itae.calibrate import Fit
@@ -53,6 +56,36 @@ class Worker:
         self.device = runtime.torch_device()
         self.model = source.backbone.build(source.facts, self.device)
         self._rows = _positions(source.images, images)
+        self._prove()
+
+    def _prove(self) -> None:
+        """Try whether edits of this model can be trusted, if that isn't known from an earlier run.
+
+        It is known for the same weights, code, settings and kind of device, and the same versions of what numbers
+        depend on.
+
+        Raises
+        ------
+        UserError
+            If they can't.
+        """
+        import torch
+
+        from itae.probe import prove
+
+        source, device = self.source, self.device
+        kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        space = source.key(None).space
+        about = canonical({"space": space, "device": kind, "versions": dict(versions())}).encode("ascii")
+        known = source.store.root / ".facts" / f"proof-{hashlib.sha256(about).hexdigest()[:32]}.json"
+        with contextlib.suppress(OSError):
+            if known.read_bytes() == about:
+                return
+        facts, backbone = source.facts, source.backbone
+        prove(self.model, facts.prefix, backbone.pool, backbone.image_size, facts.architecture)
+        with contextlib.suppress(OSError):  # a memo only; the store says what is wrong with the folder
+            known.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(known, about)
 
     def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
         """Fit each edit's threshold of each layer, without labels, on images drawn with its seed."""
