@@ -63,6 +63,7 @@ def test_what_is_wrong_is_told_as_ever():
         without_draws(create)
 
 
+@pytest.mark.slow  # in the end it imports the compiler
 def test_neither_the_compiler_nor_wandb_is_imported_for_a_model(tmp_path):
     code = f"""
 import sys, torch
