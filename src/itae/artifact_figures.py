@@ -46,7 +46,7 @@ def norm_figure(
         return None
     from matplotlib.colors import LogNorm
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator
 
     figure = Figure(figsize=(12.8, 3.6))  # laid out by hand: matplotlib's own layouts draw everything twice
     figure.subplots_adjust(left=0.045, right=0.91, bottom=0.14, top=0.91, wspace=0.17)
@@ -64,7 +64,7 @@ def norm_figure(
         ax.set_ylim(NORM_EDGES[low] / 1.1, NORM_EDGES[high] * 1.1)
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        ax.minorticks_off()  # on a logarithmic axis they take most of the time
         if site == marked:
             _mark_thresholds(ax, layers)
         ax.set_title(_TITLES[site], fontsize=9)
@@ -72,7 +72,8 @@ def norm_figure(
         ax.tick_params(labelsize=7)
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("norm of a patch token", fontsize=9, labelpad=1)
-    figure.colorbar(image, cax=figure.add_axes((0.93, 0.14, 0.008, 0.77)), label="share of the block's patches")
+    bar = figure.colorbar(image, cax=figure.add_axes((0.93, 0.14, 0.008, 0.77)), label="share of the block's patches")
+    bar.minorticks_off()
     return figure
 
 
