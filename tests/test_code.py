@@ -104,6 +104,32 @@ def test_a_compiled_module_counts(place):
     assert code_of(["mymodel"]) != before
 
 
+def test_a_linked_folder_of_a_package_is_a_part_of_it_and_entered_once(place, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "base.py").write_text("")
+    (place / "mymodel" / "layers").symlink_to(shared)
+    (place / "mymodel" / "again").symlink_to("inner")
+    (place / "mymodel" / "loop").symlink_to(".")
+    (tmp_path / "photos").mkdir()
+    (place / "mymodel" / "photos").symlink_to(tmp_path / "photos")
+    before = code_of(["mymodel"])
+    (tmp_path / "photos" / "1.png").write_bytes(b"large")
+    assert code_of(["mymodel"]) == before, "a link to data is not read through"
+    (shared / "base.py").write_text("WIDTH = 17")
+    assert code_of(["mymodel"]) != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "+".join(["1"] * 100_000), "x = " + "-" * 100_000 + "1", "x = (", "\0"],
+    ids=["deep sum", "deep signs", "broken", "no text"],
+)
+def test_what_cannot_be_parsed_imports_nothing(place, text):
+    (place / "mymodel" / "odd.py").write_text(text)
+    assert code_of(["mymodel"])
+
+
 def test_a_module_of_a_namespace_package_is_a_module_by_itself(place):
     before = code_of(["further.more"])
     (place / "further" / "unused.py").write_text("# changed")
