@@ -347,6 +347,10 @@ REFUSED = [  # files, options, words of the sentence; {} is the folder
             ["testA", "testB", "trainA", "trainB"],
             ["extra", "test", "train"],
             ["gallery", "query", "train"],
+            ["mnist_test", "mnist_train"],
+            ["ILSVRC2012_img_train", "ILSVRC2012_img_val"],
+            ["cifar10-test", "cifar10-train", "cifar10-val"],
+            ["test", "trainval"],
         )
     ),
     pytest.param(["test/test/1.png"], {"split": "test"}, ["dataset.root='{}/test' dataset.split=test."], id="test"),
