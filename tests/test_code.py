@@ -82,8 +82,9 @@ def test_a_file_more_or_less_or_of_another_name_is_a_change(place, change):
 
 def test_what_is_compiled_hidden_or_elsewhere_is_none(place, tmp_path, monkeypatch):
     before = code_of(["mymodel"])
-    for name in ("mymodel/__pycache__/net.cpython-311.pyc", "mymodel/.git/config", "mymodel/.net.py.swp"):
-        (place / name).parent.mkdir(exist_ok=True)
+    compiled, log = "mymodel/__pycache__/net.cpython-311.pyc", "mymodel/outputs/runs/1/run.log"
+    for name in (compiled, "mymodel/.git/config", "mymodel/.net.py.swp", log):
+        (place / name).parent.mkdir(exist_ok=True, parents=True)
         (place / name).write_bytes(b"x")
     (place / "other.py").rename(place / "another.py")
     assert code_of(["mymodel"]) == before

@@ -1,10 +1,10 @@
 """What code somebody's own model or rule comes from: a part of the cache key, so that a cache never outlives it.
 
 Nothing is imported to know it. In the key are all files of the package that holds a module (hidden ones and
-``__pycache__`` left out, data files not; a folder that is a link where there is code in it), or the file of a module
-that is in no package; and the same of whatever lies beside it, in the same folder of ``sys.path``, and is imported by
-it. Of a package that was installed it is the ``RECORD`` that tells the files' hashes: reading all of torch would take
-longer than many a run.
+``__pycache__`` left out, data files not; a folder that is a link, and ``outputs``, where code is in it), or the file of
+a module that is in no package; and the same of whatever lies beside it, in the same folder of ``sys.path``, and is
+imported by it. Of a package that was installed it is the ``RECORD`` that tells the files' hashes: reading all of torch
+would take longer than many a run.
 """
 
 from __future__ import annotations
@@ -150,10 +150,11 @@ def _within(unit: Path) -> Iterator[Path]:
 
 
 def _is_part(folder: Path) -> bool:
-    """Return whether a folder in a package is a part of it; a link, which may be one to data, if code is in it."""
+    """Return whether a folder in a package is a part of it; a link or ``outputs``, maybe data, if code is in it."""
     if folder.name.startswith(".") or folder.name == "__pycache__":
         return False
-    return not folder.is_symlink() or any(folder.glob("*.py"))
+    data = folder.is_symlink() or folder.name == "outputs"  # where runs write, which would change the next one's key
+    return not data or any(folder.glob("*.py"))
 
 
 def _found(root: Path, name: str) -> Path | None:
