@@ -252,6 +252,13 @@ KEPT = [  # files, the classes that are read and their images, words of the warn
         ["each sub-folder is taken for a class, 'test', 'unlabeled' too"],
         id="images without a class beside the classes",
     ),
+    pytest.param(
+        ["images/1.jpg", "masks/1.png"],
+        {"images": 1, "masks": 1},
+        ["each sub-folder is taken for a class, 'images' too"],
+        id="images beside their masks",
+    ),
+    pytest.param(["photos/1.jpg", "sketches/1.png"], {"photos": 1, "sketches": 1}, [], id="photos and sketches"),
     pytest.param(["train/1.png", "ship/1.png"], {"train": 1, "ship": 1}, [], id="a train is a vehicle"),
     pytest.param(
         ["test1/1.png", "test2/1.png"], {"test1": 1, "test2": 1}, ["'test1', 'test2' too"], id="the tests of a series"

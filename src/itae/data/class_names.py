@@ -28,6 +28,7 @@ _FILLERS = frozenset(
         *("image", "images", "img", "imgs", "picture", "pictures", "photos"),
     }
 )
+_IMAGES = frozenset({"image", "images", "img", "imgs"})  # as beside masks; photos beside sketches may be classes
 _UNLABELLED = frozenset({"unlabeled", "unlabelled", "unsorted", "untagged"})
 
 
@@ -65,6 +66,8 @@ def are_splits(names: Sequence[str]) -> bool:
 def like_no_class(names: Sequence[str]) -> list[str]:
     """Return the names that are rather those of splits, or of images without a class; a lone ``train`` is a vehicle."""
     found = [name for name in names if _kinds(name) - {"other"} or not _UNLABELLED.isdisjoint(_words(name))]
+    if len(names) > 1:
+        found += [name for name in names if frozenset() < _words(name) <= _IMAGES]
     return [] if [name.lower() for name in found] == ["train"] else found
 
 
