@@ -82,8 +82,9 @@ def test_a_file_more_or_less_or_of_another_name_is_a_change(place, change):
 
 def test_what_is_compiled_hidden_or_elsewhere_is_none(place, tmp_path, monkeypatch):
     before = code_of(["mymodel"])
-    for name in ("mymodel/__pycache__/net.cpython-311.pyc", "mymodel/.git/config", "mymodel/.net.py.swp"):
-        (place / name).parent.mkdir(exist_ok=True)
+    compiled, log = "mymodel/__pycache__/net.cpython-311.pyc", "mymodel/outputs/runs/1/run.log"
+    for name in (compiled, "mymodel/.git/config", "mymodel/.net.py.swp", log):
+        (place / name).parent.mkdir(exist_ok=True, parents=True)
         (place / name).write_bytes(b"x")
     (place / "other.py").rename(place / "another.py")
     assert code_of(["mymodel"]) == before
@@ -102,6 +103,32 @@ def test_a_compiled_module_counts(place):
     before = code_of(["mymodel"])
     (place / "mymodel" / "fast.abi3.so").write_bytes(b"two")
     assert code_of(["mymodel"]) != before
+
+
+def test_a_linked_folder_of_a_package_is_a_part_of_it_and_entered_once(place, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "base.py").write_text("")
+    (place / "mymodel" / "layers").symlink_to(shared)
+    (place / "mymodel" / "again").symlink_to("inner")
+    (place / "mymodel" / "loop").symlink_to(".")
+    (tmp_path / "photos").mkdir()
+    (place / "mymodel" / "photos").symlink_to(tmp_path / "photos")
+    before = code_of(["mymodel"])
+    (tmp_path / "photos" / "1.png").write_bytes(b"large")
+    assert code_of(["mymodel"]) == before, "a link to data is not read through"
+    (shared / "base.py").write_text("WIDTH = 17")
+    assert code_of(["mymodel"]) != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x = " + "+".join(["1"] * 100_000), "x = " + "-" * 100_000 + "1", "x = (", "\0"],
+    ids=["deep sum", "deep signs", "broken", "no text"],
+)
+def test_what_cannot_be_parsed_imports_nothing(place, text):
+    (place / "mymodel" / "odd.py").write_text(text)
+    assert code_of(["mymodel"])
 
 
 def test_a_module_of_a_namespace_package_is_a_module_by_itself(place):

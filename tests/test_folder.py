@@ -252,6 +252,13 @@ KEPT = [  # files, the classes that are read and their images, words of the warn
         ["each sub-folder is taken for a class, 'test', 'unlabeled' too"],
         id="images without a class beside the classes",
     ),
+    pytest.param(
+        ["images/1.jpg", "masks/1.png"],
+        {"images": 1, "masks": 1},
+        ["each sub-folder is taken for a class, 'images' too"],
+        id="images beside their masks",
+    ),
+    pytest.param(["photos/1.jpg", "sketches/1.png"], {"photos": 1, "sketches": 1}, [], id="photos and sketches"),
     pytest.param(["train/1.png", "ship/1.png"], {"train": 1, "ship": 1}, [], id="a train is a vehicle"),
     pytest.param(
         ["test1/1.png", "test2/1.png"], {"test1": 1, "test2": 1}, ["'test1', 'test2' too"], id="the tests of a series"
@@ -347,6 +354,10 @@ REFUSED = [  # files, options, words of the sentence; {} is the folder
             ["testA", "testB", "trainA", "trainB"],
             ["extra", "test", "train"],
             ["gallery", "query", "train"],
+            ["mnist_test", "mnist_train"],
+            ["ILSVRC2012_img_train", "ILSVRC2012_img_val"],
+            ["cifar10-test", "cifar10-train", "cifar10-val"],
+            ["test", "trainval"],
         )
     ),
     pytest.param(["test/test/1.png"], {"split": "test"}, ["dataset.root='{}/test' dataset.split=test."], id="test"),

@@ -101,6 +101,9 @@ def test_small_classes_are_told_with_what_shuffled_labels_reach():
     assert "'dog' 8, 'cat' 8" in note
     assert "shuffled labels it is 0.0000" in note
     assert small_classes(labels, ["dog", "cat"], knn | {"k": 7}) is None
+    twins = np.arange(len(labels))
+    twins[labels == 1] = len(labels)  # copies of one cat: none of them votes for another
+    assert "'cat' 1" in str(small_classes(labels, ["dog", "cat"], knn | {"k": 7}, twins))
     many = small_classes(np.array([0] * 30 + [1, 1, 2, 2, 3, 3, 3, 4]), list("abcde"), knn)
     assert "4 of 5 classes" in many
     assert "('e' 1, 'b' 2, 'c' 2, ...)" in many

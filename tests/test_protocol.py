@@ -206,6 +206,21 @@ def test_a_held_out_run_that_did_not_end_well_can_be_tried_again(staged, end):
         run()
 
 
+@pytest.mark.parametrize("best", [0.6, 0.1])
+def test_the_method_is_the_same_when_a_held_out_run_is_tried_again(staged, monkeypatch, best):
+    run, runs = staged
+    monkeypatch.setenv("STRENGTH", "0.5")
+    words, silhouettes = ["attenuator.strength=${oc.env:STRENGTH}"], {3: 0.1, 5: best}
+    with pytest.raises(UserError, match="tries it again"):
+        run(*words, ended=["failed"], silhouettes=silhouettes)
+    monkeypatch.setenv("STRENGTH", "1.0")
+    with pytest.raises(UserError, match=r'strength would be "1\.0" on the held-out data and is "0\.5"'):
+        run(*words)
+    assert len(runs) == 2
+    monkeypatch.setenv("STRENGTH", "0.5")
+    assert run(*words) == 0
+
+
 def test_a_killed_development_sweep_is_gone_on_with(staged):
     run, runs = staged
     Path("out/dev").mkdir(parents=True)

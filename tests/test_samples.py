@@ -330,8 +330,9 @@ def test_deep_samples_that_were_never_scaled_up_are_refused(tmp_path, values):
 
 
 @pytest.mark.parametrize(
-    "values", [[0, 0, 0, 0], [900, 900, 900, 900], [0, 3000, 8000, 16383], [61000, 62000, 63000, 64000]],
-    ids=["black", "one value", "14 bits", "bright"],
+    "values", [[0, 0, 0, 0], [900, 900, 900, 900], [0, 3000, 8000, 16383], [61000, 62000, 63000, 64000],
+               [0, 257, 514, 17 * 257]],
+    ids=["black", "one value", "14 bits", "bright", "a night in 8 bits"],
 )  # fmt: skip
 def test_dark_and_plain_pictures_of_16_bits_are_read(tmp_path, values):
     for path in deep_files(tmp_path, np.array([values] * 2, np.uint16)):

@@ -96,6 +96,7 @@ def pictures(folder, **options):
         ({"root": {"_target_": "own.Pictures"}}, "not one of itae"),
         ({"limit": {"_target_": "own.Pictures"}}, "not one of itae"),
         ({"more": {"_target_": "own.Pictures"}}, "not one of itae"),
+        ({"root": {"_target_": "itae.data.Digits", "name": {"_target_": "own.Pictures"}}}, "not one of itae"),
         ({"module": "own"}, "no option"),
         ({"_target_": "itae.data.Downloaded"}, "opened"),
         ({"root": "/etc"}, "holds no images"),

@@ -1,9 +1,10 @@
 """What code somebody's own model or rule comes from: a part of the cache key, so that a cache never outlives it.
 
 Nothing is imported to know it. In the key are all files of the package that holds a module (hidden ones and
-``__pycache__`` left out, data files not), or the file of a module that is in no package; and the same of whatever lies
-beside it, in the same folder of ``sys.path``, and is imported by it. Of a package that was installed it is the
-``RECORD`` that tells the files' hashes: reading all of torch would take longer than many a run.
+``__pycache__`` left out, data files not; a folder that is a link, and ``outputs``, where code is in it), or the file of
+a module that is in no package; and the same of whatever lies beside it, in the same folder of ``sys.path``, and is
+imported by it. Of a package that was installed it is the ``RECORD`` that tells the files' hashes: reading all of torch
+would take longer than many a run.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -135,10 +137,24 @@ def _within(unit: Path) -> Iterator[Path]:
     if unit.is_file():
         yield unit
         return
-    for path in unit.rglob("*"):
-        inner = path.relative_to(unit).parts
-        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in inner):
-            yield path
+    entered = set()
+    for folder, inside, files in os.walk(unit, followlinks=True):
+        inside[:] = sorted(name for name in inside if _is_part(Path(folder, name)))
+        real = os.path.realpath(folder)
+        if real in entered:  # reached by a second link: its files are there already
+            inside.clear()
+            continue
+        entered.add(real)
+        paths = (Path(folder, name) for name in files if not name.startswith("."))
+        yield from (path for path in paths if path.is_file())
+
+
+def _is_part(folder: Path) -> bool:
+    """Return whether a folder in a package is a part of it; a link or ``outputs``, maybe data, if code is in it."""
+    if folder.name.startswith(".") or folder.name == "__pycache__":
+        return False
+    data = folder.is_symlink() or folder.name == "outputs"  # where runs write, which would change the next one's key
+    return not data or any(folder.glob("*.py"))
 
 
 def _found(root: Path, name: str) -> Path | None:
@@ -154,7 +170,7 @@ def _imported(path: Path, root: Path) -> set[str]:
         return set()
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # no Python: then it isn't imported either
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python: then it isn't imported either
         return set()
     names: set[str] = set()
     for node in ast.walk(tree):

@@ -483,7 +483,7 @@ def _about_images(job: OpenJob, edited: Embeddings, task: TaskResult) -> list[st
         )
     small = None
     if "knn" in task.metrics:
-        small = small_classes(edited.labels, job.source.images.class_names, task.metrics["knn"])
+        small = small_classes(edited.labels, job.source.images.class_names, task.metrics["knn"], groups_N)
     return [*notes, small] if small else notes
 
 

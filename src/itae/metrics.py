@@ -139,9 +139,20 @@ def knn_chance(labels: np.ndarray, neighbours_NK: np.ndarray, similarities_NK: n
     return float(np.mean([knn_correct(some, neighbours_NK, similarities_NK, temperature).mean() for some in shuffled]))
 
 
-def small_classes(labels: np.ndarray, names: Sequence[str], knn: Mapping[str, Any]) -> str | None:
-    """Return a sentence on classes with fewer other images than have a vote in k-NN, or None where there are none."""
+def small_classes(
+    labels: np.ndarray, names: Sequence[str], knn: Mapping[str, Any], groups_N: np.ndarray | None = None
+) -> str | None:
+    """Return a sentence on classes with fewer other images than have a vote in k-NN, or None where there are none.
+
+    Of images of one group, [n], which don't vote for each other, one counts: those of the largest group in a class have
+    the fewest voters there.
+    """
     sizes = np.bincount(labels, minlength=len(names))
+    if groups_N is not None:
+        twins = np.unique(np.stack([labels, groups_N]), axis=1, return_counts=True)
+        most = np.zeros_like(sizes)
+        np.maximum.at(most, twins[0][0], twins[1])
+        sizes = sizes - np.maximum(most - 1, 0)
     small = [i for i in np.argsort(sizes, kind="stable") if 0 < sizes[i] <= knn["k"]]
     if not small:
         return None

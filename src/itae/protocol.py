@@ -49,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if compared.development["task"]["_target_"].startswith("itae."):  # somebody's own task may have other numbers
         one_of("--by", options.by, CHOOSES)
     told = told or _chosen(folder, asked, compared.development["selection"])
+    _refuse_what_changed(folder, told)
     told["overlap"] = [compared.overlap, compared.images]
     _write(folder / RECORD, told)  # before it is run
     where = _set("hydra.run.dir", folder / HELD_OUT)
@@ -75,7 +76,7 @@ def _begun(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     try:
         told: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        before = told["asked"]
+        before, _ = told["asked"], told["folder"]
     except (OSError, ValueError, LookupError, TypeError):
         before = None
     held_out = folder / HELD_OUT
@@ -90,15 +91,19 @@ def _chosen(folder: Path, asked: Mapping[str, Any], said: str) -> dict[str, Any]
     """Sweep on the development data, choose, and return what is frozen."""
     _itae("-m", *asked["words"], _set("hydra.sweep.dir", folder / DEV))
     chosen = choose_setting(folder / DEV, asked["by"])
-    run = load_run(folder / DEV / chosen.pop("folder"))
     frozen = frozen_words(chosen["words"], asked["held_out"])
     found = [word for word in asked["words"] if key_of(word) == "hydra.searchpath"]  # Hydra keeps it from its jobs
     frozen = [*found, *frozen]
-    refuse_another_method(run.settings, Job.of(frozen))
     labels = chosen.pop("labels") or asked["by"] not in LABEL_FREE
     selection = max("dev_labels" if labels else "proxy", said, key=SELECTIONS.index)
     frozen += [] if chosen["edit"] else ["layers=none"]
     return {"asked": asked, "by": asked["by"], "selection": selection, **chosen, "held_out": frozen}
+
+
+def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if the frozen words mean another method by now: an overlay or the environment may change."""
+    words = told["held_out"] if told["edit"] else told["held_out"][:-1]  # less layers=none
+    refuse_another_method(load_run(folder / DEV / told["folder"]).settings, Job.of(words))
 
 
 def _set(key: str, path: Path) -> str:

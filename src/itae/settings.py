@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,8 +144,7 @@ def refuse_foreign(node: Mapping[str, Any]) -> None:
 
     Nothing is imported to find out: what the name stands for has to be there, whoever wrote it.
     """
-    targets = [node, *filter(_is_call, node.values())]
-    for target in (str(one.get("_target_")) for one in targets):
+    for target in (str(one.get("_target_")) for one in (node, *_inner(node))):
         module, _, name = target.rpartition(".")
         cls = vars(data).get(name) if module == data.__name__ else None
         ours = isinstance(cls, type) and issubclass(cls, Dataset) and cls.__module__ == data.__name__
@@ -154,6 +153,13 @@ def refuse_foreign(node: Mapping[str, Any]) -> None:
                 f"the run's data set is {target[:200]!r}, which is not one of itae's own, and nothing is imported on "
                 "the word of a file; for a run that you trust, add --trust (from Python: trust=True)"
             )
+
+
+def _inner(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield what `construct` would call on the way to calling `node`, however deep."""
+    for value in filter(_is_call, node.values()):
+        yield value
+        yield from _inner(value)
 
 
 def _locate(group: str, target: str) -> type:

@@ -15,7 +15,7 @@ _INVISIBLE = re.compile(
 _SPLITS = {
     word: kind
     for kind, words in {
-        "train": "train training trainset trn",
+        "train": "train training trainset trn trainval",
         "val": "val valid validation validate valset dev devset eval evaluation",
         "test": "test testing testset holdout",
     }.items()
@@ -28,6 +28,7 @@ _FILLERS = frozenset(
         *("image", "images", "img", "imgs", "picture", "pictures", "photos"),
     }
 )
+_IMAGES = frozenset({"image", "images", "img", "imgs"})  # as beside masks; photos beside sketches may be classes
 _UNLABELLED = frozenset({"unlabeled", "unlabelled", "unsorted", "untagged"})
 
 
@@ -49,11 +50,12 @@ def told_apart(group: Sequence[str]) -> str:
 
 
 def are_splits(names: Sequence[str]) -> bool:
-    """Tell whether the names are those of splits (``train`` and ``val``, ``training_set`` and ``test_set``).
+    """Tell whether the names are those of splits (``train`` and ``val``, ``mnist_train`` and ``mnist_test``).
 
     ``test1`` and ``test2`` alone may be classes.
     """
-    kinds = [_kinds(name) for name in names]
+    shared = frozenset.intersection(*map(_words, names)) - _SPLITS.keys() if len(names) > 1 else frozenset()
+    kinds = [_kinds(name, shared) for name in names]
     if not all(kinds):
         return False
     every = frozenset[str]().union(*kinds)
@@ -64,12 +66,17 @@ def are_splits(names: Sequence[str]) -> bool:
 def like_no_class(names: Sequence[str]) -> list[str]:
     """Return the names that are rather those of splits, or of images without a class; a lone ``train`` is a vehicle."""
     found = [name for name in names if _kinds(name) - {"other"} or not _UNLABELLED.isdisjoint(_words(name))]
+    if len(names) > 1:
+        found += [name for name in names if frozenset() < _words(name) <= _IMAGES]
     return [] if [name.lower() for name in found] == ["train"] else found
 
 
-def _kinds(name: str) -> frozenset[str]:
-    """Return which splits a name speaks of, or ``other`` for what is kept beside them; empty for another name."""
-    words = _words(name) - _FILLERS
+def _kinds(name: str, shared: frozenset[str] = frozenset()) -> frozenset[str]:
+    """Return which splits a name speaks of, or ``other`` for what is kept beside them; empty for another name.
+
+    `shared` are words that all names beside it have, too: they tell nothing.
+    """
+    words = _words(name) - _FILLERS - shared
     if not words <= _SPLITS.keys() | _BESIDE_SPLITS:
         return frozenset()
     return frozenset(_SPLITS.get(word, "other") for word in words)

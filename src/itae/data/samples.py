@@ -50,13 +50,22 @@ def in_8_bits(image: Image.Image, top: int = 65535, white_is_zero: bool = False)
     if isinstance(transparent := image.info.get("transparency"), int):
         grey[values == transparent] = 255
         shown = values[values != transparent]
-    if shown.size:
+    if shown.size and not _were_8_bits(shown):
         _check_range(int(shown.min()), int(shown.max()), top)
     return Image.fromarray(grey)
 
 
+def _were_8_bits(values: np.ndarray) -> bool:
+    """Return whether samples are 8 bits that were scaled up to 16: multiples of 257, a night without a light say."""
+    return not (values % 257).any()
+
+
+def _is_narrow(low: int, high: int, top: int) -> bool:
+    return low < high < (top + 1) // 4 and high - low <= top // 15
+
+
 def _check_range(low: int, high: int, top: int) -> None:
-    if low < high < (top + 1) // 4 and high - low <= top // 15:
+    if _is_narrow(low, high, top):
         raise BadImage(
             f"its samples lie between {low} and {high} of 0 to {top}, nearly one shade, as if they were never scaled "
             "up; multiply them so that they fill the range, or convert it to 8 bits"
@@ -71,12 +80,15 @@ def check_colours(image: Image.Image, all_bits: Callable[[], np.ndarray] | None 
     image
         The 8 bits that Pillow keeps of each sample.
     all_bits
-        Gives all of them, uint16 [H, W, C], of the colours first; called where 8 bits show one dark colour alone.
+        Gives all of them, uint16 [H, W, C], of the colours first; called where 8 bits are dark and nearly one shade.
     """
     ranges = np.reshape(image.getextrema(), (-1, 2))
     if image.mode in ("LA", "RGBA", "RGBX"):
         ranges = ranges[:-1]
-    _check_range(257 * int(ranges[:, 0].min()), 257 * int(ranges[:, 1].max()), 65535)
+    low, high = 257 * int(ranges[:, 0].min()), 257 * int(ranges[:, 1].max())
+    if _is_narrow(low, high, 65535) and all_bits is not None and _were_8_bits(all_bits()[..., : len(ranges)]):
+        return
+    _check_range(low, high, 65535)
     if all_bits is not None and (ranges[:, 0] == ranges[:, 1]).all() and ranges.max() < 64:
         values = all_bits()[..., : len(ranges)]
         lows, highs = values.min((0, 1)), values.max((0, 1))
