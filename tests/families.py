@@ -45,6 +45,15 @@ def pixels(model: torch.nn.Module, count: int = 3, seed: int = 2) -> torch.Tenso
     return torch.randn(count, 3, *model.patch_embed.img_size, generator=generator)  # type: ignore[misc,union-attr]
 
 
+def double(model: torch.nn.Module) -> torch.nn.Module:
+    """Put `model` in fp64, but for the positions of RoPE-mixed: timm before 1.0.31 multiplies them by fp32."""
+    model.double()
+    for name, buffer in model.named_buffers():
+        if name in ("rope.t_x", "rope.t_y"):
+            buffer.data = buffer.data.float()
+    return model
+
+
 def digests(count: int) -> list[bytes]:
     """Return what stands for the sha256 of so many different images."""
     return [hashlib.sha256(str(i).encode()).digest() for i in range(count)]

@@ -28,7 +28,7 @@ def edit(neurons):
 
 def slow(model, pixels, neurons):
     """Return the tokens [B, N + 1, E] in fp64: block by block, each image alone, each neuron and token by itself."""
-    model, prefix, out = model.double(), model.num_prefix_tokens, []
+    model, prefix, out = families.double(model), model.num_prefix_tokens, []
     try:
         for image in pixels.double():
             inputs = _inputs(model, image)

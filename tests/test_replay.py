@@ -38,7 +38,7 @@ def slow(model, pixels, detector, attenuator, layers, found_in=None):
         slow_flags(model, pixels, detector, found_in, masks)
     name, scope, rule, number, side = detector
     how, strength, queries = attenuator
-    model, prefix = model.double(), model.num_prefix_tokens
+    model, prefix = families.double(model), model.num_prefix_tokens
     inputs = []
     handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
     plain = torch.nn.functional.scaled_dot_product_attention
@@ -69,7 +69,7 @@ def slow(model, pixels, detector, attenuator, layers, found_in=None):
 def slow_flags(model, pixels, detector, layer, masks):
     """Append each image's flags in block `layer` of the untouched model to `masks`."""
     name, scope, rule, number, side = detector
-    model, prefix = model.double(), model.num_prefix_tokens
+    model, prefix = families.double(model), model.num_prefix_tokens
     inputs = []
     handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
     plain = torch.nn.functional.scaled_dot_product_attention

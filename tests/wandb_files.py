@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 
 
 def records(path):
-    """The records of a .wandb file: a LevelDB log of protobuf messages."""
+    """Return the records of a run that has ended; W&B may write the end of the file after its `finish` returned."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = list(_written(path))
+        if any(record.HasField("exit") for record in found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def _written(path):
+    """Yield the records of a .wandb file as it is: a LevelDB log of protobuf messages."""
     from wandb.proto import wandb_internal_pb2
 
     data, at, parts = path.read_bytes(), 7, b""
@@ -16,6 +27,8 @@ def records(path):
             at += room
             continue
         length, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+        if at + 7 + length > len(data):
+            return
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # a whole record, or the last part of one
