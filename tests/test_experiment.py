@@ -8,6 +8,7 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pytest
+import tiny_models
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from wandb_files import items, records
@@ -364,13 +365,37 @@ def test_a_run_that_did_nothing_says_so(compose, tmp_path, capsys, overrides, no
 
 
 def test_what_ties_keep_from_being_flagged_is_counted_and_said(compose, tmp_path):
-    result = run(compose(*QUICK, "detector.rule=ratio", "detector.ratio=1"), tmp_path / "run").result
-    layers = result["layers"]
-    assert [row["tied"] for row in layers] == [120] * len(layers)
-    assert {row["threshold"] for row in layers} == {None}
-    assert f"In {120 * len(layers)} (image, block) pairs too many patches have one and the same signal" in str(
-        result["notes"]
-    )
+    """Without positions, all patches of a blank picture are one; noise has thresholds all the same."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    (tmp_path / "pictures").mkdir()
+    for i in range(12):
+        noise = rng.integers(0, 255, (32, 32, 3), np.uint8)
+        picture = Image.fromarray(noise) if i % 3 else Image.new("RGB", (32, 32), (20 * i, 255, 255))
+        picture.save(tmp_path / "pictures" / f"{i}.png")
+    weights = tiny_models.save(tmp_path / "tiny.safetensors", "tiny_nowhere")
+    words = [
+        "dataset=imagefolder",
+        f"dataset.root={tmp_path / 'pictures'}",
+        "clusterer.k=2",
+        "tracker=none",
+        "layers=all",
+    ]
+    words += ["backbone=timm", "backbone.model_name=tiny_nowhere", "backbone.module=tiny_models", "detector=key_norm"]
+    words += [
+        "backbone.image_size=32",
+        f"backbone.checkpoint={weights}",
+        "detector.rule=mad",
+        "attenuator=scale",
+        "layers=all",
+    ]
+    result = run(compose(*words), tmp_path / "run").result
+    assert [row["tied"] for row in result["layers"]] == [4, 4]
+    assert all(row["threshold"] > 0 for row in result["layers"])
+    assert "In 8 (image, block) pairs too many patches have one and the same signal" in str(result["notes"])
+    idle = run(compose(*words, "detector.rule=ratio", "detector.ratio=1"), tmp_path / "idle").result
+    assert [row["tied"] for row in idle["layers"]] == [0, 0], "a ratio of 1 flags nothing in any picture"
 
 
 def test_a_failed_run_leaves_its_reason(compose, tmp_path, monkeypatch):

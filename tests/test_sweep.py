@@ -406,7 +406,10 @@ class Patient(KMeans):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_ctrl_c_ends_a_sweep_and_the_same_command_goes_on(tmp_path, n_jobs):
-    """Every second job goes on clustering until it is told to end, so the key is pressed in the midst of one."""
+    """Every second job goes on clustering until it is told to end, so the key is pressed in the midst of one.
+
+    Whoever runs the tests in the background of a shell has the signal ignored, and children inherit that.
+    """
 
     def ok() -> int:
         results = tmp_path.glob("outputs/sweeps/*/*/result.json")
@@ -417,7 +420,8 @@ def test_ctrl_c_ends_a_sweep_and_the_same_command_goes_on(tmp_path, n_jobs):
              "runtime.report=false", "tracker=none", f"hydra.launcher.n_jobs={n_jobs}")  # fmt: skip
     command = [sys.executable, "-m", "itae", "-m", "layers=last,all", *words]
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=pipe, stderr=pipe, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
     deadline = time.monotonic() + 90
     while not ok() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -51,6 +51,12 @@ def tiny_vit(pretrained=False, **options):
 
 
 @register_model
+def tiny_nowhere(pretrained=False, **options):
+    """Whose tokens have no position."""
+    return build(VisionTransformer, pretrained=pretrained, pos_embed="none", **options)
+
+
+@register_model
 def tiny_afterthought(pretrained=False, **options):
     return build(Afterthought, pretrained=pretrained, **options)
 

@@ -214,14 +214,14 @@ class Detector:
         """Flag the patches of a signal [B, S, T] in fp32."""
         threshold = signal.new_full((*signal.shape[:-1], 1), theta) if theta is not None else self.cut(signal)
         mask = signal <= threshold if self.side == "low" else signal >= threshold
-        if theta is not None or self.rule == "absolute":
+        if theta is not None or self.rule == "absolute" or (self.rule == "ratio" and self.ratio == 1):
             return Flags(mask, signal, threshold)
         if self.rule != "quantile":
             return Flags(mask, signal, threshold, threshold.isnan())
         most = math.ceil(self.quantile * signal.shape[-1] - 1e-9)  # .07 of 100 is 7.000000000000001
         crowded = mask.sum(dim=-1, keepdim=True) > most
         mask = mask & ~(crowded & (signal == threshold))
-        return Flags(mask, signal, threshold, crowded & ~mask.any(dim=-1, keepdim=True))
+        return Flags(mask, signal, threshold, crowded & ~mask.any(dim=-1, keepdim=True) if most else None)
 
     @property
     def _built_in(self) -> bool:
