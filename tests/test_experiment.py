@@ -375,21 +375,10 @@ def test_what_ties_keep_from_being_flagged_is_counted_and_said(compose, tmp_path
         picture = Image.fromarray(noise) if i % 3 else Image.new("RGB", (32, 32), (20 * i, 255, 255))
         picture.save(tmp_path / "pictures" / f"{i}.png")
     weights = tiny_models.save(tmp_path / "tiny.safetensors", "tiny_nowhere")
-    words = [
-        "dataset=imagefolder",
-        f"dataset.root={tmp_path / 'pictures'}",
-        "clusterer.k=2",
-        "tracker=none",
-        "layers=all",
-    ]
-    words += ["backbone=timm", "backbone.model_name=tiny_nowhere", "backbone.module=tiny_models", "detector=key_norm"]
-    words += [
-        "backbone.image_size=32",
-        f"backbone.checkpoint={weights}",
-        "detector.rule=mad",
-        "attenuator=scale",
-        "layers=all",
-    ]
+    words = ["dataset=imagefolder", f"dataset.root={tmp_path / 'pictures'}", "clusterer.k=2", "tracker=none"]
+    words += ["backbone=timm", "backbone.model_name=tiny_nowhere", "backbone.module=tiny_models"]
+    words += ["backbone.image_size=32", f"backbone.checkpoint={weights}", "layers=all"]
+    words += ["detector=key_norm", "detector.rule=mad", "attenuator=scale"]
     result = run(compose(*words), tmp_path / "run").result
     assert [row["tied"] for row in result["layers"]] == [4, 4]
     assert all(row["threshold"] > 0 for row in result["layers"])
