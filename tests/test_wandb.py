@@ -303,6 +303,9 @@ def and_stop(kind, save):
         return saved(kind, save)
     finally:
         if kind == LAST:
+            if not psutil.Process().children():
+                import wandb
+                wandb.setup()  # W&B before 0.28 has not started its service for this
             for child in psutil.Process().children():
                 child.suspend()
                 print(child.name(), child.pid)

@@ -30,7 +30,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.streams.append((self.path, body))
             return self._reply({})
         asked = json.loads(body)
-        name = asked.get("operationName") or re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])[1]
+        name = asked.get("operationName") or name_of(asked["query"])
         variables = asked.get("variables") or {}
         self.server.asked.append((name, variables))
         return self._reply({"data": answer(name.lower(), variables, self.server.address)})
@@ -60,8 +60,15 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
 
+def name_of(query):
+    """Return the name of an operation, or its first field: W&B 0.23 asks for the viewer in a query without a name."""
+    found = re.search(r"(?:query|mutation)\s+(\w+)|{\s*(\w+)", query)
+    return found[found.lastindex]
+
+
 def answer(name, variables, address):
-    viewer = {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}
+    viewer = {"id": "1", "entity": "me", "username": "me", "email": "", "admin": False, "flags": "{}",
+              "teams": {"edges": []}, "apiKeys": {"edges": []}}  # fmt: skip
     project = {"id": "1", "name": variables.get("project"), "entity": {"id": "1", "name": "me"}}
     bucket = {"id": "1", "name": variables.get("name"), "displayName": variables.get("displayName"), "description": "",
               "config": "{}", "sweepName": None, "project": project, "historyLineCount": 0}  # fmt: skip
@@ -69,13 +76,16 @@ def answer(name, variables, address):
                 "artifactSequence": {"id": "S", "latestArtifact": {"id": "A", "versionIndex": 0}}}  # fmt: skip
     files = [{"name": name, "uploadUrl": f"{address}/{name}"} for name in variables.get("files") or []]
     view = {"id": "Vmlldzox", "type": "runs", "name": "view", "displayName": "view", "description": "", "spec": "{}"}
+    projects = {"models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}}
     known = {
         "viewer": {"viewer": viewer},
+        "serverfeaturesquery": {"serverInfo": {"features": []}},
         "upsertbucket": {"upsertBucket": {"bucket": bucket, "inserted": True}},
         "createartifact": {"createArtifact": {"artifact": artifact}},
         "artifacttype": {"project": {"artifact": None}},
         "createrunfiles": {"createRunFiles": {"runID": "1", "uploadHeaders": [], "files": files}},
-        "getprojects": {"models": {"edges": [], "pageInfo": {"endCursor": None, "hasNextPage": False}}},
+        "projects": projects,
+        "getprojects": projects,
         "projectinternalid": {"project": {"internalId": "UHJvamVjdEludGVybmFsSWQ6MQ=="}},
         "upsertview": {"upsertView": {"view": view | {"project": project}, "inserted": True}},
         "upsertview2": {"upsertView": {"view": view | {"project": project}, "inserted": True}},
