@@ -235,6 +235,7 @@ main()
     assert done.stdout.splitlines() == [timeout], done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_no_mistake_waits_for_torch(tmp_path):
     """In one fresh process, in this order: whichever imports a heavy package is named."""
     lines = [

@@ -18,6 +18,7 @@ def results():
     return [json.loads(path.read_text()) for path in sorted(Path("study").glob("*/result.json"))]
 
 
+@pytest.mark.slow
 def test_a_study_searches_without_labels_and_goes_on(itae_):
     words = (*SEARCH, "detector.k=interval(0.5,3)", "layers=choice(last,last2)", "hydra.sweeper.metric=inertia",
              "hydra.sweeper.direction=minimize", *SMALL)  # fmt: skip
@@ -49,6 +50,7 @@ def test_a_choice_by_labels_is_called_an_oracle(itae_):
     assert {r["selection"] for r in results()} == {"oracle"}
 
 
+@pytest.mark.slow
 def test_a_study_takes_no_trials_of_another_search(itae_):
     words = {"metric": "hydra.sweeper.metric=inertia", "space": "detector.k=interval(0.5,3)", "words": "layers=last"}
     assert itae_(*SEARCH, *words.values(), *SMALL)[0] == 0

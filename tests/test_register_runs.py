@@ -107,6 +107,7 @@ def test_a_killed_run_goes_on_with_what_it_found(itae_, searches, killed_run):
     assert (status, len(searches)) == (0, 1), err
 
 
+@pytest.mark.slow
 def test_vectors_of_one_entry_are_all_of_the_same_neurons(itae_, tmp_path, killed_run):
     (kept,) = tmp_path.rglob(".registers/*.json")
     told = json.loads(kept.read_text())

@@ -687,6 +687,7 @@ def counted_write(made: list):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_killed_at_every_step_nothing_half_is_ever_there(tmp_path, monkeypatch):
     calm = contents(make(Store(tmp_path / "calm"), key()).path)

@@ -82,6 +82,7 @@ def test_jobs_of_other_data_or_backbones_have_passes_of_their_own(itae_, images_
     assert sum(images for images, _ in images_seen) == 90
 
 
+@pytest.mark.slow
 def test_jobs_of_other_seeds_are_as_if_alone(itae_):
     words = [*SMALL, "clusterer.seeds=1"]
     assert itae_("-m", "seed=0,1", "layers=last,all", *words)[0] == 0
@@ -97,6 +98,7 @@ def test_jobs_of_other_seeds_are_as_if_alone(itae_):
         assert [alone[side] for side in ("baseline", "edited")] == [shared[side] for side in ("baseline", "edited")]
 
 
+@pytest.mark.slow
 def test_a_failed_job_costs_only_itself_and_the_next_call_does_what_is_missing(itae_, monkeypatch, images_seen):
     measure = itae.experiment._measure
 

@@ -66,7 +66,7 @@ def test_an_unmarked_test_that_takes_long_fails(pytester, test, fails):
         done.stdout.fnmatch_lines(["*CPU seconds, children included*"])
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_how_many_slow_tests_were_left_out_is_the_last_line(pytester, monkeypatch, workers):
     monkeypatch.setenv("PYTHONPATH", str(Path(cost.__file__).parent))
     pytester.makeconftest(CONFTEST)
