@@ -61,6 +61,7 @@ def test_a_run_searches_once_and_says_what_it_found(itae_, tmp_path, searches):
     assert len(searches) == 2
 
 
+@pytest.mark.slow
 def test_a_search_is_asked_for_by_all_that_it_depends_on_and_by_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
