@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from itae.figures import COLOURS, MARKERS, clean
+from itae.look.figures import COLOURS, MARKERS, clean
 
 DPI = 130
 BOTH = "planted digits ({:,} images)", "DINOv2-S ({:,} pictures)"

@@ -23,9 +23,9 @@ from pathlib import Path
 import pandas as pd
 from drawing import FIGURES
 
-from itae.collect_rows import measured
-from itae.collect_table import read_table
-from itae.runs import find_results
+from itae.results.find import find_results
+from itae.results.rows import measured
+from itae.results.table import read_table
 
 HERE = Path(__file__).parent
 PLANTED, REAL = "digits", "dinov2_s"

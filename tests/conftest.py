@@ -24,7 +24,7 @@ from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from left_out import LeftOut  # noqa: E402
 
-from itae.cli import main  # noqa: E402
+from itae.app.cli import main  # noqa: E402
 from itae.store.draft import Draft  # noqa: E402
 
 ONE_A_SESSION = ("ray", "slurm_node", "chromium", "wheel")  # the tests of each run in one process of pytest-xdist
@@ -55,12 +55,12 @@ def pytest_xdist_auto_num_workers():
 def quick_figures(request, monkeypatch):
     """Leave out the pictures and pages that take longer than a small run, but in tests marked ``figures``."""
     if request.node.get_closest_marker("figures") is None:
-        import itae.page
-        import itae.run_figures
+        import itae.look.page
+        import itae.look.run_figures
 
-        monkeypatch.setattr(itae.page, "end_with_page", lambda *_, **__: None)
+        monkeypatch.setattr(itae.look.page, "end_with_page", lambda *_, **__: None)
         for name in ("norm", "layer", "example", "embedding", "cluster"):
-            monkeypatch.setattr(itae.run_figures, f"{name}_figure", lambda *_: None)
+            monkeypatch.setattr(itae.look.run_figures, f"{name}_figure", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.numpy import save_file
 
-from itae.cli import compose, conf_dir
-from itae.experiment import plain_config
-from itae.settings import Settings
+from itae.app.compose import compose, conf_dir
+from itae.app.experiment import plain_config
+from itae.app.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "experiments"
@@ -60,7 +60,7 @@ def lines(readme):
     return [(what, shlex.split(words)) for what, words in found]
 
 
-COMMANDS = [
+VERBS = [
     pytest.param(what, words, id=f"{path.parent.name}-{i}")
     for path in sorted(HERE.glob("*/README.md"))
     for i, (what, words) in enumerate(lines(path))
@@ -81,10 +81,10 @@ def places(tmp_path, monkeypatch):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) >= 12
+    assert len(VERBS) >= 12
 
 
-@pytest.mark.parametrize(("what", "words"), COMMANDS)
+@pytest.mark.parametrize(("what", "words"), VERBS)
 def test_every_command_of_a_readme_is_understood(what, words, places):
     if what == "itae" and words[0] == "collect":
         return

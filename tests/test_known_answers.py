@@ -13,12 +13,12 @@ import pytest
 import torch
 from sklearn.metrics import normalized_mutual_info_score
 
-from itae.backbone import Backbone
-from itae.data import Digits, ImageFolder
-from itae.embed import Source
-from itae.replay import SharedPass
-from itae.settings import construct
-from itae.store import Store
+from itae.base.construct import construct
+from itae.embed.replay import SharedPass
+from itae.embed.source import Source
+from itae.images.datasets import Digits, ImageFolder
+from itae.store.store import Store
+from itae.vit.backbone import Backbone
 
 HERE = Path(__file__).parents[1] / "experiments" / "04_known_answers"
 CPU = torch.device("cpu")

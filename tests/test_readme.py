@@ -15,9 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
 import itae
-from itae.cli import COMMANDS, conf_dir
-from itae.experiment import plain_config, run
-from itae.settings import Settings
+from itae.app.compose import conf_dir
+from itae.app.experiment import plain_config, run
+from itae.app.settings import Settings
+from itae.app.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
@@ -54,7 +55,7 @@ def test_every_command_is_understood(command, tmp_path, monkeypatch):
     for name in ("PICTURES", "PHOTOS"):
         (tmp_path / name).mkdir()
     words = [word for word in shlex.split(command)[1:] if word not in ("-m", "prepare")]
-    if words == ["--help"] or words[0] in COMMANDS:
+    if words == ["--help"] or words[0] in VERBS:
         return
     words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
     overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]  # a sweep: its first job

@@ -9,17 +9,18 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 
-from itae.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
-from itae.backbone import Backbone
-from itae.cli import conf_dir
-from itae.data import ImageFolder
-from itae.data.images import batches, normalise
-from itae.detect import Nothing, ResidualNorm, VectorNorm
-from itae.edit import Edit
-from itae.embed import Source
-from itae.experiment import run
-from itae.replay import SharedPass
-from itae.store import Store
+from itae.app.compose import conf_dir
+from itae.app.experiment import run
+from itae.edits.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.edits.detect import Nothing, ResidualNorm, VectorNorm
+from itae.edits.edit import Edit
+from itae.embed.replay import SharedPass
+from itae.embed.source import Source
+from itae.images.batches import batches
+from itae.images.datasets import ImageFolder
+from itae.images.transform import normalise
+from itae.store.store import Store
+from itae.vit.backbone import Backbone
 
 pytestmark = pytest.mark.weights
 EVERY = tuple(range(12))

@@ -8,9 +8,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from itae.cluster import KMeans
-from itae.digits_vit import IMAGE_SIZE
-from itae.metrics import scores
+from itae.measure.kmeans import KMeans
+from itae.measure.scores import scores
+from itae.vit.digits_vit import IMAGE_SIZE
 
 
 def load_digits_tensor() -> tuple[Tensor, np.ndarray]:

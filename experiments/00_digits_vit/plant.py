@@ -28,8 +28,8 @@ from sklearn.metrics import adjusted_mutual_info_score, mutual_info_score
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from itae import digits_vit
-from itae.digits_vit import CONTENTS, DEPTH, NUM_PATCHES, PLANT_BLOCK, WIDTH
+from itae.vit import digits_vit
+from itae.vit.digits_vit import CONTENTS, DEPTH, NUM_PATCHES, PLANT_BLOCK, WIDTH
 
 log = logging.getLogger("plant")
 LATER = range(PLANT_BLOCK + 1, DEPTH)

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
 
-from itae import digits_vit
+from itae.vit import digits_vit
 
 log = logging.getLogger("train")
 

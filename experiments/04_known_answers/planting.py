@@ -28,13 +28,15 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.backbone import Backbone, Facts
-from itae.code import sha256
-from itae.data import Dataset, Digits, ImageFolder
-from itae.data.images import Transform, batches, normalise
-from itae.detect import whole
-from itae.errors import UserError, one_of
-from itae.probe import prove
+from itae.base.checks import one_of, whole
+from itae.base.code import sha256
+from itae.base.errors import UserError
+from itae.embed.prove import prove
+from itae.images.batches import batches
+from itae.images.datasets import Dataset, Digits, ImageFolder
+from itae.images.transform import Transform, normalise
+from itae.vit.backbone import Backbone
+from itae.vit.facts import Facts
 
 POSITIONS = ("fixed", "by_image", "blank")
 WAYS = ("block", "neurons")

@@ -26,20 +26,23 @@ from known_figure import draw
 from planting import Planted
 from torch import Tensor
 
-from itae.attenuate import Attenuator, Fade, Floor, Scale
-from itae.backbone import Facts
-from itae.calibrate import fit_layers, fit_threshold
-from itae.cluster import KMeans
-from itae.data import Dataset, Digits, ImageFolder
-from itae.data.images import batches, normalise
-from itae.detect import ClsAttention, Detector, Flags, Random, ResidualNorm, Site, VectorNorm
-from itae.edit import AnyEdit, Edit, make_edit
-from itae.embed import Source
-from itae.metrics import scores
-from itae.register_search import search
-from itae.registers import RegisterEdit, TestTimeRegisters
-from itae.replay import SharedPass, Watch
-from itae.store import Store
+from itae.edits.attenuate import Attenuator, Fade, Floor, Scale
+from itae.edits.bimodal import fit_threshold
+from itae.edits.detect import ClsAttention, Detector, Random, ResidualNorm, VectorNorm
+from itae.edits.edit import AnyEdit, Edit, make_edit
+from itae.edits.registers import RegisterEdit, TestTimeRegisters
+from itae.edits.site import Flags, Site
+from itae.embed.fit_layers import fit_layers
+from itae.embed.register_search import search
+from itae.embed.replay import SharedPass, Watch
+from itae.embed.source import Source
+from itae.images.batches import batches
+from itae.images.datasets import Dataset, Digits, ImageFolder
+from itae.images.transform import normalise
+from itae.measure.kmeans import KMeans
+from itae.measure.scores import scores
+from itae.store.store import Store
+from itae.vit.facts import Facts
 
 HERE = Path(__file__).parent
 BATCH, SEEDS, CALIBRATION = 64, 5, 256

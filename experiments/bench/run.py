@@ -31,19 +31,22 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from itae import load_run
-from itae.attenuate import Fade, Floor, MeanValue, Scale
-from itae.backbone import Backbone
-from itae.cluster import KMeans
-from itae.data import ImageFolder
-from itae.data.images import batches, normalise
-from itae.detect import VectorNorm
-from itae.edit import AnyEdit, Edit
-from itae.embed import Source, extract
-from itae.registers import RegisterEdit, TestTimeRegisters
-from itae.replay import SharedPass
-from itae.runtime import OnRay, Runtime, memory_reused
-from itae.store import Store
-from itae.worker import Worker
+from itae.base.memory import memory_reused
+from itae.base.runtime import OnRay, Runtime
+from itae.edits.attenuate import Fade, Floor, MeanValue, Scale
+from itae.edits.detect import VectorNorm
+from itae.edits.edit import AnyEdit, Edit
+from itae.edits.registers import RegisterEdit, TestTimeRegisters
+from itae.embed.extract import extract
+from itae.embed.replay import SharedPass
+from itae.embed.source import Source
+from itae.embed.worker import Worker
+from itae.images.batches import batches
+from itae.images.datasets import ImageFolder
+from itae.images.transform import normalise
+from itae.measure.kmeans import KMeans
+from itae.store.store import Store
+from itae.vit.backbone import Backbone
 
 MODEL = "vit_small_patch14_dinov2"
 HERE = Path(__file__).parent
@@ -381,7 +384,7 @@ def small(bench: Bench) -> None:
     """CPU seconds of a fresh small run, of its parts, and of one whose cache knows the backbone already."""
     words = ["-m", "itae", "dataset.limit=60", "tracker=none", f"paths.cache={bench.scratch / 'small'}"]
     run = [*words, f"hydra.run.dir={bench.scratch / 'small-run'}"]
-    torch_and_timm = "import torch; from itae.timm_import import import_timm; import_timm()"
+    torch_and_timm = "import torch; from itae.vit.timm_import import import_timm; import_timm()"
     parts = {
         "a fresh small run, 60 digits, nothing cached": run,
         "  the same with a few more, in the cache that it left": run,

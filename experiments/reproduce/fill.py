@@ -16,11 +16,11 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import OmegaConf
 
-from itae.cli import conf_dir
-from itae.collect_rows import measured
-from itae.collect_table import read_table
-from itae.errors import UserError
-from itae.runs import find_results
+from itae.app.compose import conf_dir
+from itae.base.errors import UserError
+from itae.results.find import find_results
+from itae.results.rows import measured
+from itae.results.table import read_table
 
 HERE = Path(__file__).parent
 DATA = {"cifar10": "test", "cifar100": "test", "stl10": "test", "tiny_imagenet": "val"}

@@ -2,29 +2,47 @@
 
 From Python: ``itae.run(itae.compose(words))`` runs what the command line runs; ``itae.load_run(path)`` reads a run
 back, ``itae.load_runs(path)`` many of them as one table.
+
+Rooms, each of which imports those before it alone:
+
+``base``     errors, checks, identity of classes, devices, progress, atomic files
+``images``   folders and formats, decoding, transforms
+``vit``      the backbones, and the door through which their attention is seen
+``edits``    detectors, attenuators, controls: which patches are artifacts and what is done about them
+``store``    embeddings on the disk
+``embed``    embeddings = f(dataset, backbone, edit): the pass that many edits share, and what it saw
+``measure``  k-means, neighbours, scores, intervals
+``results``  runs on the disk, and tables of many
+``look``     figures and pages
+``tasks``    what is done with embeddings
+``track``    Weights & Biases
+``app``      the command line, Hydra, sweeps
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from itae.base.versions import __version__
+
 __all__ = ["Run", "UserError", "__version__", "compose", "load_run", "load_runs", "run"]
 
 _HOME = {
-    "Run": "itae.runs",
-    "UserError": "itae.errors",
-    "compose": "itae.cli",
-    "load_run": "itae.runs",
-    "load_runs": "itae.runs",
-    "run": "itae.experiment",
+    "Run": ("itae.look.view", "RunView"),
+    "UserError": ("itae.base.errors", "UserError"),
+    "compose": ("itae.app.compose", "compose"),
+    "load_run": ("itae.look.view", "load_run"),
+    "load_runs": ("itae.results.many", "load_runs"),
+    "run": ("itae.app.experiment", "run"),
 }
 
 if TYPE_CHECKING:
-    from itae.cli import compose
-    from itae.errors import UserError
-    from itae.experiment import run
-    from itae.runs import Run, load_run, load_runs
+    from itae.app.compose import compose
+    from itae.app.experiment import run
+    from itae.base.errors import UserError
+    from itae.look.view import RunView as Run
+    from itae.look.view import load_run
+    from itae.results.many import load_runs
 
 
 def __getattr__(name: str) -> Any:
@@ -33,4 +51,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'itae' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOME[name]), name)
+    module, attribute = _HOME[name]
+    return getattr(importlib.import_module(module), attribute)

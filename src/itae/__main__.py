@@ -1,5 +1,5 @@
 """``python -m itae`` is ``itae``."""
 
-from itae.cli import main
+from itae.app.cli import main
 
 main()

@@ -1,4 +1,4 @@
-"""Launchers for sweeps: Hydra finds them here, and `itae.cli` names them to it where it doesn't.
+"""Launchers for sweeps: Hydra finds them here, and `itae.app.cli` names them to it where it doesn't.
 
 Hydra imports this module in every program that uses it, so it imports nothing of weight.
 """
@@ -19,7 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 if TYPE_CHECKING:
-    from itae.runtime import OnRay
+    from itae.base.runtime import OnRay
 
 
 class SharedPassLauncher(Launcher):
@@ -45,7 +45,7 @@ class SharedPassLauncher(Launcher):
         """Run the jobs and return what came out, in their order."""
         self.check()
         self.ahead(len(job_overrides))
-        from hydra_plugins.itae_sweeps._launch import launch
+        from itae.app.launch.launch import launch
 
         return launch(self, job_overrides, initial_job_idx)
 
@@ -56,8 +56,8 @@ class SharedPassLauncher(Launcher):
 
     def ahead(self, jobs: int) -> None:
         """Begin what can begin before the jobs are known."""
-        from hydra_plugins.itae_sweeps._processes import start_server
-        from itae.settings import is_wandb
+        from itae.app.launch.processes import start_server
+        from itae.app.settings import is_wandb
 
         start_server(jobs, self.n_jobs, is_wandb(self.config))
 
@@ -67,13 +67,13 @@ class SharedPassLauncher(Launcher):
 
     def send(self, program: Any, groups: list[Any]) -> dict[Any, str]:
         """Run the groups, one after the other; return why jobs broke off that could leave no word of it."""
-        from hydra_plugins.itae_sweeps._launch import run_group
+        from itae.app.launch.launch import run_group
 
         return {job: why for group in groups for job, why in run_group(program, group, self.n_jobs).items()}
 
 
 def _check_n_jobs(n_jobs: Any, more: str = "") -> None:
-    from itae.errors import UserError
+    from itae.base.errors import UserError
 
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise UserError(f"hydra.launcher.n_jobs={n_jobs!r} must be a whole number but 0, -1 for all cores{more}.")
@@ -89,9 +89,13 @@ class _Elsewhere(SharedPassLauncher):
     def __init__(self, max_group: int | None = None) -> None:
         self.max_group = max_group
 
+    def asked(self) -> Any:
+        """Return what the engine is asked for."""
+        raise NotImplementedError
+
     def check(self) -> None:
         """Refuse a missing package and values that can't be meant."""
-        from itae.errors import UserError
+        from itae.base.errors import UserError
 
         if importlib.util.find_spec(self.needs) is None:
             line = f"pip install {self.extra}"
@@ -111,11 +115,11 @@ class _Elsewhere(SharedPassLauncher):
 
     def send(self, program: Any, groups: list[Any]) -> dict[Any, str]:
         """Pack the groups and hand them to the engine; return why the jobs of a group broke off."""
-        from hydra_plugins.itae_sweeps._launch import reasons
-        from hydra_plugins.itae_sweeps._parcel import pack
+        from itae.app.launch.launch import reasons
+        from itae.app.launch.parcel import pack
 
-        engine = importlib.import_module(f"hydra_plugins.itae_sweeps._{self.name}")
-        return reasons(groups, engine.send(self, pack(program, groups))) if groups else {}
+        engine = importlib.import_module(f"itae.app.launch.{self.name}")
+        return reasons(groups, engine.send(self.asked(), pack(program, groups))) if groups else {}
 
 
 class JoblibLauncher(_Elsewhere):
@@ -132,6 +136,10 @@ class JoblibLauncher(_Elsewhere):
         """Refuse a missing package and values that can't be meant."""
         super().check()
         _check_n_jobs(self.n_jobs)
+
+    def asked(self) -> int:
+        """Return in how many processes groups run, as joblib has it."""
+        return self.n_jobs
 
 
 class SlurmLauncher(_Elsewhere):
@@ -155,8 +163,8 @@ class SlurmLauncher(_Elsewhere):
         max_group: int | None = None,
     ) -> None:
         super().__init__(max_group)
-        self.requeues = requeues
         self.options = {
+            "requeues": requeues,
             "timeout_min": timeout_min,
             "cpus_per_task": cpus_per_task,
             "gpus_per_node": gpus_per_node,
@@ -169,11 +177,15 @@ class SlurmLauncher(_Elsewhere):
             "slurm_additional_parameters": dict(additional_parameters or {}) or None,
         }
 
+    def asked(self) -> Mapping[str, Any]:
+        """Return what each job asks of Slurm, as submitit has it, and how often it may be started again."""
+        return self.options
+
     def check(self) -> None:
         """Refuse a missing package, and a machine without Slurm's commands."""
         import shutil
 
-        from itae.errors import UserError
+        from itae.base.errors import UserError
 
         super().check()
         missing = [command for command in ("sbatch", "srun", "squeue", "scancel") if shutil.which(command) is None]
@@ -208,7 +220,7 @@ class RayLauncher(_Elsewhere):
 
     def asked(self) -> OnRay:
         """Return what each group asks of the cluster."""
-        from itae.runtime import OnRay
+        from itae.base.runtime import OnRay
 
         return OnRay(**self.options)
 
@@ -224,7 +236,7 @@ class GridSweeper(BasicSweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Run the grid. Our launchers get all of it at once, to check every job before any of them begins."""
         if isinstance(self.launcher, SharedPassLauncher):
-            from itae.errors import UserError
+            from itae.base.errors import UserError
 
             self.launcher.check()
             if self.max_batch_size is not None:
@@ -237,7 +249,7 @@ class GridSweeper(BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job; a launcher of ours does that itself before it starts any."""
         if not isinstance(self.launcher, SharedPassLauncher):
-            from hydra_plugins.itae_sweeps._compose import Composer
+            from itae.app.launch.composer import Composer
 
             assert self.hydra_context is not None
             assert self.config is not None
@@ -261,9 +273,12 @@ class OptunaSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run the study; return its best trial."""
-        from hydra_plugins.itae_sweeps._optuna import search
+        from itae.app.launch.optuna import search
 
-        return search(self, arguments)
+        assert self.config is not None
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        return search(self.options, self.config, self.launcher, self.hydra_context.config_loader, arguments)
 
 
 PLUGINS = (SharedPassLauncher, JoblibLauncher, SlurmLauncher, RayLauncher, GridSweeper, OptunaSweeper)

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from itae.errors import UserError
-from itae.store.disk import disk_trouble_told, flush_folder, replace_file, write_file
+from itae.base.disk import disk_trouble_told, flush_folder, replace_file, write_file
+from itae.base.errors import UserError
 from itae.store.entry import META, Embeddings, Key, plain, render, seal_of
 
 log = logging.getLogger(__name__)

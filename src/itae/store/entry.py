@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from itae.errors import UserError
+from itae.base.errors import UserError
 
 FORMAT = 2
 """Version of the layout and the computation. It is part of every digest: no run takes an entry of another format.

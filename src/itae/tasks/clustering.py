@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itae.cluster import KMeans
-from itae.criteria import Space
-from itae.detect import number, whole
-from itae.knn import neighbours
-from itae.metrics import knn_chance, knn_correct, scores, summarise, unscored
-from itae.runtime import progress
-from itae.tasks import TaskResult
+from itae.base.checks import number, whole
+from itae.base.progress import progress
+from itae.measure.clustered import Clustered
+from itae.measure.kmeans import KMeans
+from itae.measure.knn import neighbours
+from itae.measure.scores import knn_chance, knn_correct, scores, summarise, unscored
+from itae.measure.silhouette import Space
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Clustering:
         How many neighbours vote on an image's class, leaving out the image itself and those of the same bytes; 0 for no
         such readout. Where there are not so many other images, all of them vote. Default 20.
     temperature
-        Of the votes, at least 0.001; see `itae.metrics.knn_correct`. Default 0.07.
+        Of the votes, at least 0.001; see `itae.measure.scores.knn_correct`. Default 0.07.
 
     Raises
     ------
@@ -56,7 +56,7 @@ class Clustering:
         seed: int,
         device: str = "auto",
         groups_N: np.ndarray | None = None,
-    ) -> TaskResult:
+    ) -> Clustered:
         """Cluster with every seed of the clusterer and score each clustering.
 
         Parameters
@@ -65,7 +65,7 @@ class Clustering:
             float32 [n, E]; a read-only memory map is fine.
         labels
             Whole numbers >= 0, [n], or None: then assignments and no scores, nor where all are of one class or each of
-            its own (`itae.metrics.unscored`).
+            its own (`itae.measure.scores.unscored`).
         n_classes
             The number of clusters where the clusterer names none.
         clusterer
@@ -79,13 +79,13 @@ class Clustering:
 
         Returns
         -------
-        TaskResult
+        Clustered
             ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia``, ``silhouette`` (see
-            `itae.criteria.Space`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
+            `itae.measure.silhouette.Space`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
             ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
             ``lowest_inertia``: seed, inertia, silhouette and scores of that run. With labels, and other images that
             may vote, ``knn``: its accuracy in the same shape, of one value, ``chance`` (see
-            `itae.metrics.knn_chance`), ``k``, ``temperature``, ``protocol``.
+            `itae.measure.scores.knn_chance`), ``k``, ``temperature``, ``protocol``.
             ``assignments``: those of the run of lowest inertia.
 
         Raises
@@ -138,4 +138,4 @@ class Clustering:
                 "protocol": "leave-one-out",
             }
         every = np.stack([run.assignments for run in runs]).astype(np.min_scalar_type(k))  # a sweep keeps many
-        return TaskResult(metrics, runs[lowest].assignments, every, near)
+        return Clustered(metrics, runs[lowest].assignments, every, near)

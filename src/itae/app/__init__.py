@@ -1,0 +1,18 @@
+"""The rim, alone with Hydra: the command line, what a job does, sweeps.
+
+`cli`         ``itae`` itself
+`verbs`       the commands beside Hydra's
+`compose`     from the words of a command line to a config
+`sentences`   one sentence for each mistake
+`settings`    from a config to objects
+`experiment`  one run, from settings to ``result.json``
+`sweep`       many jobs, few passes
+`launch`      how jobs reach a process
+`cache`       ``itae cache``
+`calibrate`   ``itae calibrate``
+`collect`     ``itae collect``
+`prepare`     ``itae prepare``
+`protocol`    ``itae protocol``
+`held_out`    what development and held-out data have in common
+`report`      ``itae report``
+"""

@@ -1,0 +1,162 @@
+"""``itae collect``: many runs become one table, a few figures and the best setting by a label-free criterion.
+
+It reads ``result.json`` files alone, and needs neither Hydra nor torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from itae.base.errors import UserError
+from itae.look.sweep_figures import draw
+from itae.results.controls import against_random, print_controls
+from itae.results.find import RESULT, find_results
+from itae.results.rows import (
+    LABEL_FREE,
+    OWN_SPACE,
+    SEED,
+    check_metric,
+    choose,
+    is_control,
+    labels,
+    science,
+    tried,
+    with_values,
+)
+from itae.results.table import read_table, write_table
+
+_TOP = 5
+_NAMED = 5  # damaged files
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``itae collect`` with what stands after it; return the exit status."""
+    options = _parser().parse_args(argv)
+    # A pipe has no width: rich would fold rows at 80 columns.
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    paths = [path.expanduser() for path in options.paths]
+    out = options.out.expanduser() if options.out else _home(paths[0])
+    files = find_results(paths)
+    table, damaged = read_table(files, out)
+    if table.empty:
+        file, reason = next(iter(damaged.items()))
+        raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
+    best = options.best or LABEL_FREE[0]
+    metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
+    for word, name in (("--metric", options.metric), ("--best", options.best)):
+        check_metric(word, name, table)
+    table = against_random(table, out)
+    winners = choose(table, best)
+    written = write_table(table, out)
+    figures, left_out = _figures(table, metric, out / "figures")
+    _tell_ranking(table, winners, best, metric, console)
+    print_controls(table, metric, console)
+    _tell_files(table, damaged, written, figures, left_out, console)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="itae collect", description="Gather runs into one table (results.parquet, results.csv) and figures."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs, sweeps, or folders with some")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the table goes (the first PATH)")
+    parser.add_argument("--metric", help="what the figures show (acc; without labels inertia)")
+    parser.add_argument(
+        "--best", metavar="METRIC", help=f"what chooses the best row ({LABEL_FREE[0]}); with labels it is an oracle"
+    )
+    return parser
+
+
+def _home(path: Path) -> Path:
+    return path.parent if path.is_file() else path
+
+
+def _figures(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)
+    try:
+        return draw(table, metric, folder) if with_values(table, metric) else ([], [])
+    except OSError as error:
+        raise UserError(f"{folder} can't be written ({error.strerror}); the table was; give another --out.") from error
+
+
+def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: str, console: Console) -> None:
+    """Print the top rows, then the best by name and how it was chosen."""
+    column = with_values(table, best)
+    if column is None:
+        console.print(f"best       no run has {best}, so none is called best; choose another with --best")
+        return
+    rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
+    chosen = science(rows)
+    _print_top(rows, labels(chosen), winners, column, best, metric, console)
+    named = labels(chosen, [SEED])
+    kind = "" if best in LABEL_FREE else " (oracle: chosen with labels, so its score says nothing about unseen data)"
+    for winner in winners:
+        value = f"{best}={rows.loc[winner, column]:.4f}"
+        words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
+        _say(console, f"best       {words}: {value}, of {tried(chosen[~is_control(rows)])} settings tried{kind}")
+    if best == "silhouette_common":
+        _tell_common(rows, winners, console)
+    if best in OWN_SPACE:
+        _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
+    if len(winners) > 1:
+        _say(console, "note       one best row for each backbone, data set and clusterer: across them nothing compares")
+
+
+def _tell_common(rows: pd.DataFrame, winners: list[Any], console: Console) -> None:
+    _say(console, "note       silhouette_common is measured in the untouched space, which favours small changes")
+    if not (rows.loc[winners, "delta.silhouette_common"] > 0).any():
+        _say(console, "note       by this criterion no setting is better than the untouched backbone")
+
+
+def _print_top(
+    rows: pd.DataFrame, named: pd.Series, winners: list[Any], column: str, best: str, metric: str, console: Console
+) -> None:
+    shown = {best: column} | {
+        name: found for name in (metric, f"delta.{metric}", "delta.acc") if (found := with_values(rows, name))
+    }
+    table = Table(title=f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows", title_justify="left")
+    for name in ("settings", *shown, "flagged", "selection", "folder"):
+        table.add_column(name, justify="right" if name in (*shown, "flagged") else "left")
+    for index, row in rows.head(_TOP).iterrows():
+        cells = [f"{row[source]:{'+' if name.startswith('delta') else ''}.4f}" for name, source in shown.items()]
+        flagged = "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %"
+        words = [named[index], *cells, flagged, "" if pd.isna(row["selection"]) else row["selection"], row["folder"]]
+        table.add_row(*map(escape, words), style="bold" if index in winners else None)
+    console.print(table)
+
+
+def _tell_files(
+    table: pd.DataFrame,
+    damaged: dict[Path, str],
+    written: list[Path],
+    figures: list[Path],
+    left_out: list[str],
+    console: Console,
+) -> None:
+    states = ", ".join(f"{count} {state}" for state, count in table["status"].value_counts().items())
+    _say(console, f"table      {len(table)} rows ({states}): {', '.join(map(str, written))}")
+    if figures:
+        _say(console, f"figures    {figures[0].parent}: {', '.join(path.stem for path in figures)}, as PNG and SVG")
+    else:
+        _say(console, "figures    none: no setting has two values among the runs that ended well")
+    for line in left_out:
+        _say(console, f"note       {line}")
+    for file, reason in list(damaged.items())[:_NAMED]:
+        _say(console, f"damaged    {file}: {reason}")
+    if damaged:
+        _say(console, f"damaged    {len(damaged)} {RESULT} files could not be read and are left out")
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False)

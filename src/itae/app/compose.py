@@ -1,0 +1,134 @@
+"""A command line's words and the config that Hydra composes of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from itae.base.errors import UserError
+
+
+def conf_dir() -> Path:
+    """Return the folder of the configs: inside the package, or beside ``src`` in a checkout."""
+    inside = Path(__file__).parents[1] / "conf"
+    return inside if inside.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+OmegaConf.register_new_resolver(
+    "itae_token",  # two runs of one second mustn't share a folder
+    lambda kind: os.urandom(3).hex(),
+    use_cache=True,
+    replace=True,
+)
+
+
+def as_typed(words: Sequence[str]) -> list[str]:
+    """Return the words of a command line in the form in which Hydra takes them.
+
+    That is with the home folder for ``~``, which a shell leaves alone after a ``=``, and ``experiment=x`` for
+    ``+experiment=x``, the way of many templates: here the group has a default, and both are right.
+    """
+    words = [re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in words]
+    return [re.sub(r"^\+experiment=", "experiment=", word) for word in words]
+
+
+def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
+    """Return the config of a command line's words, without running anything.
+
+    Parameters
+    ----------
+    words
+        As on the command line: ``["backbone=dinov2_s14", "layers=last4"]``.
+    config_dir
+        A folder with configs of one's own, searched beside those of the package.
+    """
+    more = [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"] if config_dir else []
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return hydra.compose("config", [*more, *words])
+
+
+def choices(words: Iterable[str]) -> Iterator[Override]:
+    """Yield the words of a command line that choose an option of a group, which decides what options there are."""
+    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    for word in words:
+        with contextlib.suppress(HydraException):  # told by Hydra itself when it comes to it
+            override = OverridesParser.create().parse_override(word)
+            if override.key_or_group in groups and override.package is None and not override.is_delete():
+                yield override
+
+
+def check_choices(words: Iterable[str]) -> None:
+    """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
+    for word in choices(words):
+        group, value = word.key_or_group, word.value()
+        if word.is_add():
+            raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
+        several = group == "experiment"  # overlays: none, one or a list of them
+        if isinstance(value, list) and not several:
+            raise UserError(f"{word.input_line}: choose one; to try several, add --multirun and leave out the [ ].")
+        fits = isinstance(value, str | list) or word.is_sweep_override() or (value is None and several)
+        if not fits:
+            options = ", ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")))
+            raise UserError(f"{word.input_line} is not one of {options}.")
+
+
+def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config as plain values, everything resolved.
+
+    Raises
+    ------
+    UserError
+        If a value that must be given is missing, or an interpolation can't be resolved.
+    """
+    try:
+        made = cfg if isinstance(cfg, DictConfig) else OmegaConf.create(dict(cfg))
+        plain: Any = OmegaConf.to_container(made, resolve=True, throw_on_missing=True, enum_to_str=True)
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} is not set, and it has no default; set {error.full_key}=...") from error
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise UserError(f"{error.full_key or 'The config'} can't be resolved: {reason}; give it a value.") from error
+    plain.pop("experiment", None)
+    _finite(plain)
+    return plain
+
+
+def _finite(node: Any, name: str = "") -> None:
+    """Raise a `UserError` for a number that is none: no setting takes it, and JSON has no word for it."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            _finite(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(node, list):
+        for value in node:
+            _finite(value, name)
+    elif isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"{name}={node} is not a finite number; give it one.")
+
+
+def verb_words(name: str, told: str) -> argparse.ArgumentParser:
+    """Return the parser of a verb that takes the words of a run."""
+    parser = argparse.ArgumentParser(prog=f"itae {name}", description=told)
+    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
+    return parser
+
+
+def verb_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, DictConfig]:
+    """Return a verb's options and the config of its words."""
+    parser.add_argument("words", nargs="*", metavar="key=value", help="for example dataset=cifar10 paths.data=data")
+    options = parser.parse_args(argv)
+    words = as_typed(options.words)
+    check_choices(words)
+    return options, compose(words, options.config_dir)

@@ -1,0 +1,39 @@
+"""``itae report``: the page of a run, or of many."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from itae.base.errors import UserError
+from itae.look.page import MOST, PAGE, write_page
+from itae.results.find import find_results
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``itae report`` with what stands after it; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="itae report", description="Make one self-contained HTML page of a run, or of a sweep."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a run, a sweep, or folders with runs")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=f"where it goes ({PAGE} in the first PATH)")
+    parser.add_argument("--images", type=int, default=MOST, metavar="N", help=f"in the gallery, at most ({MOST})")
+    parser.add_argument(
+        "--best", metavar="METRIC", help="of many runs, what chooses the one that is shown whole (silhouette)"
+    )
+    parser.add_argument(
+        "--trust", action="store_true",
+        help="import the class of a data set that isn't itae's own: only of runs whose makers you trust",
+    )  # fmt: skip
+    options = parser.parse_args(argv)
+    if options.images < 1:
+        raise UserError(f"--images={options.images} must be a whole number of at least 1.")
+    paths = [path.expanduser() for path in options.paths]
+    if options.best is not None and len(files := find_results(paths)) == 1:
+        raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")
+    out = options.out and options.out.expanduser()
+    page = write_page(paths, out, options.best, options.images, trust=options.trust)
+    sys.stdout.write(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)\n")
+    return 0

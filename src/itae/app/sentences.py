@@ -1,0 +1,99 @@
+"""One sentence for each mistake, ours or one that Hydra or OmegaConf found."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from itae.app.compose import choices, compose, conf_dir
+from itae.app.verbs import VERBS
+from itae.base.errors import UserError, did_you_mean
+
+
+def before_the_job(error: Exception) -> str:
+    """Say what is wrong when Hydra itself fails: only the user's words and configs have a part in that."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; set hydra.run.dir or hydra.sweep.dir to a folder you may write to"
+    cause = error.__cause__ or error
+    return f"Hydra can't run this ({type(cause).__name__}: {_paragraph(cause)}); see itae --help and itae --hydra-help"
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what a user is told of a mistake, ours or one that Hydra found."""
+    if isinstance(error, UserError):
+        return str(error)
+    text = _paragraph(error)
+    if isinstance(error, MissingConfigException):
+        return _no_such_config(error)
+    if isinstance(error, OverrideParseException):
+        return _unreadable(error)
+    key = re.search(r"Could not (?:override|find a match for|locate)\D*?'([^']+)'|'([^']+)' does not exist", text)
+    if key:
+        return _unknown_key(key[1] or key[2])
+    if text.startswith("Ambiguous value"):
+        return f"{text}; to sweep over it add --multirun; a list is key=[a,b], and a text with commas key='a,b'."
+    if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
+        return f"{text} ({_paragraph(error.__cause__)})."
+    if isinstance(error, OmegaConfBaseException) and error.full_key:
+        return f"{error.full_key} can't be resolved: {text}."
+    return f"{text}."
+
+
+def _paragraph(error: BaseException) -> str:
+    """Return the first paragraph of a message in one line, less what Hydra and OmegaConf add for debugging."""
+    first = re.split(r"\n\s*\n|\n\s*(?:full_key|See https|1\. )", str(error).strip())[0]
+    return " ".join(first.split()).rstrip(".") or type(error).__name__
+
+
+def _no_such_config(error: MissingConfigException) -> str:
+    if error.missing_cfg_file is None:
+        return f"{_paragraph(error)}."
+    name = error.missing_cfg_file.removesuffix(".yaml")
+    # A value with a / in it belongs to one of our groups whole, as in dataset=photos/holidays.
+    group, _, option = name.rpartition("/") if name.startswith("hydra/") or "/" not in name else name.partition("/")
+    if not group:
+        return f"There is no config {option!r}; leave out --config-name, or give its folder with --config-dir."
+    options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    hint = did_you_mean(option, options)
+    if group == "dataset" and "/" in option:
+        hint = f" A folder of pictures is dataset=imagefolder dataset.root={option}."
+    return f"{group}={option} is not one of {', '.join(options)}.{hint}"
+
+
+def _unreadable(error: OverrideParseException) -> str:
+    word = str(error.override)
+    if "=" not in word:
+        return f"{word!r} is not key=value; the commands, {', '.join(VERBS)}, come first; see itae --help."
+    reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
+    return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
+
+
+def _unknown_key(key: str) -> str:
+    if key.startswith("hydra."):
+        return f"There is no option {key!r}; see itae --cfg hydra."
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--config-dir", "-cd")
+    options, words = own.parse_known_args(sys.argv[1:])
+    chosen = [f"{word.key_or_group}={word.value()}" for word in choices(words) if isinstance(word.value(), str)]
+    known = list(_flat(OmegaConf.to_container(compose(chosen, options.config_dir))))
+    parent, _, last = key.rpartition(".")
+    siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
+    allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
+    owners = [file.stem for file in sorted((conf_dir() / parent).glob("*.yaml")) if last in list(OmegaConf.load(file))]
+    if parent and owners:
+        return f"There is no option {key!r} as things are; it belongs to {parent}={f', {parent}='.join(owners)}."
+    return f"There is no option {key!r}.{allowed}{did_you_mean(key, known)}"
+
+
+def _flat(node: Any, prefix: str = "") -> Iterable[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield f"{prefix}{key}"
+            yield from _flat(value, f"{prefix}{key}.")

@@ -1,0 +1,109 @@
+"""From plain values to the objects of a run, every mistake found before any work.
+
+A config node is a constructor call: ``_target_`` names the class, the other keys are its options. There is no
+registry; a class of anybody's will do, if it has what its group needs. Neither Hydra nor torch is needed here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itae.base.checks import one_of
+from itae.base.construct import NEEDS, call, check_options, construct
+from itae.base.errors import UserError
+from itae.base.runtime import OnRay, Runtime
+from itae.edits.controls import NoControl
+from itae.edits.edit import ATTENTION, Attention, parse_layers
+from itae.images.datasets import Dataset
+from itae.vit.backbone import Backbone
+
+SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")
+"""How the settings were chosen; whatever looked at labels is ``dev_labels`` or ``oracle``."""
+KEYS = (*NEEDS, "layers", "seed", "selection", "paths", "runtime")
+"""The top-level keys of a config, all of them."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of one run, as objects."""
+
+    backbone: Backbone
+    dataset: Dataset
+    detector: Any
+    attenuator: Any
+    edit: Any
+    task: Any
+    clusterer: Any
+    tracker: Any
+    layers: str | Sequence[int]
+    seed: int
+    selection: str
+    cache: Path
+    runtime: Runtime
+    plain: Mapping[str, Any]
+
+    def told(self, *keys: str) -> str:
+        """Return some of the settings as text, equal for equal settings."""
+        return json.dumps([self.plain[key] for key in keys], sort_keys=True)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Settings:
+        """Make the objects of a resolved config.
+
+        Raises
+        ------
+        UserError
+            For an unknown or missing key, an unknown option, or a value that is not allowed.
+        """
+        check_options("", plain, KEYS)
+        plain = {**plain, "edit": plain.get("edit") or {"_target_": ATTENTION}}
+        missing = [key for key in KEYS if plain.get(key) is None]
+        if missing:
+            raise UserError(f"{missing[0]} is not set, and a run needs it; the keys are {', '.join(KEYS)}.")
+        seed = plain["seed"]
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise UserError(f"seed={seed!r} must be a whole number of at least 0.")
+        one_of("selection", plain["selection"], SELECTIONS)
+        parse_layers(plain["layers"])
+        made = {group: construct(group, plain[group]) for group in NEEDS}
+        control = made.pop("control")
+        if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):
+            raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
+        made["detector"], made["attenuator"] = control(made["detector"], made["attenuator"])
+        return cls(
+            **made,
+            layers=plain["layers"],
+            seed=seed,
+            selection=plain["selection"],
+            cache=_cache_folder(plain["paths"]),
+            runtime=_runtime(plain["runtime"]),
+            plain=plain,
+        )
+
+
+def is_wandb(plain: Mapping[str, Any]) -> bool:
+    """Whether a config's tracker is Weights & Biases."""
+    return str((plain.get("tracker") or {}).get("_target_")) == "itae.tracking.Wandb"
+
+
+def is_attention(plain: Mapping[str, Any]) -> bool:
+    """Whether a config's edit is one of attention, which reads detector, attenuator and layers."""
+    return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION
+
+
+def _runtime(node: Any) -> Runtime:
+    if isinstance(node, Mapping) and "ray" in node:
+        node = {**node, "ray": call("runtime.ray", OnRay, node["ray"])}
+    return call("runtime", Runtime, node)
+
+
+def _cache_folder(paths: Any) -> Path:
+    check_options("paths", paths, ("cache", "data"))
+    cache = paths.get("cache")
+    if not isinstance(cache, str) or not cache.strip():
+        raise UserError(f"paths.cache={cache!r} is not a folder; set paths.cache=/path/to/the/folder.")
+    return Path(cache).expanduser().absolute()

@@ -1,0 +1,18 @@
+"""What every room needs and no room is about.
+
+`errors`     a user's mistake, told in one sentence
+`checks`     what a setting may be
+`names`      what classes are called in yaml, results and keys, wherever their files lie
+`construct`  from a config node to an object
+`identity`   what a rule is in a cache key
+`code`       the code of somebody's own rule or model, as a digest
+`runtime`    how a run is executed: the settings of ``runtime``
+`device`     device and precision of forwards
+`memory`     how much a process takes, and how it is used again
+`progress`   bars on a terminal, lines in a log
+`threads`    work in threads, in order
+`place`      where a command was started
+`versions`   what numbers depend on beside this code
+`disk`       files that appear whole or not at all
+`beside`     what may fail without costing a number
+"""

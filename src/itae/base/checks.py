@@ -1,0 +1,34 @@
+"""What a setting may be: each check names the setting, the value and what is allowed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from itae.base.errors import UserError, did_you_mean
+
+
+def one_of(what: str, value: object, options: Iterable[str]) -> None:
+    """Raise a `UserError` unless `value` is one of `options`; `what` names the setting."""
+    allowed = list(options)
+    if value not in allowed:
+        raise UserError(f"{what}={value!r} is not one of {', '.join(allowed)}.{did_you_mean(value, allowed)}")
+
+
+def number(what: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
+    """Raise a `UserError` unless `value` is a finite number in [low, high]; `what` names the setting."""
+    bad = isinstance(value, bool) or not isinstance(value, int | float)
+    if bad or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+        raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
+
+
+def whole(what: str, value: object, low: int) -> None:
+    """Raise a `UserError` unless `value` is a whole number of at least `low`; `what` names the setting."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise UserError(f"{what}={value!r} must be a whole number of at least {low}.")
+
+
+def _span(low: float, high: float) -> str:
+    if math.isfinite(low) and math.isfinite(high):
+        return f"a number in [{low:g}, {high:g}]"
+    return f"a number of at least {low:g}" if math.isfinite(low) else "a finite number"

@@ -1,0 +1,11 @@
+"""Which patch tokens are artifacts, and what is done about them.
+
+`detect`     the detectors: value, key, query and residual norm, attention, random
+`attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
+`controls`   what an edit is held against
+`edit`       a detector, an attenuator and some blocks
+`registers`  the other kind of edit: a token more that takes the outliers
+`site`       what a detector sees and returns
+`bimodal`    a threshold between two modes, fitted without labels
+`attention`  rows of attention under several rules
+"""

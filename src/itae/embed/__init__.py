@@ -1,0 +1,15 @@
+"""embeddings = f(dataset, backbone, edit): one pass of a frozen model for many edits.
+
+`source`           a data set seen through a backbone
+`extract`          what is missing is computed, the rest is read
+`worker`           a model at work on the images
+`on_ray`           the workers of a Ray cluster
+`ray_cluster`      how to join one
+`replay`           the shared pass: record once, replay under each edit
+`record`           what the untouched model did
+`prove`            whether edits of a model can be trusted
+`fit_layers`       thresholds of ``rule: bimodal``
+`calibration`      the file that they travel in
+`register_search`  which neurons make the outliers
+`diagnostics`      what was seen during a pass
+"""

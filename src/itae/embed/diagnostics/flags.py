@@ -1,0 +1,199 @@
+"""What the detectors saw, streamed during the pass and kept beside the vectors.
+
+Memory is bounded: a histogram and a map of the picture a layer, one small count an image, masks of a few images. A
+cached run shows the same as the run that computed it. The norms of the untouched model are in `norms`.
+
+What is flagged is counted in all images. Norms and attention are looked at in a sixteenth of many images: to read all
+queries, keys and values once more costs a twentieth of a pass in fp32 and a quarter in bf16 (measured on a CPU). These
+images come in short runs, so that most batches pass as if nobody looked: small operations in every block cost more than
+the reading.
+
+Letters: B images, S = 1 or H heads, T patches, L edited layers, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.base.memory import own_memory
+from itae.embed.diagnostics.collect import Collector, bimodality, quantiles
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itae.edits.edit import Edit
+    from itae.edits.site import Flags, Paid
+
+_BINS_PER_DECADE = 128
+_DECADES = (-5, 5)
+SIGNAL_EDGES = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE + 1)
+"""Edges of the bins of a signal's histogram, 1.8 % apart; what lies outside falls into the first or last bin."""
+
+
+class FlagCollector(Collector):
+    """Gather an edit's vectors over a shard of images, and what it flagged.
+
+    Parameters
+    ----------
+    edit
+        The edit.
+    images
+        How many will come.
+    patches
+        How many there are in an image.
+    wanted
+        Which of the images attention is looked at in, bool [images].
+    examples
+        Places in the shard of the images of which masks [k, L, T] and the CLS token's attention, mean over heads
+        [k, 2, L, T], are kept. None keeps neither these nor maps.
+    """
+
+    def __init__(
+        self,
+        edit: Edit,
+        images: int,
+        patches: int = 0,
+        wanted: np.ndarray | None = None,
+        examples: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(images)
+        self._wanted = np.zeros(images, bool) if wanted is None else wanted
+        self.layers = edit.layers
+        self._place = {layer: i for i, layer in enumerate(self.layers)}
+        depth, count = len(self.layers), len(examples or ())
+        self._whole = examples is not None
+        self._examples = np.array(examples or (), np.int64)
+        self._flagged = own_memory((images, depth), np.uint16)
+        self._so_far = [0] * depth  # images, by layer
+        self._sums = {
+            "rate": np.zeros(depth),
+            "threshold": np.zeros(depth),
+            "threshold_of": np.zeros(depth),  # images (or parts of one, by head) that have a threshold
+            "tied": np.zeros(depth, np.int64),
+            "left_alone": np.zeros(depth, np.int64),
+            "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
+            "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
+        }
+        if self._whole:
+            self._sums["flagged_at"] = np.zeros((depth, patches), np.int64)
+            self._sums |= {"paid": np.zeros((2, depth)), "paid_of": np.zeros(depth, np.int64)}
+            self._some = {
+                "example_mask": own_memory((count, depth, patches), np.bool_),
+                "example_paid": own_memory((count, 2, depth, patches), np.float16),
+            }
+
+    def see(self, layer: int, flags: Flags, paid: Paid | None = None) -> None:
+        """Take what one batch showed in one block.
+
+        `paid` is the CLS token's attention before and after, [B, H, T] each, the latter None where it isn't known;
+        needed only where any image of the batch is looked at.
+        """
+        i = self._place[layer]
+        mask_BST = flags.mask
+        self._sums["rate"][i] += float(mask_BST.float().mean(dim=(1, 2)).double().sum())
+        threshold_BS1 = flags.threshold.double()
+        known_BS1 = ~threshold_BS1.isnan()
+        self._sums["threshold"][i] += float(threshold_BS1.where(known_BS1, 0.0).mean(dim=(1, 2)).sum())
+        self._sums["threshold_of"][i] += float(known_BS1.double().mean(dim=(1, 2)).sum())
+        if flags.tied is not None:
+            self._sums["tied"][i] += int(flags.tied.any(dim=1).sum())
+        self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
+        signal_BST = flags.signal.float()  # a detector of somebody's own may have it in the model's precision
+        self._sums["signal"][i] += _histogram(signal_BST.cpu().numpy())
+        self._sums["signal_flagged"][i] += _histogram(signal_BST[mask_BST].cpu().numpy())
+        some = slice(self._so_far[i], self._so_far[i] + len(mask_BST))
+        any_head = mask_BST.any(dim=1)
+        self._flagged[some, i] = any_head.sum(dim=-1).cpu().numpy()
+        self._so_far[i] = some.stop
+        if self._whole:
+            self._sums["flagged_at"][i] += any_head.sum(dim=0).cpu().numpy()
+            if len(rows := np.flatnonzero(self._wanted[some])):
+                self._see_paid(i, rows, mask_BST, paid)
+                self._see_examples(i, some, any_head, paid)
+
+    def _see_paid(self, i: int, rows: np.ndarray, mask_BST: Tensor, paid: Paid | None) -> None:
+        self._sums["paid_of"][i] += len(rows)
+        for side, weights_BHT in enumerate(paid or (None, None)):
+            if weights_BHT is None:
+                self._sums["paid"][side, i] = np.nan
+            else:
+                each_B = (weights_BHT * mask_BST).sum(dim=(1, 2)).cpu().numpy()
+                self._sums["paid"][side, i] += each_B[rows].sum(dtype=np.float64) / weights_BHT.shape[1]
+
+    def _see_examples(self, i: int, some: slice, any_head: Tensor, paid: Paid | None) -> None:
+        here = np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop))
+        for example in here:
+            image = int(self._examples[example]) - some.start
+            self._some["example_mask"][example, i] = any_head[image].cpu().numpy()
+            for side, weights_BHT in enumerate(paid or (None, None)):
+                row = np.nan if weights_BHT is None else weights_BHT[image].mean(dim=0).cpu().numpy()
+                self._some["example_paid"][example, side, i] = row
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
+        return super().rows() | {"flagged": self._flagged}
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes a shard holds beside the vectors and what is of some images only."""
+        return super().nbytes + self._flagged.nbytes
+
+
+def _histogram(signal: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        place = (np.log10(np.maximum(signal[np.isfinite(signal)], 0)) - _DECADES[0]) * _BINS_PER_DECADE
+    return np.bincount(np.clip(place, 0, len(SIGNAL_EDGES) - 2).astype(np.int64), minlength=len(SIGNAL_EDGES) - 1)
+
+
+def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, Any]]:
+    """Return one row of plain values for each edited block.
+
+    Parameters
+    ----------
+    diagnostics
+        As kept beside the vectors; empty for an untouched backbone.
+    n
+        Number of images.
+
+    Returns
+    -------
+    list of dict
+        ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
+        ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``, the number
+        of images in which every patch (with ``scope: head``: of some head) was flagged; ``tied``, the number of images
+        in which (or in some head of which) nothing was, since too many patches have the same signal; ``threshold``,
+        its mean over the images that have one;
+        ``signal``, quantiles of the signal over all patches and images, to 1 %; ``bimodality``, see `bimodality`;
+        ``cls_attention_before`` and ``cls_attention_after``, the CLS token's attention on flagged patches in that
+        block, as it would be and as it is, mean over heads and the images that are looked at; None without
+        diagnostics or a CLS token.
+    """
+    if "layers" not in diagnostics:
+        return []
+    flagged = diagnostics["flagged"]
+    depth = len(diagnostics["layers"])
+    tied, with_threshold = diagnostics.get("tied", np.zeros(depth)), diagnostics.get("threshold_of", np.full(depth, n))
+    paid, of = diagnostics.get("paid", np.full((2, depth), np.nan)), diagnostics.get("paid_of", np.full(depth, n))
+    return [
+        {
+            "layer": int(layer),
+            "artifact_rate": float(diagnostics["rate"][i] / n),
+            "artifacts_per_image": float(flagged[:, i].mean()),
+            "images_with_artifacts": float((flagged[:, i] > 0).mean()),
+            "left_alone": int(diagnostics["left_alone"][i]),
+            "tied": int(tied[i]),
+            "threshold": _mean(diagnostics["threshold"][i], with_threshold[i]),
+            "signal": quantiles(diagnostics["signal"][i], diagnostics["signal_edges"]),
+            "bimodality": bimodality(diagnostics["signal"][i], diagnostics["signal_edges"]),
+            "cls_attention_before": _mean(paid[0, i], of[i]),
+            "cls_attention_after": _mean(paid[1, i], of[i]),
+        }
+        for i, layer in enumerate(diagnostics["layers"])
+    ]
+
+
+def _mean(total: float, count: float) -> float | None:
+    return float(total / count) if count and np.isfinite(total) else None

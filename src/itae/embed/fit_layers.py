@@ -1,0 +1,49 @@
+"""Thresholds of ``detector.rule=bimodal``, fitted layer by layer during one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itae.base.errors import UserError
+from itae.edits.bimodal import Fit, fit_threshold
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from itae.edits.edit import Edit
+    from itae.embed.replay import SharedPass
+
+
+def fit_layers(
+    shared: SharedPass, edits: Sequence[Edit], batches: Iterable[tuple[Tensor, Sequence[bytes]]]
+) -> list[dict[int, Fit]]:
+    """Return the fit of each edited layer, for each of `edits`.
+
+    Parameters
+    ----------
+    shared
+        A pass of the model with these edits.
+    edits
+        Edits whose detectors have a fitted rule.
+    batches
+        Pixels [b, 3, S, S] and digests (b of 32 bytes) of the calibration images.
+    """
+    fits: list[dict[int, Fit]] = [{} for _ in edits]
+
+    def fit(layer: int, positions: list[int], signals: list[Tensor]) -> float:
+        pooled = np.concatenate([signal.flatten().float().cpu().numpy() for signal in signals])
+        if not np.isfinite(pooled).all():
+            raise UserError(
+                f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "
+                "backbone.precision=bf16 or fp32."
+            )
+        found = fit_threshold(pooled, edits[positions[0]].judge.side)
+        for position in positions:
+            fits[position][layer] = found
+        return found.theta
+
+    shared.walk(batches, fit)
+    return fits

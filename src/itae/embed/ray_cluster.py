@@ -1,0 +1,76 @@
+"""Being connected to a Ray cluster: one that runs, or one of this process on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+
+import ray
+
+from itae.base.errors import UserError
+from itae.base.runtime import OnRay
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 10.0  # seconds for a cluster to answer
+
+
+@contextlib.contextmanager
+def connected(asked: OnRay, word: str) -> Iterator[None]:
+    """Be connected to the cluster that `asked` names, whose settings are called `word` on the command line.
+
+    One that this process is connected to already is used, and left as it is.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it can't ever give what one worker asks for.
+    """
+    with contextlib.ExitStack() as stack:
+        if not ray.is_initialized():
+            _connect(asked, word)
+            stack.callback(ray.shutdown)
+        _check_resources(asked, word)
+        yield
+
+
+def _connect(asked: OnRay, word: str) -> None:
+    try:
+        _knock(asked.address or "")
+        ray.init(
+            address=asked.address,
+            runtime_env=dict(asked.runtime_env or {}) or None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            include_dashboard=False if asked.address == "local" else None,
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{word}.address={asked.address}: no Ray cluster there ({reason}).") from error
+
+
+def _knock(address: str) -> None:
+    """Raise an `OSError` if nobody listens at ``host:port``, where Ray would try for many minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
+def _check_resources(asked: OnRay, word: str) -> None:
+    """Refuse what this machine can't ever give, which Ray would wait for; another cluster may grow."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    for name, key in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
+        wanted, has = asked.options[name], max((node.get(key, 0) for node in nodes), default=0)
+        told = f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
+        if wanted > has and asked.address == "local":
+            raise UserError(f"{told}; ask for no more.")
+        if wanted > has:
+            log.warning("%s; waiting until it has more.", told)
+
+
+def lost(error: Exception) -> str:
+    """Say which way a worker was lost."""
+    told = str(error).strip().splitlines() or [""]
+    return f"its Ray worker was lost: {type(error).__name__}, {told[0]}"

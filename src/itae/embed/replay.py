@@ -1,0 +1,470 @@
+"""One pass of a frozen vision transformer for many edits.
+
+**Record and replay.** The untouched model runs once; that is the baseline. Its blocks' arguments are recorded
+on the way, and each edit replays the blocks from its first one on. Nothing is left behind on exit or after
+an exception.
+
+**Share the way.** Edits that have done the same so far are one stream, which splits at the first block where
+they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once; in an
+edit's first block it is the untouched model's.
+
+Edits that add a token have streams of their own, from the first block on.
+
+**Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention, and the
+patches' queries only if a detector reads them. All edits' rows go through the rest of that block together, as a
+batch of single CLS tokens: everything in a block but attention works token by token.
+
+Letters: B images, H heads, N tokens, D head width, E embedding width, S = 1 or H.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from itae.base.identity import identity
+from itae.edits.attention import Rule, attend, cls_logits, cls_rows
+from itae.edits.attenuate import Attenuator
+from itae.edits.edit import AnyEdit, Edit
+from itae.edits.site import Flags, Paid, Site
+from itae.embed.record import Record, Stop
+from itae.vit.door import Call, Door, Tape, exactly_once, fused, fused_qkv
+from itae.vit.tokens import appended, longer
+
+Fitting = Callable[[int, list[int], list[Tensor]], float]
+"""Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
+
+# Ways that part whose attention is computed together; it is held until their turn, 4BNE bytes each.
+_AHEAD = 8
+# Blocks for which the untouched model's way to attention is kept until their edits' turn, some 16BNE bytes each.
+_TAPED = 4
+
+
+def _nobody(*_: object) -> None:
+    """Look at nothing."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks on at a pass.
+
+    Parameters
+    ----------
+    flags
+        Called as ``flags(position, layer, found, paid)`` for every edited block of the edit at that position, in their
+        order.
+    attention
+        Whether `paid` is wanted there; it is None otherwise. The model needs a CLS token.
+    operands, output
+        Called as ``operands(layer, q, k, v)`` and ``output(layer, tokens)`` for every block of the untouched model.
+    longer
+        Called as ``longer(position, layer, tokens)`` with what leaves a block under an edit that adds tokens, these
+        included; not where only the CLS row of the last block is computed.
+    """
+
+    flags: Callable[[int, int, Flags, Paid | None], None] = _nobody
+    attention: bool = False
+    operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None
+    output: Callable[[int, Tensor], None] | None = None
+    longer: Callable[[int, int, Tensor], None] = _nobody
+
+
+@dataclass
+class _Batch:
+    """One batch of images on its way: what was recorded, what is done, and what is left for the CLS finish."""
+
+    record: Record
+    digests: Sequence[bytes]
+    look: bool = False
+    found: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
+    out: dict[int, Tensor] = field(default_factory=dict)
+    rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+
+
+_Streams = list[tuple[_Batch, Tensor]]
+
+
+class _Parting:
+    """A block in which the ways of several edits part, and what they have in common there.
+
+    What comes before attention is on the tape, from the untouched model's pass if it came by with the same tokens. The
+    attention of some ways is computed together, ahead of their turn.
+    """
+
+    def __init__(self, ways: list[list[int]], tape: Tape | None = None) -> None:
+        self.ways = ways
+        self.tape = Tape() if tape is None and len(ways) > 1 else tape
+        self.site: Site | None = None
+        self.known: list[Tensor] = []  # of the next edited ways, the next one last
+        self._next = 0
+
+    def step(self) -> list[int]:
+        """Return the next way: the positions of edits that do the same."""
+        self._next += 1
+        return self.ways[self._next - 1]
+
+    def from_here(self) -> list[list[int]]:
+        """Return the way whose turn it is and those after it."""
+        return self.ways[self._next - 1 :]
+
+
+class SharedPass:
+    """Embed batches of images under several edits for little more than the price of one.
+
+    Parameters
+    ----------
+    model
+        A timm vision transformer in eval mode, with `blocks` and `norm`.
+    prefix
+        How many tokens before the first patch.
+    pool
+        ``cls``, ``mean`` (of the patch tokens) or ``head`` (the model's own pooling).
+    edits
+        What to compute, in this order; None is the untouched model.
+    watch
+        Who looks on.
+    """
+
+    def __init__(
+        self, model: nn.Module, prefix: int, pool: str, edits: Sequence[AnyEdit | None], watch: Watch | None = None
+    ) -> None:
+        self.model, self.prefix, self.pool = model, prefix, pool
+        self.blocks: list[nn.Module] = list(model.blocks)  # type: ignore[arg-type]
+        self.last = len(self.blocks) - 1
+        self.edits = list(edits)
+        self.watch = watch or Watch()
+        # Only the CLS row of the last block is needed, and known to be all that is.
+        self.cls_finish = pool == "cls"
+        self._does: list[dict[int, str]] = [{} for _ in edits]
+        self._found_as: dict[int, str] = {}  # of the edits whose patches are found in one block for others
+        for position, edit in enumerate(edits):
+            if edit is not None:
+                self._take(position, edit)
+
+    def __call__(self, pixels: Tensor, digests: Sequence[bytes], look: bool = True) -> list[Tensor]:
+        """Return one [B, E] embedding an edit.
+
+        Parameters
+        ----------
+        pixels
+            [B, 3, height, width], normalised.
+        digests
+            The sha256 of each image's file, B of 32 bytes.
+        look
+            Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
+        """
+        with torch.inference_mode(), fused(self.blocks):
+            found: dict[str, Flags] = {}
+            batch = _Batch(self._record(pixels, digests, look, found), digests, look, found)
+            for position in self._untouched():
+                assert batch.record.tokens is not None
+                batch.out[position] = self._pool(batch.record.tokens)
+            for extra, positions in self._with_tokens().items():
+                self._follow(batch, appended(self.model, batch.record.inputs[0], extra), 0, positions)
+            for first, positions in self._starts().items():
+                inputs, tapes = batch.record.inputs, batch.record.tapes
+                self._follow(batch, inputs.pop(first), first, positions, tapes.pop(first, None))
+            self._finish(batch)
+            return [batch.out[position] for position in range(len(self.edits))]
+
+    def walk(self, batches: Iterable[tuple[Tensor, Sequence[bytes]]], fit: Fitting) -> None:
+        """Go through the edits' blocks in order with all of `batches`, to fit thresholds on the way.
+
+        Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
+        with the same history share the stream, and those with the same detector the fit. Where patches are found in
+        one block for others, that block alone is fitted, on the untouched stream.
+
+        Parameters
+        ----------
+        batches
+            Pixels and digests, as `__call__` takes them. The stream of all of them is held in memory.
+        fit
+            Called as ``fit(layer, positions, signals)`` with what the detector of the edits at `positions` sees of
+            each batch; returns the threshold.
+        """
+        with torch.inference_mode(), fused(self.blocks):
+            starts = self._starts(to_fit=True)
+            each = [
+                _Batch(self._record(pixels, digests, starts=starts).only_inputs(), digests)
+                for pixels, digests in batches
+            ]
+            for first, positions in starts.items():
+                self._settle([(batch, batch.record.inputs.pop(first)) for batch in each], first, positions, fit)
+
+    def _settle(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
+        """Fit the edits at `positions`, which have one stream so far, from block `layer` on."""
+        while positions:
+            self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).looks], fit)
+            positions = [p for p in positions if layer < self._edit([p]).looks[-1]]  # the others are done
+            ways = self._ways(layer, positions)
+            for some in ways[:-1]:
+                self._settle(self._advanced(streams, layer, some), layer + 1, some, fit)
+            if ways:
+                positions = ways[-1]
+                streams, layer = self._advanced(streams, layer, positions), layer + 1
+
+    def _advanced(self, streams: _Streams, layer: int, positions: list[int]) -> _Streams:
+        return [(batch, self._block(batch, x, layer, _Parting([positions]))) for batch, x in streams]
+
+    def _fit_block(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
+        same: dict[str, list[int]] = {}
+        for position in positions:
+            judge = self._edit([position]).judge
+            same.setdefault(repr(identity(judge) | judge.spec()), []).append(position)
+        signals: list[list[Tensor]] = [[] for _ in same]
+        for batch, x in streams if same else []:
+            site = self._site(self._operands(batch, x, layer), layer, x, batch.digests)
+            for some, seen in zip(same.values(), signals, strict=True):
+                seen.append(self._edit(some).judge.signal(site))
+        for some, seen in zip(same.values(), signals, strict=True):
+            theta = fit(layer, some, seen)
+            for position in some:
+                edit = self._edit([position])
+                edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
+                self._take(position, edit)
+
+    def _take(self, position: int, edit: AnyEdit) -> None:
+        """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
+        self.edits[position] = edit
+        self._does[position] |= edit.does()
+        if isinstance(edit, Edit) and edit.found_in is not None:
+            self._found_as[position] = edit.finds(edit.found_in)
+
+    def _untouched(self) -> list[int]:
+        """Return the positions of no edit, and of edits that found nothing to edit."""
+        return [position for position, edit in enumerate(self.edits) if edit is None or not edit.layers]
+
+    def _with_tokens(self) -> dict[int, list[int]]:
+        """Return the positions of the edits that add tokens, by how many."""
+        longer: dict[int, list[int]] = {}
+        for position, edit in enumerate(self.edits):
+            if edit is not None and edit.extra and edit.layers:
+                longer.setdefault(edit.extra, []).append(position)
+        return longer
+
+    def _starts(self, to_fit: bool = False) -> dict[int, list[int]]:
+        """Return the positions of the edits by their first block, or by the first that is looked at to be fitted."""
+        starts: dict[int, list[int]] = {}
+        for position, edit in enumerate(self.edits):
+            if isinstance(edit, Edit):
+                starts.setdefault((edit.looks if to_fit else edit.layers)[0], []).append(position)
+        return starts
+
+    # --- the untouched model, recorded
+
+    def _record(
+        self,
+        pixels: Tensor,
+        digests: Sequence[bytes],
+        look: bool = False,
+        found: dict[str, Flags] | None = None,
+        starts: Iterable[int] | None = None,
+    ) -> Record:
+        """Run the untouched model; what is found there for edits of other blocks goes into `found`."""
+        # No tape where thresholds are fitted: many batches are held there.
+        taped = sorted(self._starts())[-_TAPED:] if starts is None else []
+        starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
+        finders = self._finders() if found is not None else {}
+        end = max([*starts, *(layer + 1 for layer in finders)], default=0)
+        # With mixed RoPE each block has arguments of its own, known only when it is called.
+        whole = bool(self._untouched()) or getattr(self.model, "rope_mixed", False) or end > self.last
+        shown = look and None in self.edits
+        operands, output = (self.watch.operands, self.watch.output) if shown else (None, None)
+
+        def seen(layer: int, call: Call, x: Tensor) -> None:
+            if operands is not None:
+                operands(layer, call.q, call.k, call.v)
+            if layer in finders:
+                assert found is not None
+                site = self._site(call, layer, x, digests)
+                found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
+
+        record = Record(starts, None if whole else end, taped, seen)
+        door = Door(record.listen)
+        with contextlib.ExitStack() as stack:
+            for i, block in enumerate(self.blocks):
+                handle = block.register_forward_pre_hook(record.hook(i, door), with_kwargs=True)
+                stack.callback(handle.remove)
+                if output:
+                    handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
+                    stack.callback(handle.remove)
+            if operands or finders or any(whole or layer < end for layer in taped):
+                stack.enter_context(door)
+            with contextlib.suppress(Stop):
+                record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
+        return record
+
+    def _finders(self) -> dict[int, dict[str, Edit]]:
+        """Return, for each block in which patches are found for others, an edit for each way to find them."""
+        finders: dict[int, dict[str, Edit]] = {}
+        for position, name in self._found_as.items():
+            edit = self._edit([position])
+            assert edit.found_in is not None
+            finders.setdefault(edit.found_in, {})[name] = edit
+        return finders
+
+    # --- edits, replayed
+
+    def _follow(self, batch: _Batch, x: Tensor, layer: int, positions: list[int], tape: Tape | None = None) -> None:
+        """Walk the stream that the edits at `positions` have in common from block `layer` to the end.
+
+        `tape` has that block's way to its attention call on these tokens.
+        """
+        while layer <= self.last:
+            if layer == self.last and self.cls_finish:
+                self._cls_rows(batch, x, positions, tape)
+                return
+            ways = self._ways(layer, positions)
+            parting, tape = _Parting(ways, tape), None
+            for some in ways[:-1]:
+                self._follow(batch, self._block(batch, x, layer, parting), layer + 1, some)
+            x, positions = self._block(batch, x, layer, parting), ways[-1]
+            layer += 1
+        x = x[:, : x.shape[1] - self._any_edit(positions).extra]
+        embedding = self._pool(self.model.norm(x))  # type: ignore[operator]
+        batch.out |= dict.fromkeys(positions, embedding)
+
+    def _ways(self, layer: int, positions: list[int]) -> list[list[int]]:
+        """Return the positions of the edits, those together that do the same in a block."""
+        ways: dict[str | None, list[int]] = {}
+        for position in positions:
+            ways.setdefault(self._does[position].get(layer), []).append(position)
+        return list(ways.values())
+
+    def _any_edit(self, positions: list[int]) -> AnyEdit:
+        """Return one of several edits that all do the same at the place in question."""
+        edit = self.edits[positions[0]]
+        assert edit is not None
+        return edit
+
+    def _edit(self, positions: list[int]) -> Edit:
+        """Return one of several edits of attention that all do the same at the place in question."""
+        edit = self._any_edit(positions)
+        assert isinstance(edit, Edit)
+        return edit
+
+    def _block(self, batch: _Batch, x: Tensor, layer: int, parting: _Parting) -> Tensor:
+        """Run one block for the next of the ways that part there."""
+        way = parting.step()
+        edit = self._any_edit(way)
+        edited = edit.attends(layer)
+        kwargs = longer(batch.record.kwargs(layer), edit.extra)
+        if not edited and (parting.tape is None or edit.extra):
+            with edit.inside(self.blocks[layer], layer, self.prefix):
+                y = self.blocks[layer](x, **kwargs)
+            for position in way if edit.extra else ():
+                self.watch.longer(position, layer, y)
+            return y
+
+        def answer(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+            call = Call(q, k, v, options)
+            if not edited:
+                return call.plain(q)
+            if not parting.known:
+                if parting.site is None:
+                    parting.site = self._site(call, layer, x, batch.digests)
+                ways = [some for some in parting.from_here() if self._any_edit(some).attends(layer)]
+                parting.known = attend(call, self._rules(batch, parting.site, ways[:_AHEAD]), self.prefix)[::-1]
+            return parting.known.pop()
+
+        door = Door(answer, parting.tape)
+        with door:
+            y = self.blocks[layer](x, **kwargs)
+        exactly_once(layer, door.calls)
+        return y
+
+    def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
+        """Keep the CLS row of the last block's attention for each of the edits."""
+        edits = [self._any_edit([position]) for position in positions]
+        # Nobody needs the other tokens' queries, unless a detector looks at them.
+        qkv = None if any(edit.reads_queries for edit in edits) else fused_qkv(self.blocks[self.last])
+        call = self._operands(batch, x, self.last, edits[0].extra, tape, qkv)
+        site = self._site(call, self.last, x, batch.digests)
+        ways = self._ways(self.last, positions)
+        edited = [some for some in ways if self._any_edit(some).attends(self.last)]
+        rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
+        if len(edited) < len(ways):
+            edited.append([position for some in ways if some not in edited for position in some])
+            rows.append(call.plain(call.q[:, :, :1]))
+        for some, row in zip(edited, rows, strict=True):
+            batch.rows += [(position, x[:, :1], row) for position in some]
+
+    def _rules(self, batch: _Batch, site: Site, ways: list[list[int]]) -> list[Rule]:
+        """Return what each way does at one attention call, and show what it flags to whoever is looking."""
+        rules = []
+        for way in ways:
+            edit = self._edit(way)
+            found = edit.flag(site) if edit.found_in is None else batch.found[self._found_as[way[0]]]
+            rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
+            paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
+            for position in way:
+                self.watch.flags(position, site.layer, found, paid)
+        return rules
+
+    def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:
+        """Return what the CLS token pays to the patches, before and after."""
+        z = _cls_logits(site)
+        before = site.once("CLS weights", lambda: z.softmax(dim=-1)[:, :, 0, self.prefix :])
+        if not attenuator.by_row:
+            return before, None
+        return before, attenuator.weights(z.clone(), flags, self.prefix)[:, :, 0, self.prefix :]
+
+    def _site(self, call: Call, layer: int, x: Tensor, digests: Sequence[bytes]) -> Site:
+        return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests)
+
+    def _operands(
+        self,
+        batch: _Batch,
+        x: Tensor,
+        layer: int,
+        extra: int = 0,
+        tape: Tape | None = None,
+        qkv: nn.Linear | None = None,
+    ) -> Call:
+        """Run block `layer` as far as its attention call and return that call's operands."""
+        caught: list[Call] = []
+
+        def answer(q: Tensor, k: Tensor, v: Tensor, **kwargs: Any) -> Tensor:
+            caught.append(Call(q, k, v, kwargs))
+            raise Stop
+
+        with contextlib.suppress(Stop), Door(answer, tape, qkv):
+            self.blocks[layer](x, **longer(batch.record.kwargs(layer), extra))
+        exactly_once(layer, len(caught))
+        return caught[0]
+
+    def _finish(self, batch: _Batch) -> None:
+        """Run the last block's rest and the final norm on the CLS tokens of all edits, as one batch.
+
+        The block runs on sequences of the CLS token alone; the door answers its attention call with the
+        rows that are already known, so that the attention's own tail (inner norm, gate, projection) follows.
+        """
+        if not batch.rows:
+            return
+        positions, x, row = zip(*batch.rows, strict=True)
+        known_BH1D = torch.cat(row)
+        kwargs = batch.record.kwargs(self.last)
+        if "rope" in kwargs:  # a position for each patch, and there are none here; q and k aren't used
+            kwargs = {**kwargs, "rope": None}
+        with Door(lambda q, k, v, **_: known_BH1D) as door:
+            tokens = self.blocks[self.last](torch.cat(x), **kwargs)
+        exactly_once(self.last, door.calls)
+        embeddings = self.model.norm(tokens)[:, 0].float()  # type: ignore[operator]
+        batch.out |= zip(positions, embeddings.chunk(len(positions)), strict=True)
+
+    def _pool(self, tokens: Tensor) -> Tensor:
+        if self.pool == "cls":
+            return tokens[:, 0].float()
+        if self.pool == "mean":
+            return tokens[:, self.prefix :].float().mean(dim=1)
+        return self.model.forward_head(tokens, pre_logits=True).float()  # type: ignore[operator]
+
+
+def _cls_logits(site: Site) -> Tensor:
+    return site.once("CLS logits", lambda: cls_logits(site.q, site.k, site.scale))

@@ -1,0 +1,146 @@
+"""A data set seen through a backbone: the key of its embeddings, and the room that they take."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NoReturn
+
+import numpy as np
+
+from itae.base.errors import UserError
+from itae.edits.edit import AnyEdit
+from itae.edits.registers import RegisterEdit
+from itae.embed.diagnostics.choose import collector
+from itae.images.datasets import Dataset, ImageSet
+from itae.images.transform import Transform
+from itae.images.walk import listed
+from itae.store.store import Key, Store
+from itae.vit.backbone import Backbone
+from itae.vit.facts import Facts
+
+SHARD = 256  # images, at least: what a killed run loses at most
+_HEADERS = 4096  # bytes of a shard beside its arrays: their names and shapes
+_ENTRY = 24_000  # bytes of an entry that no setting changes: meta.json, the edges of the histograms
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set seen through a backbone: all that embeddings depend on but the edit.
+
+    Parameters
+    ----------
+    dataset, images
+        The settings and what was found.
+    backbone, facts
+        The settings and what is known of the model.
+    store
+        Where embeddings are kept.
+    """
+
+    dataset: Dataset
+    images: ImageSet
+    backbone: Backbone
+    facts: Facts
+    store: Store
+
+    @classmethod
+    def open(cls, dataset: Dataset, backbone: Backbone, store: Store) -> Source:
+        """Find the images and learn of the model; raises `UserError` for whatever is wrong with either."""
+        return cls(dataset, dataset.open(), backbone, backbone.facts(store.root / ".facts"), store)
+
+    @cached_property
+    def transform(self) -> Transform:
+        """How an image comes to the backbone."""
+        facts = self.facts
+        return Transform(self.backbone.image_size, self.dataset.resize, facts.interpolation, facts.mean, facts.std)
+
+    def picture(self, name: str) -> np.ndarray:
+        """Return what the backbone sees of the image of that id, uint8 [S, S, 3]."""
+        return self.transform(self.images.read(self.images.ids.index(name)))
+
+    @cached_property
+    def _space(self) -> dict[str, Any]:
+        return self.backbone.space(self.facts) | {"transform": self.transform.spec()}
+
+    @cached_property
+    def stamps(self) -> list[tuple[int, int] | None]:
+        """Size and time of change of each image's file, from before it was fingerprinted."""
+        return self.images.stamps(range(len(self.images)))
+
+    @cached_property
+    def _dataset(self) -> dict[str, Any]:
+        assert self.stamps is not None  # taken first: a file that changes from here on is noticed
+        return {
+            "fingerprint": self.images.fingerprint(),
+            "split": self.images.split,
+            "images": len(self.images),
+        }
+
+    def key(self, edit: AnyEdit | None) -> Key:
+        """Return the key of this source under `edit`."""
+        spec = edit.spec(self.facts.depth, self.backbone.pool) if edit else None
+        folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
+        return Key(self._space | {"edit": spec}, self._dataset, folder)
+
+    def search_key(self, edit: RegisterEdit) -> dict[str, Any]:
+        """Return all that a search for register neurons depends on; how embeddings are pooled is not."""
+        space = {name: value for name, value in self._space.items() if name != "pool"}
+        return {"space": space, "dataset": self._dataset, "search": edit.settings.search_spec()}
+
+    def room(self, edits: Iterable[AnyEdit | None], n: int, shard: int | None = None, diagnostics: bool = True) -> int:
+        """Return the bytes that it takes to make `n` embeddings under each of `edits`.
+
+        Shards go when their entry is there; while it is put together there are both.
+        """
+        shard = shard or SHARD
+        names = sum(len(name.encode("utf-8", "surrogateescape")) + 1 for name in self.images.ids)
+        lists = names + (8 + 32) * n  # and labels and digests
+        each = []
+        for edit in edits:
+            found = collector(edit, self.facts, shard, diagnostics)
+            some = sum(array.nbytes for array in found.some().values())
+            shards = -(-n // shard) * (_HEADERS + found.nbytes)
+            entry = lists + 2 * found.nbytes + _ENTRY  # whose sums have eight bytes each
+            each.append(4 * n * self.facts.width + some + max(shards, entry))
+        return sum(each) + max(each, default=0)
+
+    def check(self, edit: AnyEdit | None) -> None:
+        """Raise a `UserError` if the model lacks what `edit` needs."""
+        if edit is not None:
+            edit.check(self.facts)
+
+
+def shard_of(batch_size: int) -> int:
+    """Return how many images a shard has: whole batches, `SHARD` or a little more."""
+    return batch_size * math.ceil(SHARD / batch_size)
+
+
+def whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:
+    """Return the images that can be decoded and why the others can't, or stop if others aren't allowed."""
+    bad = source.images.bad()
+    if not bad:
+        return source.images, {}
+    if source.dataset.bad_image == "error":
+        stop_for(bad)
+    name = next(iter(bad))
+    images = source.images.without(bad)
+    log.warning("%d of %d images can't be decoded and are left out, %r first.", len(bad), len(source.images), name)
+    if lost := [name for name in images.empty_classes if name not in source.images.empty_classes]:
+        log.warning("%d classes lost all their images with these (%s).", len(lost), listed(lost))
+    return images, bad
+
+
+def stop_for(bad: Mapping[str, str]) -> NoReturn:
+    """Raise a `UserError` that names the first of the images that can't be decoded."""
+    name, reason = next(iter(bad.items()))
+    more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    raise UserError(
+        f"The image {name!r}{more} can't be decoded ({reason}); mend or remove it, or set dataset.bad_image=skip to "
+        "leave such images out."
+    )

@@ -1,0 +1,269 @@
+"""The model at work: one process that calibrates thresholds and fills shards, alone or as one of many.
+
+A shard is the unit of work. Batches never cross the end of one and every shard is written at once or not at
+all, so it makes no difference who fills which, in what order, or how often.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import logging
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.base.device import forward_context
+from itae.base.disk import replace_file
+from itae.base.errors import UserError
+from itae.base.memory import memory_reused
+from itae.base.runtime import Runtime
+from itae.base.versions import versions
+from itae.embed.diagnostics.choose import collector
+from itae.embed.diagnostics.collect import Collector, looked_at
+from itae.embed.diagnostics.flags import FlagCollector
+from itae.embed.diagnostics.outliers import OutlierCollector
+from itae.images.batches import batches
+from itae.images.transform import normalise
+from itae.store.entry import canonical
+
+if TYPE_CHECKING:
+    from itae.edits.bimodal import Fit
+    from itae.edits.edit import AnyEdit, Edit
+    from itae.edits.registers import Found, RegisterEdit
+    from itae.embed.replay import SharedPass, Watch
+    from itae.embed.source import Source
+    from itae.images.datasets import ImageSet
+    from itae.store.store import Draft, Key
+
+log = logging.getLogger(__name__)
+
+Fits = dict["Key", dict[int, "Fit"]]
+"""The fitted thresholds of each edit that has any, by layer."""
+
+
+class Worker:
+    """A loaded model and the images it is for.
+
+    Parameters
+    ----------
+    source
+        The data set seen through the backbone.
+    images
+        Those of its images that can be decoded.
+    runtime
+        Device, batch size and decoding threads.
+    """
+
+    def __init__(self, source: Source, images: ImageSet, runtime: Runtime) -> None:
+        self.source, self.images, self.runtime = source, images, runtime
+        self.device = runtime.torch_device()
+        self.model = source.backbone.build(source.facts, self.device)
+        self._rows = _positions(source.images, images)
+        self._prove()
+
+    def _prove(self) -> None:
+        """Try whether edits of this model can be trusted, if that isn't known from an earlier run.
+
+        It is known for the same weights, code, settings and kind of device, and the same versions of what numbers
+        depend on.
+
+        Raises
+        ------
+        UserError
+            If they can't.
+        """
+        import torch
+
+        from itae.embed.prove import prove
+
+        source, device = self.source, self.device
+        kind = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        space = source.key(None).space
+        about = canonical({"space": space, "device": kind, "versions": dict(versions())}).encode("ascii")
+        known = source.store.root / ".facts" / f"proof-{hashlib.sha256(about).hexdigest()[:32]}.json"
+        with contextlib.suppress(OSError):
+            if known.read_bytes() == about:
+                return
+        facts, backbone = source.facts, source.backbone
+        prove(self.model, facts.prefix, backbone.pool, backbone.image_size, facts.architecture)
+        with contextlib.suppress(OSError):  # a memo only; the store says what is wrong with the folder
+            known.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(known, about)
+
+    def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
+        """Fit each edit's threshold of each layer, without labels, on images drawn with its seed."""
+        from itae.embed.fit_layers import fit_layers
+
+        out: Fits = {}
+        for (count, seed, _), some in calibrated_together(edits).items():
+            with self._at_work():
+                sample = self._pixels(self._sample(count, seed))
+                fits = fit_layers(self._shared_pass(list(some.values())), list(some.values()), sample)
+            out |= zip(some, fits, strict=True)
+        return out
+
+    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
+        """Find each edit's register neurons, or read what was found before."""
+        from itae.embed.register_search import kept_at, recall, remember, search
+
+        out: dict[Key, Found] = {}
+        for key, edit in edits.items():
+            settings, name = edit.settings, self.source.search_key(edit)
+            path = kept_at(self.source.store.root, name)
+            found = recall(path, name)
+            if found is None:
+                images = self._sample(settings.calibration_images, settings.calibration_seed)
+                log.info("Searching %d images for register neurons.", len(images))
+                with self._at_work():
+                    batches = functools.partial(self._pixels, images)
+                    found = search(self.model, self.source.facts.prefix, settings, batches)
+                remember(path, name, found)
+            out[key] = found
+        return out
+
+    def fill(
+        self,
+        drafts: Mapping[Key, Draft],
+        edits: Mapping[Key, AnyEdit | None],
+        todo: Sequence[int],
+        advance: Callable[[int], None],
+    ) -> dict[Key, UserError]:
+        """Write the shards `todo`, ascending, where a draft lacks them; return what is wrong with those that can't be.
+
+        `advance` is called with the number of images that were passed.
+        """
+        failed: dict[Key, UserError] = {}
+        wanted = set(todo)
+        per_shard = next(iter(drafts.values())).shard
+        pixels = self._pixels(self.images, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
+        with contextlib.closing(pixels), self._at_work():
+            for i in range(todo[0], todo[-1] + 1):
+                first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
+                lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
+                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance)
+                self._check_unchanged(first, count)
+                for key, found in zip(lacking, gathered, strict=True):
+                    rows = found.rows()
+                    if error := self._not_finite(rows["vectors"], first):
+                        failed[key] = error
+                    else:
+                        drafts[key].write(i, rows, found.sums(), found.some())
+                if len(failed) == len(drafts):  # nothing is left to go on for
+                    break
+        return failed
+
+    def _sample(self, count: int, seed: int) -> ImageSet:
+        """Return `count` images that are drawn with `seed`, in their order."""
+        draw = np.random.default_rng(seed)
+        rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
+        return self.images.take(rows.tolist())
+
+    def _shared_pass(self, edits: Sequence[AnyEdit | None], watch: Watch | None = None) -> SharedPass:
+        from itae.embed.replay import SharedPass
+
+        return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, watch)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        import torch
+
+        try:
+            with memory_reused(), forward_context(self.device, self.source.backbone.precision):
+                yield
+        except torch.OutOfMemoryError as error:
+            raise UserError(
+                f"The GPU has too little memory for runtime.batch_size={self.runtime.batch_size}; set a smaller one. "
+                "The shards that are done are kept."
+            ) from error
+
+    def _pixels(
+        self, images: ImageSet, start: int = 0, stop: int | None = None, shard: int | None = None
+    ) -> Generator[tuple[Any, list[bytes]]]:
+        """Yield batches of the images `start` to `stop`: pixels [b, 3, S, S] on the device, and their digests."""
+        import torch
+
+        size, transform, at = self.runtime.batch_size, self.source.transform, start
+        stop = min(len(images), stop or len(images))
+        for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
+            pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
+            yield pixels, images.digests[at : at + len(raw)]
+            at += len(raw)
+
+    def gather(
+        self,
+        edits: Sequence[AnyEdit | None],
+        pixels: Iterator[tuple[Any, Sequence[bytes]]],
+        first: int,
+        count: int,
+        advance: Callable[[int], None],
+    ) -> list[Collector]:
+        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`."""
+        facts, whole = self.source.facts, self.runtime.diagnostics
+        collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
+        shared = self._shared_pass(edits, self._watch(collectors))
+        wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
+        done = 0
+        while done < count:
+            batch, digests = next(pixels)
+            looks = bool(wanted[done : done + len(batch)].any())
+            if edits:  # otherwise every draft has this shard, and its images are passed over
+                for each, vectors in zip(collectors, shared(batch, digests, looks), strict=True):
+                    each.add(vectors.cpu().numpy())
+            done += len(batch)
+            advance(len(batch))
+        return collectors
+
+    def _watch(self, collectors: Sequence[Collector]) -> Watch:
+        from itae.embed.diagnostics.norms import NormCollector
+        from itae.embed.replay import Watch
+
+        def flags(position: int, *found: Any) -> None:
+            one = collectors[position]
+            assert isinstance(one, FlagCollector)
+            one.see(*found)
+
+        def longer(position: int, layer: int, tokens: Any) -> None:
+            if isinstance(one := collectors[position], OutlierCollector):
+                one.see(layer, tokens)
+
+        attention = self.runtime.diagnostics and self.source.facts.has_cls
+        for one in collectors:
+            if isinstance(one, NormCollector):
+                return Watch(flags, attention, one.operands, one.output, longer)
+        return Watch(flags, attention, longer=longer)
+
+    def _check_unchanged(self, first: int, count: int) -> None:
+        """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
+        rows = range(first, first + count)
+        for row, now in zip(rows, self.images.stamps(rows), strict=True):
+            if now != self.source.stamps[self._rows[row]]:
+                name = self.images.ids[row]
+                raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
+
+    def _not_finite(self, vectors: np.ndarray, first: int) -> UserError | None:
+        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+        if not len(bad):
+            return None
+        return UserError(
+            f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
+            f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
+        )
+
+
+def _positions(whole: ImageSet, images: ImageSet) -> list[int]:
+    """Return the position of each image in the whole set."""
+    rows = {name: i for i, name in enumerate(whole.ids)}
+    return [rows[name] for name in images.ids]
+
+
+def calibrated_together(edits: Mapping[Key, Edit]) -> dict[tuple[int, int, int], dict[Key, Edit]]:
+    """Return the edits in groups that share a walk over calibration images: how many, their seed, the first block."""
+    out: dict[tuple[int, int, int], dict[Key, Edit]] = {}
+    for key, edit in edits.items():
+        judge = edit.judge
+        together = (judge.calibration_images, judge.calibration_seed, edit.looks[0])
+        out.setdefault(together, {})[key] = edit
+    return out

@@ -1,0 +1,14 @@
+"""From files to pixels: which images there are, what they show, how they come to a model.
+
+`datasets`     the classes that a ``dataset`` yaml names, and the set of images that they find
+`folder`       a folder of pictures as a data set
+`walk`         what lies under a folder
+`class_names`  which names can't be told apart, or are no classes
+`formats`      how CIFAR, STL-10 and Tiny-ImageNet lie on the disk
+`decode`       one file to RGB, or why not
+`readers`      the formats that Pillow doesn't read as they are meant
+`samples`      what a sample means: bits, colours, transparency
+`tiff`         TIFF's photometric interpretations and layouts
+`transform`    from a picture to the backbone's input
+`batches`      pictures decoded ahead of the model
+"""

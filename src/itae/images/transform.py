@@ -1,0 +1,134 @@
+"""From decoded images to what a backbone takes: transform, load ahead, normalise.
+
+What is done to the pixels is plain data (`Transform.spec`), because it is part of what an embedding means.
+When and where it is done is not: decoding runs in threads beside a forward pass that wants every core.
+
+Shape suffixes: B images of a batch, S pixels of a side, C colours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.base.checks import one_of
+from itae.base.errors import UserError
+from itae.images.decode import DECODER
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
+
+RESIZES = ("squash", "crop", "pad")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How a picture is brought to the input of a backbone: part of what an embedding means.
+
+    Parameters
+    ----------
+    image_size
+        Side S of the square input, in pixels.
+    resize
+        ``squash``: straight to S x S, nothing is lost, the aspect ratio changes. ``crop``: short side to
+        256/224 of S, then the central S x S (the usual ImageNet evaluation). ``pad``: long side to S, centred
+        on white.
+    interpolation
+        ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``; Pillow's, hence antialiased when shrinking.
+    mean, std
+        Three numbers each, on the scale 0..1, for red, green and blue.
+
+    Raises
+    ------
+    UserError
+        For a value outside of these.
+    """
+
+    image_size: int
+    resize: str = "squash"
+    interpolation: str = "bicubic"
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.image_size, bool) or not isinstance(self.image_size, int) or self.image_size < 1:
+            raise UserError(f"image_size={self.image_size!r} is not a whole number of pixels from 1 on.")
+        one_of("dataset.resize", self.resize, RESIZES)
+        one_of("interpolation", self.interpolation, INTERPOLATIONS)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _three_numbers(name, getattr(self, name)))
+        if min(self.std) <= 0:
+            raise UserError(f"std={list(self.std)} has to be positive in all three colours.")
+
+    def __call__(self, image: Image.Image) -> np.ndarray:
+        """Bring an RGB image of any size to uint8 [S, S, 3]."""
+        from PIL import Image
+
+        side, (width, height) = self.image_size, image.size
+        filter_ = Image.Resampling[self.interpolation.upper()]
+        if self.resize == "pad":
+            scale = side / max(width, height)
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            padded = Image.new("RGB", (side, side), "white")
+            padded.paste(image.resize(size, filter_), ((side - size[0]) // 2, (side - size[1]) // 2))
+            return np.asarray(padded)
+        box = None
+        if self.resize == "crop":
+            # Only what will be kept is resized, so that a strip of 10 x 100,000 pixels costs no gigabytes.
+            half = 0.5 * min(width, height) * side / round(side * 256 / 224)
+            box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
+        return np.asarray(image.resize((side, side), filter_, box=box))
+
+    def spec(self) -> dict[str, Any]:
+        """Return the settings as plain values, in the form in which they enter a cache key."""
+        return {
+            "decoder": DECODER,
+            "image_size": self.image_size,
+            "resize": self.resize,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def of(cls, spec: Mapping[str, Any]) -> Transform:
+        """Return the transform with this `spec`, whichever decoder it was used with."""
+        return cls(**{name: value for name, value in spec.items() if name != "decoder"})
+
+
+def _three_numbers(name: str, value: Any) -> tuple[float, ...]:
+    """Return `value` as three finite floats, or raise a `UserError` that calls it `name`."""
+    values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
+    if len(values) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in values):
+        raise UserError(f"{name}={value!r} is not a list of three numbers, for red, green and blue.")
+    return tuple(float(x) for x in values)
+
+
+def normalise(pixels_BSSC: torch.Tensor, transform: Transform) -> torch.Tensor:
+    """Return (pixels / 255 - mean) / std, on the device of the pixels.
+
+    Parameters
+    ----------
+    pixels_BSSC
+        uint8 [B, S, S, 3], as `batches` yields them.
+    transform
+        Where mean and std come from.
+
+    Returns
+    -------
+    torch.Tensor
+        float32 [B, 3, S, S], contiguous: faster than channels-last in a timm ViT on a CPU.
+    """
+    import torch
+
+    scale = torch.tensor([1 / (255 * std) for std in transform.std], device=pixels_BSSC.device)
+    shift = torch.tensor([-m / s for m, s in zip(transform.mean, transform.std, strict=True)], device=scale.device)
+    images_BCSS = pixels_BSSC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return images_BCSS.mul_(scale.view(3, 1, 1)).add_(shift.view(3, 1, 1))

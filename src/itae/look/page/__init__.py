@@ -1,0 +1,176 @@
+"""One self-contained page of a run, or of many.
+
+The page opens from the disk and asks for nothing: its script, its styles, its pictures and the libraries for plots and
+tables are in it, and its Content-Security-Policy forbids the browser every request. Whatever comes from the data (names
+of classes, files, errors) is escaped where it is written, or put in as text by the script.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itae.base.errors import UserError
+from itae.results.find import RESULT, find_results
+from itae.results.run import read_run
+
+if TYPE_CHECKING:
+    from itae.images.datasets import ImageSet
+
+PAGE = "report.html"
+MOST = 2000
+"""Images in a gallery, at most."""
+_PARTS = (
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "itae.look.page.sweep_part", "itae.look.page.run_part",
+    "itae.look.sweep_figures", "itae.results.table", "sklearn.decomposition", "sklearn.neighbors", "itables", "jinja2",
+    "plotly.offline", "PIL.WebPImagePlugin",
+)  # fmt: skip
+
+
+def write_page(
+    paths: Sequence[Path],
+    out: Path | None = None,
+    best: str | None = None,
+    most: int = MOST,
+    images: ImageSet | None = None,
+    trust: bool = False,
+) -> Path:
+    """Write the page of a run, or of all runs under some folders.
+
+    Parameters
+    ----------
+    paths
+        Run folders, or folders with runs in them.
+    out
+        The file, or a folder for ``report.html``; by default the first of `paths`.
+    best
+        Of many runs, the metric that chooses the one that is shown whole. By default a criterion without labels; the
+        choice by any other is marked ``oracle``.
+    most
+        Images in the gallery, at most.
+    images
+        The images of the one run, if they are at hand.
+    trust
+        As of `itae.results.run.Run.open_images`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    UserError
+        If there is no run, no such metric, or the file can't be written.
+    """
+    files = find_results(paths)
+    home = paths[0].parent if paths[0].is_file() else paths[0]
+    out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
+    one = len(files) == 1
+    content = _of_run(files[0].parent, most, images, trust) if one else _of_many(files, home, best, most, trust)
+    _write(out, _render(content))
+    return out
+
+
+def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None = None) -> None:
+    """Write the page of what has just ended, and print where; whatever goes wrong with it, the results stand.
+
+    Its data set, whosever class it is, has been used by then.
+    """
+    from itae.base.beside import beside
+
+    page = beside("The page", lambda: write_page([folder], best=best, images=images, trust=True))
+    if page is not None:
+        beside("Where the page is", lambda: sys.stdout.write(f"page       {page}\n"))
+
+
+def import_parts() -> Iterator[object]:
+    """Import what a page is made of, one part at a time: a sweep does so while it waits for its jobs."""
+    for name in _PARTS:
+        with contextlib.suppress(ImportError):  # told by whoever needs it
+            yield importlib.import_module(name)
+
+
+def _of_run(folder: Path, most: int, images: ImageSet | None, trust: bool) -> dict[str, Any]:
+    return {"sweep": None, "run": _run_part(folder, most, images, trust)}
+
+
+def _run_part(folder: Path, most: int, images: ImageSet | None, trust: bool) -> dict[str, Any]:
+    from itae.look.page.run_part import run_part
+
+    try:
+        return run_part(read_run(folder), most, images, trust)
+    except UserError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"{folder / RESULT} is damaged, or of another version of itae ({why}); run it again."
+        ) from error
+
+
+def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int, trust: bool) -> dict[str, Any]:
+    from itae.look.page.sweep_part import sweep_part
+    from itae.results.rows import LABEL_FREE, check_metric, with_values
+    from itae.results.table import read_table
+
+    table, damaged = read_table(files, home)
+    if table.empty:
+        file, reason = next(iter(damaged.items()))
+        raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
+    check_metric("--best", best, table)
+    part = sweep_part(table, home.resolve(), best or LABEL_FREE[0], "acc" if with_values(table, "acc") else "inertia")
+    run = None
+    if part["winners"]:
+        best_run = Path(part["winners"][0])
+        try:
+            run = _run_part(best_run, most, None, trust)
+        except UserError as error:  # one run that is damaged costs not the page of all
+            damaged[best_run / RESULT] = str(error)
+    return {"sweep": part | {"damaged": {str(file): why for file, why in damaged.items()}}, "run": run}
+
+
+def _render(content: dict[str, Any]) -> str:
+    import jinja2
+    from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
+
+    from itae.base.versions import __version__
+
+    def ours(name: str) -> Markup:
+        return Markup(resources.files("itae.look.page").joinpath(name).read_text("utf-8"))
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("itae.look.page", "."),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    plots = content["sweep"] is not None or (content["run"] and content["run"]["gallery"])
+    return environment.get_template("page.html").render(
+        **content,
+        version=__version__,
+        style=ours("page.css"),
+        script=ours("page.js"),
+        plotly=Markup(get_plotlyjs()) if plots else None,
+    )
+
+
+def _write(out: Path, text: str) -> None:
+    """Write the page whole or not at all."""
+    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(text, encoding="utf-8", errors="replace")
+        unfinished.replace(out)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise UserError(f"{out} can't be written ({error.strerror}); give another file with --out.") from error

@@ -1,0 +1,126 @@
+"""What a gallery of clusters shows: which images are typical, doubtful or moved, and which lie next to each other.
+
+Plain numbers from embeddings and assignments; no image is read here. Shapes: N images, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from itae.measure.kmeans import BLOCK
+
+ROWS = ("central", "doubtful", "moved")
+"""What is picked of each cluster: nearest to its centroid; nearest to another one; moved farthest by the edit."""
+NEIGHBOURS = 8
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well each image lies in its cluster.
+
+    Attributes
+    ----------
+    distance
+        float64 [N], euclidean, to the centroid of the own cluster.
+    margin
+        float64 [N], 1 - distance / distance to the nearest other centroid: the simplified silhouette (Hruschka et al.,
+        2004, doi:10.1109/ICDM.2004.10115), below 0 where another centroid is nearer; 1 where there is one cluster only.
+    """
+
+    distance: np.ndarray
+    margin: np.ndarray
+
+
+def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Fit:
+    """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors.
+
+    If `spherical`, the vectors are of unit length, and the centroids are brought to it as well.
+    """
+    from sklearn.metrics import pairwise_distances_argmin_min
+    from sklearn.utils import gen_batches
+
+    present, own_N = np.unique(clusters_N, return_inverse=True)
+    sums_KE = np.zeros((len(present), vectors_NE.shape[1]))
+    for some in gen_batches(len(vectors_NE), BLOCK):
+        np.add.at(sums_KE, own_N[some], vectors_NE[some].astype(np.float64))
+    centroids_KE = sums_KE / np.bincount(own_N)[:, None]
+    if spherical:
+        centroids_KE /= np.linalg.norm(centroids_KE, axis=1, keepdims=True)
+    distance, other = np.empty(len(own_N)), np.full(len(own_N), np.inf)
+    for k in range(len(present)):
+        for some in gen_batches(len(own_N), BLOCK):
+            rows = np.arange(some.start, some.stop)[own_N[some] == k]
+            if not len(rows):
+                continue
+            here = vectors_NE[rows].astype(np.float64)
+            distance[rows] = np.linalg.norm(here - centroids_KE[k], axis=1)
+            if len(present) > 1:
+                other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]
+    with np.errstate(invalid="ignore"):
+        margin = np.where(other > 0, 1 - distance / other, 0.0)
+    return Fit(distance, margin)
+
+
+def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> dict[int, dict[str, list[int]]]:
+    """Return, for each cluster, up to `count` images of each of `ROWS`, as positions; the most so first.
+
+    At most half of a cluster is picked for each. Images that did not move at all are no moved ones, and only images on
+    which the clusters could disagree are doubtful: a cluster that is alone has none.
+    """
+    found: dict[int, dict[str, list[int]]] = {}
+    for cluster in np.unique(clusters_N):
+        here = np.flatnonzero(clusters_N == cluster)
+        far = here[moved_N[here] > 0]
+        near_another = here[fit.margin[here] < 1]
+        half = max(1, len(here) // 2)  # of a small cluster, not all images are central and doubtful at a time
+        orders = {
+            "central": here[np.argsort(fit.distance[here], kind="stable")],
+            "doubtful": near_another[np.argsort(fit.margin[near_another], kind="stable")],
+            "moved": far[np.argsort(-moved_N[far], kind="stable")],
+        }
+        found[int(cluster)] = {name: rows[: min(count, half)].tolist() for name, rows in orders.items()}
+    return found
+
+
+def came_from_elsewhere(baseline_N: np.ndarray, edited_N: np.ndarray) -> np.ndarray:
+    """Return which images left their cluster, bool [N]: cluster numbers say nothing, so clusters are matched first.
+
+    Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955).
+    """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics.cluster import contingency_matrix
+
+    old, old_N = np.unique(baseline_N, return_inverse=True)
+    _, new_N = np.unique(edited_N, return_inverse=True)
+    rows, columns = linear_sum_assignment(contingency_matrix(old_N, new_N), maximize=True)
+    heir = np.full(len(old), -1)
+    heir[rows] = columns
+    return heir[old_N] != new_N
+
+
+def neighbours(vectors_NE: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
+    """Return the positions of the `count` nearest other rows of each row, nearest first, by cosine, int [N, count]."""
+    from sklearn.neighbors import NearestNeighbors
+
+    count = min(count, len(vectors_NE) - 1)
+    if count < 1:
+        return np.empty((len(vectors_NE), 0), np.int64)
+    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(vectors_NE)
+    return search.kneighbors(return_distance=False)  # without the row itself
+
+
+def shown(n: int, must: Sequence[int], most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the images that are shown, ascending, and which of them stand for all.
+
+    If there are no more than `most`, that is all of them. Else it is `must`, in its order, as far as half of the room
+    goes, and images spread evenly over all, which stand for them.
+    """
+    if n <= most:
+        return np.arange(n), np.ones(n, bool)
+    chosen = list(dict.fromkeys(must))[: most // 2]
+    even = np.unique(np.linspace(0, n - 1, most - len(chosen)).round().astype(int))
+    rows = np.union1d(chosen, even).astype(int)
+    return rows, np.isin(rows, even)

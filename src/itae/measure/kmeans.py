@@ -1,0 +1,292 @@
+"""k-means with FAISS, with the settings a reported number needs, instead of FAISS's own defaults.
+
+Left alone, FAISS trains on a silent sample of 256 points a centroid, starts once from random points with the
+fixed seed 1234, reports the objective of the sample, and answers NaN with the label -1. Here every point
+trains, restarts and seeds are explicit, the inertia is recomputed over all points, and what can't be
+clustered is refused in a sentence. Labels are never seen: `KMeans.fit` takes vectors only.
+
+Shapes: N points, E embedding width, K clusters.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from itae.base.checks import one_of
+from itae.base.errors import UserError
+from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu
+
+log = logging.getLogger(__name__)
+
+INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDOM"}
+BLOCK = 8192  # rows looked at together, so that memory does not grow with N
+LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One fitted clustering.
+
+    Attributes
+    ----------
+    assignments
+        int64 [N], the nearest centroid of every point, 0..K-1.
+    centroids
+        float32 [K, E]; of unit length for spherical k-means.
+    inertia
+        Over all points: the sum of squared distances to the own centroid, or, spherical, of 1 - cosine.
+    iterations
+        Lloyd iterations of the restart that was kept.
+    empty_clusters
+        Clusters no point belongs to.
+    largest_share
+        The share of the points in the largest cluster, 0..1.
+    seed
+        What the restarts were drawn from.
+    device
+        ``cpu``, or ``cuda:0`` and so on.
+    """
+
+    assignments: np.ndarray
+    centroids: np.ndarray
+    inertia: float
+    iterations: int
+    empty_clusters: int
+    largest_share: float
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True)
+class KMeans:
+    """k-means by FAISS: settings, and the fit.
+
+    Parameters
+    ----------
+    k
+        Number of clusters; default None, the number of classes of the data set (label information: say so).
+    restarts
+        Fits a seed stands for; the one of lowest inertia over all points is kept. Default 10.
+    iterations
+        Most Lloyd iterations of a restart. Default 100.
+    seeds
+        How many seeds are drawn from the run's base seed (default 10), or the seeds themselves.
+    init
+        ``k-means++`` (default), ``afk-mc2`` or ``random``: where the centroids start.
+    tolerance
+        A restart ends when an iteration lowers its objective by less than this share of it. Default 1e-6.
+    spherical
+        Divide every row by its length and keep the centroids on the unit sphere: clusters by cosine.
+
+    Raises
+    ------
+    UserError
+        When a setting is out of its range.
+    """
+
+    k: int | None = None
+    restarts: int = 10
+    iterations: int = 100
+    seeds: int | Sequence[int] = 10
+    init: str = "k-means++"
+    tolerance: float = 1e-6
+    spherical: bool = False
+
+    def __post_init__(self) -> None:
+        if self.k is not None:
+            _whole("clusterer.k", self.k, 1)
+        _whole("clusterer.restarts", self.restarts, 1)
+        _whole("clusterer.iterations", self.iterations, 1)
+        if isinstance(self.seeds, Sequence):
+            object.__setattr__(self, "seeds", tuple(self.seeds))
+            if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+                raise UserError(f"clusterer.seeds={list(self.seeds)} must list one seed or more, each once.")
+            for seed in self.seeds:
+                _whole("clusterer.seeds", seed, 0)
+        else:
+            _whole("clusterer.seeds", self.seeds, 1)
+        one_of("clusterer.init", self.init, INITS)
+        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)):
+            raise UserError(f"clusterer.tolerance={self.tolerance!r} must be a number, e.g. 1e-6.")
+        if not 0 <= self.tolerance < 1:
+            raise UserError(f"clusterer.tolerance={self.tolerance} must be at least 0 and below 1.")
+        if not isinstance(self.spherical, bool):
+            raise UserError(f"clusterer.spherical={self.spherical!r} must be true or false.")
+
+    def seed_list(self, base_seed: int) -> list[int]:
+        """Return the seeds to cluster with: the listed ones, or as many as asked for, drawn from `base_seed`.
+
+        They are the first words of ``numpy.random.SeedSequence(base_seed)``, cut to 31 bits. They depend on
+        nothing else, so baseline and edited embeddings share them; a longer list starts with a shorter one.
+        """
+        return list(self.seeds) if isinstance(self.seeds, Sequence) else _draw(base_seed, self.seeds)
+
+    def check(self, n: int, n_classes: int | None) -> int:
+        """Return the number of clusters for `n` points of `n_classes` classes; cheap, so ask it first.
+
+        Raises
+        ------
+        UserError
+            When there is no k to take, or more clusters than points.
+        """
+        if self.k is None and not n_classes:
+            raise UserError(
+                "clusterer.k is not set and the images carry no labels to count classes from; "
+                "set it, e.g. clusterer.k=10."
+            )
+        k, source = (self.k, "clusterer.k") if self.k is not None else (n_classes, "the number of classes")
+        assert k is not None
+        if k > n:
+            raise UserError(
+                f"{source}={k} is more clusters than there are images ({n}); "
+                f"set clusterer.k to at most {n}, or take more images (dataset.limit)."
+            )
+        return k
+
+    def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Clustering:
+        """Cluster all points, `restarts` times, and keep the restart of lowest inertia.
+
+        The restarts run side by side, one thread each, while CPUs last: many small fits share the machine
+        better than one fit shares its threads, and the result does not depend on how many there are. On a
+        GPU the same settings need not give the same bits twice.
+
+        Parameters
+        ----------
+        vectors_NE
+            float32 [N, E]; contiguous rows are used in place (a read-only memory map is fine), others copied.
+        k
+            Number of clusters, 1..N; see `check`.
+        seed
+            A whole number >= 0; the restarts' own seeds are drawn from it.
+        device
+            ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` takes a GPU when this FAISS can use one.
+
+        Raises
+        ------
+        UserError
+            When rows are NaN, infinite, or too large to square in float32, or of zero length for spherical
+            k-means; when k is not 1..N; when FAISS or the device is missing.
+        """
+        faiss = load_faiss()
+        gpu = pick_gpu(faiss, device)
+        where = "cpu" if gpu is None else f"cuda:{gpu}"
+        vectors_NE = np.ascontiguousarray(vectors_NE, dtype=np.float32)
+        n = len(vectors_NE)
+        replace(self, k=k).check(n, None)
+        _whole("seed", seed, 0)
+        vectors_NE = _checked(vectors_NE, self.spherical)
+        cpus = cpu_count()
+        workers = 1 if gpu is not None else min(cpus, self.restarts)
+        log.debug("k-means: n=%d k=%d restarts=%d on %s, %d at a time", n, k, self.restarts, where, workers)
+
+        def restart(restart_seed: int) -> tuple[float, np.ndarray, np.ndarray, int]:
+            faiss.omp_set_num_threads(max(1, cpus // workers))  # of this thread, not of the process
+            return self._once(faiss, vectors_NE, k, restart_seed, gpu)
+
+        with ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
+            try:
+                _, assignments, centroids, iterations = min(
+                    pool.map(restart, _draw(seed, self.restarts)), key=lambda fitted: fitted[0]
+                )
+            except BaseException:  # Ctrl-C: do not start what is still waiting
+                pool.shutdown(cancel_futures=True)
+                raise
+        assert assignments.min() >= 0
+        sizes = np.bincount(assignments, minlength=k)
+        return Clustering(
+            assignments=assignments,
+            centroids=centroids,
+            inertia=inertia(vectors_NE, assignments, centroids) * (0.5 if self.spherical else 1.0),
+            iterations=iterations,
+            empty_clusters=int((sizes == 0).sum()),
+            largest_share=float(sizes.max() / n),
+            seed=seed,
+            device=where,
+        )
+
+    def _once(
+        self, faiss: Any, vectors_NE: np.ndarray, k: int, seed: int, gpu: int | None
+    ) -> tuple[float, np.ndarray, np.ndarray, int]:
+        """Fit once; return the squared distances' sum, the assignments, the centroids and the iterations."""
+        n, width = vectors_NE.shape
+        # Spherical too: between unit vectors the nearest by L2 is the one of largest cosine, and with
+        # FAISS's inner product index the objective would grow instead of shrink.
+        index = flat_index(faiss, width, gpu)
+        kmeans = faiss.Clustering(width, k, self._parameters(faiss, n, k, seed))
+        kmeans.train(vectors_NE, index)
+        centroids = faiss.vector_to_array(kmeans.centroids).reshape(k, width)
+        index.reset()
+        index.add(centroids)
+        squares, assignments = index.search(vectors_NE, 1)
+        total = float(squares.sum(dtype=np.float64))
+        return total, assignments.ravel().astype(np.int64), centroids, kmeans.iteration_stats.size()
+
+    def _parameters(self, faiss: Any, n: int, k: int, seed: int) -> Any:
+        parameters = faiss.ClusteringParameters()
+        parameters.niter, parameters.nredo, parameters.seed = self.iterations, 1, seed
+        parameters.spherical = self.spherical
+        parameters.min_points_per_centroid = 1
+        parameters.max_points_per_centroid = -(-n // k)
+        if hasattr(parameters, "early_stop_threshold"):  # an older FAISS makes all its iterations
+            parameters.early_stop_threshold = self.tolerance
+        if hasattr(parameters, "check_input_data_for_NaNs"):
+            parameters.check_input_data_for_NaNs = False  # `_checked` has seen every row
+        if hasattr(parameters, "init_method"):
+            parameters.init_method = getattr(faiss, f"ClusteringInitMethod_{INITS[self.init]}")
+        elif self.init != "random":
+            raise UserError(
+                f"clusterer.init={self.init} needs faiss 1.14 or newer and this is {faiss.__version__}; "
+                "upgrade faiss or set clusterer.init=random."
+            )
+        return parameters
+
+
+def inertia(vectors_NE: np.ndarray, assignments_N: np.ndarray, centroids_KE: np.ndarray) -> float:
+    """Return the sum over all points of the squared distance to the own centroid, summed in float64."""
+    total = 0.0
+    for rows in _blocks(len(vectors_NE)):
+        difference = np.subtract(vectors_NE[rows], centroids_KE[assignments_N[rows]], dtype=np.float64)
+        total += float(np.einsum("ne,ne->", difference, difference))
+    return total
+
+
+def _checked(vectors_NE: np.ndarray, unit: bool) -> np.ndarray:
+    """Refuse rows that can't be clustered; return the rows, divided by their lengths if `unit`."""
+    squares = np.empty(len(vectors_NE), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in _blocks(len(vectors_NE)):
+            squares[rows] = np.einsum("ne,ne->n", vectors_NE[rows], vectors_NE[rows])
+    _refuse(~(squares <= LARGEST_SQUARE), "NaN, infinite or too large to be squared in float32")
+    if not unit:
+        return vectors_NE
+    _refuse(squares == 0, "of zero length, which has no direction for spherical k-means")
+    return vectors_NE / np.sqrt(squares)[:, None]
+
+
+def _refuse(bad_N: np.ndarray, what: str) -> None:
+    if bad_N.any():
+        rows = np.flatnonzero(bad_N)
+        first = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+        raise UserError(
+            f"{len(rows)} of {len(bad_N)} embeddings are {what} (rows {first}); "
+            "look at the backbone, its precision and the edit."
+        )
+
+
+def _draw(seed: int, count: int) -> list[int]:
+    return [int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(count)]
+
+
+def _blocks(n: int) -> Iterator[slice]:
+    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
+
+
+def _whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise UserError(f"{name}={value!r} must be a whole number, {least} or more.")

@@ -1,0 +1,13 @@
+"""Runs on the disk, read back as plain data.
+
+`run`          ``result.json``, and the embeddings that it names
+`find`         all runs under some folders
+`many`         many runs as one table, from Python
+`table`        one row a run
+`rows`         which rows compare, and what tells them apart
+`controls`     an edit against random patches
+`assignments`  ``assignments.csv``
+`clusterings`  ``clusterings.npz``
+`report`       the table on the console
+`foreign`      nothing is imported on a stranger's word
+"""

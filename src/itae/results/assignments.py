@@ -1,0 +1,72 @@
+"""``assignments.csv`` in a run's folder: the cluster of each image before and after the edit."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from itae.base.errors import UserError
+
+ASSIGNMENTS = "assignments.csv"
+
+
+@dataclass(frozen=True)
+class Assignments:
+    """What ``assignments.csv`` says.
+
+    Attributes
+    ----------
+    labels
+        The name of each image's class, or None.
+    baseline, edited
+        Cluster numbers, int64 [n], which have nothing to do with each other.
+    moved
+        Cosine distance between the image's two embeddings, float64 [n].
+    """
+
+    labels: list[str] | None
+    baseline: np.ndarray
+    edited: np.ndarray
+    moved: np.ndarray
+
+
+def write_assignments(
+    path: Path,
+    ids: Sequence[str],
+    labels: Sequence[str] | None,
+    baseline: np.ndarray,
+    edited: np.ndarray,
+    moved: np.ndarray,
+) -> None:
+    """Write one row an image: its id, its label if there is one, its cluster before and after the edit.
+
+    Both clusterings are the ones of the lowest inertia; their cluster numbers have nothing to do with each
+    other. `moved` is the cosine distance between the image's two embeddings.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", *(["label"] if labels is not None else []), "baseline", "edited", "moved"])
+        for i, name in enumerate(ids):
+            label = [labels[i]] if labels is not None else []
+            writer.writerow([name, *label, int(baseline[i]), int(edited[i]), f"{moved[i]:.6f}"])
+
+
+def read_assignments(path: Path, ids: Sequence[str]) -> Assignments:
+    """Read them back; a `UserError` if they are gone, damaged, or not of these images."""
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(path)
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = [np.array([row[name] for row in rows]) for name in ("id", "baseline", "edited", "moved")]
+        if columns[0].tolist() != list(ids):
+            raise UserError(f"{path} is of other images than the embeddings.")
+        labels = [row["label"] for row in rows] if "label" in rows[0] else None
+        return Assignments(labels, columns[1].astype(np.int64), columns[2].astype(np.int64), columns[3].astype(float))
+    except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
+        raise UserError(f"{path} can't be read ({type(error).__name__}); run it again.") from error

@@ -1,0 +1,134 @@
+"""Each edit against its matched random control: what is left of a delta that random patches would not have given.
+
+A run with ``control=random`` is the control of the run with ``control=none`` and otherwise the same settings; several
+draws (``control.seed``) are averaged. Both have the same images and seeds, so one image under one seed is held against
+itself: the interval is over images and seeds, and over the draws where there are several. With one draw it is of
+that draw. Runs from before ``clusterings.npz`` was kept have their deltas for each seed and nothing of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from itae.base.errors import UserError
+from itae.measure.intervals import by_group, image_values, mean_interval
+from itae.measure.scores import LABELLED
+from itae.results.clusterings import Clusterings, read_clusterings
+from itae.results.rows import labels, science, settings_of, with_choices
+from itae.results.run import Run, read_run
+
+AGAINST = "against_random"
+OVER = f"{AGAINST}.over"
+SEEDS = "seeds"
+_SHOWN = 10
+
+
+def against_random(table: pd.DataFrame, home: Path) -> pd.DataFrame:
+    """Return the table with ``against_random.<metric>.mean``, ``.low`` and ``.high`` for runs that have a control.
+
+    The interval is of 95 %, over what ``against_random.over`` names: images, seeds (of which KNN knows none) and draws,
+    or, where a run has not kept its clusterings, seeds alone. AMI has one over seeds alone.
+
+    Parameters
+    ----------
+    table
+        As `itae.results.table.read_table` returns it.
+    home
+        What the column ``folder`` is relative to.
+    """
+    if "control._target_" not in table:
+        return table
+    ok = table[table["status"] == "ok"]
+    settings = science(ok)
+    kinds = with_choices(ok)["control"].fillna("none")
+    names = [name for name in settings if not name.startswith(("_", "control"))]
+    made: dict[Any, dict[str, Any]] = {}
+    for _, group in settings.groupby(names, dropna=False, sort=False):
+        kind = kinds.loc[group.index]
+        edits, controls = (group.index[(kind == name).to_numpy()] for name in ("none", "random"))
+        if len(edits) and len(controls):
+            draws = [read_run(home / ok.loc[i, "folder"]) for i in controls]
+            made |= {i: _compare(read_run(home / ok.loc[i, "folder"]), draws) for i in edits}
+    if not made:
+        return table
+    found = pd.DataFrame.from_dict(made, orient="index")
+    return table.join(found.astype({name: "string" if name == OVER else "float64" for name in found}))
+
+
+def _compare(edit: Run, draws: Sequence[Run]) -> dict[str, Any]:
+    """Return mean and interval of each metric's difference, and what the intervals are over."""
+    beyond = _by_seed(edit, draws)
+    if not beyond:
+        return {}
+    try:
+        values, over = _by_image([read_clusterings(run) for run in (edit, *draws)])
+    except UserError:
+        values, over = beyond, SEEDS
+    row: dict[str, Any] = {OVER: over}
+    for name, delta_S in beyond.items():
+        low, high = (mean_interval(values[name]) if name in values else None) or (None, None)
+        mean = float(values.get(name, delta_S).mean())
+        row |= {f"{AGAINST}.{name}.mean": mean, f"{AGAINST}.{name}.low": low, f"{AGAINST}.{name}.high": high}
+    return row
+
+
+def _by_seed(edit: Run, draws: Sequence[Run]) -> dict[str, np.ndarray]:
+    """Return the differences of the deltas, seed by seed."""
+    own, *others = ({name: change["per_seed"] for name, change in (run.result["delta"] or {}).items()
+                     if name in LABELLED and None not in change["per_seed"]} for run in (edit, *draws))  # fmt: skip
+    found = {}
+    for name, values in own.items():
+        theirs = [other[name] for other in others if len(other.get(name, ())) == len(values)]
+        if theirs:
+            found[name] = np.subtract(values, np.mean(theirs, axis=0))
+    return found
+
+
+def _by_image(sides: Sequence[Clusterings]) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return the differences [draws, seeds, images] of each metric, of the edit and then its draws, if they compare."""
+    edit, *draws = sides
+    if any(draw.images != edit.images or draw.assignments.shape != edit.assignments.shape for draw in draws):
+        return {}, None  # the pictures have changed between the runs
+    own, *others = (image_values(one.labels, one.assignments, one.knn_correct) for one in sides)
+    both = [name for name in own if all(name in other for other in others)]
+    values = {name: by_group(own[name] - np.stack([other[name] for other in others]), edit.groups) for name in both}
+    several = [name for name, count in (("seeds", len(edit.assignments)), ("draws", len(draws))) if count > 1]
+    return values, " and ".join(", ".join(["images", *several]).rsplit(", ", 1))
+
+
+def print_controls(table: pd.DataFrame, metric: str, console: Console) -> None:
+    """Print each edit's delta, its control's, and the difference with its interval, the largest first."""
+    metric = metric if f"{AGAINST}.{metric}.mean" in table else "acc"
+    column = f"{AGAINST}.{metric}.mean"
+    if column not in table:
+        return
+    rows = table[table[column].notna()].sort_values(column, ascending=False, kind="stable")
+    named = labels(science(rows)[settings_of(science(rows))])
+    shown = Table(title=f"delta {metric} against as many random patches", title_justify="left")
+    shown.caption, shown.caption_justify = _caption(rows.head(_SHOWN)), "left"
+    for name in ("settings", "delta", "random", "difference", "95 %", "over"):
+        shown.add_column(name, justify="left" if name in ("settings", "over") else "right")
+    for i, row in rows.head(_SHOWN).iterrows():
+        delta, beyond = row[f"delta.{metric}.mean"], row[column]
+        low, high = (row[f"{AGAINST}.{metric}.{end}"] for end in ("low", "high"))
+        span, over = ("", "") if pd.isna(low) else (f"{low:+.4f} to {high:+.4f}", row[OVER])
+        cells = (named[i], f"{delta:+.4f}", f"{delta - beyond:+.4f}", f"{beyond:+.4f}", span, over)
+        shown.add_row(*map(escape, cells))
+    console.print(shown)
+
+
+def _caption(rows: pd.DataFrame) -> str:
+    told = "difference: the same images under the same seeds, 95 % interval over what the last column names"
+    if (rows[OVER] == SEEDS).any():
+        told += "; over seeds alone it says nothing of other images: those runs keep no clusterings, run them again"
+    if rows[OVER].isna().any():
+        told += "; none where the images have changed between the two runs"
+    return told

@@ -1,0 +1,11 @@
+"""Frozen vision transformers of timm's.
+
+`backbone`     the settings of a model, its weights, and how it is built
+`facts`        what is known of a model without its weights
+`reachable`    whether a model's attention can be edited
+`door`         the one place where an attention call is seen, and answered
+`tokens`       a token more behind the patches
+`digits_vit`   the embedded model
+`blank`        no random initialisation of weights that are loaded over
+`timm_import`  timm without torch's compiler
+"""

@@ -1,0 +1,68 @@
+"""What is known of a model without its weights."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a model without its weights.
+
+    Parameters
+    ----------
+    architecture
+        timm's name, without the tag of the weights.
+    depth, width, heads
+        Blocks, embedding width E, attention heads H.
+    prefix
+        Tokens before the first patch: CLS, then registers.
+    has_cls
+        Whether the first of them is a CLS token.
+    grid
+        Patches in height and width.
+    mean, std, interpolation
+        The preprocessing that the weights were trained with.
+    hub_repo, hub_file
+        Where timm has the weights, None if it has none.
+    neurons
+        Inputs of each block's ``mlp.fc2``; 0 where not every block has one, or can't take a token more.
+    """
+
+    architecture: str
+    depth: int
+    width: int
+    heads: int
+    prefix: int
+    has_cls: bool
+    grid: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    hub_repo: str | None
+    hub_file: str | None
+    neurons: int = 0
+
+
+def recall(path: Path) -> Facts | None:
+    """Read what `remember` wrote; None where there is nothing yet, or nothing whole."""
+    try:
+        values: dict[str, Any] = dict(json.loads(path.read_text()))
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return Facts(**values)
+    except (OSError, ValueError, TypeError):
+        return None  # not there yet, or damaged: the facts are read again
+
+
+def remember(path: Path, facts: Facts) -> None:
+    """Write the facts as JSON, whole or not at all."""
+    with contextlib.suppress(OSError):  # a memo only; the store says what is wrong with the folder
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unique = path.with_suffix(f".{os.getpid()}.tmp")
+        unique.write_text(json.dumps(asdict(facts)))
+        unique.replace(path)

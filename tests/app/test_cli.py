@@ -1,0 +1,434 @@
+"""The command line: every mistake in one sentence, nothing heavy imported to say it, nothing of Hydra's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+import itae.app.experiment
+from itae import __version__
+from itae.app.cli import main
+from itae.app.compose import compose
+from itae.base.errors import UserError
+from itae.look.view import load_run
+
+HEAVY = ("torch", "timm", "faiss", "sklearn", "wandb", "scipy", "PIL", "torchvision")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """Folders and files that are wrong in one way each."""
+    top = tmp_path_factory.mktemp("files")
+    picture = Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3))
+    for name in ("flat/a.png", "flat/b.png", "labelled/cat/a.png", "labelled/dog/b.png", "broken/good.png",
+                 "wrapped/set/cat/a.png", "wrapped/set/dog/b.png", "linked/cat/a.png"):  # fmt: skip
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(top / name)
+    (top / "broken/torn.png").write_bytes(b"no picture")
+    (top / "linked/dog").symlink_to("cat")
+    (top / "empty").mkdir()
+    (top / "file").write_text("a file")
+    (top / "weights.pth").write_bytes(b"a pickle")
+    (top / "noise.safetensors").write_bytes(b"noise")
+    save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
+    return top
+
+
+# The words of the command line ({} is the folder of `files`), and what the sentence has to hold: the value or the key
+# that is wrong, and what is allowed or what to do.
+MISTAKES = [
+    # keys and groups
+    ("foo=1", "'foo'", "layers, seed"),
+    ("detectr=value_norm", "'detectr'", "Did you mean 'detector'?"),
+    ("detector=valu_norm", "detector=valu_norm", "key_norm", "Did you mean 'value_norm'?"),
+    ("backbone=digitsvit", "backbone=digitsvit", "Did you mean 'digits_vit'?"),
+    ("dataset=cifar1", "dataset=cifar1", "imagefolder", "Did you mean 'cifar10'?"),
+    ("attenuator=flor", "attenuator=flor", "Did you mean 'floor'?"),
+    ("task=clusterin", "task=clusterin", "Did you mean 'clustering'?"),
+    ("clusterer=kmean", "clusterer=kmean", "Did you mean 'kmeans'?"),
+    ("tracker=wandbb", "tracker=wandbb", "none", "Did you mean 'wandb'?"),
+    ("experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
+    ("+experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
+    ("experiment=[smoke,no]", "experiment=no", "smoke"),
+    ("hydra/launcher=slum", "hydra/launcher=slum", "basic"),
+    ("detector=null", "detector=null", "value_norm"),
+    ("detector=3", "detector=3", "value_norm"),
+    ("detector=[value_norm,key_norm]", "detector=[value_norm,key_norm]", "choose one", "--multirun"),
+    ("+detector=key_norm", "+detector=key_norm", "leave out the +"),
+    ("+seed=1", "'seed'", "remove + prefix"),
+    # options of a group
+    ("detector.kk=3", "'detector.kk'", "quantile", "Did you mean 'detector.k'?"),
+    ("+detector.kk=3", "detector.kk=3", "VectorNorm", "quantile", "Did you mean 'k'?"),
+    ("++runtime.devise=cpu", "runtime.devise='cpu'", "batch_size", "Did you mean 'device'?"),
+    ("~detector.kk", "'detector.kk'", "quantile"),
+    ("~detector", "detector is not set", "needs it"),
+    ("+foo=1", "foo=1", "layers, seed"),
+    ("++paths.data_dir=x", "paths.data_dir='x'", "cache, data"),
+    ("seed.x=1", "'seed.x'", "Did you mean 'seed'?"),
+    ("runtime=3", "runtime=3", "runtime.key=value"),
+    ("hydra.foo=1", "'hydra.foo'", "--cfg hydra"),
+    # the edit
+    ("layers=[40]", "40", "-6 to 5"),
+    ("layers=last40", "layers=last40", "last6"),
+    ("layers=lst", "layers='lst'", "last4", "[8,9,-1]"),
+    ("layers=1.5", "layers=1.5", "[8,9,-1]"),
+    ("attenuator.strength=2", "attenuator.strength=2", "[0, 1]"),
+    ("attenuator.strength=nan", "attenuator.strength=nan", "finite"),
+    ("detector.k=1e400", "detector.k=inf", "finite"),
+    ("backbone=siglip_b16 detector=cls_attention", "cls_attention", "CLS token"),
+    ("attenuator.strength=much", "attenuator.strength='much'", "[0, 1]"),
+    ("attenuator.queries=clss", "attenuator.queries='clss'", "all, cls"),
+    ("detector.rule=madd", "detector.rule='madd'", "bimodal", "Did you mean 'mad'?"),
+    ("detector.side=left", "detector.side='left'", "low, high"),
+    ("detector.scope=heads", "detector.scope='heads'", "token, head"),
+    ("detector.vector=values", "detector.vector='values'", "query, key, value"),
+    ("detector.rule=absolute", "rule=absolute", "set detector.threshold"),
+    ("detector.quantile=2", "detector.quantile=2", "[0, 1]"),
+    ("detector.k=-1", "detector.k=-1", "at least 0"),
+    ("detector.ratio=0.5", "detector.ratio=0.5", "at least 1"),
+    ("detector=random detector.rate=1.5", "detector.rate=1.5", "[0, 1]"),
+    # clustering
+    ("clusterer.k=5000", "clusterer.k=5000", "at most 1797"),
+    ("clusterer.k=0", "clusterer.k=0", "1 or more"),
+    ("clusterer.k=ten", "clusterer.k='ten'", "whole number"),
+    ("clusterer.seeds=0", "clusterer.seeds=0", "1 or more"),
+    ("clusterer.init=kmeans", "clusterer.init='kmeans'", "k-means++"),
+    ("clusterer.spherical=yess", "clusterer.spherical='yess'", "true or false"),
+    ("seed=-1", "seed=-1", "at least 0"),
+    ("seed=x", "seed='x'", "whole number"),
+    ("selection=fix", "selection='fix'", "fixed, proxy, dev_labels, oracle"),
+    # the backbone
+    ("backbone.pool=clss", "backbone.pool='clss'", "cls, mean, head"),
+    ("backbone=siglip_b16 backbone.pool=cls", "backbone.pool=cls", "no CLS token", "mean or head"),
+    ("backbone.precision=fp8", "backbone.precision='fp8'", "fp32, bf16, fp16"),
+    ("backbone.image_size=33", "image_size=33", "patch size 4", "use 32"),
+    ("backbone=timm", "backbone.model_name", "set backbone.model_name="),
+    ("backbone=timm backbone.model_name=vit_smal_patch16_224", "vit_smal_patch16_224", "'vit_small_patch16_224'"),
+    ("backbone=timm backbone.model_name=resnet50", "resnet50", "vision transformers"),
+    ("backbone.checkpoint={}/no.safetensors", "/no.safetensors", "give a .safetensors file"),
+    ("backbone.checkpoint={}/weights.pth", "/weights.pth", "convert it first"),
+    ("backbone.checkpoint={}/other.safetensors", "/other.safetensors", "digits_vit", "Give the architecture"),
+    ("backbone.checkpoint={}/noise.safetensors", "/noise.safetensors", "is it whole"),
+    ("dataset=photos/holidays", "dataset=photos/holidays", "dataset=imagefolder dataset.root=photos/holidays"),
+    ("dataset.root={}/flat", "'dataset.root'", "dataset=imagefolder"),
+    ("detector=none detector.k=3", "'detector.k'", "detector=value_norm"),
+    ("backbone=dinov2_s14", "timm/vit_small_patch14_dinov2", "itae prepare backbone="),
+    ("hydra/launcher=slum", "hydra/launcher=slum", "basic"),
+    ("cache verify --cache={}/nowhere", "/nowhere", "no such folder"),
+    ("hydra.run.dir=/proc/nowhere", "/proc/nowhere", "hydra.run.dir"),
+    ("backbone.checkpoint=3", "backbone.checkpoint=3", "null"),
+    ("backbone.module=no.such", "backbone.module=no.such", "PYTHONPATH"),
+    # the images
+    ("dataset=cifar10", "cifar-10-batches-py", "itae prepare dataset=cifar10"),
+    ("dataset.split=train", "dataset.split='train'", "all"),
+    ("dataset=cifar10 dataset.split=val", "dataset.split='val'", "train, test"),
+    ("dataset.limit=0", "dataset.limit=0", "1 or more"),
+    ("dataset.resize=squish", "dataset.resize='squish'", "squash, crop, pad"),
+    ("dataset.bad_image=ignore", "dataset.bad_image='ignore'", "error, skip"),
+    ("dataset=imagefolder", "dataset.root", "set dataset.root="),
+    ("dataset=imagefolder dataset.root={}/no", "/no'", "does not exist", "set dataset.root"),
+    ("dataset=imagefolder dataset.root={}/file", "/file'", "not a folder"),
+    ("dataset=imagefolder dataset.root={}/empty", "/empty'", "holds no images", ".png"),
+    ("dataset=imagefolder dataset.root={}/flat", "clusterer.k is not set", "clusterer.k=10"),
+    ("dataset=imagefolder dataset.root={}/wrapped", "/wrapped'", "one class, 'set'", "/wrapped/set'"),
+    ("dataset=imagefolder dataset.root={}/linked", "'cat' and 'dog'", "two classes", "remove one"),
+    ("dataset=imagefolder dataset.root={}/labelled clusterer.k=3", "clusterer.k=3", "at most 2"),
+    ("dataset=imagefolder dataset.root={}/broken clusterer.k=2", "torn.png", "dataset.bad_image=skip"),
+    # how and where it runs
+    ("runtime.device=gpu", "runtime.device='gpu'", "auto, cpu, cuda"),
+    ("runtime.device=cuda:99", "cuda:99", "runtime.device="),
+    ("runtime.batch_size=0", "runtime.batch_size=0", "at least 1"),
+    ("runtime.num_workers=-1", "runtime.num_workers=-1", "at least 0"),
+    ("paths.cache={}/file", "/file'", "needs a folder"),
+    ("paths.cache=null", "paths.cache=None", "set paths.cache="),
+    ("tracker.mode=onlin", "tracker.mode='onlin'", "offline, online"),
+    ("hydra.run.dir={}/file/x", "/file/x", "hydra.run.dir"),
+    # classes of one's own
+    ("detector._target_=itae.detect.No", "itae.detect.No", "package.module.Class"),
+    ("detector._target_=no.such.Detector", "no.such.Detector", "PYTHONPATH"),
+    ("detector._target_=itae.attenuate.Floor", "itae.attenuate.Floor", "can't be a detector", "__call__"),
+    ("detector._target_=os.path.join", "os.path.join", "no class"),
+    ("task._target_=itae.tracking.NoTracker", "itae.tracking.NoTracker", "can't be a task", "__call__"),
+    ("detector._target_=null", "detector._target_", "choose an option"),
+    # the grammar
+    ("layers", "'layers'", "key=value"),
+    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, prepare, protocol, report, sync"),
+    ("layers=[1", "'layers=[1'", "quote"),
+    ("a=b=c", "'a=b=c'", "quote"),
+    ("seed==3", "'seed==3'", "quote"),
+    ("seed=1,2", "'seed=1,2'", "--multirun"),
+    ("seed=${no}", "'no'", "seed"),
+    ("hydra.run.dir=${no}", "hydra.run.dir", "'no'"),
+    ("hydra.verbose=3", "hydra-help"),
+    ("--config-name=conf", "'conf'", "--config-name", "--config-dir"),
+    ("--config-dir={}/no", "/no'", "not found"),
+    ("--foo", "--foo", "itae --help"),
+    ("seed=1,2 -m layers=last", "layers=last", "before or after all"),
+    ("--cfg jobb", "'jobb'", "'job'"),
+    ("--multirun seed=1,2 foo=1", "'foo'", "layers, seed"),
+    ("-m detector=value_norm,valu_norm", "detector=valu_norm", "Did you mean 'value_norm'?"),
+    ("-m seed=-1,-2", "job 0 (seed=-1)", "at least 0"),
+    # the other commands
+    ("cache list", "'list'", "'ls'", "itae cache --help"),
+    ("cache", "command", "itae cache --help"),
+    ("cache prune --max-gb=x", "'x'", "from 0 up"),
+    ("cache ls --cache={}/file", "/file'", "needs a folder"),
+    ("prepare dataset=cifar1", "dataset=cifar1", "Did you mean 'cifar10'?"),
+    ("prepare datset=cifar10", "'datset'", "Did you mean 'dataset'?"),
+    ("prepare --foo", "--foo", "itae prepare --help"),
+    ("calibrate", "FILE", "itae calibrate --help"),
+    ("calibrate {}/file detector.rule=bimodal", "/file is there already"),
+    ("calibrate {}/new.json", "detector.rule=bimodal"),
+    ("calibrate {}/new.json detector.rule=bimodal layers=none", "leave something to edit"),
+    ("calibrate {}/no/new.json detector.rule=bimodal", "/no/new.json can't be written", "choose another place"),
+    ("detector.rule=bimodal detector.calibration={}/no.json", "/no.json can't be read", "itae calibrate"),
+    ("detector.rule=bimodal detector.calibration={}/file", "/file is no calibration", "itae calibrate FILE"),
+    ("detector.calibration={}/file", "detector.calibration=", "detector.rule=bimodal"),
+    ("detector.layer=6", "detector.layer=6", "-6 to 5"),
+    ("detector.layer=0 detector.scope=head", "detector.scope=head", "detector.scope=token"),
+    ("control=randm", "control=randm", "Did you mean 'random'?"),
+    ("control=random control.seed=-1", "control.seed=-1", "at least 0"),
+    ("control=other_side detector=random", "control=other_side", "Random has no side"),
+    ("prepare dataset=imagefolder dataset.root={}/no", "/no'", "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), [(line, words) for line, *words in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_a_mistake_is_told_in_one_sentence(itae_, files, line, words):
+    status, out, err = itae_(*shlex.split(line.replace("{}", str(files))))
+    assert (status, out) == (2, ""), err
+    assert err.startswith("itae: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+    for preamble in ("Traceback", "Error executing job", "Set the environment variable"):
+        assert preamble not in err
+
+
+@pytest.mark.parametrize(("said", "timeout"), [(None, "4"), ("20", "20")])
+def test_idle_threads_of_openblas_don_t_spin(tmp_path, said, timeout):
+    """The variable is read when numpy is imported, so it has to stand before that."""
+    code = """
+import os, sys
+class Finder:
+    def find_spec(self, name, *_):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_THREAD_TIMEOUT"))
+sys.meta_path.insert(0, Finder())
+from itae.app.cli import main
+main()
+"""
+    env = {name: value for name, value in os.environ.items() if name != "OPENBLAS_THREAD_TIMEOUT"}
+    env |= {"OPENBLAS_THREAD_TIMEOUT": said} if said else {}
+    words = ["detector.rule=madd"]  # which is found out with numpy at hand
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert done.stdout.splitlines() == [timeout], done.stderr[-2000:]
+
+
+@pytest.mark.slow
+def test_no_mistake_waits_for_torch(tmp_path):
+    """In one fresh process, in this order: whichever imports a heavy package is named."""
+    lines = [
+        "--version", "--help", "--cfg job", "-sc query=bash", "foo=1", "+detector.foo=1", "++foo=1", "detector=no",
+        "attenuator.strength=2", "layers=lst", "detector.rule=madd", "detector._target_=itae.detect.No",
+        "backbone.checkpoint=no.safetensors", "dataset=imagefolder", "tracker.mode=onlin", "clusterer.k=0",
+        "prepare dataset=no", "cache list",
+    ]  # fmt: skip
+    code = f"""
+import sys
+from itae.app.cli import main
+for line in {lines!r}:
+    sys.argv = ["itae", *line.split()]
+    try:
+        main()
+    except SystemExit:
+        pass
+    heavy = sorted(set(sys.modules) & set({HEAVY!r}))
+    assert not heavy, (line, heavy)
+"""
+    completing = os.environ | {"COMP_LINE": "itae detector=va", "COMP_POINT": "16"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=completing, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("itae: ") == len(lines) - 4
+
+
+@pytest.mark.parametrize(
+    ("line", "completions"),
+    [
+        ("itae detector=va", {"detector=value_norm"}),
+        ("itae layers=last att", {"attenuator=", "attenuator."}),
+        ("itae attenuator=fade attenuator.s", {"attenuator.strength="}),
+        ("itae experiment=sm", {"experiment=smoke"}),
+    ],
+)
+def test_tab_completes(itae_, monkeypatch, line, completions):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line)))
+    status, out, err = itae_("-sc", "query=bash")
+    assert (status, err) == (0, "")
+    assert completions <= set(out.split())
+    assert not {word for word in out.split() if not word.startswith(line.split()[-1])}
+
+
+def test_help_and_version_say_what_is_there(itae_):
+    status, out, _ = itae_("--help")
+    assert status == 0
+    for word in ("itae prepare", "itae cache", "spherical_kmeans", "experiment: ", "strength: 1.0"):
+        assert word in out
+    assert itae_("--version") == (0, f"itae {__version__}\n", "")
+    assert itae_("prepare", "--help")[1].startswith("usage: itae prepare")
+
+
+def test_python_dash_m_is_the_same():
+    done = subprocess.run([sys.executable, "-m", "itae", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"itae {__version__}\n"
+
+
+def test_an_experiment_may_be_written_with_a_plus(itae_):
+    plain = itae_("experiment=smoke", "--cfg", "job")
+    assert plain[0] == 0
+    assert plain == itae_("+experiment=smoke", "--cfg", "job")
+    assert plain[1] != itae_("--cfg", "job")[1]
+
+
+OWN = """
+from dataclasses import dataclass
+from itae.edits.detect import Detector
+
+@dataclass(frozen=True)
+class Centre(Detector):
+    width: int = 2
+
+    def signal(self, site):
+        return site.x[:, site.prefix:].float().abs().amax(dim=-1).unsqueeze(1) * self.width
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch) -> str:
+    """A folder with a config for a detector of a user's own, whose module is on the path."""
+    (tmp_path / "own_detector.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine/detector").mkdir(parents=True)
+    (tmp_path / "mine/detector/centre.yaml").write_text("_target_: own_detector.Centre\nwidth: 3\n")
+    return str(tmp_path / "mine")
+
+
+def test_a_rule_of_ones_own_is_one_class_and_one_yaml(itae_, own):
+    chosen = ("--config-dir", own, "detector=centre")
+    assert "own_detector.Centre" in itae_(*chosen, "--cfg", "job")[1]
+    small = ("tracker=none", "dataset.limit=40", "clusterer.seeds=1", "clusterer.restarts=1")
+    status, _, err = itae_(*chosen, *small, "hydra.run.dir=mine_run")
+    assert (status, err) == (0, "")
+    assert load_run("mine_run").result["edit"]["detector"]["width"] == 3
+    # Whatever is wrong with it is told like the rest.
+    assert "detector has _target_, width." in itae_(*chosen, "detector.widht=1")[2]
+    assert "Centre has no option 'widht'" in itae_(*chosen, "+detector.widht=1")[2]
+    assert "Did you mean 'centre'?" in itae_("--config-dir", own, "detector=center")[2]
+    assert itae_("prepare", *chosen)[0] == 0
+
+
+def test_prepare_says_what_it_did(itae_):
+    status, out, err = itae_("prepare", "+experiment=smoke")
+    assert (status, out) == (0, "")
+    assert "dataset=digits needs no download" in err
+
+
+def fail_with(error: BaseException):
+    def extract(*args: object) -> None:
+        raise error
+
+    return extract
+
+
+def test_ctrl_c_ends_with_130_and_a_sentence(itae_, monkeypatch):
+    monkeypatch.setattr(itae.app.experiment, "extract", fail_with(KeyboardInterrupt()))
+    status, out, err = itae_("tracker=none", "hydra.run.dir=stopped")
+    assert (status, out) == (130, "")
+    assert err.startswith("itae: Interrupted")
+    assert err.count("\n") == 1
+    assert json.loads(Path("stopped/result.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize("full", [None, "0", "1"])
+def test_a_bug_keeps_its_traceback_and_a_mistake_never_has_one(itae_, monkeypatch, full):
+    if full is not None:
+        monkeypatch.setenv("HYDRA_FULL_ERROR", full)
+    assert itae_("seed=-1") == (2, "", "itae: seed=-1 must be a whole number of at least 0.\n")
+    assert os.environ.get("HYDRA_FULL_ERROR") == full
+    monkeypatch.setattr(itae.app.experiment, "extract", fail_with(RuntimeError("a bug")))
+    for words in (["tracker=none"], ["tracker=none", "seed=1,2", "hydra/launcher=basic", "-m"]):
+        with pytest.raises(RuntimeError, match="a bug") as told:
+            itae_(*words)
+        assert "extract" in [entry.name for entry in told.traceback]
+
+
+def test_what_hydra_itself_fails_on_shows_its_traceback_on_demand(itae_, monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(AssertionError):
+        itae_("hydra.verbose=3")
+
+
+def test_one_bad_job_of_a_sweep_is_named_and_the_others_run(itae_, monkeypatch):
+    ran = []
+
+    def run(cfg, folder: Path) -> None:
+        ran.append((cfg.seed, str(folder)))
+        if cfg.seed < 0:
+            raise UserError("seed is bad.")
+
+    monkeypatch.setattr(itae.app.experiment, "run", run)
+    told = itae_("seed=1,-2,3", "layers=all", "hydra.sweep.dir=sweep", "hydra/launcher=basic", "--multirun")
+    assert told == (2, "", "itae: job 1 (seed=-2 layers=all): seed is bad.\n")
+    assert [(seed, Path(folder).parts[-2:]) for seed, folder in ran] == [
+        (1, ("sweep", "0")), (-2, ("sweep", "1")), (3, ("sweep", "2")),
+    ]  # fmt: skip
+
+
+def test_compose_is_the_command_line_without_a_run():
+    assert compose(["backbone=dinov2_s14", "layers=last4"]).layers == "last4"
+
+
+@pytest.mark.slow
+def test_a_run_that_a_cluster_ends_says_so(tmp_path):
+    command = [sys.executable, "-m", "itae", "tracker=none", "hydra.run.dir=run", "clusterer.restarts=100000"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not list((tmp_path / "outputs").glob("cache/*/*/[0-9a-f]*")) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    finally:
+        process.kill()
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["status"] == "failed"
+    assert "143" in result["error"]
+
+
+def test_a_home_folder_may_be_written_as_everywhere(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["itae", "tracker=none", "dataset=imagefolder", "dataset.root=~/gone"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert f"{tmp_path}/gone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["prepare", "calibrate fits.json", "protocol --held-out dataset=digits"])
+def test_a_home_folder_may_be_written_so_for_commands_too(itae_, tmp_path, monkeypatch, command):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    status, _, err = itae_(*command.split(), "dataset=imagefolder", "dataset.root=~/gone")
+    assert (status, f"dataset.root='{tmp_path}/gone' does not exist" in err) == (2, True), err

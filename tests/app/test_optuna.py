@@ -1,0 +1,148 @@
+"""A search over settings by Optuna, with a real study."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+
+SMALL = ("dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none")
+SEARCH = ("-m", "hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.batch=3", "hydra.sweep.dir=study")
+
+
+def results():
+    return [json.loads(path.read_text()) for path in sorted(Path("study").glob("*/result.json"))]
+
+
+@pytest.mark.slow
+def test_a_study_searches_without_labels_and_goes_on(itae_):
+    words = (*SEARCH, "detector.k=interval(0.5,3)", "layers=choice(last,last2)", "hydra.sweeper.metric=inertia",
+             "hydra.sweeper.direction=minimize", *SMALL)  # fmt: skip
+    status, out, err = itae_(*words)
+    assert (status, err) == (0, "")
+    assert "3 jobs, 3 of them run now" in out
+    assert "2 jobs, 2 of them run now" in out
+    found = results()
+    assert len(found) == 5
+    assert {r["selection"] for r in found} == {"proxy"}
+    assert all(0.5 <= r["settings"]["detector"]["k"] <= 3 for r in found)
+    assert len({r["settings"]["detector"]["k"] for r in found}) == 5
+    best = json.loads(Path("study/best.json").read_text())
+    assert best["value"] == min(r["edited"]["inertia"]["mean"] for r in found)
+    assert found[best["job"]]["edited"]["inertia"]["mean"] == best["value"]
+    assert "chosen without labels" in out
+    again = itae_(*(word.replace("n_trials=5", "n_trials=6") for word in words))
+    assert again[0] == 0
+    assert "1 jobs, 1 of them run now" in again[1]
+    assert len(results()) == 6
+
+
+def test_a_choice_by_labels_is_called_an_oracle(itae_):
+    status, out, _ = itae_(
+        *SEARCH, "hydra.sweeper.metric=acc", "layers=last,last2", "hydra.sweeper.sampler=random", *SMALL
+    )
+    assert status == 0
+    assert "ORACLE: chosen with labels" in out
+    assert {r["selection"] for r in results()} == {"oracle"}
+
+
+@pytest.mark.slow
+def test_a_study_takes_no_trials_of_another_search(itae_):
+    words = {"metric": "hydra.sweeper.metric=inertia", "space": "detector.k=interval(0.5,3)", "words": "layers=last"}
+    assert itae_(*SEARCH, *words.values(), *SMALL)[0] == 0
+    before = results()
+    others = {"metric": "hydra.sweeper.metric=acc", "space": "detector.k=interval(0.5,4)", "words": "layers=last2"}
+    for name, other in others.items():
+        status, _, err = itae_(*SEARCH, *(words | {name: other}).values(), *SMALL, "hydra.sweeper.n_trials=9")
+        assert status == 2
+        assert f"searches by another {name} (" in err
+        assert "give this one another hydra.sweep.dir" in err
+    assert results() == before
+
+
+@pytest.mark.parametrize(
+    ("metric", "said", "selection"),
+    [
+        ("acc", "fixed", "oracle"),
+        ("acc", "dev_labels", "oracle"),
+        ("score", "fixed", "oracle"),  # of somebody's own task, which may have seen labels
+        ("inertia", "fixed", "proxy"),
+        ("inertia", "dev_labels", "dev_labels"),
+        ("inertia", "oracle", "oracle"),
+    ],
+)
+def test_no_search_makes_a_selection_look_better_than_it_is(metric, said, selection):
+    from itae.app.launch.optuna import _selection
+
+    assert _selection(metric, said) == selection
+
+
+def test_what_the_words_say_of_labels_counts_however_they_are_written(itae_):
+    status, out, _ = itae_(
+        *SEARCH, "detector.k=interval(1,3)", "hydra.sweeper.n_trials=1", "++selection=dev_labels", *SMALL
+    )
+    assert status == 0
+    assert "chosen with labels of development data" in out
+    assert {r["selection"] for r in results()} == {"dev_labels"}
+
+
+def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
+    import itae.app.experiment
+
+    measure = itae.app.experiment._measure
+
+    def broken(job, folder):
+        if folder.name == "1":
+            raise ZeroDivisionError("a bug")
+        return measure(job, folder)
+
+    monkeypatch.setattr(itae.app.experiment, "_measure", broken)
+    status, out, _ = itae_(*SEARCH, "hydra.sweeper.metric=inertia", "detector.k=interval(0.5,3)", *SMALL)
+    assert status == 0
+    assert "failed     job 1" in out
+    assert json.loads(Path("study/best.json").read_text())["trials"] == 4
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not one of inertia, silhouette,"),
+        ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up'"),
+        ("hydra.sweeper.sampler=grid", "hydra.sweeper.sampler='grid'"),
+        ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0 must be"),
+    ],
+)
+def test_a_mistake_is_a_sentence(itae_, word, told):
+    status, _, err = itae_(*SEARCH, "detector.k=interval(0.5,3)", *SMALL, word)
+    assert status == 2
+    assert told in err
+    assert err.count("\n") == 1
+    assert not results(), "before any trial"
+
+
+def test_nothing_to_search_and_no_optuna_are_sentences(itae_, monkeypatch):
+    assert "nothing to search over" in itae_(*SEARCH, *SMALL)[2]
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    status, _, err = itae_(*SEARCH, "detector.k=interval(0.5,3)", *SMALL)
+    assert (status, err) == (2, "itae: hydra/sweeper=optuna needs Optuna; install it: pip install 'itae[optuna]'\n")
+
+
+def test_the_space_is_what_the_words_say():
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from itae.app.launch.optuna import _distribution
+
+    kinds = {
+        "a=interval(0.5,3)": optuna.distributions.FloatDistribution(0.5, 3.0),
+        "a=tag(log,interval(0.001,1))": optuna.distributions.FloatDistribution(0.001, 1.0, log=True),
+        "a=int(interval(1,4))": optuna.distributions.IntDistribution(1, 4),
+        "a=range(0,12,4)": optuna.distributions.CategoricalDistribution(["0", "4", "8"]),
+        "a=choice(last,[0,1])": optuna.distributions.CategoricalDistribution(["last", "[0,1]"]),
+        "a=last,all": optuna.distributions.CategoricalDistribution(["last", "all"]),
+    }
+    for word, wanted in kinds.items():
+        assert _distribution(optuna, OverridesParser.create().parse_override(word)) == wanted

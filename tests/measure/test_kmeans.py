@@ -1,0 +1,298 @@
+"""k-means against sklearn, a slow reference and the traps that FAISS sets."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from itae.base.errors import UserError
+from itae.measure import faiss_backend
+from itae.measure import kmeans as cluster
+from itae.measure.kmeans import KMeans, inertia
+
+pytest.importorskip("faiss")
+
+
+def mixture(n=600, width=16, k=5, spread=0.3, seed=0):
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(k, width))
+    return (centres[random.integers(k, size=n)] + spread * random.normal(size=(n, width))).astype(np.float32)
+
+
+def slow_inertia(x, assignments, centroids):
+    return sum(float(((x[i].astype(float) - centroids[a].astype(float)) ** 2).sum()) for i, a in enumerate(assignments))
+
+
+@pytest.fixture
+def parameters_seen(monkeypatch):
+    """The ClusteringParameters of every FAISS training, in order."""
+    faiss, seen = faiss_backend.load_faiss(), []
+
+    class Spy(faiss.Clustering):
+        def __init__(self, width, k, parameters):
+            seen.append(parameters)
+            super().__init__(width, k, parameters)
+
+    monkeypatch.setattr(faiss, "Clustering", Spy)
+    return seen
+
+
+def test_finds_what_sklearn_finds():
+    from sklearn.cluster import KMeans as Reference
+
+    x = mixture(spread=1.0)
+    reference = Reference(5, n_init=10, random_state=0).fit(x)
+    found = KMeans().fit(x, 5, seed=1)
+    assert found.inertia == pytest.approx(reference.inertia_, rel=1e-3)
+    assert found.assignments.dtype == np.int64
+    assert found.assignments.shape == (600,)
+    assert found.centroids.shape == (5, 16)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 6), st.booleans(), st.integers(0, 2**31))
+def test_result_is_consistent(n, k, spherical, seed):
+    k = min(k, n)
+    x = np.random.default_rng(seed).normal(size=(n, 4)).astype(np.float32)
+    found = KMeans(restarts=2, spherical=spherical).fit(x, k, seed)
+    rows = x / np.linalg.norm(x, axis=1, keepdims=True) if spherical else x
+    squares = ((rows[:, None].astype(float) - found.centroids[None]) ** 2).sum(2)
+    chosen = squares[np.arange(n), found.assignments]
+    np.testing.assert_allclose(chosen, squares.min(1), atol=1e-5)  # the nearest, of the final centroids
+    assert found.inertia == pytest.approx(chosen.sum() * (0.5 if spherical else 1), rel=1e-5, abs=1e-6)
+    assert found.empty_clusters == k - len(set(found.assignments.tolist()))
+    assert found.largest_share == np.bincount(found.assignments).max() / n
+
+
+def test_inertia_goes_over_all_points_in_blocks(monkeypatch):
+    x = mixture()
+    found = KMeans(restarts=1).fit(x, 5, 0)
+    monkeypatch.setattr(cluster, "BLOCK", 7)
+    assert inertia(x, found.assignments, found.centroids) == pytest.approx(
+        slow_inertia(x, found.assignments, found.centroids), rel=1e-12
+    )
+
+
+def test_inertia_sums_in_float64():
+    """The sum of 1e6 squares of 4.1 in float32 is off by far more than this."""
+    x = np.full((200_000, 1), 2.05, np.float32)
+    assert inertia(x, np.zeros(len(x), int), np.zeros((1, 1), np.float32)) == pytest.approx(
+        len(x) * float(np.float32(2.05)) ** 2, rel=1e-12
+    )
+
+
+def test_all_points_train_and_no_warning_is_printed(parameters_seen, capfd):
+    """FAISS alone would take 256 points a centroid, and complain below 39 of them."""
+    KMeans(restarts=1).fit(mixture(n=1001), 2, 0)
+    KMeans(restarts=1).fit(mixture(n=30), 5, 0)
+    assert [(p.max_points_per_centroid, p.min_points_per_centroid) for p in parameters_seen] == [(501, 1), (6, 1)]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("spherical", [False, True])
+def test_the_restart_of_lowest_inertia_is_kept(spherical):
+    """One start from random points, 20 times: their lowest is what 20 restarts give."""
+    x = mixture(k=12, spread=0.6)
+    one = KMeans(restarts=1, init="random", spherical=spherical)
+    many = KMeans(restarts=20, init="random", spherical=spherical).fit(x, 12, 5)
+    rows = cluster._checked(x, spherical)
+    singles = []
+    for seed in cluster._draw(5, 20):
+        _, assignments, centroids, _ = one._once(faiss_backend.load_faiss(), rows, 12, seed, None)
+        singles.append(inertia(rows, assignments, centroids) * (0.5 if spherical else 1))
+    assert max(singles) > min(singles) * 1.01  # the restarts do differ
+    assert many.inertia == pytest.approx(min(singles), rel=1e-6)
+
+
+def test_spherical_is_by_cosine_whatever_the_lengths():
+    x = mixture()
+    lengths = np.random.default_rng(1).uniform(0.1, 100, size=(len(x), 1)).astype(np.float32)
+    plain, scaled = (KMeans(spherical=True).fit(rows, 5, 3) for rows in (x, x * lengths))
+    np.testing.assert_array_equal(plain.assignments, scaled.assignments)
+    np.testing.assert_allclose(np.linalg.norm(plain.centroids, axis=1), 1, rtol=1e-5)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = unit.astype(float) @ plain.centroids.T.astype(float)
+    np.testing.assert_array_equal(plain.assignments, cosines.argmax(1))
+    assert plain.inertia == pytest.approx((1 - cosines.max(1)).sum(), rel=1e-4)
+
+
+def test_same_seed_same_bits_however_many_cpus(monkeypatch):
+    x = mixture(k=12, spread=1.0)
+    runs = []
+    for cpus in ("1", "2"):
+        monkeypatch.setenv("SLURM_CPUS_PER_TASK", cpus)
+        runs.append(KMeans(init="random").fit(x, 12, 4))
+    np.testing.assert_array_equal(runs[0].assignments, runs[1].assignments)
+    assert runs[0].inertia == runs[1].inertia
+    assert KMeans(init="random", restarts=1).fit(x, 12, 5).inertia != runs[0].inertia
+
+
+def test_a_read_only_map_is_neither_copied_nor_touched(tmp_path, monkeypatch):
+    x = mixture()
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    seen = []
+    once = KMeans._once
+    monkeypatch.setattr(
+        KMeans, "_once", lambda self, faiss, rows, *rest: (seen.append(rows), once(self, faiss, rows, *rest))[1]
+    )
+    found = KMeans(restarts=2).fit(mapped, 5, 0)
+    assert all(np.shares_memory(rows, mapped) for rows in seen)
+    assert len(seen) == 2
+    np.testing.assert_array_equal(found.assignments, KMeans(restarts=2).fit(x, 5, 0).assignments)
+
+
+def test_equal_points_leave_clusters_empty():
+    x = np.repeat(np.eye(3, dtype=np.float32), 20, axis=0)
+    found = KMeans(restarts=2).fit(x, 6, 0)
+    assert found.empty_clusters == 3
+    assert found.inertia < 1e-4
+
+
+def test_as_many_clusters_as_points():
+    found = KMeans(restarts=1).fit(mixture(n=7), 7, 0)
+    assert sorted(found.assignments.tolist()) == list(range(7))
+    assert found.inertia < 1e-6
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e19])
+def test_what_is_not_finite_is_counted_and_named(bad):
+    x = mixture()
+    x[[3, 8], [0, 2]] = bad
+    with pytest.raises(UserError, match=r"2 of 600 embeddings are NaN, infinite .*rows 3, 8\)"):
+        KMeans().fit(x, 5, 0)
+
+
+def test_a_row_of_zeros_has_no_direction():
+    x = mixture()
+    x[5] = 0
+    KMeans(restarts=1).fit(x, 5, 0)
+    with pytest.raises(UserError, match=r"1 of 600 embeddings are of zero length.*rows 5\)"):
+        KMeans(spherical=True).fit(x, 5, 0)
+
+
+def test_seeds():
+    assert KMeans(seeds=[5, 3]).seed_list(99) == [5, 3]
+    ten = KMeans().seed_list(7)
+    assert ten == KMeans().seed_list(7) != KMeans().seed_list(8)
+    assert KMeans(seeds=4).seed_list(7) == ten[:4]
+    assert len(set(ten)) == 10
+    assert all(0 <= seed < 2**31 for seed in ten)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"k": 0}, "clusterer.k=0 must be a whole number, 1 or more"),
+        ({"k": 2.5}, "clusterer.k=2.5"),
+        ({"restarts": 0}, "clusterer.restarts=0"),
+        ({"restarts": True}, "clusterer.restarts=True"),
+        ({"iterations": -1}, "clusterer.iterations=-1"),
+        ({"seeds": 0}, "clusterer.seeds=0"),
+        ({"seeds": []}, "clusterer.seeds="),
+        ({"seeds": [1, 1]}, "each once"),
+        ({"seeds": [1, -2]}, "clusterer.seeds=-2"),
+        ({"seeds": "ten"}, "clusterer.seeds"),
+        ({"init": "kmeans++"}, "Did you mean 'k-means"),
+        ({"tolerance": 1}, "clusterer.tolerance=1"),
+        ({"tolerance": "small"}, "clusterer.tolerance='small'"),
+        ({"spherical": "yes"}, "clusterer.spherical='yes'"),
+    ],
+)
+def test_settings_out_of_range(settings, said):
+    with pytest.raises(UserError) as error:
+        KMeans(**settings)
+    assert said in str(error.value)
+
+
+def test_k():
+    assert KMeans().check(100, 10) == 10
+    assert KMeans(k=7).check(100, 10) == KMeans(k=7).check(7, None) == 7
+    with pytest.raises(UserError, match=r"clusterer\.k is not set"):
+        KMeans().check(100, None)
+    with pytest.raises(UserError, match=r"clusterer.k=8 is more clusters than there are images \(7\)"):
+        KMeans(k=8).check(7, None)
+    with pytest.raises(UserError, match="number of classes=10 is more"):
+        KMeans().check(9, 10)
+    with pytest.raises(UserError, match="more clusters"):
+        KMeans().fit(mixture(n=4), 5, 0)
+
+
+def test_devices():
+    faiss = faiss_backend.load_faiss()
+    assert faiss_backend.pick_gpu(faiss, "cpu") is None
+    for device in ("gpu", "cuda:x", "cpu:0", "tpu"):
+        with pytest.raises(UserError, match="is not one of auto, cpu, cuda"):
+            faiss_backend.pick_gpu(faiss, device)
+    if not hasattr(faiss, "StandardGpuResources"):
+        assert KMeans(restarts=1).fit(mixture(), 5, 0, "auto").device == "cpu"
+        with pytest.raises(UserError, match=r"device=cuda can't cluster.*runtime.device=cpu"):
+            KMeans().fit(mixture(), 5, 0, "cuda")
+
+
+def test_gpus_are_counted(monkeypatch):
+    class TwoGpus:
+        StandardGpuResources = object
+        get_num_gpus = staticmethod(lambda: 2)
+
+    assert [faiss_backend.pick_gpu(TwoGpus, d) for d in ("auto", "cuda", "cuda:1", "cpu")] == [0, 0, 1, None]
+    with pytest.raises(UserError, match=r"device=cuda:2 can't cluster: faiss sees 2 GPU"):
+        faiss_backend.pick_gpu(TwoGpus, "cuda:2")
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu():
+    faiss = faiss_backend.load_faiss()
+    if not hasattr(faiss, "StandardGpuResources") or not faiss.get_num_gpus():
+        pytest.skip("this faiss has no GPU")
+    x = mixture()
+    on_gpu = KMeans().fit(x, 5, 1, "cuda")
+    assert on_gpu.device == "cuda:0"
+    assert on_gpu.inertia == pytest.approx(KMeans().fit(x, 5, 1, "cpu").inertia, rel=1e-3)
+
+
+def test_an_older_faiss_starts_at_random_or_says_so(monkeypatch):
+    class Old:
+        __version__ = "1.12.0"
+
+        class ClusteringParameters:
+            pass
+
+    parameters = KMeans(init="random")._parameters(Old, 100, 3, 1)
+    assert parameters.max_points_per_centroid == 34
+    assert not hasattr(parameters, "early_stop_threshold")
+    with pytest.raises(UserError, match=r"init=k-means\+\+ needs faiss .* this is 1.12.0"):
+        KMeans()._parameters(Old, 100, 3, 1)
+
+
+@pytest.fixture
+def fresh_faiss():
+    faiss_backend.load_faiss.cache_clear()
+    yield
+    faiss_backend.load_faiss.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_faiss")
+def test_no_faiss(monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match=r"pip install 'itae\[cpu\]', or pip install 'itae\[gpu\]'"):
+        KMeans().fit(mixture(), 5, 0)
+
+
+@pytest.mark.usefixtures("fresh_faiss")
+def test_two_faisses(monkeypatch):
+    monkeypatch.setattr(faiss_backend, "_installed", lambda names: ["faiss-cpu", "faiss-gpu"])
+    with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
+        KMeans().fit(mixture(), 5, 0)
+
+
+def test_cpus_are_those_of_the_job(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    everything = faiss_backend.cpu_count()
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert faiss_backend.cpu_count() == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(everything + 5))
+    assert faiss_backend.cpu_count() == everything
