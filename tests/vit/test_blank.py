@@ -64,14 +64,14 @@ def test_what_is_wrong_is_told_as_ever():
 
 
 @pytest.mark.slow  # in the end it imports the compiler
-def test_neither_the_compiler_nor_wandb_is_imported_for_a_model(tmp_path):
+def test_neither_the_compiler_nor_sympy_nor_wandb_is_imported_for_a_small_model(tmp_path):
     code = f"""
 import sys, torch
 from pathlib import Path
 from itae.vit.backbone import Backbone
 backbone = Backbone("digits_vit", "pkg://itae/weights/digits_vit.safetensors", 32, module="itae.digits_vit")
 backbone.build(backbone.facts(Path({str(tmp_path)!r})), torch.device("cpu"))
-print([name for name in ("torch._dynamo", "wandb") if name in sys.modules])
+print([name for name in ("torch._dynamo", "sympy", "wandb") if name in sys.modules])
 from torchvision.ops import roi_align
 print(sys.modules["torchvision.ops.roi_align"].is_compile_supported("cpu"), torch._dynamo.__name__)
 import timm.layers, wandb

@@ -51,7 +51,7 @@ def main() -> None:
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    gc.set_threshold(100_000)  # of what an import makes nothing is garbage, and a run is half imports
+    gc.set_threshold(1_000_000)  # of what an import makes nothing is garbage; a small run is half imports
     atexit.register(gc.freeze)  # the last collections would look at all that was imported, for a second and more
     argv = sys.argv[1:]
     if argv and argv[0] in VERBS:

@@ -73,6 +73,8 @@ def norm_figure(
         ax.xaxis.get_major_locator().set_params(integer=True)
     axes[0].set_ylabel("norm of a patch token", fontsize=9, labelpad=1)
     bar = figure.colorbar(image, cax=figure.add_axes((0.93, 0.14, 0.008, 0.77)), label="share of the block's patches")
+    marks = (_FLOOR, 1e-3, 1e-2, 1e-1, 1.0)
+    bar.set_ticks(marks, labels=[f"{100 * mark:g} %" for mark in marks])  # powers of ten would be typeset as formulas
     bar.minorticks_off()
     return figure
 
@@ -91,7 +93,9 @@ def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
     from matplotlib.figure import Figure
 
     known = any(row["cls_attention_before"] is not None for row in layers)
-    figure = Figure(figsize=(4.6 * (1 + known), 3.2), layout="constrained")
+    width = 4.6 * (1 + known)
+    figure = Figure(figsize=(width, 3.2))
+    figure.subplots_adjust(left=0.45 / width, right=1 - 0.1 / width, bottom=0.15, top=0.91, wspace=0.12)
     axes = figure.subplots(1, 1 + known, squeeze=False)[0]
     places = np.arange(len(layers))
     panels: list[tuple[str, list[tuple[str, str, str, str]]]] = [
@@ -205,16 +209,9 @@ def example_figure(block: int, found: Sequence[Example]) -> Figure | None:
     columns = 2 if found[0].before is None else 4
     width, height = columns * wide, rows + _HEAD
     figure = Figure(figsize=(_CELL * width, _CELL * height))
-    # One pair of axes for all: a pair for each picture takes longer to make than to draw.
     ax = figure.add_axes((0, 0, 1, 1))
-    for i, example in enumerate(found):
-        attention = (example.attention(weights) for weights in (example.before, example.after))
-        pictures = (example.picture, marked(example.picture, example.mask), *attention)
-        for j, picture in enumerate(pictures):
-            if picture is not None:
-                x, y = i // rows * columns + j, rows - 1 - i % rows
-                how = None if j == 0 else "nearest"
-                ax.imshow(picture, interpolation=how, extent=(x + _GAP, x + 1 - _GAP, y + _GAP, y + 1 - _GAP))
+    # One picture of them all: each one by itself takes longer to scale than all together, most of all as SVG.
+    ax.imshow(_mosaic(found, rows, columns), extent=(0, width, 0, rows))
     names = ("image", "flagged", "attention before", "and after")
     for x in range(width):
         ax.text(x + 0.5, rows + 0.05, names[x % columns], fontsize=8, ha="center")
@@ -225,6 +222,22 @@ def example_figure(block: int, found: Sequence[Example]) -> Figure | None:
     title += "; the CLS token's attention, mean over heads, before and after" if columns == 4 else ""
     figure.suptitle(title, fontsize=9, x=0.01, ha="left")
     return figure
+
+
+def _mosaic(found: Sequence[Example], rows: int, columns: int) -> np.ndarray:
+    """Return the pictures of each image in a row, `rows` below each other, with white between them, uint8 [y, x, 3]."""
+    side = len(found[0].picture)
+    gap = max(1, round(_GAP * side))
+    cell = side + 2 * gap
+    out = np.full((rows * cell, -(-len(found) // rows) * columns * cell, 3), 255, np.uint8)
+    for i, example in enumerate(found):
+        attention = (example.attention(weights) for weights in (example.before, example.after))
+        pictures = (example.picture, marked(example.picture, example.mask), *attention)
+        for j, picture in enumerate(pictures):
+            if picture is not None:
+                y, x = i % rows * cell + gap, (i // rows * columns + j) * cell + gap
+                out[y : y + side, x : x + side] = picture
+    return out
 
 
 def marked(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 POOLS = ("cls", "mean", "head")
 PRECISIONS = ("fp32", "bf16", "fp16")
+_SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
 _FACTS_FORMAT = 3
 # What timm's hub repositories call their weights, pickles left aside.
 _SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
@@ -187,6 +188,8 @@ class Backbone:
 
         self._register()  # out here: what a module makes when it is imported would have no data on meta
         with torch.device("meta"):
+            model = self._create(pretrained=False)
+        if sum(weight.numel() for weight in model.parameters()) < _SMALL:
             model = self._create(pretrained=False)
         patch = reachable(model, self.model_name)
         if self.image_size % patch:

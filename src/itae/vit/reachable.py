@@ -20,7 +20,7 @@ def reachable(model: Any, name: str) -> int:
     Parameters
     ----------
     model
-        Built on the meta device, so that this costs no arithmetic and no memory.
+        Without its weights; a large one on the meta device, so that this costs no arithmetic and no memory.
     name
         What to call it.
 
@@ -72,7 +72,7 @@ def _calls_per_block(model: Any, name: str) -> Counter[int]:
     handles = [block.register_forward_pre_hook(enter(i)) for i, block in enumerate(model.blocks)]
     try:
         with torch.inference_mode(), fused(model.blocks), Door(count):
-            model.eval().forward_features(torch.empty(1, 3, *side, device="meta"))
+            model.eval().forward_features(_image(model))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"backbone.model_name={name}: a forward of {side[0]} x {side[1]} pixels fails "
@@ -90,7 +90,7 @@ def neurons(model: Any) -> int:
     Parameters
     ----------
     model
-        Built on the meta device.
+        As of `reachable`.
     """
     widths = {getattr(getattr(getattr(block, "mlp", None), "fc2", None), "in_features", 0) for block in model.blocks}
     if len(widths) > 1:
@@ -104,13 +104,17 @@ def neurons(model: Any) -> int:
     ]
     try:
         with torch.inference_mode(), fused(model.blocks):
-            model.eval().forward_features(torch.empty(1, 3, *model.patch_embed.img_size, device="meta"))
+            model.eval().forward_features(_image(model))
     except Exception:  # whatever a block of somebody's says to a token more, it can be edited in other ways
         return 0
     finally:
         for handle in handles:
             handle.remove()
     return widths.pop()
+
+
+def _image(model: Any) -> Tensor:
+    return torch.zeros(1, 3, *model.patch_embed.img_size, device=next(model.parameters()).device)
 
 
 def _is_set(value: Any) -> bool:

@@ -3,6 +3,12 @@
 The page opens from the disk and asks for nothing: its script, its styles, its pictures and the libraries for plots and
 tables are in it, and its Content-Security-Policy forbids the browser every request. Whatever comes from the data (names
 of classes, files, errors) is escaped where it is written, or put in as text by the script.
+
+`run_part`      what a page says of one run
+`sweep_part`    what it says of many
+`gallery_part`  the gallery of clusters, as the page's script takes it
+`gallery`       which images are typical, doubtful or moved
+`pictures`      thumbnails
 """
 
 from __future__ import annotations
