@@ -20,7 +20,8 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 import itae
-from itae.settings import Settings, construct
+from itae.app.settings import Settings
+from itae.base.construct import construct
 
 BEFORE = Path(__file__).parent / "data" / "before_rooms"
 RUNS = ("sweep/0", "sweep/1", "registers", "calibrated", "pictures")
