@@ -13,7 +13,7 @@ import itae
 
 TASK = ("task._target_=toy_task.Width", "~task.knn", "~task.temperature")
 SMALL = (*TASK, "dataset.limit=30", "backbone=digits_vit_artifacts", "detector.rule=quantile", "detector.quantile=0.1")
-CLUSTERING = ("acc", "nmi", "inertia", "silhouette", "k-means", "seed")
+CLUSTERING = ("acc", "nmi", "inertia", "silhouette", "k-means", "seeds")
 
 
 def result_of(folder):

@@ -15,7 +15,7 @@ import numpy as np
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.look.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
-from itae.look.embedding_figures import cluster_figure, embedding_figure
+from itae.look.embedding_figures import NOISE, cluster_figure, embedding_figure
 from itae.look.figures import save, signal_figure
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Seen:
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
         if self.edited.labels is None:
-            return [str(one) for one in self.clusters[0]]
+            return [str(one) if one >= 0 else NOISE for one in self.clusters[0].tolist()]
         return [self.classes[i] for i in self.edited.labels]
 
     @property
