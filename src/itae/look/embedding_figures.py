@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
+from itae.measure.matching import one_to_one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,12 +141,11 @@ def class_shares(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     Clusters that are matched with a class, one to one, so that most images are (Kuhn, 1955; as for ACC), stand in the
     order of the classes; the others come behind.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     counts = contingency_matrix(labels, clusters)
-    rows, columns = linear_sum_assignment(-counts)
-    order = [*columns[np.argsort(rows)], *sorted(set(range(counts.shape[1])) - set(columns))]
+    matched = one_to_one(counts)
+    order = [*matched[matched >= 0], *sorted(set(range(counts.shape[1])) - set(matched))]
     return counts[:, order] / counts.sum(axis=1, keepdims=True)
 
 

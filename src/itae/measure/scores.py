@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.measure.matching import one_to_one
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")
 """What a clustering is scored by."""
@@ -72,7 +73,6 @@ def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
     For ``acc`` those whose cluster is matched with their class, for ``purity`` those of their cluster's largest class.
     Raises as `scores` does.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     labels, assignments = _whole("labels", labels), _whole("assignments", assignments)
@@ -80,11 +80,8 @@ def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
         raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
     (_, class_N), (_, cluster_N) = (np.unique(one, return_inverse=True) for one in (labels, assignments))
     counts_CK = contingency_matrix(class_N, cluster_N)
-    matched = np.full(counts_CK.shape[1], -1)
-    classes, clusters = linear_sum_assignment(counts_CK, maximize=True)
-    matched[clusters] = classes
     return {
-        "acc": matched[cluster_N] == class_N,
+        "acc": one_to_one(counts_CK)[class_N] == cluster_N,
         "purity": counts_CK.argmax(axis=0)[cluster_N] == class_N,
     }
 
