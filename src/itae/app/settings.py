@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.construct import NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
@@ -64,9 +64,7 @@ class Settings:
         missing = [key for key in KEYS if plain.get(key) is None]
         if missing:
             raise UserError(f"{missing[0]} is not set, and a run needs it; the keys are {', '.join(KEYS)}.")
-        seed = plain["seed"]
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seed={seed!r} must be a whole number of at least 0.")
+        whole("seed", plain["seed"], low=0)
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
         made = {group: construct(group, plain[group]) for group in NEEDS}
@@ -77,7 +75,7 @@ class Settings:
         return cls(
             **made,
             layers=plain["layers"],
-            seed=seed,
+            seed=plain["seed"],
             selection=plain["selection"],
             cache=_cache_folder(plain["paths"]),
             runtime=_runtime(plain["runtime"]),

@@ -75,7 +75,7 @@ def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
     """
     from sklearn.metrics.cluster import contingency_matrix
 
-    labels, assignments = _whole("labels", labels), _whole("assignments", assignments)
+    labels, assignments = _whole_numbers("labels", labels), _whole_numbers("assignments", assignments)
     if len(labels) != len(assignments):
         raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
     (_, class_N), (_, cluster_N) = (np.unique(one, return_inverse=True) for one in (labels, assignments))
@@ -109,7 +109,7 @@ def knn_correct(
         the smallest number is named: it depends neither on the neighbours' order nor on how a sum is rounded. A point
         that has no neighbour is not named rightly.
     """
-    _, class_N = np.unique(_whole("labels", labels), return_inverse=True)
+    _, class_N = np.unique(_whole_numbers("labels", labels), return_inverse=True)
     count = int(class_N.max()) + 1
     named_N = np.empty(len(class_N), np.int64)
     step = max(1, _VOTES // count)
@@ -200,7 +200,7 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"mean": float(np.mean(known)) if known else None, "std": std, "per_seed": per_seed}
 
 
-def _whole(name: str, values: np.ndarray) -> np.ndarray:
+def _whole_numbers(name: str, values: np.ndarray) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu":
         raise UserError(

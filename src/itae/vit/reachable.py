@@ -51,8 +51,8 @@ def reachable(model: Any, name: str) -> int:
     if tokens != expected:
         raise UserError(
             f"backbone.model_name={name}: a forward puts out {tokens} tokens and not {expected} "
-            f"({model.num_prefix_tokens} prefix tokens and {rows} x {columns} patches), so itae can't tell which of them "
-            "are patches; choose another backbone."
+            f"({model.num_prefix_tokens} prefix tokens and {rows} x {columns} patches), so itae can't tell which are "
+            "patches; choose another backbone."
         )
     return patch
 

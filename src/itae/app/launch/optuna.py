@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from itae.app.compose import plain_config
 from itae.app.launch.launch import end
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.measure.scores import LABELLED
 from itae.measure.silhouette import CRITERIA
@@ -83,8 +83,7 @@ def _check(options: Mapping[str, Any], task: str) -> None:
     one_of("hydra.sweeper.direction", options["direction"], ("maximize", "minimize"))
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
-        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
-            raise UserError(f"hydra.sweeper.{name}={options[name]!r} must be a whole number of at least 1.")
+        whole(f"hydra.sweeper.{name}", options[name], low=1)
 
 
 def _space(
