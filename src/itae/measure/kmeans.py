@@ -20,6 +20,7 @@ import numpy as np
 
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.errors import UserError
+from itae.measure.clustered import Objective, Partition
 from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu
 
 log = logging.getLogger(__name__)
@@ -27,40 +28,6 @@ log = logging.getLogger(__name__)
 INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDOM"}
 BLOCK = 8192  # rows looked at together, so that memory does not grow with N
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """One fitted clustering.
-
-    Attributes
-    ----------
-    assignments
-        int64 [N], the nearest centroid of every point, 0..K-1.
-    centroids
-        float32 [K, E]; of unit length for spherical k-means.
-    inertia
-        Over all points: the sum of squared distances to the own centroid, or, spherical, of 1 - cosine.
-    iterations
-        Lloyd iterations of the restart that was kept.
-    empty_clusters
-        Clusters no point belongs to.
-    largest_share
-        The share of the points in the largest cluster, 0..1.
-    seed
-        What the restarts were drawn from.
-    device
-        ``cpu``, or ``cuda:0`` and so on.
-    """
-
-    assignments: np.ndarray
-    centroids: np.ndarray
-    inertia: float
-    iterations: int
-    empty_clusters: int
-    largest_share: float
-    seed: int
-    device: str
 
 
 @dataclass(frozen=True)
@@ -146,7 +113,7 @@ class KMeans:
             )
         return k
 
-    def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Clustering:
+    def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Partition:
         """Cluster all points, `restarts` times, and keep the restart of lowest inertia.
 
         The restarts run side by side, one thread each, while CPUs last: many small fits share the machine
@@ -163,6 +130,13 @@ class KMeans:
             A whole number >= 0; the restarts' own seeds are drawn from it.
         device
             ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` takes a GPU when this FAISS can use one.
+
+        Returns
+        -------
+        Partition
+            The nearest centroid of every point, and the centroids, of unit length for spherical k-means. Objective:
+            ``inertia``, over all points the sum of squared distances to the own centroid, or, spherical, of 1 - cosine.
+            Fact: ``iterations``, of Lloyd, of the restart that was kept.
 
         Raises
         ------
@@ -195,17 +169,8 @@ class KMeans:
                 pool.shutdown(cancel_futures=True)
                 raise
         assert assignments.min() >= 0
-        sizes = np.bincount(assignments, minlength=k)
-        return Clustering(
-            assignments=assignments,
-            centroids=centroids,
-            inertia=inertia(vectors_NE, assignments, centroids) * (0.5 if self.spherical else 1.0),
-            iterations=iterations,
-            empty_clusters=int((sizes == 0).sum()),
-            largest_share=float(sizes.max() / n),
-            seed=seed,
-            device=where,
-        )
+        total = inertia(vectors_NE, assignments, centroids) * (0.5 if self.spherical else 1.0)
+        return Partition(assignments, Objective("inertia", total), centroids, where, {"iterations": iterations})
 
     def _once(
         self, faiss: Any, vectors_NE: np.ndarray, k: int, seed: int, gpu: int | None
