@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itae.base.errors import UserError
 from itae.look.page.gallery import came_from_elsewhere, fit_of, neighbours, picks, shown
 from itae.measure.kmeans import KMeans
 
@@ -133,3 +134,12 @@ def test_what_is_shown_is_within_its_room_and_spread_over_all(n, most, seed):
     spread = rows[even]
     assert {0, n - 1} <= set(spread.tolist()) or len(spread) == 1
     assert np.ptp(np.diff(spread)) <= 1 if len(spread) > 2 else True
+
+
+def test_without_faiss_a_page_has_no_neighbours_and_says_why(monkeypatch, caplog):
+    def missing():
+        raise UserError("there is no faiss")
+
+    monkeypatch.setattr("itae.measure.knn.load_faiss", missing)
+    assert neighbours(some(5, 1, 0)[0]).shape == (5, 0)
+    assert "there is no faiss" in caplog.text

@@ -185,7 +185,7 @@ def test_seeds():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"k": 0}, "clusterer.k=0 must be a whole number, 1 or more"),
+        ({"k": 0}, "clusterer.k=0 must be a whole number of at least 1, or null"),
         ({"k": 2.5}, "clusterer.k=2.5"),
         ({"restarts": 0}, "clusterer.restarts=0"),
         ({"restarts": True}, "clusterer.restarts=True"),

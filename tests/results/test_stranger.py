@@ -105,7 +105,7 @@ def pictures(folder, **options):
         ({"root": "pipe"}, "not a folder"),
         ({"root": "a" * 5000}, "opened"),
         ({"root": 5}, "not a folder"),
-        ({"limit": "many"}, "not a whole number"),
+        ({"limit": "many"}, "must be a whole number"),
         ({"limit": 17}, "not the ones that the run saw"),
     ],
 )

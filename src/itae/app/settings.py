@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.construct import NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
@@ -66,9 +66,7 @@ class Settings:
         missing = [key for key in KEYS if plain.get(key) is None and key not in GROUPS_OF_TASKS]
         if missing:
             raise UserError(f"{missing[0]} is not set, and a run needs it; the keys are {', '.join(KEYS)}.")
-        seed = plain["seed"]
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seed={seed!r} must be a whole number of at least 0.")
+        whole("seed", plain["seed"], low=0)
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
         made = {group: construct(group, plain[group]) for group in NEEDS if group not in GROUPS_OF_TASKS}
@@ -81,7 +79,7 @@ class Settings:
             **made,
             parts=parts,
             layers=plain["layers"],
-            seed=seed,
+            seed=plain["seed"],
             selection=plain["selection"],
             cache=_cache_folder(plain["paths"]),
             runtime=_runtime(plain["runtime"]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
+from itae.measure.matching import one_to_one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,13 +151,12 @@ def class_shares(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     Clusters that are matched with a class, one to one, so that most images are (Kuhn, 1955; as for ACC), stand in the
     order of the classes; the others come behind, and noise last.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     counts = contingency_matrix(labels, clusters)
     noise = int((clusters < 0).any())  # the first column then, which is matched with no class
-    rows, columns = linear_sum_assignment(-counts[:, noise:])
-    columns = columns[np.argsort(rows)] + noise
+    matched = one_to_one(counts[:, noise:])
+    columns = matched[matched >= 0] + noise
     order = [*columns, *sorted(set(range(noise, counts.shape[1])) - set(columns)), *range(noise)]
     return counts[:, order] / counts.sum(axis=1, keepdims=True)
 

@@ -4,6 +4,7 @@
 `faiss_backend`  which FAISS, which GPU, how many threads
 `clustered`      what a clusterer is, what it returns, and what several clusterings came to
 `knn`            nearest neighbours
+`matching`       clusters and classes, one to one
 `scores`         ACC, NMI, AMI, ARI, purity, KNN
 `silhouette`     criteria that need no labels
 `intervals`      how far a difference is open

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from itae.base.checks import one_of
+from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.errors import UserError
 from itae.measure.clustered import Objective, Partition
 from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu
@@ -66,25 +66,22 @@ class KMeans:
     spherical: bool = False
 
     def __post_init__(self) -> None:
-        if self.k is not None:
-            _whole("clusterer.k", self.k, 1)
-        _whole("clusterer.restarts", self.restarts, 1)
-        _whole("clusterer.iterations", self.iterations, 1)
+        whole("clusterer.k", self.k, low=1, optional=True)
+        whole("clusterer.restarts", self.restarts, low=1)
+        whole("clusterer.iterations", self.iterations, low=1)
         if isinstance(self.seeds, Sequence):
             object.__setattr__(self, "seeds", tuple(self.seeds))
             if not self.seeds or len(set(self.seeds)) < len(self.seeds):
                 raise UserError(f"clusterer.seeds={list(self.seeds)} must list one seed or more, each once.")
             for seed in self.seeds:
-                _whole("clusterer.seeds", seed, 0)
+                whole("clusterer.seeds", seed, low=0)
         else:
-            _whole("clusterer.seeds", self.seeds, 1)
+            whole("clusterer.seeds", self.seeds, low=1)
         one_of("clusterer.init", self.init, INITS)
-        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)):
-            raise UserError(f"clusterer.tolerance={self.tolerance!r} must be a number, e.g. 1e-6.")
-        if not 0 <= self.tolerance < 1:
+        number("clusterer.tolerance", self.tolerance, low=0.0)
+        if self.tolerance >= 1:
             raise UserError(f"clusterer.tolerance={self.tolerance} must be at least 0 and below 1.")
-        if not isinstance(self.spherical, bool):
-            raise UserError(f"clusterer.spherical={self.spherical!r} must be true or false.")
+        true_or_false("clusterer.spherical", self.spherical)
 
     def seed_list(self, base_seed: int) -> list[int]:
         """Return the seeds to cluster with: the listed ones, or as many as asked for, drawn from `base_seed`.
@@ -153,7 +150,7 @@ class KMeans:
         vectors_NE = np.ascontiguousarray(vectors_NE, dtype=np.float32)
         n = len(vectors_NE)
         replace(self, k=k).check(n, None)
-        _whole("seed", seed, 0)
+        whole("seed", seed, low=0)
         vectors_NE = _checked(vectors_NE, self.spherical)
         cpus = cpu_count()
         workers = 1 if gpu is not None else min(cpus, self.restarts)
@@ -250,8 +247,3 @@ def _draw(seed: int, count: int) -> list[int]:
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise UserError(f"{name}={value!r} must be a whole number, {least} or more.")

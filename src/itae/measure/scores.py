@@ -14,6 +14,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.measure.clustered import NOISE
+from itae.measure.matching import one_to_one
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")
 """What a clustering is scored by."""
@@ -80,10 +81,9 @@ def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
     For ``acc`` those whose cluster is matched with their class, for ``purity`` those of their cluster's largest class;
     noise is never right. Raises as `scores` does.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
-    labels, assignments = _whole("labels", labels), _whole("assignments", assignments, NOISE)
+    labels, assignments = _whole_numbers("labels", labels), _whole_numbers("assignments", assignments, NOISE)
     if len(labels) != len(assignments):
         raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
     (_, class_N), (_, cluster_N) = (np.unique(one, return_inverse=True) for one in (labels, assignments))
@@ -91,11 +91,8 @@ def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
     clustered_N = assignments >= 0
     if not clustered_N.all():
         counts_CK[:, 0] = 0  # noise: matched with a class, if with any, that no cluster is matched with
-    matched = np.full(counts_CK.shape[1], -1)
-    classes, clusters = linear_sum_assignment(counts_CK, maximize=True)
-    matched[clusters] = classes
     return {
-        "acc": clustered_N & (matched[cluster_N] == class_N),
+        "acc": clustered_N & (one_to_one(counts_CK)[class_N] == cluster_N),
         "purity": clustered_N & (counts_CK.argmax(axis=0)[cluster_N] == class_N),
     }
 
@@ -132,7 +129,7 @@ def knn_correct(
         the smallest number is named: it depends neither on the neighbours' order nor on how a sum is rounded. A point
         that has no neighbour is not named rightly.
     """
-    _, class_N = np.unique(_whole("labels", labels), return_inverse=True)
+    _, class_N = np.unique(_whole_numbers("labels", labels), return_inverse=True)
     count = int(class_N.max()) + 1
     named_N = np.empty(len(class_N), np.int64)
     step = max(1, _VOTES // count)
@@ -227,7 +224,7 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"mean": float(np.mean(known)) if known else None, "std": std, "per_seed": per_seed}
 
 
-def _whole(name: str, values: np.ndarray, least: int = 0) -> np.ndarray:
+def _whole_numbers(name: str, values: np.ndarray, least: int = 0) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu":
         raise UserError(

@@ -87,7 +87,7 @@ def _optuna() -> Any:
 def _check(options: Mapping[str, Any]) -> None:
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
-        whole(f"hydra.sweeper.{name}", options[name], 1)
+        whole(f"hydra.sweeper.{name}", options[name], low=1)
 
 
 def _space(

@@ -5,12 +5,18 @@ Plain numbers from embeddings and assignments; no image is read here. Shapes: N 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from itae.base.errors import UserError
+from itae.measure import knn
 from itae.measure.kmeans import BLOCK
+from itae.measure.matching import one_to_one
+
+log = logging.getLogger(__name__)
 
 ROWS = ("central", "doubtful", "moved")
 """What is picked of each cluster: nearest to its centroid; nearest to another one; moved farthest by the edit."""
@@ -97,31 +103,27 @@ def came_from_elsewhere(baseline_N: np.ndarray, edited_N: np.ndarray) -> np.ndar
     Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955). Noise (-1) is
     matched with noise: an image stays where it is in no cluster before and after.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     old_noise_N, new_noise_N = baseline_N < 0, edited_N < 0
-    old, old_N = np.unique(baseline_N, return_inverse=True)
-    _, new_N = np.unique(edited_N, return_inverse=True)
+    (_, old_N), (_, new_N) = (np.unique(side, return_inverse=True) for side in (baseline_N, edited_N))
     counts = contingency_matrix(old_N, new_N)
     counts[: int(old_noise_N.any())] = 0
     counts[:, : int(new_noise_N.any())] = 0
-    rows, columns = linear_sum_assignment(counts, maximize=True)
-    heir = np.full(len(old), -1)
-    heir[rows] = columns
-    stays_N = np.where(old_noise_N | new_noise_N, old_noise_N & new_noise_N, heir[old_N] == new_N)
-    return ~stays_N
+    stays_N = one_to_one(counts)[old_N] == new_N
+    return ~np.where(old_noise_N | new_noise_N, old_noise_N & new_noise_N, stays_N)
 
 
 def neighbours(vectors_NE: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
-    """Return the positions of the `count` nearest other rows of each row, nearest first, by cosine, int [N, count]."""
-    from sklearn.neighbors import NearestNeighbors
+    """Return the positions of the `count` nearest other rows of each row, nearest first, by cosine, int [N, count].
 
-    count = min(count, len(vectors_NE) - 1)
-    if count < 1:
+    A run has FAISS; who only reads its results may have none, and then gets a page without neighbours.
+    """
+    try:
+        return knn.neighbours(vectors_NE, count, "cpu")[0]
+    except UserError as error:
+        log.warning("The gallery shows no neighbours: %s", error)
         return np.empty((len(vectors_NE), 0), np.int64)
-    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(vectors_NE)
-    return search.kneighbors(return_distance=False)  # without the row itself
 
 
 def shown(n: int, must: Sequence[int], most: int) -> tuple[np.ndarray, np.ndarray]:
