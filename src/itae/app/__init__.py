@@ -6,6 +6,7 @@
 `sentences`   one sentence for each mistake
 `settings`    from a config to objects
 `experiment`  one run, from settings to ``result.json``
+`next_step`   what to try after a first run
 `sweep`       many jobs, few passes
 `launch`      how jobs reach a process
 `cache`       ``itae cache``
