@@ -23,7 +23,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from itae.base.names import importable
 from itae.base.versions import __version__
+
+importable()
 
 __all__ = ["Run", "UserError", "__version__", "compose", "load_run", "load_runs", "run"]
 

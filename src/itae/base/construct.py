@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from itae.base.errors import UserError, did_you_mean
-from itae.base.names import PUBLIC, place_of
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "backbone": ("facts", "space", "build"),
@@ -44,10 +43,8 @@ def construct(group: str, node: Any) -> Any:
 def _locate(group: str, target: str) -> type:
     module, _, name = str(target).rpartition(".")
     try:
-        cls = getattr(importlib.import_module(place_of(module)), name)
+        cls = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        if moved := PUBLIC.get(str(getattr(error, "name", None))):
-            raise UserError(f"{group}._target_={target} imports {error.name}, which is {moved} now.") from error  # type: ignore[union-attr]
         raise UserError(
             f"{group}._target_={target}: there is no such class ({error}); write package.module.Class, and have the "
             "package installed or on PYTHONPATH."

@@ -1,9 +1,15 @@
 """What a class is called in configs, results and keys, wherever its file lies.
 
-A name that was ever written down is kept for ever: it stands in users' yaml, in old results and in cache keys.
+A name that was ever written down is kept for ever: it stands in users' yaml, in old results, in cache keys, and in the
+imports of somebody's own rules.
 """
 
 from __future__ import annotations
+
+import importlib
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 PUBLIC = {
     "itae.attenuate": "itae.edits.attenuate",
@@ -34,3 +40,28 @@ def place_of(module: str) -> str:
 def packaged(path: str) -> str:
     """Return where a packaged file is whose path, as in ``pkg://itae/weights/name``, is a public name."""
     return path.replace("itae/weights/", "itae/vit/weights/", 1) if path.startswith("itae/weights/") else path
+
+
+class Importer:
+    """Import a module by its public name: the very module, under both names. Asked where Python finds none itself."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Return how to load a module that `PUBLIC` names."""
+        return ModuleSpec(name, self) if name in PUBLIC else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """Return the module that the name stands for."""
+        module = importlib.import_module(PUBLIC[spec.name])
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave it as it was: Python has just put the spec of the other name into it."""
+        assert module.__spec__ is not None
+        module.__spec__ = module.__spec__.loader_state
+
+
+def importable() -> None:
+    """Have public names imported from here on, once."""
+    if not any(isinstance(finder, Importer) for finder in sys.meta_path):
+        sys.meta_path.append(Importer())

@@ -2,6 +2,8 @@
 
 `run`          ``result.json``, and the embeddings that it names
 `find`         all runs under some folders
+`shown`        what a result says of its own metrics
+`before`       what those say that were written before they did
 `many`         many runs as one table, from Python
 `table`        one row a run
 `rows`         which rows compare, and what tells them apart

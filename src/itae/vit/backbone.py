@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from itae.base.checks import one_of, whole
 from itae.base.code import code_of, origin, sha256
 from itae.base.errors import UserError, did_you_mean
-from itae.base.names import packaged, place_of
+from itae.base.names import packaged
 from itae.vit.facts import Facts, recall, remember
 from itae.vit.timm_import import compiler_asleep, import_timm
 
@@ -306,7 +306,7 @@ def _from_hub(repo: str, filename: str | None) -> Path:
 
 def _import(module: str) -> Any:
     try:
-        return importlib.import_module(place_of(module))
+        return importlib.import_module(module)
     except ImportError as error:
         raise UserError(f"backbone.module={module} can't be imported ({error}).") from error
 
