@@ -9,6 +9,7 @@
 `started`     by which words a run was started
 `tracked`     what a tracker gets of a run
 `experiment`  one run, from settings to ``result.json``
+`next_step`   what to try after a first run
 `sweep`       many jobs, few passes
 `launch`      how jobs reach a process
 `cache`       ``itae cache``
