@@ -38,7 +38,7 @@ class Seen:
     baseline, edited
         The embeddings.
     clusters
-        Their assignments, [n] each; empty where the task makes none.
+        Their assignments, [n] each.
     classes
         The names of the labels; empty for unlabelled images.
     layers
@@ -55,7 +55,7 @@ class Seen:
 
     baseline: Embeddings
     edited: Embeddings
-    clusters: tuple[np.ndarray, ...]
+    clusters: tuple[np.ndarray, np.ndarray]
     classes: Sequence[str]
     layers: list[dict[str, Any]]
     edit: Mapping[str, Any] | None
@@ -64,17 +64,8 @@ class Seen:
     projection: str
 
     @classmethod
-    def of(cls, run: Run, images: ImageSet | None, clustered: bool = True) -> Seen:
+    def of(cls, run: Run, images: ImageSet | None) -> Seen:
         """Read a run back from the disk; without `images` there are no pictures of these.
-
-        Parameters
-        ----------
-        run
-            A run that ended well.
-        images
-            Its images.
-        clustered
-            Whether it has assignments; without them classes are named by `images`.
 
         Raises
         ------
@@ -83,9 +74,9 @@ class Seen:
         """
         from itae.images.transform import Transform
 
-        clusters, labels = run.read_assignments() if clustered else None, run.edited.labels
-        classes = [] if images is None or clustered else list(images.class_names)
-        if labels is not None and clusters is not None and clusters.labels is not None:
+        clusters, labels = run.read_assignments(), run.edited.labels
+        classes: list[str] = []
+        if labels is not None and clusters.labels is not None:
             named = dict(zip(labels.tolist(), clusters.labels, strict=True))
             if min(named) < 0 or max(named) >= _MOST_CLASSES:
                 raise UserError(f"The labels of {run.folder} are damaged: there are none below 0, or that large.")
@@ -95,7 +86,7 @@ class Seen:
         return cls(
             run.baseline,
             run.edited,
-            (clusters.baseline, clusters.edited) if clusters else (),
+            (clusters.baseline, clusters.edited),
             classes,
             run.result["layers"],
             run.result["edit"],
@@ -139,15 +130,11 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
         "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
         "layers": lambda: layer_figure(seen.layers),
         "artifacts": lambda: example_figure(*seen.examples),
-        "embeddings": lambda: (
-            embedding_figure(seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection)
-            if seen.clusters
-            else None
+        "embeddings": lambda: embedding_figure(
+            seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
         ),
         "clusters": lambda: (
-            cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
-            if seen.clusters and seen.edited.labels is not None
-            else None
+            None if seen.edited.labels is None else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
         ),
     }
 
