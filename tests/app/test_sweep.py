@@ -19,8 +19,8 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 import itae
 import itae.app.experiment
 from itae.app import sweep
-from itae.app.compose import compose
-from itae.app.experiment import open_job, plain_config
+from itae.app.compose import compose, plain_config
+from itae.app.job import open_job
 from itae.app.settings import Settings
 from itae.base.errors import UserError
 from itae.embed.replay import SharedPass

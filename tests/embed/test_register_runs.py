@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from itae import compose, load_run
-from itae.app.experiment import open_job, plain_config
+from itae.app.compose import plain_config
+from itae.app.job import open_job
 from itae.app.settings import Settings
 from itae.results import rows as collect_rows
 from itae.results.find import find_results

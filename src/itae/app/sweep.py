@@ -15,14 +15,17 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itae.app.experiment import OpenJob, open_job
+from itae.app.job import OpenJob, open_job
 from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
 from itae.base.versions import versions
+from itae.edits.edit import AnyEdit
 from itae.embed.extract import extract
+from itae.embed.source import Source
 from itae.images.datasets import ImageSet
 from itae.results.find import RESULT, find_results
 from itae.results.report import with_std
@@ -105,7 +108,7 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
     groups: dict[Any, list[Job]] = {}
     for job, ready in opened.items():
         if not is_done(job, ready):
-            groups.setdefault((ready.source.key(None), str(ready.source.store.root)), []).append(job)
+            groups.setdefault(ready.group, []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
     return list(groups.values())
 
@@ -137,26 +140,37 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
     needed: dict[Path, int] = {}
     keys: dict[Path, list[Key]] = {}
     for group in groups:
-        source = group[0].source
-        edits = {key: edit for job in group for key, edit in zip(job.keys, (None, job.edit), strict=True)}
-        missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
-        root = source.store.root
         whole = any(job.settings.runtime.diagnostics for job in group)
-        needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
-        keys.setdefault(root, []).extend(missing)
-        source.store.room_for(needed[root], keys[root])
+        for source, edits in _passes(group):
+            missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
+            root = source.store.root
+            needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
+            keys.setdefault(root, []).extend(missing)
+            source.store.room_for(needed[root], keys[root])
+
+
+def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
+    """Return the passes of a group: its jobs want embeddings of the same sources, in the same order."""
+    passes: list[tuple[Source, dict[Key, AnyEdit | None]]] = []
+    for job in group:
+        passes = passes or [(source, {}) for source, _ in job.passes]
+        for (_, edits), (_, more) in zip(passes, job.passes, strict=True):
+            edits |= more
+    return passes
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
     """Whether an earlier call has finished the job: the same settings, versions and embeddings."""
     try:
         result = read_run(job.folder).result
-        there = [Path(result["embeddings"][side]).name for side in ("baseline", "edited")]
+        there = {name: Path(folder).name for name, folder in result["embeddings"].items()}
         same = (result["status"], result["settings"], result["versions"]) == ("ok", _as_json(job.config), versions())
-    except (UserError, LookupError, TypeError):  # there is none, or it has been tampered with
+    except (UserError, LookupError, TypeError, AttributeError):  # there is none, or it has been tampered with
         return False
-    keys = ready.keys
-    return same and there == [key.name for key in keys] and all(ready.source.store.path(key).is_dir() for key in keys)
+    wanted = {want.name: want.source.store.path(want.source.key(want.edit)) for want in ready.wants}
+    return (
+        same and there == {name: path.name for name, path in wanted.items()} and all(map(Path.is_dir, wanted.values()))
+    )
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
@@ -175,14 +189,14 @@ def fill(group: Sequence[Job]) -> bool:
     What goes wrong with it is left to the jobs: each computes what it lacks, and fails alone.
     """
     ready = [open_job(Settings.of(job.config)) for job in group]
-    edits = {key: edit for job in ready for key, edit in zip(job.keys, (None, job.edit), strict=True)}
 
-    def usable(images: ImageSet) -> None:
+    def usable(source: Source, images: ImageSet) -> None:
         for job in ready:
-            job.settings.clusterer.check(len(images), images.n_classes)
+            job.usable(source, images)
 
     try:
-        extract(ready[0].source, list(edits.values()), ready[0].settings.runtime, usable)
+        for source, edits in _passes(ready):
+            extract(source, list(edits.values()), ready[0].settings.runtime, partial(usable, source))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         log.warning("The pass that %d jobs share broke off (%s); each goes on by itself.", len(group), reason)

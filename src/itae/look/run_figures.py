@@ -17,6 +17,7 @@ from itae.base.errors import UserError
 from itae.look.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
 from itae.look.embedding_figures import cluster_figure, embedding_figure
 from itae.look.figures import save, signal_figure
+from itae.results.assignments import ASSIGNMENTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ class Seen:
     baseline, edited
         The embeddings.
     clusters
-        Their assignments, [n] each.
+        Their assignments, [n] each; None of a task that has none.
     classes
         The names of the labels; empty for unlabelled images.
     layers
@@ -55,7 +56,7 @@ class Seen:
 
     baseline: Embeddings
     edited: Embeddings
-    clusters: tuple[np.ndarray, np.ndarray]
+    clusters: tuple[np.ndarray, np.ndarray] | None
     classes: Sequence[str]
     layers: list[dict[str, Any]]
     edit: Mapping[str, Any] | None
@@ -74,19 +75,21 @@ class Seen:
         """
         from itae.images.transform import Transform
 
-        clusters, labels = run.read_assignments(), run.edited.labels
-        classes: list[str] = []
-        if labels is not None and clusters.labels is not None:
-            named = dict(zip(labels.tolist(), clusters.labels, strict=True))
-            if min(named) < 0 or max(named) >= _MOST_CLASSES:
+        clustered = run.read_assignments() if (run.folder / ASSIGNMENTS).exists() else None
+        labels = run.edited.labels
+        classes = list(images.class_names) if images else []
+        if labels is not None and (clustered is None or clustered.labels is not None):
+            if labels.min() < 0 or labels.max() >= _MOST_CLASSES:
                 raise UserError(f"The labels of {run.folder} are damaged: there are none below 0, or that large.")
-            classes = [named.get(label, "") for label in range(max(named) + 1)]
+            known = zip(labels.tolist(), clustered.labels, strict=True) if clustered and clustered.labels else ()
+            named = dict(known) or dict(enumerate(classes))
+            classes = [named.get(label, "") for label in range(int(labels.max()) + 1)]
         transform = Transform.of(run.edited.meta["space"]["transform"])
         place = {name: i for i, name in enumerate(images.ids)} if images else {}
         return cls(
             run.baseline,
             run.edited,
-            (clusters.baseline, clusters.edited),
+            (clustered.baseline, clustered.edited) if clustered else None,
             classes,
             run.result["layers"],
             run.result["edit"],
@@ -106,7 +109,7 @@ class Seen:
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
         if self.edited.labels is None:
-            return [str(one) for one in self.clusters[0]]
+            return [str(one) for one in self.clusters[0]] if self.clusters else ["image"] * len(self.edited.ids)
         return [self.classes[i] for i in self.edited.labels]
 
     @property
@@ -134,7 +137,9 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
             seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
         ),
         "clusters": lambda: (
-            None if seen.edited.labels is None else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+            None
+            if seen.edited.labels is None or seen.clusters is None
+            else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
         ),
     }
 
