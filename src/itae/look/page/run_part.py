@@ -166,7 +166,7 @@ def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]
     names = [Path(str(name)).name for name in run.result["figures"]]
     paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]
     with tempfile.TemporaryDirectory() as folder:
-        if seen is not None and len(paths) < 2:
+        if seen is not None and sum(path.stem in _CAPTIONS for path in paths) < 2:
             paths += draw(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
         found = {path.stem: path.read_bytes() for path in paths if path.is_file() and path.stem not in but}
     order = [*(name for name in captions if name in found), *(name for name in found if name not in captions)]
