@@ -115,7 +115,8 @@ class Seen:
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
         if self.edited.labels is None:
-            return [str(one) if one >= 0 else NOISE for one in self.clusters[0].tolist()]
+            numbers = self.clusters[0].tolist() if self.clusters else [0] * len(self.edited.ids)
+            return [str(one) if one >= 0 else NOISE for one in numbers]
         return [self.classes[i] for i in self.edited.labels]
 
     @property
@@ -139,10 +140,8 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
         "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
         "layers": lambda: layer_figure(seen.layers),
         "artifacts": lambda: example_figure(*seen.examples),
-        "embeddings": lambda: (
-            embedding_figure(seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection)
-            if seen.clusters
-            else None
+        "embeddings": lambda: embedding_figure(
+            seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
         ),
         "clusters": lambda: (
             cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)

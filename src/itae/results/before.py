@@ -24,12 +24,6 @@ SCORED, UNSCORED = ("acc", "nmi", "ari", "ami", "knn"), ("inertia", "silhouette"
 """The rows of a run's table, with labels and without."""
 PARTS = ({"kind": "clusters", "title": "Clusters"},)
 """What its page has besides scores and figures."""
-CAPTIONS = {
-    "embeddings": "Both sets of embeddings on the same two axes.",
-    "clusters": "The share of each class in each cluster, of the seed of lowest inertia. A clean diagonal would be a "
-    "perfect clustering.",
-}
-"""Of its own figures."""
 
 
 def said(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +36,7 @@ def said(result: Mapping[str, Any]) -> dict[str, Any]:
         "table": [name for name in SCORED if name in delta] if delta else [n for n in UNSCORED if n in baseline],
         "metrics": METRICS,
         "about": f"k={baseline['k']}" if "k" in baseline else "",
-        "over": f"{seeds} seed{'s' * (seeds > 1)}" if seeds else None,
+        "over": f"{seeds} seeds" if seeds > 1 else None,
     }
 
 

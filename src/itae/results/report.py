@@ -23,16 +23,17 @@ def print_report(result: Mapping[str, Any], folder: Path) -> None:
     # Where nobody looks (a pipe, a log file) nothing may be folded at 80 columns.
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
     rows = score_rows(result)
-    table = Table(title=escape(title(result)), title_justify="left", caption_justify="left")
-    table.add_column("")
+    table = Table("")
     heads = {"baseline": "baseline", "edited": "edited", "delta": "delta (paired)", "interval": "95 %"}
     shown = [name for name in heads if any(row[name] for row in rows)]
     for name in shown:
         table.add_column(heads[name], justify="right")
     for row in rows:
         table.add_row(*(escape(row[name]) for name in ("metric", *shown)))
-    table.caption = escape(_caption(result, "interval" in shown))
+    # A table's own title and caption would be folded to its width.
+    console.print(title(result), soft_wrap=True, markup=False, style="italic")
     console.print(table)
+    console.print(_caption(result, "interval" in shown), soft_wrap=True, markup=False, style="dim")
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
     for name, text in (*facts(result), ("results", str(place))):

@@ -82,10 +82,11 @@ class Run:
         baseline, edited, delta = (self.result[side] for side in ("baseline", "edited", "delta"))
         rows = {}
         for name, one in baseline.items():
-            if not isinstance(one, dict) or "mean" not in one:
+            other = edited.get(name)
+            if not all(isinstance(side, dict) and "mean" in side for side in (one, other)):
                 continue
-            row = {"baseline": one["mean"], "baseline std": one["std"]}
-            row |= {"edited": edited[name]["mean"], "edited std": edited[name]["std"]}
+            row = {"baseline": one["mean"], "baseline std": one.get("std")}
+            row |= {"edited": other["mean"], "edited std": other.get("std")}
             if change := (delta or {}).get(name):
                 low, high = change.get("interval") or (None, None)
                 row |= {"delta": change["mean"], "delta std": change["std"], "low": low, "high": high}

@@ -6,7 +6,7 @@ import contextlib
 import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from itae.base.errors import UserError
 from itae.look.page.gallery_part import gallery_part
 from itae.look.page.pictures import address
 from itae.look.run_figures import Seen, draw
-from itae.results import before
 from itae.results.report import facts, score_rows, title, with_std
 from itae.results.shown import shown_of
 
@@ -34,8 +33,11 @@ _CAPTIONS = {
     "layers": "The share of patches that each edited block flags, and the CLS token's attention on them: what they "
     "would get without the edit of that block, and what they do get, in the same images.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
+    "embeddings": "Both sets of embeddings on the same two axes.",
+    "clusters": "The share of each class in each cluster, of one seed, chosen without labels. A clean diagonal would "
+    "be a perfect clustering.",
 }
-"""Of the figures of the edit, which are the same for every task."""
+"""Of the figures that are the same for every task; those of a task's own come with their captions."""
 _KINDS = ("clusters", "table", "text")
 
 
@@ -94,7 +96,7 @@ def _with_clusters(
         clusters = run.read_assignments()
     except UserError as error:
         missing.append(f"There is no gallery: {error}")
-        return {"figures": _figures(run, None)}
+        return {"figures": _figures(run, None, set())}
     try:
         images = images or run.open_images(trust)
     except UserError as error:
@@ -103,7 +105,7 @@ def _with_clusters(
     spherical = bool(about.get("spherical", run.settings["clusterer"].get("spherical")))
     return {
         "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
-        "figures": [one for one in _figures(run, seen) if one["name"] != _LIVELIER],
+        "figures": _figures(run, seen, {_LIVELIER}),
         "gallery": gallery_part(seen, clusters, images, spherical, most),
         "clusters": str(about.get("title", "Clusters")),
     }
@@ -115,8 +117,8 @@ def _without_clusters(run: Run, images: ImageSet | None, trust: bool) -> dict[st
     with contextlib.suppress(UserError):
         with contextlib.suppress(UserError):
             images = images or run.open_images(trust)
-        seen = Seen.of(run, images, clustered=False)
-    return {"figures": _figures(run, seen)}
+        seen = Seen.of(run, images)
+    return {"figures": _figures(run, seen, set())}
 
 
 def _plain(part: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -151,17 +153,16 @@ def commands(cwd: str, words: Sequence[str]) -> str:
     return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *words])}"
 
 
-def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
-    """Return the figures in the run's folder, and of a sweep's job, which has one, all of them drawn now."""
-    result = run.result
-    captions = _CAPTIONS | dict(before.CAPTIONS if result.get("shown") is None else result.get("captions") or {})
+def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
+    """Return the figures in the run's folder `but` some, and of a sweep's job, which has one, all of them drawn now."""
+    captions = _CAPTIONS | dict(run.result.get("captions") or {})
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
-    names = [Path(str(name)).name for name in result["figures"]]
+    names = [Path(str(name)).name for name in run.result["figures"]]
     paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]
     with tempfile.TemporaryDirectory() as folder:
-        if seen is not None and len(paths) < 2:
-            paths += draw(seen, Path(folder), captions.keys() - {_LIVELIER}, svg=False)
-        found = {path.stem: path.read_bytes() for path in paths if path.is_file()}
+        if seen is not None and sum(path.stem in _CAPTIONS for path in paths) < 2:
+            paths += draw(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
+        found = {path.stem: path.read_bytes() for path in paths if path.is_file() and path.stem not in but}
     order = [*(name for name in captions if name in found), *(name for name in found if name not in captions)]
     return [
         {"name": name, "caption": str(captions.get(name, "")), "source": address(found[name], "png")} for name in order

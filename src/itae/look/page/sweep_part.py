@@ -41,6 +41,7 @@ _CAPTIONS = {
     "delta_artifact_rate": "Edited minus baseline against the share of patches that was flagged.",
 }
 _TOP = 10
+_SIDES = ("delta", "edited", "baseline")
 
 
 def sweep_part(table: pd.DataFrame, home: Path, best: str | None, shown: Shown) -> dict[str, Any]:
@@ -106,10 +107,8 @@ def _columns(
     chosen = science(table)
     vary = [name for name in chosen if chosen[name].nunique(dropna=False) > 1]
     same = {name: str(chosen[name].iloc[0]) for name in chosen if name not in vary and chosen[name].notna().any()}
-    names = dict.fromkeys([*told.table, *told.metrics])
-    wanted = [
-        f"{side}.{name}{end}" for name in names for side in ("delta", "edited", "baseline") for end in (".mean", "")
-    ]
+    names = [f"{side}.{name}" for name in dict.fromkeys([*told.table, *told.metrics]) for side in _SIDES]
+    wanted = [f"{name}.mean" if f"{name}.mean" in table else name for name in names]
     wanted += ["artifact_rate", "bimodality", "timing.total_s"]
     found = [name for name in wanted if name in table and METRIC.match(name) and table[name].notna().any()]
     found.sort(key=lambda name: name != column)  # what chose stands first
