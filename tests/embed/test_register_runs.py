@@ -183,7 +183,7 @@ def test_rivals_share_a_pass_and_a_table(itae_, tmp_path, searches):
     status, _, err = itae_("experiment=rivals", *words)
     assert status == 0, err
     assert len(searches) == 1
-    table, damaged = read_table(find_results([tmp_path / "outputs" / "sweeps"]), tmp_path)
+    table, damaged, _ = read_table(find_results([tmp_path / "outputs" / "sweeps"]), tmp_path)
     assert not damaged
     rows = collect_rows.science(table[table["status"] == "ok"])
     assert rows["edit"].tolist().count("test_time_registers") == 2

@@ -28,8 +28,9 @@ from itae.embed.extract import extract
 from itae.embed.source import Source
 from itae.images.datasets import ImageSet
 from itae.results.find import RESULT, find_results
-from itae.results.report import spread
+from itae.results.report import with_std
 from itae.results.run import read_run
+from itae.results.shown import merged, shown_of
 from itae.store.store import Key
 
 log = logging.getLogger(__name__)
@@ -247,26 +248,28 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
 
 def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
     """Print the table at the end of a sweep: one line a job, and what failed."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
-    scored = any(result.get("delta") for result in results.values())
-    metric = "acc" if scored else "inertia"
+    shown = merged([shown_of(result) for result in results.values() if result["status"] == "ok"])
+    metric, scored = shown.headline, any(result.get("delta") for result in results.values())
     for name in ("job", "settings", "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
         table.add_column(name, justify="left" if name == "settings" else "right")
     for job, result in results.items():
         row = [str(job.num), " ".join(job.words)]
         if result["status"] == "ok":
-            row += [_cell(result[side].get(metric)) for side in ("baseline", "edited")]
-            row += [_cell((result["delta"] or {}).get(metric), "+")] if scored else []
+            row += [with_std(result[side].get(metric)) for side in ("baseline", "edited")]
+            row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
             rates = list(result["artifact_rate"].values())
             row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
         else:
             row.append(result["status"])
-        table.add_row(*row)
-    name = metric.upper() if scored else metric
+        table.add_row(*map(escape, row))
+    spread = f", mean ± std over {shown.over}" if shown.over else ""
+    title = escape(shown.metrics[metric].title)
     table.caption_justify = "left"
-    table.caption = f"{name}, mean ± std over seeds; flagged: mean share of patches over the edited blocks"
+    table.caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
     show(table)
     for job, result in results.items():
         if result["status"] != "ok":
@@ -280,12 +283,12 @@ def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
     if asked is None:
         return
     from itae.look.sweep_figures import draw
-    from itae.results.rows import with_values
+    from itae.results.rows import headline_of, with_values
     from itae.results.table import read_table
 
-    table, _ = read_table(find_results([folder]), folder)
-    metric = "acc" if with_values(table, "acc") else "inertia"
-    figures = draw(table, metric, folder / "figures")[0] if with_values(table, metric) else []
+    table, _, shown = read_table(find_results([folder]), folder)
+    metric = headline_of(table, shown)
+    figures = draw(table, metric, folder / "figures", shown)[0] if with_values(table, metric) else []
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     tracker = Settings.of(asked).tracker
     with tracker.run(
@@ -294,7 +297,3 @@ def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
         log.metrics({"jobs": len(table), "ok": int((table["status"] == "ok").sum())})
         log.table("runs", lambda: rows)
         log.figures(figures)
-
-
-def _cell(metric: Mapping[str, Any] | None, sign: str = "") -> str:
-    return "" if metric is None else spread(metric, sign)  # a sweep may have data sets with labels and without

@@ -91,7 +91,7 @@ def embedding_figure(
     figure = Figure(figsize=(10.4, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     shown = np.array(groups, dtype=object)[rows]
-    for ax, title, points in zip(axes, ("untouched", "edited"), sides, strict=True):
+    for ax, title, points in zip(axes, ("baseline", "edited"), sides, strict=True):
         if noise in names:
             some = points[shown == noise]
             ax.scatter(some[:, 0], some[:, 1], s=4, color="0.75", linewidths=0, label=noise)
@@ -129,7 +129,7 @@ def cluster_figure(labels: np.ndarray, names: Sequence[str], baseline: np.ndarra
     side = 1.6 + 0.16 * min(_TICKS, len(names))
     figure = Figure(figsize=(2 * side + 2.0, side + 0.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for ax, title, clusters in zip(axes, ("untouched", "edited"), (baseline, edited), strict=True):
+    for ax, title, clusters in zip(axes, ("baseline", "edited"), (baseline, edited), strict=True):
         shares = class_shares(labels, clusters)
         image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         ax.set_title(title, fontsize=9)

@@ -17,7 +17,6 @@ from itae.base.errors import UserError
 from itae.look.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
 from itae.look.embedding_figures import NOISE, cluster_figure, embedding_figure
 from itae.look.figures import save, signal_figure
-from itae.results.assignments import ASSIGNMENTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +38,7 @@ class Seen:
     baseline, edited
         The embeddings.
     clusters
-        Their assignments, [n] each; None of a task that has none.
+        Their assignments, [n] each; empty where the task makes none.
     classes
         The names of the labels; empty for unlabelled images.
     layers
@@ -56,7 +55,7 @@ class Seen:
 
     baseline: Embeddings
     edited: Embeddings
-    clusters: tuple[np.ndarray, np.ndarray] | None
+    clusters: tuple[np.ndarray, ...]
     classes: Sequence[str]
     layers: list[dict[str, Any]]
     edit: Mapping[str, Any] | None
@@ -65,8 +64,17 @@ class Seen:
     projection: str
 
     @classmethod
-    def of(cls, run: Run, images: ImageSet | None) -> Seen:
+    def of(cls, run: Run, images: ImageSet | None, clustered: bool = True) -> Seen:
         """Read a run back from the disk; without `images` there are no pictures of these.
+
+        Parameters
+        ----------
+        run
+            A run that ended well.
+        images
+            Its images.
+        clustered
+            Whether it has assignments; without them classes are named by `images`.
 
         Raises
         ------
@@ -75,21 +83,19 @@ class Seen:
         """
         from itae.images.transform import Transform
 
-        clustered = run.read_assignments() if (run.folder / ASSIGNMENTS).exists() else None
-        labels = run.edited.labels
-        classes = list(images.class_names) if images else []
-        if labels is not None and (clustered is None or clustered.labels is not None):
-            if labels.min() < 0 or labels.max() >= _MOST_CLASSES:
+        clusters, labels = run.read_assignments() if clustered else None, run.edited.labels
+        classes = [] if images is None or clustered else list(images.class_names)
+        if labels is not None and clusters is not None and clusters.labels is not None:
+            named = dict(zip(labels.tolist(), clusters.labels, strict=True))
+            if min(named) < 0 or max(named) >= _MOST_CLASSES:
                 raise UserError(f"The labels of {run.folder} are damaged: there are none below 0, or that large.")
-            known = zip(labels.tolist(), clustered.labels, strict=True) if clustered and clustered.labels else ()
-            named = dict(known) or dict(enumerate(classes))
-            classes = [named.get(label, "") for label in range(int(labels.max()) + 1)]
+            classes = [named.get(label, "") for label in range(max(named) + 1)]
         transform = Transform.of(run.edited.meta["space"]["transform"])
         place = {name: i for i, name in enumerate(images.ids)} if images else {}
         return cls(
             run.baseline,
             run.edited,
-            (clustered.baseline, clustered.edited) if clustered else None,
+            (clusters.baseline, clusters.edited) if clusters else (),
             classes,
             run.result["layers"],
             run.result["edit"],
@@ -109,8 +115,6 @@ class Seen:
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
         if self.edited.labels is None:
-            if self.clusters is None:
-                return ["image"] * len(self.edited.ids)
             return [str(one) if one >= 0 else NOISE for one in self.clusters[0].tolist()]
         return [self.classes[i] for i in self.edited.labels]
 
@@ -135,13 +139,15 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
         "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
         "layers": lambda: layer_figure(seen.layers),
         "artifacts": lambda: example_figure(*seen.examples),
-        "embeddings": lambda: embedding_figure(
-            seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
+        "embeddings": lambda: (
+            embedding_figure(seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection)
+            if seen.clusters
+            else None
         ),
         "clusters": lambda: (
-            None
-            if seen.edited.labels is None or seen.clusters is None
-            else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+            cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+            if seen.clusters and seen.edited.labels is not None
+            else None
         ),
     }
 

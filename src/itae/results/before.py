@@ -7,7 +7,7 @@ from typing import Any
 
 from itae.measure.scores import LABELLED
 
-KIND = "clustering"
+KIND, TASK = "clustering", "itae.tasks.clustering.Clustering"
 METRICS: dict[str, dict[str, Any]] = {
     **{name: {"title": name if name == "purity" else name.upper()} for name in LABELLED},
     "inertia": {"better": "lower", "labels": False, "space": "own"},
@@ -22,6 +22,14 @@ falls from .36 to .08.
 """
 SCORED, UNSCORED = ("acc", "nmi", "ari", "ami", "knn"), ("inertia", "silhouette")
 """The rows of a run's table, with labels and without."""
+PARTS = ({"kind": "clusters", "title": "Clusters"},)
+"""What its page has besides scores and figures."""
+CAPTIONS = {
+    "embeddings": "Both sets of embeddings on the same two axes.",
+    "clusters": "The share of each class in each cluster, of the seed of lowest inertia. A clean diagonal would be a "
+    "perfect clustering.",
+}
+"""Of its own figures."""
 
 
 def said(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
+from itae.results.before import PARTS
 from itae.results.find import RESULT
 
 if TYPE_CHECKING:
@@ -48,6 +50,16 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """The resolved config of the run, as plain values."""
         return self.result["settings"]
+
+    @property
+    def parts(self) -> list[Mapping[str, Any]]:
+        """The parts of its page that the task tells of; of an old result, those of clustering."""
+        return list(PARTS if self.result.get("shown") is None else self.result.get("parts") or ())
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the task put the images into clusters, which are in its assignments."""
+        return any(part.get("kind") == "clusters" for part in self.parts)
 
     @cached_property
     def baseline(self) -> Embeddings:

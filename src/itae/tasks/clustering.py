@@ -17,6 +17,7 @@ from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
 from itae.measure.silhouette import Space
 from itae.results.assignments import ASSIGNMENTS, write_assignments
+from itae.results.before import CAPTIONS
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.shown import Metric, Shown, shown_of
 from itae.tasks.class_notes import class_notes
@@ -92,7 +93,7 @@ class Clustering(BaseTask):
             edited=after.metrics | {"silhouette_common": common[1]},
             delta=delta,
             shown=_shown(before, delta),
-            result={"timing": {"cluster_s": seconds}},
+            result={"timing": {"cluster_s": seconds}, "captions": CAPTIONS},
             facts=_facts(before, after, delta),
             notes=[*class_notes(job.source.images.class_names, edited), *_about_images(job, edited, before)],
             clusters=(before.assignments, after.assignments),

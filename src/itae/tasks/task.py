@@ -141,8 +141,8 @@ class Outcome:
     files
         Written beside the result.
     clusters
-        A number for each image on both sides, [n] each, where the task puts images into groups; figures and page show
-        them.
+        A number for each image on both sides, [n] each, where the task puts images into groups, which figures and page
+        show; else empty.
     figures
         Drawn into ``figures/``, by name: a caption, and what draws it (None for nothing to show).
     parts
@@ -160,7 +160,7 @@ class Outcome:
     facts: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     files: Sequence[File] = ()
-    clusters: tuple[np.ndarray, np.ndarray] | None = None
+    clusters: tuple[np.ndarray, ...] = ()
     figures: Mapping[str, tuple[str, Callable[[], Figure | None]]] = field(default_factory=dict)
     parts: Sequence[Mapping[str, Any]] = ()
     tracked: Mapping[str, Any] = field(default_factory=dict)

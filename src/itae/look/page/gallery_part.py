@@ -42,7 +42,6 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
     dict
         All positions in it are counted among the images that are shown.
     """
-    assert seen.clusters is not None, "there is a gallery of clusters only where there are some"
     vectors = [seen.baseline.vectors, seen.edited.vectors]
     if spherical:
         vectors = [some / np.linalg.norm(some, axis=1, keepdims=True) for some in vectors]

@@ -84,14 +84,14 @@ function marker(i, size) {
 
 // --- all runs
 
-function explore({ columns, settings, metrics }) {
+function explore({ columns, settings, metrics, first }) {
   const form = document.getElementById("explore-form");
   const plot = document.getElementById("explore-plot");
   const names = [...settings, ...metrics];
   const all = columns.folder.map((_, i) => i);
   let left = all;
   option(form.elements.x, names, settings.includes("layers") ? "layers" : settings[0] ?? names[0]);
-  option(form.elements.y, metrics, metrics.includes("delta.acc") ? "delta.acc" : metrics[0]);
+  option(form.elements.y, metrics, metrics.includes(first) ? first : metrics[0]);
   option(form.elements.colour, ["nothing", ...settings], settings.find((name) => name !== form.elements.x.value) ?? "nothing");
 
   function draw() {
@@ -134,7 +134,7 @@ function explore({ columns, settings, metrics }) {
 // --- the images of a run
 
 function gallery(shown) {
-  const sides = { before: "untouched", after: "edited" };
+  const sides = { before: "baseline", after: "edited" };
   const labelled = shown.labels !== null;
   const dialog = document.getElementById("image");
   const className = (i) => (labelled ? shown.classes[shown.labels[i]] : null);
@@ -237,7 +237,7 @@ function gallery(shown) {
   const colours = {
     class: labelled ? className : null,
     "cluster, edited": (i) => clusterOf("after", i),
-    "cluster, untouched": (i) => clusterOf("before", i),
+    "cluster, baseline": (i) => clusterOf("before", i),
     "changed cluster": (i) => (shown.left[i] ? "yes" : "no"),
   };
   option(controls.elements.colour, Object.keys(colours).filter((name) => colours[name]));
