@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -150,13 +150,11 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
 
 
 def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
-    """Return the passes of a group: its jobs want embeddings of the same sources, in the same order."""
-    passes: list[tuple[Source, dict[Key, AnyEdit | None]]] = []
-    for job in group:
-        passes = passes or [(source, {}) for source, _ in job.passes]
-        for (_, edits), (_, more) in zip(passes, job.passes, strict=True):
-            edits |= more
-    return passes
+    """Return each source that jobs of a group want embeddings of, with all edits that any of them wants there."""
+    passes: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
+    for source, edits in (one for job in group for one in job.passes):
+        passes.setdefault(source.place, (source, {}))[1].update(edits)
+    return list(passes.values())
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
