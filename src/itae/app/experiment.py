@@ -46,7 +46,7 @@ from itae.measure.silhouette import Space
 from itae.results.assignments import ASSIGNMENTS, write_assignments
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.report import print_report
-from itae.results.run import write_result
+from itae.results.run import mean_artifact_rate, write_result
 from itae.store.store import Embeddings, Key, Store
 from itae.tasks.class_notes import class_notes
 from itae.tasks.links import remove_links, write_links
@@ -428,7 +428,7 @@ def _track(tracker: Log, result: dict[str, Any], seen: Seen, folder: Path) -> No
     """Log the metrics in one call, one row for each block, the figures, and some images with their artifacts."""
     names = ("baseline", "edited", "delta", "bimodality", "moved", "timing", "selection")
     summary = {name: result[name] for name in names if result[name]}
-    rate = _mean(result["artifact_rate"].values())
+    rate = mean_artifact_rate(result)
     tracker.metrics({"images": result["images"]["n"], **summary} | ({} if rate is None else {"artifact_rate": rate}))
     tracker.layers(_rows_by_block(result, seen))
     tracker.figures([folder / name for name in result["figures"]])

@@ -26,7 +26,7 @@ from itae.embed.extract import extract
 from itae.images.datasets import ImageSet
 from itae.results.find import RESULT, find_results
 from itae.results.report import spread
-from itae.results.run import read_run
+from itae.results.run import mean_artifact_rate, read_run
 from itae.store.store import Key
 
 log = logging.getLogger(__name__)
@@ -245,8 +245,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
         if result["status"] == "ok":
             row += [_cell(result[side].get(metric)) for side in ("baseline", "edited")]
             row += [_cell((result["delta"] or {}).get(metric), "+")] if scored else []
-            rates = list(result["artifact_rate"].values())
-            row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
+            rate = mean_artifact_rate(result)
+            row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
         table.add_row(*row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +190,12 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise UserError(f"{path} is no run: its {RESULT} has no status.")
     return Run(file.parent.absolute(), result)
+
+
+def mean_artifact_rate(result: Mapping[str, Any]) -> float | None:
+    """Return the share of patches that was flagged, as the mean over the edited blocks; None where there are none."""
+    rates = [float(rate) for rate in result["artifact_rate"].values()]
+    return sum(rates) / len(rates) if rates else None
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ import pandas as pd
 from itae.base.errors import UserError
 from itae.measure.scores import LABELLED
 from itae.measure.silhouette import CRITERIA
+from itae.results.run import mean_artifact_rate
 
 FIRST = ("folder", "status", "error", "selection")
 _GROUPS = (
@@ -93,8 +94,7 @@ def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     common = [row.get(f"{side}.silhouette_common") for side in ("baseline", "edited")]
     if common[0] is not None and common[1] is not None:
         row["delta.silhouette_common"] = common[1] - common[0]
-    rates = [float(rate) for rate in result["artifact_rate"].values()]
-    row["artifact_rate"] = sum(rates) / len(rates) if rates else None
+    row["artifact_rate"] = mean_artifact_rate(result)
     row["bimodality"] = _number(result.get("bimodality"))
     row |= {"images": _number(result["images"]["n"]), "classes": _number(result["images"]["classes"])}
     return row | _numbers("timing", result["timing"])
