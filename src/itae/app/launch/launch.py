@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
@@ -91,14 +91,8 @@ def _composed(
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Return the values of a job's config less Hydra's own, which are put aside meanwhile: a copy would take long."""
-    with flag_override(config, ["struct", "no_deepcopy_set_nodes"], [False, True]):
-        hydra = config.pop("hydra")
-        hydra._set_parent(None)  # a node of the same config would be copied when it is put back
-        try:
-            return plain_config(config)
-        finally:
-            config.hydra = hydra
+    """Return the values of a job's config less Hydra's own."""
+    return plain_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
 
 
 def _place(config: DictConfig) -> Path:
@@ -225,7 +219,7 @@ def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], re
     out.task_name = str(config.hydra.job.name)
     out.hydra_cfg, out.cfg = (
         # Not copied, which for many jobs takes seconds: nobody else needs the config now.
-        DictConfig({key: config._get_node(key) for key in keys}, flags={"no_deepcopy_set_nodes": True})
+        DictConfig(dict(config.items_ex(resolve=False, keys=keys)), flags={"no_deepcopy_set_nodes": True})
         for keys in (["hydra"], [key for key in config if key != "hydra"])
     )
     if result["status"] == "ok":
