@@ -33,7 +33,7 @@ from itae.embed.diagnostics.norms import NORM_EDGES, by_site, histograms
 from itae.embed.diagnostics.outliers import outliers_left
 from itae.embed.extract import extract
 from itae.embed.source import Source
-from itae.images.datasets import count_classes
+from itae.images.image_set import count_classes
 from itae.look import page
 from itae.look.artifact_figures import marked
 from itae.look.run_figures import Seen, copied, draw, signal_seen

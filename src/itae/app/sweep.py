@@ -23,7 +23,7 @@ from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
 from itae.base.versions import versions
 from itae.embed.extract import extract
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
 from itae.results.report import spread
 from itae.results.run import mean_artifact_rate, read_run

@@ -25,7 +25,7 @@ from itae.embed.diagnostics.collect import example_rows
 from itae.embed.diagnostics.flags import SIGNAL_EDGES
 from itae.embed.source import Source, shard_of, stop_for, whole_images
 from itae.embed.worker import Worker
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.store.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:

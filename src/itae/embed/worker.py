@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from itae.edits.registers import Found, RegisterEdit
     from itae.embed.replay import SharedPass, Watch
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.store.store import Draft, Key
 
 log = logging.getLogger(__name__)

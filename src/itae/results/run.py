@@ -20,7 +20,7 @@ from itae.results.find import RESULT
 if TYPE_CHECKING:
     import pandas as pd
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.assignments import Assignments
     from itae.store.store import Embeddings
 

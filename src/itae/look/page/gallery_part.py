@@ -14,7 +14,7 @@ from itae.look.page.gallery import ROWS, came_from_elsewhere, fit_of, neighbours
 from itae.look.page.pictures import thumbnails
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.look.run_figures import Seen
     from itae.results.assignments import Assignments
 

@@ -18,7 +18,7 @@ from itae.measure.scores import told_interval
 from itae.results.report import facts, shown, spread, title
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.run import Run
 
 _LIVELIER = "embeddings"  # the figure that the gallery shows better
