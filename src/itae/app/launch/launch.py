@@ -121,10 +121,10 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
     A search has its own way to go on. Two sweeps that run at a time never share a folder.
     """
     new = Path(str(config.hydra.sweep.dir)).absolute()
-    own = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
+    by_user = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
     grid = first and not _searches(config)
-    told = sweep.digest(jobs)
-    again = [] if own or not grid else [path for path in _siblings(new) if _digest_of(path) == told]
+    digest = sweep.digest(jobs)
+    again = [] if by_user or not grid else [path for path in _siblings(new) if _digest_of(path) == digest]
     for folder in (*again, new):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -136,16 +136,16 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
         break
     try:
-        if grid and own and whole:
+        if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
             _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
-            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
+            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n")
         yield folder
     except UserError:
-        if not own:
+        if not by_user:
             _leave_nothing(folder)
         raise
     finally:

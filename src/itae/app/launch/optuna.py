@@ -150,7 +150,7 @@ def _refuse_another(
     asked = {
         "metric": options["metric"],
         "words": " ".join(sorted(fixed)),
-        "space": ", ".join(f"{key} in {told}" for key, told in sorted(space.items())),
+        "space": ", ".join(f"{key} in {distribution}" for key, distribution in sorted(space.items())),
     }
     before = study.user_attrs.get("asked")
     if before is None and not study.trials:
@@ -170,10 +170,12 @@ def _value(job: Any, metric: str) -> float | None:
     """Return the objective of a job that went well, None for one that failed or has no such number."""
     if job.status != JobStatus.COMPLETED:
         return None
-    found = job.return_value["edited"].get(metric)
-    value = found.get("mean") if isinstance(found, Mapping) else found
+    metric_value = job.return_value["edited"].get(metric)
+    value = metric_value.get("mean") if isinstance(metric_value, Mapping) else metric_value
     if value is None:
-        known = ", ".join(name for name, one in job.return_value["edited"].items() if isinstance(one, Mapping | float))
+        known = ", ".join(
+            name for name, values in job.return_value["edited"].items() if isinstance(values, Mapping | float)
+        )
         raise UserError(f"hydra.sweeper.metric={metric!r} is not in the results; there are {known}.")
     return float(value) if math.isfinite(value) else None
 
