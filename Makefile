@@ -1,4 +1,5 @@
-# Two commands: `make demo` and `make test`. Both set everything up first. `make test-all` also runs what takes long.
+# Two commands: `make demo` and `make test`. Each sets up first what it needs. `make test-all` also runs what takes long,
+# and builds the manual.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -6,9 +7,9 @@ EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /d
 
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 
-.PHONY: demo test test-slow test-all test-lowest lint bench setup clean
+.PHONY: demo test test-slow test-all test-lowest lint docs bench setup clean
 
-demo: setup
+demo: $(VENV)/.installed-demo
 	$(BIN)/itae experiment=demo
 
 test: setup lint
@@ -17,7 +18,7 @@ test: setup lint
 test-slow: setup
 	$(PYTEST) -m slow $(ARGS)
 
-test-all: setup lint
+test-all: setup lint docs
 	$(PYTEST) --fail-slow $(ARGS)
 
 # The quick tests on the lowest versions that pyproject.toml allows; best with PYTHON=python3.11, which has them all.
@@ -34,19 +35,29 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual, into site/. A page or a link that isn't there is an error; nothing is downloaded.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+
 bench: setup
 	$(BIN)/python experiments/bench/run.py $(ARGS)
 
 setup: $(VENV)/.installed
 
-# faiss comes by extra, one of two that exclude each other: gpu where there is an NVIDIA GPU, else cpu.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# What runs need, and no more. faiss comes by extra, one of two that exclude each other: gpu where there is an NVIDIA GPU,
+# else cpu.
+$(VENV)/.installed-demo: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14) and "itae needs Python 3.11 to 3.13; set PYTHON, as in make PYTHON=python3.12 demo")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -c constraints.txt "torch" "torchvision"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRA)]"
+	touch $@
+
+# What the tests and the manual need beside it.
+$(VENV)/.installed: $(VENV)/.installed-demo
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRA),dev]"
 	touch $@
 
 clean:
-	rm -rf $(VENV) outputs/runs outputs/sweeps
+	rm -rf $(VENV) site outputs/runs outputs/sweeps

@@ -158,7 +158,7 @@ def seen(pixel, bits, photometric, alpha=None, colour_map=None):
 
 
 def clustering_scores(labels, clusters):
-    """Scores of a clustering, over all points; a cluster of -1 is noise: wrong, for NMI and ARI one more cluster."""
+    """Scores of a clustering, over all points; noise (-1) is wrong, and for NMI and ARI one more cluster."""
     n, classes, inside = len(labels), sorted(set(labels)), [c for c in clusters if c >= 0]
     names = sorted(set(inside))
     # Every way to give clusters a class of their own, or none.

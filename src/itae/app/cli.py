@@ -22,10 +22,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from itae.app.compose import as_typed, check_choices, conf_dir
+from itae.app.next_step import print_next_step
 from itae.app.sentences import before_the_job, sentence_of
 from itae.app.verbs import VERBS
 from itae.base.errors import UserError
@@ -39,7 +41,10 @@ INTERRUPTED = 130
 def _run(cfg: DictConfig) -> None:
     from itae.app.experiment import run
 
-    run(cfg, Path(HydraConfig.get().runtime.output_dir))
+    hydra_ = HydraConfig.get()
+    done = run(cfg, Path(hydra_.runtime.output_dir))
+    if hydra_.mode == RunMode.RUN:
+        print_next_step(done.result)
 
 
 def main() -> None:

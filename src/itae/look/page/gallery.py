@@ -30,10 +30,11 @@ class Placement:
     Attributes
     ----------
     distance
-        float64 [N], euclidean, to the centroid of the own cluster.
+        float64 [N], euclidean, to the centroid of the own cluster; NaN for noise, which is in none.
     margin
         float64 [N], 1 - distance / distance to the nearest other centroid: the simplified silhouette (Hruschka et al.,
         2004, doi:10.1109/ICDM.2004.10115), below 0 where another centroid is nearer; 1 where there is one cluster only.
+        NaN for noise.
     """
 
     distance: np.ndarray
@@ -42,6 +43,8 @@ class Placement:
 
 def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Placement:
     """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors.
+
+    Noise (-1) is no cluster, and lies in none.
 
     If `spherical`, the vectors are of unit length, and the centroids are brought to it as well.
     """
@@ -53,9 +56,11 @@ def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool
     for some in gen_batches(len(vectors_NE), BLOCK):
         np.add.at(sums_KE, own_N[some], vectors_NE[some].astype(np.float64))
     centroids_KE = sums_KE / np.bincount(own_N)[:, None]
+    if present[0] < 0:
+        centroids_KE, present, own_N = centroids_KE[1:], present[1:], own_N - 1
     if spherical:
         centroids_KE /= np.linalg.norm(centroids_KE, axis=1, keepdims=True)
-    distance, other = np.empty(len(own_N)), np.full(len(own_N), np.inf)
+    distance, other = np.full(len(own_N), np.nan), np.full(len(own_N), np.inf)
     for k in range(len(present)):
         for some in gen_batches(len(own_N), BLOCK):
             rows = np.arange(some.start, some.stop)[own_N[some] == k]
@@ -66,7 +71,7 @@ def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool
             if len(present) > 1:
                 other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]
     with np.errstate(invalid="ignore"):
-        margin = np.where(other > 0, 1 - distance / other, 0.0)
+        margin = np.where(other > 0, 1 - distance / other, 0.0)  # NaN where the distance is
     return Placement(distance, margin)
 
 
@@ -76,7 +81,8 @@ def picks(
     """Return, for each cluster, up to `count` images of each of `ROWS`, as positions; the most so first.
 
     At most half of a cluster is picked for each. Images that did not move at all are no moved ones, and only images on
-    which the clusters could disagree are doubtful: a cluster that is alone has none.
+    which the clusters could disagree are doubtful: a cluster that is alone has none. Noise (-1) has no centroid, so of
+    its images only the moved are picked.
     """
     found: dict[int, dict[str, list[int]]] = {}
     for cluster in np.unique(clusters_N):
@@ -85,7 +91,7 @@ def picks(
         near_another = here[placement.margin[here] < 1]
         half = max(1, len(here) // 2)  # of a small cluster, not all images are central and doubtful at a time
         orders = {
-            "central": here[np.argsort(placement.distance[here], kind="stable")],
+            "central": here[np.argsort(placement.distance[here], kind="stable")] if cluster >= 0 else here[:0],
             "doubtful": near_another[np.argsort(placement.margin[near_another], kind="stable")],
             "moved": far[np.argsort(-moved_N[far], kind="stable")],
         }
@@ -96,12 +102,18 @@ def picks(
 def came_from_elsewhere(baseline_N: np.ndarray, edited_N: np.ndarray) -> np.ndarray:
     """Return which images left their cluster, bool [N]: cluster numbers say nothing, so clusters are matched first.
 
-    Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955).
+    Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955). Noise (-1) is
+    matched with noise: an image stays where it is in no cluster before and after.
     """
     from sklearn.metrics.cluster import contingency_matrix
 
+    old_noise_N, new_noise_N = baseline_N < 0, edited_N < 0
     (_, old_N), (_, new_N) = (np.unique(side, return_inverse=True) for side in (baseline_N, edited_N))
-    return one_to_one(contingency_matrix(old_N, new_N))[old_N] != new_N
+    counts = contingency_matrix(old_N, new_N)
+    counts[: int(old_noise_N.any())] = 0
+    counts[:, : int(new_noise_N.any())] = 0
+    stays_N = one_to_one(counts)[old_N] == new_N
+    return ~np.where(old_noise_N | new_noise_N, old_noise_N & new_noise_N, stays_N)
 
 
 def neighbours(vectors_NE: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
