@@ -26,10 +26,10 @@ from itae.base.versions import versions
 from itae.edits.edit import AnyEdit
 from itae.embed.extract import extract
 from itae.embed.source import Source
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
 from itae.results.report import with_std
-from itae.results.run import read_run
+from itae.results.run import mean_artifact_rate, read_run
 from itae.results.shown import merged, shown_of
 from itae.store.store import Key
 
@@ -259,8 +259,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
         if result["status"] == "ok":
             row += [with_std(result[side].get(metric)) for side in ("baseline", "edited")]
             row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
-            rates = list(result["artifact_rate"].values())
-            row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
+            rate = mean_artifact_rate(result)
+            row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
         table.add_row(*map(escape, row))

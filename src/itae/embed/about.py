@@ -10,7 +10,7 @@ import numpy as np
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
-from itae.images.datasets import count_classes
+from itae.images.image_set import count_classes
 
 if TYPE_CHECKING:
     from itae.edits.edit import AnyEdit

@@ -15,7 +15,8 @@ from itae.base.errors import UserError
 from itae.edits.edit import AnyEdit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
-from itae.images.datasets import Dataset, ImageSet
+from itae.images.datasets import Dataset
+from itae.images.image_set import ImageSet
 from itae.images.transform import Transform
 from itae.images.walk import listed
 from itae.store.store import Key, Store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from itae.base.checks import number, whole
-from itae.images.datasets import count_classes
+from itae.images.image_set import count_classes
 from itae.measure.intervals import with_intervals
 from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
@@ -26,7 +26,7 @@ from itae.tasks.task import BaseTask, File, Job, Outcome
 
 if TYPE_CHECKING:
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.measure.clustered import Clustered
     from itae.store.entry import Embeddings
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from itae.base.runtime import Runtime
     from itae.edits.edit import AnyEdit
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.shown import Shown
     from itae.store.entry import Embeddings
 

@@ -20,7 +20,7 @@ from itae.results.report import facts, score_rows, title, with_std
 from itae.results.shown import shown_of
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.run import Run
 
 _LIVELIER = "embeddings"  # the figure that the gallery shows better
