@@ -1,4 +1,4 @@
-"""Every command of the README and the manual: run, or composed and checked where it needs a download; every link too."""
+"""Every command of the README and the manual: run, or composed and checked where it needs a download."""
 
 from __future__ import annotations
 
@@ -92,15 +92,12 @@ def test_every_command_is_understood(command, monkeypatch):
 def the_verb_takes(verb, words, monkeypatch):
     """Have a verb read its words, check those of a run among them, and go no further."""
 
-    class Read(Exception):
-        pass
-
     def read(parser, argv=None, namespace=None):
-        raise Read(parse(parser, argv, namespace))
+        raise EOFError(parse(parser, argv, namespace))
 
     parse = argparse.ArgumentParser.parse_args
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read)
-    with pytest.raises(Read) as found:
+    with pytest.raises(EOFError) as found:
         importlib.import_module(VERBS[verb]).main(words)
     if told := getattr(found.value.args[0], "words", None):
         assert settings_of_first_job(told)
@@ -108,9 +105,10 @@ def the_verb_takes(verb, words, monkeypatch):
 
 def settings_of_first_job(words):
     """Return the settings of a run of these words, of a sweep those of its first job."""
-    found = words.index("--config-dir") if "--config-dir" in words else None
-    config_dir = words.pop(found + 1) if found is not None else None
-    words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", w.removeprefix("+")) for w in words if w != "--config-dir"]
+    config_dir = None
+    if words[0] == "--config-dir":
+        config_dir, words = words[1], words[2:]
+    words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
     overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]
     GlobalHydra.instance().clear()
     return Settings.of(plain_config(itae.compose(overrides, config_dir)))
@@ -198,7 +196,7 @@ def test_what_a_text_links_to_is_there(path):
 
 
 def test_the_manual_defines_every_word_and_names_all_weights():
-    """Every option of a group's files stands in the page of words, every backbone with its weights in that of weights."""
+    """Every option of a group stands in the page of words, each backbone's weights on the page of installing."""
     words, install = MANUAL[ROOT / "docs/words.md"], MANUAL[ROOT / "docs/install.md"]
     for group in ("detector", "attenuator", "edit", "clusterer", "task", "backbone", "dataset"):
         assert f"`{group}" in words
