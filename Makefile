@@ -36,7 +36,7 @@ lint: setup
 
 # The manual, into site/. A page or a link that isn't there is an error; nothing is downloaded.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 bench: setup
 	$(BIN)/python experiments/bench/run.py $(ARGS)

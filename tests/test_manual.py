@@ -27,7 +27,7 @@ ASKED_FOR = re.compile(r"<(?:script|img|iframe|source|video|link)\b[^>]*?\s(?:sr
 def site(tmp_path_factory):
     pytest.importorskip("material", reason="could not import mkdocs-material, which builds the manual")
     folder = tmp_path_factory.mktemp("site")
-    words = ["build", "--strict", "--quiet", "--site-dir", str(folder), "--config-file", str(ROOT / "mkdocs.yml")]
+    words = ["build", "--strict", "--site-dir", str(folder), "--config-file", str(ROOT / "mkdocs.yml")]
     done = subprocess.run(
         [sys.executable, "-c", BUILD, *words],
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
