@@ -184,7 +184,7 @@ def start(words: Sequence[str]) -> None:
 
 def gather(name: str, folders: Sequence[Path]) -> pd.DataFrame:
     """Return one row for each job of the sweeps, with the columns that matter here."""
-    table, damaged = read_table(find_results(folders), folders[0].parent)
+    table, damaged, _ = read_table(find_results(folders), folders[0].parent)
     if damaged:
         raise SystemExit(f"{len(damaged)} results can't be read: {damaged}")
     rows = measured(table, "acc")

@@ -176,3 +176,19 @@ def pytest_collection_modifyitems(items):
         for name in ONE_A_SESSION:
             if name in item.fixturenames:
                 item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture
+def images_seen(monkeypatch):
+    """Return a list of the batches that go through the model: how many images, under how many edits."""
+    from itae.embed.replay import SharedPass
+
+    seen, call = [], SharedPass.__call__
+
+    def counting(self, pixels, digests, *look):
+        if len(digests) > 1:  # one is the proof that the model can be edited
+            seen.append((len(digests), len(self.edits)))
+        return call(self, pixels, digests, *look)
+
+    monkeypatch.setattr(SharedPass, "__call__", counting)
+    return seen

@@ -155,3 +155,46 @@ def seen(pixel, bits, photometric, alpha=None, colour_map=None):
     if alpha < 0:
         return [min(colour, opacity) + 1 - opacity for colour in colours]
     return [colour * opacity + 1 - opacity for colour in colours]
+
+
+def clustering_scores(labels, clusters):
+    """Scores of a clustering, over all points; noise (-1) is wrong, and for NMI and ARI one more cluster."""
+    n, classes, inside = len(labels), sorted(set(labels)), [c for c in clusters if c >= 0]
+    names = sorted(set(inside))
+    # Every way to give clusters a class of their own, or none.
+    options = itertools.permutations([*classes, *([None] * len(names))], len(names))
+    acc = max((sum(dict(zip(names, one, strict=True)).get(c, ()) == label
+                   for c, label in zip(clusters, labels, strict=True)) for one in options), default=0)  # fmt: skip
+    cells = {c: [label for label, cluster in zip(labels, clusters, strict=True) if cluster == c] for c in names}
+    pairs = list(itertools.combinations(range(n), 2))
+    together = [(labels[i] == labels[j], clusters[i] == clusters[j]) for i, j in pairs]
+    both, one, other = (sum(map(f, together)) for f in (all, lambda t: t[0], lambda t: t[1]))
+    expected, most = one * other / max(len(pairs), 1), (one + other) / 2
+    entropies = [_entropy(list(labels)), _entropy(list(clusters)), _entropy(list(zip(labels, clusters, strict=True)))]
+    mutual, mean = entropies[0] + entropies[1] - entropies[2], (entropies[0] + entropies[1]) / 2
+    return {
+        "acc": acc / n,
+        "purity": sum(max(map(here.count, here)) for here in cells.values()) / n,
+        "acc_clustered": acc / len(inside) if inside else None,
+        "nmi": mutual / mean if mean > 1e-12 else 1.0,
+        "ari": (both - expected) / (most - expected) if abs(most - expected) > 1e-12 else 1.0,
+    }
+
+
+def _entropy(values):
+    return -sum(p * math.log(p) for p in (values.count(v) / len(values) for v in set(values)))
+
+
+def silhouette(points, clusters):
+    """Mean silhouette of the points in a cluster, as if those of cluster -1 were not there."""
+    inside = [i for i, c in enumerate(clusters) if c >= 0]
+    names = {clusters[i] for i in inside}
+    if not 1 < len(names) < len(inside):
+        return None
+    values = []
+    for i in inside:
+        far = {c: [math.dist(points[i], points[j]) for j in inside if j != i and clusters[j] == c] for c in names}
+        own = far.pop(clusters[i])
+        b = min(map(np.mean, far.values()))
+        values.append((b - np.mean(own)) / max(np.mean(own), b) if own else 0.0)
+    return float(np.mean(values))

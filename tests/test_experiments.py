@@ -18,8 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from safetensors.numpy import save_file
 
-from itae.app.compose import compose, conf_dir
-from itae.app.experiment import plain_config
+from itae.app.compose import compose, conf_dir, plain_config
 from itae.app.settings import Settings
 
 ROOT = Path(__file__).parents[1]

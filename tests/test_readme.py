@@ -18,8 +18,8 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
 import itae
-from itae.app.compose import conf_dir
-from itae.app.experiment import plain_config, run
+from itae.app.compose import conf_dir, plain_config
+from itae.app.experiment import run
 from itae.app.settings import Settings
 from itae.app.verbs import VERBS
 

@@ -45,6 +45,13 @@ class ByHand(VisionTransformer):
         self.blocks[1].attn.forward = lambda x, **kwargs: x.mean(dim=1, keepdim=True).expand_as(x)
 
 
+class Lost(VisionTransformer):
+    """A model that counts a CLS token and has none, as timm's with ``pos_embed="none"`` did from 1.0.23 to 1.0.25."""
+
+    def _pos_embed(self, x):
+        return super()._pos_embed(x)[:, 1:]
+
+
 @register_model
 def tiny_vit(pretrained=False, **options):
     return build(VisionTransformer, pretrained=pretrained, **options)
@@ -64,6 +71,11 @@ def tiny_afterthought(pretrained=False, **options):
 @register_model
 def tiny_twice(pretrained=False, **options):
     return build(Twice, pretrained=pretrained, **options)
+
+
+@register_model
+def tiny_lost(pretrained=False, **options):
+    return build(Lost, pretrained=pretrained, **options)
 
 
 @register_model

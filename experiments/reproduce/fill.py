@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             files = find_results(options.folders)
         except UserError as error:
             raise SystemExit(str(error)) from error
-        runs, damaged = read_table(files, options.out)
+        runs, damaged, _ = read_table(files, options.out)
         for file, reason in damaged.items():
             print(f"left out   {file}: {reason}")
         fill(table, runs)

@@ -72,7 +72,7 @@ def test_ls_lists_entries_and_what_is_not_one(store, cache):
     code, out = cache("ls")
     rows = {line.split()[0]: line.rstrip() for line in out.splitlines() if line.strip()}
     assert code == 0
-    assert "untouched" in rows[key(limit=1).name]
+    assert "baseline" in rows[key(limit=1).name]
     assert "1000 x 250" in rows[key(limit=1).name]
     assert "1.0 MB" in rows[key(limit=1).name]
     assert "10 days ago" in rows[key(limit=1).name]
@@ -87,7 +87,7 @@ def test_ls_lists_entries_and_what_is_not_one(store, cache):
 
 
 def test_an_edit_in_a_few_words():
-    assert describe(None) == "untouched"
+    assert describe(None) == "baseline"
     assert describe(EDIT) == WORDS
     assert describe(dict(sorted(EDIT.items()))) == WORDS
     assert describe("anything") == "anything"

@@ -99,9 +99,9 @@ MISTAKES = [
     ("detector=random detector.rate=1.5", "detector.rate=1.5", "[0, 1]"),
     # clustering
     ("clusterer.k=5000", "clusterer.k=5000", "at most 1797"),
-    ("clusterer.k=0", "clusterer.k=0", "1 or more"),
+    ("clusterer.k=0", "clusterer.k=0", "at least 1"),
     ("clusterer.k=ten", "clusterer.k='ten'", "whole number"),
-    ("clusterer.seeds=0", "clusterer.seeds=0", "1 or more"),
+    ("clusterer.seeds=0", "clusterer.seeds=0", "at least 1"),
     ("clusterer.init=kmeans", "clusterer.init='kmeans'", "k-means++"),
     ("clusterer.spherical=yess", "clusterer.spherical='yess'", "true or false"),
     ("seed=-1", "seed=-1", "at least 0"),
@@ -132,7 +132,7 @@ MISTAKES = [
     ("dataset=cifar10", "cifar-10-batches-py", "itae prepare dataset=cifar10"),
     ("dataset.split=train", "dataset.split='train'", "all"),
     ("dataset=cifar10 dataset.split=val", "dataset.split='val'", "train, test"),
-    ("dataset.limit=0", "dataset.limit=0", "1 or more"),
+    ("dataset.limit=0", "dataset.limit=0", "at least 1"),
     ("dataset.resize=squish", "dataset.resize='squish'", "squash, crop, pad"),
     ("dataset.bad_image=ignore", "dataset.bad_image='ignore'", "error, skip"),
     ("dataset=imagefolder", "dataset.root", "set dataset.root="),
@@ -158,7 +158,7 @@ MISTAKES = [
     ("detector._target_=no.such.Detector", "no.such.Detector", "PYTHONPATH"),
     ("detector._target_=itae.attenuate.Floor", "itae.attenuate.Floor", "can't be a detector", "__call__"),
     ("detector._target_=os.path.join", "os.path.join", "no class"),
-    ("task._target_=itae.tracking.NoTracker", "itae.tracking.NoTracker", "can't be a task", "__call__"),
+    ("task._target_=itae.tracking.NoTracker", "itae.tracking.NoTracker", "can't be a task", "measure"),
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
@@ -353,7 +353,7 @@ def fail_with(error: BaseException):
 
 
 def test_ctrl_c_ends_with_130_and_a_sentence(itae_, monkeypatch):
-    monkeypatch.setattr(itae.app.experiment, "extract", fail_with(KeyboardInterrupt()))
+    monkeypatch.setattr("itae.app.job.extract", fail_with(KeyboardInterrupt()))
     status, out, err = itae_("tracker=none", "hydra.run.dir=stopped")
     assert (status, out) == (130, "")
     assert err.startswith("itae: Interrupted")
@@ -367,7 +367,7 @@ def test_a_bug_keeps_its_traceback_and_a_mistake_never_has_one(itae_, monkeypatc
         monkeypatch.setenv("HYDRA_FULL_ERROR", full)
     assert itae_("seed=-1") == (2, "", "itae: seed=-1 must be a whole number of at least 0.\n")
     assert os.environ.get("HYDRA_FULL_ERROR") == full
-    monkeypatch.setattr(itae.app.experiment, "extract", fail_with(RuntimeError("a bug")))
+    monkeypatch.setattr("itae.app.job.extract", fail_with(RuntimeError("a bug")))
     for words in (["tracker=none"], ["tracker=none", "seed=1,2", "hydra/launcher=basic", "-m"]):
         with pytest.raises(RuntimeError, match="a bug") as told:
             itae_(*words)

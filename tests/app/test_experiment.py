@@ -14,8 +14,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from wandb_files import items, records
 
 import itae
-from itae.app.compose import conf_dir
-from itae.app.experiment import plain_config, run
+from itae.app.compose import conf_dir, plain_config
+from itae.app.experiment import run
 from itae.base.errors import UserError
 from itae.measure.scores import scores
 from itae.results.clusterings import read_clusterings
@@ -199,7 +199,7 @@ def test_a_full_disk_in_the_run_folder_is_a_sentence(compose, tmp_path, monkeypa
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("itae.app.experiment.write_assignments", full)
+    monkeypatch.setattr("itae.tasks.clustering.write_assignments", full)
     assert run(compose(*QUICK), tmp_path / "run").ok, "what lies beside the numbers costs none"
     assert "assignments.csv could not be written" in caplog.text
     monkeypatch.setattr("itae.results.run.Path.write_text", full)
@@ -398,7 +398,7 @@ def test_a_failed_run_leaves_its_reason(compose, tmp_path, monkeypatch):
     assert left.settings["layers"] == [77]
     with pytest.raises(UserError, match="no baseline embeddings"):
         _ = left.baseline
-    monkeypatch.setattr("itae.app.experiment.extract", lambda *args: 1 / 0)
+    monkeypatch.setattr("itae.app.job.extract", lambda *args: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(compose(*QUICK), tmp_path / "bug")
     assert itae.load_run(tmp_path / "bug").result["error"].startswith("ZeroDivisionError")
@@ -408,7 +408,7 @@ def test_an_interrupted_run_leaves_its_reason(compose, tmp_path, monkeypatch):
     def interrupted(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("itae.app.experiment.extract", interrupted)
+    monkeypatch.setattr("itae.app.job.extract", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(compose(*QUICK), tmp_path / "run")
     assert itae.load_run(tmp_path / "run").result["error"].startswith("KeyboardInterrupt")

@@ -239,7 +239,7 @@ def test_processes_are_as_many_as_pay(monkeypatch, jobs, n_jobs, cores, images, 
     source = types.SimpleNamespace(images=range(images))
     settings = types.SimpleNamespace(runtime=types.SimpleNamespace(device="auto"))
     opened = types.SimpleNamespace(source=source, settings=settings)
-    monkeypatch.setattr("itae.app.experiment.open_job", lambda _: opened)
+    monkeypatch.setattr("itae.app.job.open_job", lambda _: opened)
     monkeypatch.setattr("itae.app.settings.Settings.of", lambda _: None)
     monkeypatch.setattr("joblib.effective_n_jobs", lambda asked: cores if asked == -1 else asked)
     monkeypatch.setattr("itae.measure.faiss_backend.pick_gpu", lambda *_: gpu)

@@ -69,6 +69,12 @@ def test_a_study_takes_no_trials_of_another_search(itae_):
     [
         ("acc", "fixed", "oracle"),
         ("acc", "dev_labels", "oracle"),
+        ("edited.acc", "fixed", "oracle"),
+        ("delta.nmi", "fixed", "oracle"),
+        ("edited.lowest_inertia.acc", "fixed", "oracle"),
+        ("edited.silhouette.mean", "fixed", "proxy"),
+        ("timing.total_s", "fixed", "proxy"),
+        ("moved.p95", "fixed", "proxy"),
         ("score", "fixed", "oracle"),  # of somebody's own task, which may have seen labels
         ("inertia", "fixed", "proxy"),
         ("inertia", "dev_labels", "dev_labels"),
@@ -76,9 +82,11 @@ def test_a_study_takes_no_trials_of_another_search(itae_):
     ],
 )
 def test_no_search_makes_a_selection_look_better_than_it_is(metric, said, selection):
+    from itae.app.launch.objectives import Objective
     from itae.app.launch.optuna import _selection
+    from itae.results.shown import shown_of
 
-    assert _selection(metric, said) == selection
+    assert _selection([Objective("hydra.sweeper.metric", metric, None)], shown_of({}), said) == selection
 
 
 def test_what_the_words_say_of_labels_counts_however_they_are_written(itae_):
@@ -110,10 +118,23 @@ def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
 @pytest.mark.parametrize(
     ("word", "told"),
     [
-        ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not one of inertia, silhouette,"),
+        ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not one of acc, nmi,"),
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up'"),
         ("hydra.sweeper.sampler=grid", "hydra.sweeper.sampler='grid'"),
         ("hydra.sweeper.n_trials=0", "hydra.sweeper.n_trials=0 must be"),
+        ("hydra.sweeper.metric=edited.accuracy", "hydra.sweeper.metric='accuracy' is not one of"),
+        ("hydra.sweeper.metric=timing.total_s", "set hydra.sweeper.direction to maximize or minimize"),
+        ("hydra.sweeper.metric=artifact_rate.11", "no result says which way it is better"),
+        (
+            "hydra.sweeper.objectives={edited.acc: up}",
+            "hydra.sweeper.objectives.edited.acc='up' is not one of maximize",
+        ),
+        (
+            "hydra.sweeper.objectives={acc: null, timing.total_s: null}",
+            "'hydra.sweeper.objectives={timing.total_s: min",
+        ),
+        ("hydra.sweeper.objectives={}", "hydra.sweeper.objectives={} must name objectives"),
+        ("hydra.sweeper.objectives=acc", "hydra.sweeper.objectives='acc' must name objectives"),
     ],
 )
 def test_a_mistake_is_a_sentence(itae_, word, told):
@@ -146,3 +167,98 @@ def test_the_space_is_what_the_words_say():
     }
     for word, wanted in kinds.items():
         assert _distribution(optuna, OverridesParser.create().parse_override(word)) == wanted
+
+
+BOTH = "hydra.sweeper.objectives={edited.acc: maximize, moved.mean: minimize, inertia: null}"
+
+
+def dominates(one, other):
+    """Whether a trial is nowhere worse and somewhere better: the accuracy higher, what moved and the inertia lower."""
+    a, b = ((-v["edited.acc"], v["moved.mean"], v["inertia"]) for v in (one, other))
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.slow
+def test_of_several_objectives_the_front_is_written_and_the_study_goes_on(itae_):
+    words = (*SEARCH, "detector.k=interval(0.5,3)", "layers=choice(last,last2)", BOTH, *SMALL)
+    status, out, err = itae_(*words)
+    assert (status, err) == (0, "")
+    assert {r["selection"] for r in results()} == {"oracle"}, "one of them looks at labels"
+    assert itae_(*words, "hydra.sweeper.n_trials=6")[1].count("1 jobs, 1 of them run now") == 1
+    found = results()
+    values = [{"edited.acc": r["edited"]["acc"]["mean"], "moved.mean": r["moved"]["mean"],
+               "inertia": r["edited"]["inertia"]["mean"]} for r in found]  # fmt: skip
+    front = json.loads(Path("study/front.json").read_text())
+    want = [i for i, one in enumerate(values) if not any(dominates(other, one) for other in values)]
+    assert [trial["job"] for trial in front] == want
+    assert [trial["values"] for trial in front] == [values[i] for i in want]
+    assert [trial["settings"]["layers"] for trial in front] == [found[i]["settings"]["layers"] for i in want]
+    assert "5 trials are on the front, ORACLE: chosen with labels" in out
+    for column in ("edited.acc (maximize)", "moved.mean (minimize)", "inertia (minimize)"):
+        assert column in out
+    assert not Path("study/best.json").exists()
+    status, _, err = itae_(*words, "hydra.sweeper.n_trials=7", BOTH.replace("minimize", "maximize"))
+    assert (status, len(results())) == (2, 6)
+    assert "another direction (maximize, minimize, minimize, not maximize, maximize, minimize); give this one" in err
+
+
+@pytest.mark.parametrize("sampler", ["random", "qmc"])
+def test_other_samplers_take_several_objectives_and_none_needs_labels(itae_, sampler):
+    status, out, _ = itae_(
+        *SEARCH, "detector.k=interval(0.5,3)", "hydra.sweeper.n_trials=3", f"hydra.sweeper.sampler={sampler}",
+        "hydra.sweeper.objectives={silhouette: null, timing: {total_s: minimize}}", *SMALL,
+    )  # fmt: skip
+    assert status == 0
+    assert "of 3 trials are on the front, chosen without labels" in out
+    assert {r["selection"] for r in results()} == {"proxy"}
+    assert all(trial["values"].keys() == {"silhouette", "timing.total_s"}
+               for trial in json.loads(Path("study/front.json").read_text()))  # fmt: skip
+
+
+def test_without_a_direction_the_metric_says_it(itae_):
+    status, _, _ = itae_(*SEARCH, "detector.k=1,2,3", "hydra.sweeper.metric=inertia", "hydra.sweeper.batch=5", *SMALL)
+    assert status == 0
+    best = json.loads(Path("study/best.json").read_text())
+    assert best["value"] == min(r["edited"]["inertia"]["mean"] for r in results())
+
+
+def test_a_key_that_no_result_has_is_told_with_what_there_is(itae_):
+    status, _, err = itae_(*SEARCH, "detector.k=1,2", "hydra.sweeper.n_trials=1", *SMALL,
+                           "hydra.sweeper.objectives={timing.totals: minimize}")  # fmt: skip
+    assert status == 2
+    assert err.startswith("itae: hydra.sweeper.objectives='timing.totals' is not in the results; timing has open_s, ")
+    assert err.endswith("Did you mean 'total_s'?\n")
+
+
+RESULT = {"edited": {"loss": {"mean": 2.0, "std": None, "per_seed": [2.0]}, "name": "x", "none": {"mean": None}},
+          "moved": {"mean": 0.5, "p50": 0.25}, "rate": 3, "delta": None}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("loss", 2.0), ("edited.loss", 2.0), ("edited.loss.mean", 2.0), ("moved", 0.5), ("moved.p50", 0.25), ("rate", 3.0),
+     ("none", None), ("delta", None)],
+)  # fmt: skip
+def test_a_key_leads_to_a_number(key, value):
+    from itae.app.launch.objectives import Objective
+
+    assert Objective("hydra.sweeper.metric", key, None).value(RESULT) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("los", "edited has loss. Did you mean 'loss'?"),
+        ("edited.name", "is no number in the results but a str"),
+        ("delta.loss", "delta has no numbers"),
+        ("edit.loss", "result.json has edited, moved, rate. Did you mean 'edited'?"),
+        ("edited", "is no number in the results but a dict"),
+    ],
+)
+def test_a_key_that_leads_nowhere_is_a_sentence(key, told):
+    from itae.app.launch.objectives import Objective
+    from itae.base.errors import UserError
+
+    with pytest.raises(UserError) as error:
+        Objective("hydra.sweeper.metric", key, None).value(RESULT)
+    assert told in str(error.value)

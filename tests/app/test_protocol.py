@@ -10,6 +10,7 @@ import pytest
 from hydra.core.global_hydra import GlobalHydra
 from PIL import Image
 from sklearn.datasets import load_digits
+from spreads import SAID, spread_result, write_results
 
 from itae.app import protocol
 from itae.app.held_out import Job, frozen_words, key_of
@@ -299,3 +300,34 @@ def test_from_the_sweep_to_the_one_report(itae_, tmp_path):
     assert f"dataset.root={tmp_path / 'other'}" in record["held_out"]
     status, _, err = itae_(*call)
     assert (status, "has been reported" in err) == (2, True), "once"
+
+
+# --- of a task that is not clustering
+
+
+def test_a_task_of_other_metrics_has_its_own_criterion(tmp_path):
+    """The lowest width is best, and no edit is better than a wider one."""
+    write_results(tmp_path / "a", *(spread_result(width, k=k) for width, k in ((2.0, 3.0), (1.0, 5.0), (4.0, 7.0))))
+    chosen = choose_setting(tmp_path / "a")
+    assert (chosen["by"], chosen["folder"], chosen["labels"], chosen["edit"]) == ("width", "1", False, True)
+    assert (chosen["score"], chosen["untouched"]) == (1.0, 3.0)
+    assert choose_setting(tmp_path / "a", "tone")["labels"]
+    write_results(tmp_path / "b", spread_result(3.5))
+    assert not choose_setting(tmp_path / "b")["edit"]
+
+
+def test_what_a_task_can_not_be_chosen_by_is_told(tmp_path):
+    write_results(tmp_path / "a", spread_result())
+    with pytest.raises(UserError, match="--by=silhouette is not a metric of these runs; they have width"):
+        choose_setting(tmp_path / "a", "silhouette")
+    with pytest.raises(UserError, match=r"--by=delta.width has no value for the untouched backbone"):
+        choose_setting(tmp_path / "a", "delta.width")
+    write_results(tmp_path / "b", spread_result(shown=SAID | {"criterion": None}))
+    with pytest.raises(UserError, match="choose by one of their metrics with --by"):
+        choose_setting(tmp_path / "b")
+    write_results(tmp_path / "c", spread_result(bins=5), spread_result(bins=6))
+    with pytest.raises(UserError, match=r"task\.bins has several values"):
+        choose_setting(tmp_path / "c")
+    write_results(tmp_path / "d", spread_result(), spread_result(kind="other"))
+    with pytest.raises(UserError, match="kind has several values"):
+        choose_setting(tmp_path / "d")

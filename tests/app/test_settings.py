@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from itae.app.compose import compose, conf_dir
-from itae.app.experiment import plain_config
+from itae.app.compose import compose, conf_dir, plain_config
 from itae.app.settings import KEYS, Settings
 from itae.base.construct import _locate, construct
 from itae.base.errors import UserError

@@ -19,11 +19,10 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 import itae
 import itae.app.experiment
 from itae.app import sweep
-from itae.app.compose import compose
-from itae.app.experiment import open_job, plain_config
+from itae.app.compose import compose, plain_config
+from itae.app.job import open_job
 from itae.app.settings import Settings
 from itae.base.errors import UserError
-from itae.embed.replay import SharedPass
 from itae.embed.worker import Worker
 from itae.images.datasets import Digits
 from itae.look import run_figures
@@ -38,20 +37,6 @@ def sweeps():
 
 def results(folder):
     return {int(path.parent.name): json.loads(path.read_text()) for path in folder.glob("*/result.json")}
-
-
-@pytest.fixture
-def images_seen(monkeypatch):
-    """Count the images that go through the model."""
-    seen, call = [], SharedPass.__call__
-
-    def counting(self, pixels, digests, *look):
-        if len(digests) > 1:  # one is the proof that the model can be edited
-            seen.append((len(digests), len(self.edits)))
-        return call(self, pixels, digests, *look)
-
-    monkeypatch.setattr(SharedPass, "__call__", counting)
-    return seen
 
 
 def test_a_sweep_is_one_pass_and_each_job_is_as_if_alone(itae_, images_seen):

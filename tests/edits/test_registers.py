@@ -12,7 +12,7 @@ import torch
 from mixes import ATTENUATORS, MIXES, BrokenError, fast_detector, state_of
 
 from itae import compose
-from itae.app.experiment import plain_config
+from itae.app.compose import plain_config
 from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.edits import registers

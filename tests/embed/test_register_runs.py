@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from itae import compose, load_run
-from itae.app.experiment import open_job, plain_config
+from itae.app.compose import plain_config
+from itae.app.job import open_job
 from itae.app.settings import Settings
 from itae.results import rows as collect_rows
 from itae.results.find import find_results
@@ -182,7 +183,7 @@ def test_rivals_share_a_pass_and_a_table(itae_, tmp_path, searches):
     status, _, err = itae_("experiment=rivals", *words)
     assert status == 0, err
     assert len(searches) == 1
-    table, damaged = read_table(find_results([tmp_path / "outputs" / "sweeps"]), tmp_path)
+    table, damaged, _ = read_table(find_results([tmp_path / "outputs" / "sweeps"]), tmp_path)
     assert not damaged
     rows = collect_rows.science(table[table["status"] == "ok"])
     assert rows["edit"].tolist().count("test_time_registers") == 2

@@ -214,9 +214,9 @@ def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: Digits(limit=0), r"dataset\.limit=0 leaves no image"),
+        (lambda: Digits(limit=0), r"dataset\.limit=0 must be a whole number of at least 1, or null"),
         (lambda: Digits(limit=-5), r"dataset\.limit=-5"),
-        (lambda: Digits(limit=2.5), r"dataset\.limit=2\.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: Digits(limit=2.5), r"dataset\.limit=2\.5 must be a whole number"),  # type: ignore[arg-type]
         (lambda: Digits(limit="ten"), r"dataset\.limit='ten'"),  # type: ignore[arg-type]
         (lambda: Digits(limit=True), r"dataset\.limit=True"),
         (lambda: Digits(split="test"), r"dataset\.split='test' is not one of all"),

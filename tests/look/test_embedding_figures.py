@@ -80,6 +80,28 @@ def test_shares_are_those_of_the_classes_and_their_diagonal_is_the_accuracy(n, c
         np.testing.assert_allclose(sorted(row), want)
 
 
+def test_noise_stands_apart_in_the_last_column():
+    labels = np.array([0, 0, 0, 1, 1, 1, 1])
+    clusters = np.array([4, 4, -1, -1, -1, -1, 2])
+    want = [[2 / 3, 0, 1 / 3], [0, 1 / 4, 3 / 4]]
+    np.testing.assert_allclose(class_shares(labels, clusters), want)  # noise is matched with no class
+    np.testing.assert_allclose(class_shares(labels, np.full(7, -1)), [[1], [1]])
+    untouched, edited = cluster_figure(labels, ["ant", "bee"], labels, clusters).axes[:2]
+    assert [text.get_text() for text in edited.get_xticklabels()] == ["noise"]
+    assert not untouched.get_xticklabels()
+
+
+def test_noise_is_grey_and_below_the_clusters():
+    vectors = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float32)
+    names = ["noise", "0", "1"] * 10
+    first, *others = embedding_figure(vectors, vectors, names, "cluster").axes[0].collections
+    assert first.get_label() == "noise"
+    assert len(set(first.get_facecolor()[0][:3])) == 1, "grey"
+    assert [one.get_label() for one in others] == ["0", "1"]
+    classes = embedding_figure(vectors, vectors, names, "class").axes[0].collections
+    assert [one.get_label() for one in classes] == ["noise", "0", "1"], "a class of that name is a class"
+
+
 def test_classes_are_named_and_both_sides_drawn():
     labels = np.array([0, 0, 1, 1, 3, 3])
     figure = cluster_figure(labels, ["ant", "bee", "none", "a name that is far too long"], labels, labels[::-1] * 0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from itae.base.errors import UserError
 from itae.look.page.gallery import came_from_elsewhere, fit_of, neighbours, picks, shown
 from itae.measure.kmeans import KMeans
 
@@ -20,9 +21,13 @@ def some(n, k, seed, width=4):
 @given(n=st.integers(2, 50), k=st.integers(1, 6), seed=st.integers(0, 999))
 def test_distance_and_margin_are_those_of_a_plain_loop(n, k, seed):
     vectors, clusters = some(n, k, seed)
-    centroids = {c: vectors[clusters == c].astype(np.float64).mean(axis=0) for c in np.unique(clusters)}
+    clusters -= seed % 2  # half the time cluster 0 is noise
+    centroids = {c: vectors[clusters == c].astype(np.float64).mean(axis=0) for c in np.unique(clusters) if c >= 0}
     fit = fit_of(vectors, clusters)
     for i in range(n):
+        if clusters[i] < 0:
+            assert np.isnan([fit.distance[i], fit.margin[i]]).all()
+            continue
         far = {c: np.linalg.norm(vectors[i] - centre) for c, centre in centroids.items()}
         own = far.pop(clusters[i])
         assert fit.distance[i] == pytest.approx(own, rel=1e-5, abs=1e-6)
@@ -54,6 +59,30 @@ def test_picks_are_the_nearest_the_least_sure_and_the_most_moved():
     assert found[2] == {"central": [5], "doubtful": [4], "moved": []}, "half of three; none moved"
     alone = picks(np.zeros(7, int), fit_of(vectors, np.zeros(7, int)), moved, 2)
     assert alone[0]["doubtful"] == [], "with one cluster there is no doubt"
+
+
+def test_of_noise_only_the_moved_are_picked():
+    vectors = np.array([[0, 0], [1, 0], [-1, 0], [4, 0], [10, 0], [11, 0], [12, 0]], np.float32)
+    clusters = np.array([0, 0, 0, -1, -1, -1, -1])
+    moved = np.array([0, 0.1, 0.3, 0.2, 0, 0.4, 0])
+    found = picks(clusters, fit_of(vectors, clusters), moved, 2)
+    assert found[-1] == {"central": [], "doubtful": [], "moved": [5, 3]}
+    assert found[0]["doubtful"] == [], "noise is no other cluster to be near to"
+    noise = np.full(7, -1)
+    assert picks(noise, fit_of(vectors, noise), moved, 1) == {-1: {"central": [], "doubtful": [], "moved": [5]}}
+
+
+@settings(deadline=None, max_examples=60)
+@given(n=st.integers(1, 40), seed=st.integers(0, 999))
+def test_noise_is_matched_with_noise_alone(n, seed):
+    draw = np.random.default_rng(seed)
+    before, after = draw.integers(-1, 3, n), draw.integers(-1, 3, n)
+    left = came_from_elsewhere(before, after)
+    noise = (before < 0) | (after < 0)
+    assert np.array_equal(left[noise], (before != after)[noise]), "in no cluster on both sides, or left"
+    inside = ~noise
+    if inside.any():  # and the rest are matched as if there were none
+        assert (left[inside]).sum() == came_from_elsewhere(before[inside], after[inside]).sum()
 
 
 def test_equal_images_are_no_error():
@@ -105,3 +134,12 @@ def test_what_is_shown_is_within_its_room_and_spread_over_all(n, most, seed):
     spread = rows[even]
     assert {0, n - 1} <= set(spread.tolist()) or len(spread) == 1
     assert np.ptp(np.diff(spread)) <= 1 if len(spread) > 2 else True
+
+
+def test_without_faiss_a_page_has_no_neighbours_and_says_why(monkeypatch, caplog):
+    def missing():
+        raise UserError("there is no faiss")
+
+    monkeypatch.setattr("itae.measure.knn.load_faiss", missing)
+    assert neighbours(some(5, 1, 0)[0]).shape == (5, 0)
+    assert "there is no faiss" in caplog.text

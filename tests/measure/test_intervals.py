@@ -16,7 +16,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from itae.measure.clustered import Clustered
 from itae.measure.intervals import by_group, delta_intervals, image_values, mean_interval, with_intervals
-from itae.measure.scores import hits, scores
+from itae.measure.scores import acc_clustered, hits, scores
 
 SHARES = ("acc", "purity", "nmi", "ari")
 SLOW = {"nmi": normalized_mutual_info_score, "ari": adjusted_rand_score}
@@ -38,7 +38,7 @@ def noisy(labels, share, classes, draw, seeds=3):
 @given(st.integers(0, 10**6), st.integers(2, 30), st.integers(1, 4), st.integers(1, 5))
 def test_the_values_of_images_are_pseudo_values_of_scikit_learns_scores(seed, n, classes, clusters):
     draw = np.random.default_rng(seed)
-    labels, assignments = draw.integers(0, classes, n), draw.integers(0, clusters, n)
+    labels, assignments = draw.integers(0, classes, n), draw.integers(-1, clusters, n)  # -1 is noise
     found = image_values(labels, assignments[None], labels > 0)
     whole = scores(labels, assignments)
     for name in SHARES:
@@ -50,6 +50,27 @@ def test_the_values_of_images_are_pseudo_values_of_scikit_learns_scores(seed, n,
             pseudo = n * whole[name] - (n - 1) * np.array(one_less)
             np.testing.assert_allclose(found[name][0], pseudo - pseudo.mean() + whole[name], atol=1e-8)
     np.testing.assert_array_equal(found["knn"], [labels > 0])
+
+
+def test_the_values_of_images_in_a_cluster_are_nearly_pseudo_values_of_their_share():
+    """The share is a ratio, which is linear but for a part in n."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 2000)
+    clusters = np.where(draw.random(2000) < 0.3, -1, noisy(labels, 0.4, 3, draw, 1)[0])
+    right, inside = hits(labels, clusters)["acc"], clusters >= 0
+    found = image_values(labels, clusters[None], None)["acc_clustered"]
+    assert found.mean() == pytest.approx(acc_clustered(labels, clusters), abs=1e-12)
+    without = (right.sum() - right) / (inside.sum() - inside)
+    np.testing.assert_allclose(found[0], 2000 * right.sum() / inside.sum() - 1999 * without, atol=2e-3)
+    assert np.ptp(found[0][~inside]) == 0, "noise moves it by nothing"
+
+
+def test_where_all_is_noise_the_rest_keeps_its_interval():
+    labels = np.repeat([0, 1], 20)
+    sides = result([labels, labels]), result([np.full(40, -1), labels])
+    found = delta_intervals(labels, *sides)
+    assert "acc_clustered" not in found
+    assert found["acc"][0] <= -0.5 <= found["acc"][1]
 
 
 @settings(max_examples=30, deadline=None)
@@ -96,7 +117,9 @@ def test_the_interval_holds_the_delta_it_is_of_however_many_cells(n, classes, sh
     draw = np.random.default_rng(5)
     labels = draw.integers(0, classes, n)
     sides = [result(noisy(labels, share, classes, draw)) for share in shares]
-    for name, (low, high) in delta_intervals(labels, *sides).items():
+    found = delta_intervals(labels, *sides)
+    assert found.pop("acc_clustered") == pytest.approx(found["acc"]), "without noise they are one"
+    for name, (low, high) in found.items():
         each = [scores(labels, a)[name] - scores(labels, b)[name]
                 for b, a in zip(*(side.per_seed for side in sides), strict=True)]  # fmt: skip
         assert (low + high) / 2 == pytest.approx(np.mean(each)), name

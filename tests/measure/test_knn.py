@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import itae.measure.knn
 from itae.base.errors import UserError
 from itae.measure.knn import neighbours, same_bytes
 from itae.measure.scores import knn_correct, small_classes
+from itae.tasks.cluster_and_score import cluster_and_score
 from itae.tasks.clustering import Clustering
 
 
@@ -84,7 +86,7 @@ def test_a_picture_that_is_there_many_times_does_not_vote_for_itself():
     draw = np.random.default_rng(0)
     vectors, labels, groups = draw.normal(size=(60, 8)).astype(np.float32), np.arange(60) % 3, np.arange(60)
     vectors, labels, groups = (np.tile(one.T, 4).T for one in (vectors, labels, groups))
-    task = Clustering(knn=3)
+    task = partial(cluster_and_score, knn=3)
     assert task(vectors, labels, 3, clusterer(), 0, "cpu").metrics["knn"]["mean"] == 1
     found = task(vectors, labels, 3, clusterer(), 0, "cpu", groups).metrics["knn"]
     assert found["mean"] == pytest.approx(1 / 3, abs=0.15)
@@ -93,7 +95,7 @@ def test_a_picture_that_is_there_many_times_does_not_vote_for_itself():
 
 def test_small_classes_are_told_with_what_shuffled_labels_reach():
     vectors, labels = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32), np.arange(16) % 2
-    knn = Clustering(temperature=100)(vectors, labels, 2, clusterer(2), 0, "cpu").metrics["knn"]
+    knn = cluster_and_score(vectors, labels, 2, clusterer(2), 0, "cpu", temperature=100).metrics["knn"]
     assert (knn["k"], knn["mean"], knn["chance"]) == (15, 0, 0), "seven of one's own against eight"
     note = small_classes(labels, ["dog", "cat"], knn)
     assert "15 other images vote" in note
@@ -139,12 +141,12 @@ def clusterer(k=3):
 def test_the_task_has_it_with_labels_and_not_without():
     vectors = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     labels = np.arange(30) % 3
-    found = Clustering(knn=5)(vectors, labels, 3, clusterer(), 0, "cpu")
+    found = cluster_and_score(vectors, labels, 3, clusterer(), 0, "cpu", knn=5)
     knn = found.metrics["knn"]
     assert (knn["k"], knn["temperature"], knn["protocol"]) == (5, 0.07, "leave-one-out")
     assert knn["mean"] == found.knn_correct.mean()
     assert found.per_seed.shape == (2, 30)
-    for task, some in ((Clustering(), None), (Clustering(knn=0), labels)):
+    for task, some in ((cluster_and_score, None), (partial(cluster_and_score, knn=0), labels)):
         without = task(vectors, some, 3, clusterer(), 0, "cpu")
         assert "knn" not in without.metrics
         assert without.knn_correct is None

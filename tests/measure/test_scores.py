@@ -5,11 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.measure.scores import METRICS, paired_delta, scores, summarise
+from itae.measure.scores import METRICS, acc_clustered, hits, paired_delta, scores, summarise
 
 few = settings(max_examples=60, deadline=None)
 
@@ -65,6 +66,36 @@ def test_all_but_purity_are_symmetric(pair):
     assert {m: there[m] for m in METRICS[:-1]} == pytest.approx({m: back[m] for m in METRICS[:-1]}, abs=1e-9)
 
 
+@st.composite
+def with_noise(draw):
+    n = draw(st.integers(1, 12))
+    labels = draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
+    return np.array(labels), np.array(draw(st.lists(st.integers(-1, 2), min_size=n, max_size=n)))
+
+
+@few
+@given(with_noise())
+def test_noise_is_scored_as_the_slow_reference_does(pair):
+    labels, clusters = pair
+    found = scores(labels, clusters) | {"acc_clustered": acc_clustered(labels, clusters)}
+    want = reference.clustering_scores(labels.tolist(), clusters.tolist())
+    assert {name: found[name] for name in want} == pytest.approx(want, abs=1e-9)
+    for right in hits(labels, clusters).values():
+        assert not right[clusters < 0].any()
+
+
+def test_leaving_points_out_gains_nothing_but_acc_clustered():
+    """A clustering that is half wrong, and the same with what is wrong left out."""
+    labels = np.repeat([0, 1], 50)
+    half, fewer = np.tile([0, 0, 1, 1, 0], 20), np.full(100, -1)
+    fewer[half == labels] = half[half == labels]
+    assert scores(labels, fewer)["acc"] == scores(labels, half)["acc"]
+    assert acc_clustered(labels, fewer) == 1
+    none = scores(labels, np.full(100, -1))
+    assert none == pytest.approx(dict.fromkeys(METRICS, 0.0), abs=1e-9), "all noise says nothing"
+    assert acc_clustered(labels, np.full(100, -1)) is None
+
+
 def test_the_same_partition_is_perfect():
     labels = np.array([3, 3, 7, 7, 9, 9])
     assert scores(labels, np.array([5, 5, 0, 0, 100, 100])) == pytest.approx(dict.fromkeys(METRICS, 1.0))
@@ -90,7 +121,7 @@ def test_nmi_is_the_arithmetic_one():
 @pytest.mark.parametrize(
     ("labels", "assignments", "said"),
     [
-        ([0, 1], [0, -1], "assignments hold -1"),
+        ([0, 1], [0, -2], "assignments hold -2"),
         ([0, -1], [0, 1], "labels hold -1"),
         ([0, 1], [0, 1, 1], "2 labels can't score 3"),
         ([], [], "labels of shape"),
@@ -124,3 +155,11 @@ def test_delta_is_paired():
     assert delta["acc"]["std"] == pytest.approx(0, abs=1e-12)
     with pytest.raises(AssertionError):
         paired_delta(before, after | {"seeds": [3, 4]})
+
+
+def test_where_one_side_has_no_value_there_is_no_delta():
+    before = {"seeds": [1, 2], **summarise([{"acc_clustered": None}, {"acc_clustered": 0.5}])}
+    after = {"seeds": [1, 2], **summarise([{"acc_clustered": 0.9}, {"acc_clustered": 0.7}])}
+    assert paired_delta(before, after)["acc_clustered"] == {
+        "mean": pytest.approx(0.2), "std": None, "per_seed": [None, pytest.approx(0.2)]
+    }  # fmt: skip

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import kurtosis, skew
 from sklearn.metrics import silhouette_score
 
@@ -39,6 +42,16 @@ def test_no_silhouette_where_there_is_none(points):
     vectors, _ = points
     assert silhouettes(vectors, [np.zeros(300, int), np.arange(300)]) == [None, None]
     assert silhouettes(np.ones((4, 2), np.float32), [np.array([0, 0, 1, 1])]) == [0]
+
+
+@settings(max_examples=40)
+@given(st.integers(1, 25), st.integers(0, 10**6))
+def test_noise_is_not_there(n, seed):
+    draw = np.random.default_rng(seed)
+    vectors, clusters = draw.normal(size=(n, 3)).astype(np.float32), draw.integers(-1, 3, n)
+    want = reference.silhouette(vectors.astype(np.float64), clusters.tolist())
+    found = Space(vectors).silhouette(clusters)
+    assert found == (None if want is None else pytest.approx(want, abs=1e-9))
 
 
 def test_of_many_images_the_same_few_are_drawn():

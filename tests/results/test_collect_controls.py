@@ -22,6 +22,7 @@ from itae.results.clusterings import CLUSTERINGS, read_clusterings, write_cluste
 from itae.results.controls import against_random, print_controls
 from itae.results.find import find_results
 from itae.results.rows import choose
+from itae.results.shown import shown_of
 from itae.results.table import read_table
 
 
@@ -89,12 +90,12 @@ def test_draws_are_averaged_and_a_control_is_of_its_own_settings_alone(tmp_path)
     written(tmp_path / "2", control="Random", seed=1, k=3.0, acc=[0.3, 0.1])
     written(tmp_path / "3", control="Random", seed=0, k=5.0, acc=[9.0, 9.0])
     written(tmp_path / "4", k=7.0, acc=[0.1, 0.2])  # from before there were controls
-    table, damaged = read_table(find_results([tmp_path]), tmp_path)
+    table, damaged, shown = read_table(find_results([tmp_path]), tmp_path)
     assert not damaged
     found = against_random(table, tmp_path)
     assert found["against_random.acc.mean"].tolist()[0] == pytest.approx(0.25)
     assert found["against_random.acc.mean"].isna().tolist() == [False, True, True, True, True]
-    assert choose(found, "acc") == [0], "the control with 9.0 is no candidate"
+    assert choose(found, "acc", shown) == [0], "the control with 9.0 is no candidate"
 
 
 IMAGES, CLASSES = 120, 3
@@ -129,7 +130,7 @@ def kept(tmp_path):
 
 def shown(table):
     console = Console(width=200, record=True, file=io.StringIO())
-    print_controls(table, "acc", console)
+    print_controls(table, "acc", shown_of({}), console)
     return " ".join(console.export_text().split())
 
 
@@ -196,5 +197,5 @@ def test_of_other_images_than_the_edits_there_is_no_interval(tmp_path, kept):
 
 def test_without_controls_the_table_is_as_it_was(tmp_path):
     written(tmp_path / "0", k=3.0, acc=[0.3, 0.5])
-    table, _ = read_table(find_results([tmp_path]), tmp_path)
+    table, _, _ = read_table(find_results([tmp_path]), tmp_path)
     pd.testing.assert_frame_equal(against_random(table, tmp_path), table)

@@ -105,7 +105,7 @@ def pictures(folder, **options):
         ({"root": "pipe"}, "not a folder"),
         ({"root": "a" * 5000}, "opened"),
         ({"root": 5}, "not a folder"),
-        ({"limit": "many"}, "not a whole number"),
+        ({"limit": "many"}, "must be a whole number"),
         ({"limit": 17}, "not the ones that the run saw"),
     ],
 )
@@ -200,7 +200,7 @@ def test_one_result_that_is_none_costs_not_the_page_of_all(told, change):
 
     other, folder = told(lambda result: None, "1"), told(best)
     assert "<h1>2 runs" in pictures(folder.parent)[1] or "<h1>1 runs" in pictures(folder.parent)[1]
-    table, damaged = read_table(find_results([folder.parent]), other)
+    table, damaged, _ = read_table(find_results([folder.parent]), other)
     assert len(table) + len(damaged) == 2
 
 

@@ -10,7 +10,7 @@ from itae.base.errors import UserError
 from itae.measure.kmeans import KMeans
 from itae.measure.scores import METRICS, scores
 from itae.measure.silhouette import Space
-from itae.tasks.clustering import Clustering
+from itae.tasks.cluster_and_score import cluster_and_score
 
 pytest.importorskip("faiss")
 
@@ -25,12 +25,12 @@ def points():
 def test_numbers_are_those_of_the_clusterings(points):
     vectors, labels = points
     clusterer = KMeans(seeds=3, restarts=1, init="random")
-    found = Clustering()(vectors, labels, 4, clusterer, seed=5, device="cpu")
+    found = cluster_and_score(vectors, labels, 4, clusterer, seed=5, device="cpu")
     runs = [clusterer.fit(vectors, 4, seed, "cpu") for seed in clusterer.seed_list(5)]
     metrics = json.loads(json.dumps(found.metrics, allow_nan=False))
     assert metrics["seeds"] == clusterer.seed_list(5)
     assert (metrics["n"], metrics["k"], metrics["device"]) == (200, 4, "cpu")
-    assert metrics["inertia"]["per_seed"] == [run.inertia for run in runs]
+    assert metrics["inertia"]["per_seed"] == [run.objective.value for run in runs]
     space = Space(vectors)
     assert metrics["silhouette"]["per_seed"] == [space.silhouette(run.assignments) for run in runs]
     for name in METRICS:
@@ -38,8 +38,8 @@ def test_numbers_are_those_of_the_clusterings(points):
         assert metrics[name]["per_seed"] == each
         assert metrics[name]["mean"] == pytest.approx(np.mean(each))
         assert metrics[name]["std"] == pytest.approx(np.std(each, ddof=1))
-    lowest = min(runs, key=lambda run: run.inertia)
-    assert metrics["lowest_inertia"]["seed"] == lowest.seed
+    seed, lowest = min(zip(metrics["seeds"], runs, strict=True), key=lambda one: one[1].objective.value)
+    assert metrics["lowest_inertia"]["seed"] == seed
     assert metrics["lowest_inertia"]["acc"] == scores(labels, lowest.assignments)["acc"]
     np.testing.assert_array_equal(found.assignments, lowest.assignments)
 
@@ -47,8 +47,8 @@ def test_numbers_are_those_of_the_clusterings(points):
 def test_without_labels_the_same_assignments_and_no_scores(points):
     vectors, labels = points
     clusterer = KMeans(seeds=3, restarts=2)
-    blind = Clustering()(vectors, None, 4, clusterer, 5)
-    seeing = Clustering()(vectors, labels, 4, clusterer, 5)
+    blind = cluster_and_score(vectors, None, 4, clusterer, 5)
+    seeing = cluster_and_score(vectors, labels, 4, clusterer, 5)
     np.testing.assert_array_equal(blind.assignments, seeing.assignments)
     assert not set(METRICS) & (blind.metrics.keys() | blind.metrics["lowest_inertia"].keys())
     for criterion in ("inertia", "silhouette"):
@@ -61,7 +61,7 @@ def test_the_lowest_inertia_is_told_apart_by_inertia_not_by_acc(points):
     vectors, labels = points
     clusterer = KMeans(seeds=5, restarts=1, init="random", iterations=1)
     true, shuffled = (
-        Clustering()(vectors, given, 4, clusterer, 5)
+        cluster_and_score(vectors, given, 4, clusterer, 5)
         for given in (labels, np.random.default_rng(1).permutation(labels))
     )
     np.testing.assert_array_equal(true.assignments, shuffled.assignments)
@@ -71,12 +71,12 @@ def test_the_lowest_inertia_is_told_apart_by_inertia_not_by_acc(points):
 
 def test_no_k_and_no_classes(points):
     with pytest.raises(UserError, match=r"clusterer\.k is not set"):
-        Clustering()(points[0], None, None, KMeans(), 0)
+        cluster_and_score(points[0], None, None, KMeans(), 0)
 
 
 def test_equal_embeddings_are_warned_of(caplog):
     with caplog.at_level(logging.WARNING):
-        found = Clustering()(np.ones((20, 3), np.float32), None, 4, KMeans(seeds=2, restarts=1), 0)
+        found = cluster_and_score(np.ones((20, 3), np.float32), None, 4, KMeans(seeds=2, restarts=1), 0)
     assert found.metrics["empty_clusters"] == [3, 3]
     assert found.metrics["largest_share"] == [1, 1]
     assert found.metrics["silhouette"] == {"mean": None, "std": None, "per_seed": [None, None]}

@@ -44,3 +44,14 @@ def test_what_is_not_ours_stays_and_long_names_are_cut(tmp_path):
     remove_links(tmp_path)
     assert [path.name for path in top.iterdir()] == ["mine"]
     assert (top / "mine" / "thesis.txt").read_text() == "precious"
+
+
+def test_noise_has_a_folder_of_its_own(tmp_path):
+    (tmp_path / "x.png").write_text("x")
+    names = ["a", "b", "c"]
+    images = ImageSet("x", "all", names, [str(tmp_path / "x.png")] * 3, None, [])
+    top = write_links(tmp_path / "run", images, names, np.array([-1, 10, 2]))
+    assert sorted(path.name for path in top.iterdir()) == ["02", "10", "noise"]
+    top = write_links(tmp_path / "run", images, names, np.array([-1, -1, -1]))
+    assert [path.name for path in top.iterdir()] == ["noise"]
+    assert sorted(link.name for link in (top / "noise").iterdir()) == names

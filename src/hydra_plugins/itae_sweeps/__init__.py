@@ -95,15 +95,13 @@ class _Elsewhere(SharedPassLauncher):
 
     def check(self) -> None:
         """Refuse a missing package and values that can't be meant."""
+        from itae.base.checks import whole
         from itae.base.errors import UserError
 
         if importlib.util.find_spec(self.needs) is None:
             line = f"pip install {self.extra}"
             raise UserError(f"hydra/launcher={self.name} needs {self.needs}, which is not installed: {line}")
-        if self.max_group is not None and (not isinstance(self.max_group, int) or self.max_group < 1):
-            raise UserError(
-                f"hydra.launcher.max_group={self.max_group!r} must be a whole number of at least 1, or null."
-            )
+        whole("hydra.launcher.max_group", self.max_group, low=1, optional=True)
 
     def ahead(self, jobs: int) -> None:
         """Begin nothing: it would be on the wrong machine."""

@@ -5,6 +5,9 @@
 `compose`     from the words of a command line to a config
 `sentences`   one sentence for each mistake
 `settings`    from a config to objects
+`job`         a job opened and checked, and its embeddings
+`started`     by which words a run was started
+`tracked`     what a tracker gets of a run
 `experiment`  one run, from settings to ``result.json``
 `next_step`   what to try after a first run
 `sweep`       many jobs, few passes

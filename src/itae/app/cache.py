@@ -115,7 +115,7 @@ def _row(item: Item) -> tuple[str, ...]:
 def describe(edit: Any) -> str:
     """Say in a few words what an edit does: ``VectorNorm(k=3, rule=mad) Scale(strength=1) layers=10,11``."""
     if edit is None:
-        return "untouched"
+        return "baseline"
     if not isinstance(edit, Mapping):
         return str(edit)
     first = [name for name in ("detector", "attenuator") if name in edit]

@@ -36,7 +36,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     UserError
         If there is nothing to fit, or `path` can't be written.
     """
-    from itae.app.experiment import open_job
+    from itae.app.job import open_job
     from itae.app.settings import Settings
     from itae.edits.edit import Edit
     from itae.embed.calibration import write_calibration

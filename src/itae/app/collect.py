@@ -22,17 +22,18 @@ from itae.look.sweep_figures import draw
 from itae.results.controls import against_random, print_controls
 from itae.results.find import RESULT, find_results
 from itae.results.rows import (
-    LABEL_FREE,
-    OWN_SPACE,
     SEED,
     check_metric,
     choose,
+    headline_of,
     is_control,
     labels,
+    ranked,
     science,
     tried,
     with_values,
 )
+from itae.results.shown import Shown
 from itae.results.table import read_table, write_table
 
 _TOP = 5
@@ -47,20 +48,25 @@ def main(argv: Sequence[str]) -> int:
     paths = [path.expanduser() for path in options.paths]
     out = options.out.expanduser() if options.out else _home(paths[0])
     files = find_results(paths)
-    table, damaged = read_table(files, out)
+    table, damaged, shown = read_table(files, out)
     if table.empty:
         file, reason = next(iter(damaged.items()))
         raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
-    best = options.best or LABEL_FREE[0]
-    metric = options.metric or ("acc" if with_values(table, "acc") else "inertia")
     for word, name in (("--metric", options.metric), ("--best", options.best)):
-        check_metric(word, name, table)
+        check_metric(word, name, table, shown)
+    metric, best = options.metric or headline_of(table, shown), options.best or shown.criterion
     table = against_random(table, out)
-    winners = choose(table, best)
+    winners = choose(table, best, shown) if best else []
     written = write_table(table, out)
-    figures, left_out = _figures(table, metric, out / "figures")
-    _tell_ranking(table, winners, best, metric, console)
-    print_controls(table, metric, console)
+    figures, left_out = _figures(table, metric, out / "figures", shown)
+    if best is None:
+        _say(
+            console,
+            "best       none: these runs name no criterion that needs no labels; choose by a metric with --best",
+        )
+    else:
+        _tell_ranking(table, winners, best, metric, shown, console)
+    print_controls(table, metric, shown, console)
     _tell_files(table, damaged, written, figures, left_out, console)
     return 0
 
@@ -71,10 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="runs, sweeps, or folders with some")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the table goes (the first PATH)")
-    parser.add_argument("--metric", help="what the figures show (acc; without labels inertia)")
     parser.add_argument(
-        "--best", metavar="METRIC", help=f"what chooses the best row ({LABEL_FREE[0]}); with labels it is an oracle"
+        "--metric", help="what the figures show (the task's headline; of clustering acc, without labels inertia)"
     )
+    parser.add_argument(
+        "--best", metavar="METRIC",
+        help="what chooses the best row (the task's criterion; of clustering silhouette); with labels it is an oracle",
+    )  # fmt: skip
     return parser
 
 
@@ -82,58 +91,71 @@ def _home(path: Path) -> Path:
     return path.parent if path.is_file() else path
 
 
-def _figures(table: pd.DataFrame, metric: str, folder: Path) -> tuple[list[Path], list[str]]:
+def _figures(table: pd.DataFrame, metric: str, folder: Path, shown: Shown) -> tuple[list[Path], list[str]]:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
-        return draw(table, metric, folder) if with_values(table, metric) else ([], [])
+        return draw(table, metric, folder, shown) if with_values(table, metric) else ([], [])
     except OSError as error:
         raise UserError(f"{folder} can't be written ({error.strerror}); the table was; give another --out.") from error
 
 
-def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: str, console: Console) -> None:
+def _tell_ranking(
+    table: pd.DataFrame, winners: list[Any], best: str, metric: str, shown: Shown, console: Console
+) -> None:
     """Print the top rows, then the best by name and how it was chosen."""
-    column = with_values(table, best)
+    rows, column = ranked(table, best, shown), with_values(table, best)
     if column is None:
         console.print(f"best       no run has {best}, so none is called best; choose another with --best")
         return
-    rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
-    chosen = science(rows)
-    _print_top(rows, labels(chosen), winners, column, best, metric, console)
+    chosen, criterion = science(rows), shown.metric(best)
+    named = labels(chosen)
+    _print_top(rows, named, winners, {best: column} | _deltas(rows, metric, shown), best, console)
     named = labels(chosen, [SEED])
-    kind = "" if best in LABEL_FREE else " (oracle: chosen with labels, so its score says nothing about unseen data)"
+    kind = " (oracle: chosen with labels, so its score says nothing about unseen data)" if criterion.labels else ""
     for winner in winners:
         value = f"{best}={rows.loc[winner, column]:.4f}"
         words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
         _say(console, f"best       {words}: {value}, of {tried(chosen[~is_control(rows)])} settings tried{kind}")
-    if best == "silhouette_common":
-        _tell_common(rows, winners, console)
-    if best in OWN_SPACE:
+    if criterion.space == "common" and not best.startswith("delta."):
+        _tell_common(rows.loc[winners], best, shown, console)
+    if criterion.space == "own":
         _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
+    if left := int((table["status"] == "ok").sum()) - len(rows):
+        _say(console, f"note       {left} runs have no {best} and are not ranked")
     if len(winners) > 1:
-        _say(console, "note       one best row for each backbone, data set and clusterer: across them nothing compares")
+        each = "task, backbone, data set and clusterer" if "kind" in chosen else "backbone, data set and clusterer"
+        _say(console, f"note       one best row for each {each}: across them nothing compares")
 
 
-def _tell_common(rows: pd.DataFrame, winners: list[Any], console: Console) -> None:
-    _say(console, "note       silhouette_common is measured in the untouched space, which favours small changes")
-    if not (rows.loc[winners, "delta.silhouette_common"] > 0).any():
-        _say(console, "note       by this criterion no setting is better than the untouched backbone")
+def _deltas(rows: pd.DataFrame, metric: str, shown: Shown) -> dict[str, str]:
+    """Return the columns that stand beside what chose: the metric, its delta and the headline's."""
+    names = (metric, f"delta.{metric}", f"delta.{shown.headline}")
+    return {name: column for name in names if (column := with_values(rows, name))}
+
+
+def _tell_common(winners: pd.DataFrame, best: str, shown: Shown, console: Console) -> None:
+    _say(console, f"note       {best} is measured in the space of the baseline, which favours small changes")
+    change = with_values(winners, f"delta.{best}")
+    if change is None or not (shown.metric(best).sign * winners[change] > 0).any():
+        _say(console, "note       by this criterion no setting is better than the baseline, the untouched backbone")
 
 
 def _print_top(
-    rows: pd.DataFrame, named: pd.Series, winners: list[Any], column: str, best: str, metric: str, console: Console
+    rows: pd.DataFrame, named: pd.Series, winners: list[Any], shown: dict[str, str], best: str, console: Console
 ) -> None:
-    shown = {best: column} | {
-        name: found for name in (metric, f"delta.{metric}", "delta.acc") if (found := with_values(rows, name))
-    }
     table = Table(title=f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows", title_justify="left")
     for name in ("settings", *shown, "flagged", "selection", "folder"):
         table.add_column(name, justify="right" if name in (*shown, "flagged") else "left")
     for index, row in rows.head(_TOP).iterrows():
-        cells = [f"{row[source]:{'+' if name.startswith('delta') else ''}.4f}" for name, source in shown.items()]
+        cells = [_cell(row[source], "+" if name.startswith("delta.") else "") for name, source in shown.items()]
         flagged = "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %"
         words = [named[index], *cells, flagged, "" if pd.isna(row["selection"]) else row["selection"], row["folder"]]
         table.add_row(*map(escape, words), style="bold" if index in winners else None)
     console.print(table)
+
+
+def _cell(value: float, sign: str) -> str:
+    return "" if pd.isna(value) else f"{value:{sign}.4f}"
 
 
 def _tell_files(

@@ -28,16 +28,13 @@ from itae.app.settings import SELECTIONS
 from itae.base.checks import one_of
 from itae.base.errors import UserError
 from itae.look.page import PAGE, end_with_page
-from itae.measure.scores import LABELLED
-from itae.measure.silhouette import CRITERIA
+from itae.results import before
 from itae.results.find import RESULT, find_results
-from itae.results.rows import LABEL_FREE, SEED, check_metric, is_control, science, settings_of, with_values
+from itae.results.rows import SEED, check_metric, is_control, science, settings_of, with_values
 from itae.results.run import read_run, write_result
 from itae.results.table import read_table
 
 DEV, HELD_OUT, RECORD = "dev", "held_out", "protocol.json"
-CHOOSES = (*CRITERIA, *LABELLED)
-"""What has a value for the untouched backbone, too."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -48,8 +45,8 @@ def main(argv: Sequence[str]) -> int:
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
     compared = compare(words, held_out)
-    if compared.development["task"]["_target_"].startswith("itae."):  # somebody's own task may have other numbers
-        one_of("--by", options.by, CHOOSES)
+    if options.by is not None and compared.development["task"]["_target_"] == before.TASK:  # of others it is told later
+        one_of("--by", options.by, sorted(before.METRICS, key=lambda name: before.METRICS[name].get("labels", True)))
     told = told or _chosen(folder, asked, compared.development["selection"])
     _refuse_what_changed(folder, told)
     told["overlap"] = [compared.overlap, compared.images]
@@ -96,10 +93,9 @@ def _chosen(folder: Path, asked: Mapping[str, Any], said: str) -> dict[str, Any]
     frozen = frozen_words(chosen["words"], asked["held_out"])
     found = [word for word in asked["words"] if key_of(word) == "hydra.searchpath"]  # Hydra keeps it from its jobs
     frozen = [*found, *frozen]
-    labels = chosen.pop("labels") or asked["by"] not in LABEL_FREE
-    selection = max("dev_labels" if labels else "proxy", said, key=SELECTIONS.index)
+    selection = max("dev_labels" if chosen.pop("labels") else "proxy", said, key=SELECTIONS.index)
     frozen += [] if chosen["edit"] else ["layers=none"]
-    return {"asked": asked, "by": asked["by"], "selection": selection, **chosen, "held_out": frozen}
+    return {"asked": asked, "selection": selection, **chosen, "held_out": frozen}
 
 
 def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
@@ -133,7 +129,10 @@ def _parser() -> argparse.ArgumentParser:
         help="what names the held-out data, as dataset=cifar100 or dataset.split=test; all else is that of the sweep; "
         "may be given repeatedly",
     )  # fmt: skip
-    parser.add_argument("--by", default=LABEL_FREE[0], help="the criterion (%(default)s); with labels: dev_labels")
+    parser.add_argument(
+        "--by", metavar="METRIC",
+        help="the criterion (that of the task, of clustering silhouette); with labels: dev_labels",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="where all of it goes (a new folder in outputs/protocols)"
     )
@@ -147,34 +146,44 @@ def _itae(*words: str) -> None:
         raise UserError(f"The protocol ends here: itae {shlex.join(words)} ended with status {status}.")
 
 
-def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
-    """Return the setting of a sweep with the best mean of `by` over its data sets, if it beats the untouched backbone.
+def choose_setting(sweep: Path, by: str | None = None) -> dict[str, Any]:
+    """Return the setting of a sweep with the best mean of `by` over its data sets, if it beats the baseline.
+
+    Parameters
+    ----------
+    sweep
+        Its folder.
+    by
+        A metric; by default the criterion that its task names.
 
     Returns
     -------
     dict
-        ``words``: its command line. ``folder``: one of its runs. ``labels``: whether the sweep itself has looked at
-        labels, as a search by ACC does. ``edit``: whether it beats the untouched backbone; if not, no edit is chosen.
-        ``score``, ``untouched``: the criterion of both. ``tried``: how many settings there were. ``sets``: how many
-        data sets.
+        ``by``: the metric. ``words``: the command line of the setting. ``folder``: one of its runs. ``labels``: whether
+        labels were looked at, by the metric or by the sweep itself, as a search by ACC does. ``edit``: whether it beats
+        the untouched backbone; if not, no edit is chosen. ``score``, ``untouched``: the metric of both. ``tried``: how
+        many settings there were. ``sets``: how many data sets.
 
     Raises
     ------
     UserError
-        If no run has the criterion, or runs can't be compared: several backbones or clusterers.
+        If no run has the metric, or runs can't be compared: several tasks, backbones or clusterers.
     """
-    table, _ = read_table(find_results([sweep]), sweep)
+    table, _, shown = read_table(find_results([sweep]), sweep)
+    by = by or shown.criterion
+    if by is None:
+        raise UserError("These runs name no criterion that needs no labels; choose by one of their metrics with --by.")
     column = with_values(table, by)
-    check_metric("--by", by if column is None else None, table)
-    assert column is not None
-    untouched = column.replace("edited.", "baseline.", 1)
+    check_metric("--by", by if column is None else None, table, shown)
+    if column is None:
+        raise UserError(f"--by={by}: no run has it; choose by another of their metrics.")
+    metric, untouched = shown.metric(by), column.replace("edited.", "baseline.", 1)
     rows = table[(table["status"] == "ok") & table[column].notna() & ~is_control(table)]
     if untouched == column or untouched not in rows:
-        raise UserError(f"--by={by} has no value for the untouched backbone; choose another, as {LABEL_FREE[0]}.")
+        raise UserError(f"--by={by} has no value for the untouched backbone; choose another, as {shown.criterion}.")
     settings = science(rows)
-    several = [
-        name for name in settings if name.startswith(("backbone.", "clusterer")) and settings[name].nunique() > 1
-    ]
+    apart = ("kind", "task.", "backbone.", "clusterer")
+    several = [name for name in settings if name.startswith(apart) and settings[name].nunique() > 1]
     if several:
         raise UserError(
             f"{several[0]} has several values, across which {by} does not compare; run one protocol for each."
@@ -182,23 +191,23 @@ def choose_setting(sweep: Path, by: str) -> dict[str, Any]:
     data = [name for name in rows if name.startswith("dataset.") and name != "dataset.resize"]
     sets = rows[data].astype("string").fillna("").agg(" ".join, axis=1)
     names = [name for name in settings_of(settings) if name not in data]
-    sign = -1.0 if by == "inertia" else 1.0
     groups = [group.index for _, group in settings.groupby(names, dropna=False, sort=False)] if names else [rows.index]
     whole = [index for index in groups if sets[index].nunique() == sets.nunique()]
     if not whole:
         raise UserError("No setting ended well on every development set; see the table of the sweep.")
-    means = [sign * rows.loc[index, column].groupby(sets[index]).mean().mean() for index in whole]
+    means = [metric.sign * rows.loc[index, column].groupby(sets[index]).mean().mean() for index in whole]
     best = whole[max(range(len(whole)), key=means.__getitem__)]
-    score, before = (float(rows.loc[best, name].groupby(sets[best]).mean().mean()) for name in (column, untouched))
+    score, base = (float(rows.loc[best, name].groupby(sets[best]).mean().mean()) for name in (column, untouched))
     folder = str(rows.loc[best[0], "folder"])
     words = read_run(sweep / folder).result["started"]["overrides"]
     return {
+        "by": by,
         "words": [word for word in words if key_of(word) not in (SEED, "selection")],
         "folder": folder,
-        "labels": bool(rows["selection"].isin(("dev_labels", "oracle")).any()),
-        "edit": sign * score > sign * before,
+        "labels": metric.labels or bool(rows["selection"].isin(("dev_labels", "oracle")).any()),
+        "edit": metric.sign * (score - base) > 0,
         "score": score,
-        "untouched": before,
+        "untouched": base,
         "tried": len(whole),
         "sets": int(sets.nunique()),
     }
@@ -223,10 +232,12 @@ def _tell(told: dict[str, Any], folder: Path) -> None:
 
     console = Console(highlight=False)
     best = (
-        "the best setting" if told["edit"] else "the untouched backbone is best, so no edit was run; the best setting"
+        "the best setting"
+        if told["edit"]
+        else "the baseline, the untouched backbone, is best, so no edit was run; the best setting"
     )
     lines = (
-        ("chosen", f"{best}, by {told['by']} over {told['sets']} development sets: {told['score']:.4f}, untouched "
+        ("chosen", f"{best}, by {told['by']} over {told['sets']} development sets: {told['score']:.4f}, baseline "
                    f"{told['untouched']:.4f}, of {told['tried']} settings tried"),
         ("frozen", f"itae {shlex.join(told['held_out'])}"),
         ("selection", told["selection"]),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from itae.base.checks import whole
 from itae.base.errors import UserError
 from itae.look.page import MOST, PAGE, write_page
 from itae.results.find import find_results
@@ -28,8 +29,7 @@ def main(argv: Sequence[str]) -> int:
         help="import the class of a data set that isn't itae's own: only of runs whose makers you trust",
     )  # fmt: skip
     options = parser.parse_args(argv)
-    if options.images < 1:
-        raise UserError(f"--images={options.images} must be a whole number of at least 1.")
+    whole("--images", options.images, low=1)
     paths = [path.expanduser() for path in options.paths]
     if options.best is not None and len(files := find_results(paths)) == 1:
         raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.construct import NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
@@ -23,6 +23,8 @@ from itae.vit.backbone import Backbone
 
 SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")
 """How the settings were chosen; whatever looked at labels is ``dev_labels`` or ``oracle``."""
+GROUPS_OF_TASKS = ("clusterer",)
+"""Config groups that a task reads if it says so, and nobody else does."""
 KEYS = (*NEEDS, "layers", "seed", "selection", "paths", "runtime")
 """The top-level keys of a config, all of them."""
 
@@ -37,8 +39,8 @@ class Settings:
     attenuator: Any
     edit: Any
     task: Any
-    clusterer: Any
     tracker: Any
+    parts: Mapping[str, Any]
     layers: str | Sequence[int]
     seed: int
     selection: str
@@ -61,23 +63,23 @@ class Settings:
         """
         check_options("", plain, KEYS)
         plain = {**plain, "edit": plain.get("edit") or {"_target_": ATTENTION}}
-        missing = [key for key in KEYS if plain.get(key) is None]
+        missing = [key for key in KEYS if plain.get(key) is None and key not in GROUPS_OF_TASKS]
         if missing:
             raise UserError(f"{missing[0]} is not set, and a run needs it; the keys are {', '.join(KEYS)}.")
-        seed = plain["seed"]
-        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-            raise UserError(f"seed={seed!r} must be a whole number of at least 0.")
+        whole("seed", plain["seed"], low=0)
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
-        made = {group: construct(group, plain[group]) for group in NEEDS}
+        made = {group: construct(group, plain[group]) for group in NEEDS if group not in GROUPS_OF_TASKS}
+        parts = {group: construct(group, plain.get(group)) for group in made["task"].groups}
         control = made.pop("control")
         if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):
             raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
         made["detector"], made["attenuator"] = control(made["detector"], made["attenuator"])
         return cls(
             **made,
+            parts=parts,
             layers=plain["layers"],
-            seed=seed,
+            seed=plain["seed"],
             selection=plain["selection"],
             cache=_cache_folder(plain["paths"]),
             runtime=_runtime(plain["runtime"]),

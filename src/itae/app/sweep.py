@@ -15,18 +15,22 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itae.app.experiment import OpenJob, open_job
+from itae.app.job import OpenJob, open_job
 from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
 from itae.base.versions import versions
+from itae.edits.edit import AnyEdit
 from itae.embed.extract import extract
+from itae.embed.source import Source
 from itae.images.datasets import ImageSet
 from itae.results.find import RESULT, find_results
-from itae.results.report import spread
+from itae.results.report import with_std
 from itae.results.run import read_run
+from itae.results.shown import merged, shown_of
 from itae.store.store import Key
 
 log = logging.getLogger(__name__)
@@ -104,7 +108,7 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
     groups: dict[Any, list[Job]] = {}
     for job, ready in opened.items():
         if not is_done(job, ready):
-            groups.setdefault((ready.source.key(None), str(ready.source.store.root)), []).append(job)
+            groups.setdefault(ready.group, []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
     return list(groups.values())
 
@@ -136,26 +140,37 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
     needed: dict[Path, int] = {}
     keys: dict[Path, list[Key]] = {}
     for group in groups:
-        source = group[0].source
-        edits = {key: edit for job in group for key, edit in zip(job.keys, (None, job.edit), strict=True)}
-        missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
-        root = source.store.root
         whole = any(job.settings.runtime.diagnostics for job in group)
-        needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
-        keys.setdefault(root, []).extend(missing)
-        source.store.room_for(needed[root], keys[root])
+        for source, edits in _passes(group):
+            missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
+            root = source.store.root
+            needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
+            keys.setdefault(root, []).extend(missing)
+            source.store.room_for(needed[root], keys[root])
+
+
+def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
+    """Return the passes of a group: its jobs want embeddings of the same sources, in the same order."""
+    passes: list[tuple[Source, dict[Key, AnyEdit | None]]] = []
+    for job in group:
+        passes = passes or [(source, {}) for source, _ in job.passes]
+        for (_, edits), (_, more) in zip(passes, job.passes, strict=True):
+            edits |= more
+    return passes
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
     """Whether an earlier call has finished the job: the same settings, versions and embeddings."""
     try:
         result = read_run(job.folder).result
-        there = [Path(result["embeddings"][side]).name for side in ("baseline", "edited")]
+        there = {name: Path(folder).name for name, folder in result["embeddings"].items()}
         same = (result["status"], result["settings"], result["versions"]) == ("ok", _as_json(job.config), versions())
-    except (UserError, LookupError, TypeError):  # there is none, or it has been tampered with
+    except (UserError, LookupError, TypeError, AttributeError):  # there is none, or it has been tampered with
         return False
-    keys = ready.keys
-    return same and there == [key.name for key in keys] and all(ready.source.store.path(key).is_dir() for key in keys)
+    wanted = {want.name: want.source.store.path(want.source.key(want.edit)) for want in ready.wants}
+    return (
+        same and there == {name: path.name for name, path in wanted.items()} and all(map(Path.is_dir, wanted.values()))
+    )
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
@@ -174,14 +189,14 @@ def fill(group: Sequence[Job]) -> bool:
     What goes wrong with it is left to the jobs: each computes what it lacks, and fails alone.
     """
     ready = [open_job(Settings.of(job.config)) for job in group]
-    edits = {key: edit for job in ready for key, edit in zip(job.keys, (None, job.edit), strict=True)}
 
-    def usable(images: ImageSet) -> None:
+    def usable(source: Source, images: ImageSet) -> None:
         for job in ready:
-            job.settings.clusterer.check(len(images), images.n_classes)
+            job.usable(source, images)
 
     try:
-        extract(ready[0].source, list(edits.values()), ready[0].settings.runtime, usable)
+        for source, edits in _passes(ready):
+            extract(source, list(edits.values()), ready[0].settings.runtime, partial(usable, source))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         log.warning("The pass that %d jobs share broke off (%s); each goes on by itself.", len(group), reason)
@@ -233,26 +248,28 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
 
 def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
     """Print the table at the end of a sweep: one line a job, and what failed."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
-    scored = any(result.get("delta") for result in results.values())
-    metric = "acc" if scored else "inertia"
+    shown = merged([shown_of(result) for result in results.values() if result["status"] == "ok"])
+    metric, scored = shown.headline, any(result.get("delta") for result in results.values())
     for name in ("job", "settings", "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
         table.add_column(name, justify="left" if name == "settings" else "right")
     for job, result in results.items():
         row = [str(job.num), " ".join(job.words)]
         if result["status"] == "ok":
-            row += [_cell(result[side].get(metric)) for side in ("baseline", "edited")]
-            row += [_cell((result["delta"] or {}).get(metric), "+")] if scored else []
+            row += [with_std(result[side].get(metric)) for side in ("baseline", "edited")]
+            row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
             rates = list(result["artifact_rate"].values())
             row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
         else:
             row.append(result["status"])
-        table.add_row(*row)
-    name = metric.upper() if scored else metric
+        table.add_row(*map(escape, row))
+    spread = f", mean ± std over {shown.over}" if shown.over else ""
+    title = escape(shown.metrics[metric].title)
     table.caption_justify = "left"
-    table.caption = f"{name}, mean ± std over seeds; flagged: mean share of patches over the edited blocks"
+    table.caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
     show(table)
     for job, result in results.items():
         if result["status"] != "ok":
@@ -266,12 +283,12 @@ def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
     if asked is None:
         return
     from itae.look.sweep_figures import draw
-    from itae.results.rows import with_values
+    from itae.results.rows import headline_of, with_values
     from itae.results.table import read_table
 
-    table, _ = read_table(find_results([folder]), folder)
-    metric = "acc" if with_values(table, "acc") else "inertia"
-    figures = draw(table, metric, folder / "figures")[0] if with_values(table, metric) else []
+    table, _, shown = read_table(find_results([folder]), folder)
+    metric = headline_of(table, shown)
+    figures = draw(table, metric, folder / "figures", shown)[0] if with_values(table, metric) else []
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     tracker = Settings.of(asked).tracker
     with tracker.run(
@@ -280,7 +297,3 @@ def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
         log.metrics({"jobs": len(table), "ok": int((table["status"] == "ok").sum())})
         log.table("runs", lambda: rows)
         log.figures(figures)
-
-
-def _cell(metric: Mapping[str, Any] | None, sign: str = "") -> str:
-    return "" if metric is None else spread(metric, sign)  # a sweep may have data sets with labels and without

@@ -22,10 +22,27 @@ def number(what: str, value: object, low: float = -math.inf, high: float = math.
         raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
 
 
-def whole(what: str, value: object, low: int) -> None:
-    """Raise a `UserError` unless `value` is a whole number of at least `low`; `what` names the setting."""
+def above_0(what: str, value: object, unit: str) -> None:
+    """Raise a `UserError` unless `value` is a finite number above 0 of `unit`; `what` names the setting."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UserError(f"{what}={value!r} must be a number of {unit} above 0.")
+
+
+def whole(what: str, value: object, low: int, optional: bool = False) -> None:
+    """Raise a `UserError` unless `value` is a whole number of at least `low`; `what` names the setting.
+
+    None is allowed if `optional`.
+    """
+    if optional and value is None:
+        return
     if isinstance(value, bool) or not isinstance(value, int) or value < low:
-        raise UserError(f"{what}={value!r} must be a whole number of at least {low}.")
+        raise UserError(f"{what}={value!r} must be a whole number of at least {low}{', or null' if optional else ''}.")
+
+
+def true_or_false(what: str, value: object, optional: bool = False) -> None:
+    """Raise a `UserError` unless `value` is a bool, or, if `optional`, None; `what` names the setting."""
+    if not isinstance(value, bool) and not (optional and value is None):
+        raise UserError(f"{what}={value!r} must be {'true, false or null' if optional else 'true or false'}.")
 
 
 def _span(low: float, high: float) -> str:

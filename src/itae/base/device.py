@@ -6,8 +6,24 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from itae.base.errors import UserError
+
 if TYPE_CHECKING:
     import torch
+
+
+def device_kind(what: str, device: object) -> tuple[str, int]:
+    """Return ``auto``, ``cpu`` or ``cuda``, and the number of the GPU, 0 where none is given.
+
+    Raises
+    ------
+    UserError
+        When `device` is none of these; `what` names the setting.
+    """
+    kind, _, number = str(device).partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
+        raise UserError(f"{what}={device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    return kind, int(number or 0)
 
 
 @contextlib.contextmanager

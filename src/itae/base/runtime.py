@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from itae.base.checks import number, one_of, whole
+from itae.base.checks import number, one_of, true_or_false, whole
+from itae.base.device import device_kind
 from itae.base.errors import UserError
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ class Runtime:
         whole("runtime.batch_size", self.batch_size, low=1)
         whole("runtime.num_workers", self.num_workers, low=0)
         for name in ("diagnostics", "report", "links"):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f"runtime.{name}={getattr(self, name)!r} must be true or false.")
+            true_or_false(f"runtime.{name}", getattr(self, name))
         one_of("runtime.projection", self.projection, ("pca", "umap"))
         one_of("runtime.engine", self.engine, ("local", "ray"))
         self.ray.check("runtime.ray")
@@ -101,9 +101,7 @@ class Runtime:
                 raise UserError(
                     f"runtime.{word}={extra} needs {extra}, which is not installed: pip install 'itae[{extra}]'"
                 )
-        kind, _, number = str(self.device).partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
-            raise UserError(f"runtime.device={self.device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+        device_kind("runtime.device", self.device)
 
     def torch_device(self) -> torch.device:
         """Return the device.

@@ -11,5 +11,6 @@
 `fit_layers`       thresholds of ``rule: bimodal``
 `calibration`      the file that they travel in
 `register_search`  which neurons make the outliers
+`about`            what is known of an edited pass
 `diagnostics`      what was seen during a pass
 """

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.base.threads import in_threads
 from itae.images import folder, formats
@@ -242,10 +242,7 @@ class Dataset:
             )
         if self.SPLITS:
             one_of("dataset.split", self.split, self.SPLITS)
-        if self.limit is not None and (isinstance(self.limit, bool) or not isinstance(self.limit, int)):
-            raise UserError(f"dataset.limit={self.limit!r} is not a whole number (or null for all images).")
-        if self.limit is not None and self.limit < 1:
-            raise UserError(f"dataset.limit={self.limit} leaves no image; it has to be 1 or more, or null for all.")
+        whole("dataset.limit", self.limit, low=1, optional=True)
         one_of("dataset.resize", self.resize, RESIZES)
         one_of("dataset.bad_image", self.bad_image, ("error", "skip"))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.images.decode import DECODER
 
@@ -58,8 +58,7 @@ class Transform:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
     def __post_init__(self) -> None:
-        if isinstance(self.image_size, bool) or not isinstance(self.image_size, int) or self.image_size < 1:
-            raise UserError(f"image_size={self.image_size!r} is not a whole number of pixels from 1 on.")
+        whole("image_size", self.image_size, low=1)
         one_of("dataset.resize", self.resize, RESIZES)
         one_of("interpolation", self.interpolation, INTERPOLATIONS)
         for name in ("mean", "std"):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
+from itae.measure.matching import one_to_one
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 POINTS = 2000  # that are drawn of each side, spread evenly
+NOISE = "noise"
+"""The group of what is in no cluster."""
 _FEW = 8  # points that UMAP has no neighbourhoods for
 _NAMED = 24  # groups in a legend
 _TICKS = 40  # classes with a name on the axis
@@ -75,7 +78,7 @@ def embedding_figure(
     groups
         n names; what has the same name has one colour and one mark.
     what
-        What the groups are: ``class`` or ``cluster``.
+        What the groups are: ``class`` or ``cluster``. Of clusters, `NOISE` is grey and lies below the others.
     how
         ``pca`` or ``umap``, see `project`.
     """
@@ -85,11 +88,15 @@ def embedding_figure(
     rows = np.unique(np.linspace(0, n - 1, min(n, POINTS)).round().astype(int))
     *sides, (x_name, y_name) = project(baseline[rows], edited[rows], how)  # no copy of all of them
     names = sorted(set(groups), key=lambda name: (int(name) if name.isdecimal() else -1, name))
+    noise = NOISE if what == "cluster" else None
     figure = Figure(figsize=(10.4, 4.8), layout="constrained")
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     shown = np.array(groups, dtype=object)[rows]
-    for ax, title, points in zip(axes, ("untouched", "edited"), sides, strict=True):
-        for i, name in enumerate(names):
+    for ax, title, points in zip(axes, ("baseline", "edited"), sides, strict=True):
+        if noise in names:
+            some = points[shown == noise]
+            ax.scatter(some[:, 0], some[:, 1], s=4, color="0.75", linewidths=0, label=noise)
+        for i, name in enumerate(name for name in names if name != noise):
             some = points[shown == name]
             ax.scatter(some[:, 0], some[:, 1], s=9, color=COLOURS[i % len(COLOURS)], linewidths=0,
                        marker=MARKERS[i // len(COLOURS) % len(MARKERS)], alpha=0.7, label=_short(name))  # fmt: skip
@@ -116,19 +123,23 @@ def cluster_figure(labels: np.ndarray, names: Sequence[str], baseline: np.ndarra
     names
         Of the classes, by label.
     baseline, edited
-        Cluster numbers [n].
+        Cluster numbers [n]; -1 is noise, whose column stands apart at the right.
     """
     from matplotlib.figure import Figure
 
     side = 1.6 + 0.16 * min(_TICKS, len(names))
     figure = Figure(figsize=(2 * side + 2.0, side + 0.5), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
-    for ax, title, clusters in zip(axes, ("untouched", "edited"), (baseline, edited), strict=True):
+    for ax, title, clusters in zip(axes, ("baseline", "edited"), (baseline, edited), strict=True):
         shares = class_shares(labels, clusters)
         image = ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
         ax.set_title(title, fontsize=9)
         ax.set_xlabel("cluster, by its class", fontsize=8)
         ax.set_xticks([])
+        if (clusters < 0).any():
+            last = shares.shape[1] - 1
+            ax.axvline(last - 0.5, color="0.5", linewidth=1)
+            ax.set_xticks([last], [NOISE], fontsize=7)
         _class_ticks(ax, [names[label] for label in np.unique(labels)])
     figure.colorbar(image, ax=axes, label="share of the class", aspect=30)
     return figure
@@ -138,14 +149,15 @@ def class_shares(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     """Return the share of each class in each cluster, [classes, clusters].
 
     Clusters that are matched with a class, one to one, so that most images are (Kuhn, 1955; as for ACC), stand in the
-    order of the classes; the others come behind.
+    order of the classes; the others come behind, and noise last.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
     counts = contingency_matrix(labels, clusters)
-    rows, columns = linear_sum_assignment(-counts)
-    order = [*columns[np.argsort(rows)], *sorted(set(range(counts.shape[1])) - set(columns))]
+    noise = int((clusters < 0).any())  # the first column then, which is matched with no class
+    matched = one_to_one(counts[:, noise:])
+    columns = matched[matched >= 0] + noise
+    order = [*columns, *sorted(set(range(noise, counts.shape[1])) - set(columns)), *range(noise)]
     return counts[:, order] / counts.sum(axis=1, keepdims=True)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.look.artifact_figures import Example, example_figure, examples, layer_figure, norm_figure
-from itae.look.embedding_figures import cluster_figure, embedding_figure
+from itae.look.embedding_figures import NOISE, cluster_figure, embedding_figure
 from itae.look.figures import save, signal_figure
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Seen:
     baseline, edited
         The embeddings.
     clusters
-        Their assignments, [n] each.
+        Their assignments, [n] each; empty where the task makes none.
     classes
         The names of the labels; empty for unlabelled images.
     layers
@@ -55,7 +55,7 @@ class Seen:
 
     baseline: Embeddings
     edited: Embeddings
-    clusters: tuple[np.ndarray, np.ndarray]
+    clusters: tuple[np.ndarray, ...]
     classes: Sequence[str]
     layers: list[dict[str, Any]]
     edit: Mapping[str, Any] | None
@@ -64,8 +64,17 @@ class Seen:
     projection: str
 
     @classmethod
-    def of(cls, run: Run, images: ImageSet | None) -> Seen:
+    def of(cls, run: Run, images: ImageSet | None, clustered: bool = True) -> Seen:
         """Read a run back from the disk; without `images` there are no pictures of these.
+
+        Parameters
+        ----------
+        run
+            A run that ended well.
+        images
+            Its images.
+        clustered
+            Whether it has assignments; without them classes are named by `images`.
 
         Raises
         ------
@@ -74,9 +83,9 @@ class Seen:
         """
         from itae.images.transform import Transform
 
-        clusters, labels = run.read_assignments(), run.edited.labels
-        classes: list[str] = []
-        if labels is not None and clusters.labels is not None:
+        clusters, labels = run.read_assignments() if clustered else None, run.edited.labels
+        classes = [] if images is None or clustered else list(images.class_names)
+        if labels is not None and clusters is not None and clusters.labels is not None:
             named = dict(zip(labels.tolist(), clusters.labels, strict=True))
             if min(named) < 0 or max(named) >= _MOST_CLASSES:
                 raise UserError(f"The labels of {run.folder} are damaged: there are none below 0, or that large.")
@@ -86,7 +95,7 @@ class Seen:
         return cls(
             run.baseline,
             run.edited,
-            (clusters.baseline, clusters.edited),
+            (clusters.baseline, clusters.edited) if clusters else (),
             classes,
             run.result["layers"],
             run.result["edit"],
@@ -106,7 +115,8 @@ class Seen:
     def groups(self) -> list[str]:
         """The name of each image's class, or of its cluster before the edit where there are no classes."""
         if self.edited.labels is None:
-            return [str(one) for one in self.clusters[0]]
+            numbers = self.clusters[0].tolist() if self.clusters else [0] * len(self.edited.ids)
+            return [str(one) if one >= 0 else NOISE for one in numbers]
         return [self.classes[i] for i in self.edited.labels]
 
     @property
@@ -134,7 +144,9 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
             seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection
         ),
         "clusters": lambda: (
-            None if seen.edited.labels is None else cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+            cluster_figure(seen.edited.labels, seen.classes, *seen.clusters)
+            if seen.clusters and seen.edited.labels is not None
+            else None
         ),
     }
 

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from itae.look.figures import COLOURS, MARKERS, clean, save
-from itae.results.rows import NUMBERS, apart, change_of, in_order, labels, measured, title_of
+from itae.results.rows import NUMBERS, apart, change_of, in_order, labels, measured
+from itae.results.shown import Shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,16 +36,18 @@ class _Panel:
     about: str = ""
 
 
-def draw(table: pd.DataFrame, metric: str, folder: Path, svg: bool = True) -> tuple[list[Path], list[str]]:
+def draw(
+    table: pd.DataFrame, metric: str, folder: Path, shown: Shown, svg: bool = True
+) -> tuple[list[Path], list[str]]:
     """Draw all figures that the rows of a table allow, as PNG and SVG.
 
     Parameters
     ----------
-    table
-        As `itae.results.table.read_table` returns it.
+    table, shown
+        As `itae.results.table.read_table` returns them.
     metric
-        As in the table, without its side: ``acc``. Where it has no delta (inertia: two embedding spaces), the
-        delta drawn is that of ``silhouette_common``.
+        As in the table, without its side: ``acc``. Where it has no delta (two embedding spaces), the delta drawn is
+        that of a metric that is measured in one.
     folder
         Where they go; what an earlier call drew there is removed.
     svg
@@ -58,14 +61,16 @@ def draw(table: pd.DataFrame, metric: str, folder: Path, svg: bool = True) -> tu
     for name in NAMES:
         for kind in ("png", "svg"):
             (folder / f"{name}.{kind}").unlink(missing_ok=True)
-    rows = measured(table, metric)
-    change = change_of(table, metric)
+    change = change_of(table, metric, shown)
+    rows = measured(table, metric, change)
+    title, bars = shown.metric(metric).title, f"bars: std over {shown.unit}" if shown.unit else "bars: std"
+    delta = shown.metric(f"delta.{change}").title
     makers = (
-        lambda: _curves(_by_rule(rows), metric),
-        lambda: _curves(_panel(rows, "attenuator.strength"), metric),
-        lambda: _curves(_panel(rows, "layers"), metric),
-        lambda: _maps(rows, change),
-        lambda: _scatter(rows, change),
+        lambda: _curves(_by_rule(rows), title, bars),
+        lambda: _curves(_panel(rows, "attenuator.strength"), title, bars),
+        lambda: _curves(_panel(rows, "layers"), title, bars),
+        lambda: _maps(rows, delta),
+        lambda: _scatter(rows, delta),
     )
     drawn: list[Path] = []
     told: list[str] = []
@@ -112,18 +117,18 @@ def _axes(count: int, width: float = 4.6, height: float = 3.6) -> tuple[Figure, 
     return figure, list(axes[:count])
 
 
-def _curves(panels: list[_Panel], metric: str) -> tuple[Figure, str] | None:
+def _curves(panels: list[_Panel], title: str, bars: str) -> tuple[Figure, str] | None:
     if not panels:
         return None
     shown = panels[:PANELS]
     figure, axes = _axes(len(shown), 5.6, 5.0)
-    left = sum(_lines(ax, panel, metric) for ax, panel in zip(axes, shown, strict=True))
+    left = sum(_lines(ax, panel, title, bars) for ax, panel in zip(axes, shown, strict=True))
     told = [f"{left} more combinations of settings are only in the table"] if left else []
     told += [f"{len(panels) - PANELS} more panels are not drawn"] if len(panels) > PANELS else []
     return figure, "; ".join(told)
 
 
-def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
+def _lines(ax: Axes, panel: _Panel, title: str, bars: str) -> int:
     """Draw one line for each combination of the other settings; return how many there was no place for."""
     named = labels(panel.rows, panel.drop)
     values = panel.rows.groupby(named, sort=False)[panel.x].nunique()
@@ -138,13 +143,13 @@ def _lines(ax: Axes, panel: _Panel, metric: str) -> int:
             points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=COLOURS[i],
             marker=MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
         )  # fmt: skip
-    _untouched(ax, panel.rows[named.isin(shown)])
+    _baselines(ax, panel.rows[named.isin(shown)])
     _x_axis(ax, panel, sets)
     more = len(values) - len(shown)
-    bars = "bars: std over seeds" if panel.rows["_value_std"].notna().any() else "of the run of lowest inertia"
-    told = f"{bars}; {len(shown)} of {len(values)} combinations, the worst to the best" if more else bars
-    ax.set_title("\n".join(filter(None, (panel.about, told))), fontsize=8, loc="left")
-    ax.set_ylabel(title_of(metric), fontsize=9)
+    told = [bars] if panel.rows["_value_std"].notna().any() else []
+    told += [f"{len(shown)} of {len(values)} combinations, from the lowest to the highest"] if more else []
+    ax.set_title("\n".join(filter(None, (panel.about, "; ".join(told)))), fontsize=8, loc="left")
+    ax.set_ylabel(title, fontsize=9, parse_math=False)
     clean(ax)
     _legend(ax)
     return more
@@ -158,13 +163,13 @@ def _spread(values: pd.Series) -> list[Any]:
     return [name for name in values.index if name in kept]
 
 
-def _untouched(ax: Axes, rows: pd.DataFrame) -> None:
+def _baselines(ax: Axes, rows: pd.DataFrame) -> None:
     """Draw the baseline of the rows; where there are several, name the clusterer of each."""
     others = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer"))]
     named = labels(rows, others)
     bases = dict(zip(rows["_base"].round(9), named, strict=True))
     for (base, name), dashes in zip(bases.items(), cycle(("--", "-.", ":", (0, (6, 2))))):
-        label = f"untouched {name}" if len(bases) > 1 else "untouched backbone"
+        label = f"baseline {name}" if len(bases) > 1 else "baseline (untouched backbone)"
         ax.axhline(base, color="black", linestyle=dashes, linewidth=1, label=label)
 
 
@@ -194,7 +199,7 @@ def _legend(ax: Axes) -> None:
         ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
 
 
-def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
+def _maps(rows: pd.DataFrame, title: str) -> tuple[Figure, str] | None:
     """Draw the delta over layers and threshold, one map for each combination of the other settings."""
     if "layers" not in rows or rows["_delta"].isna().all():
         return None
@@ -217,11 +222,11 @@ def _maps(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
     widest, tallest = max(grid.shape[1] for *_, grid in shown), max(grid.shape[0] for *_, grid in shown)
     figure, axes = _axes(len(shown), 1.8 + 0.62 * max(widest, 4), 1.3 + 0.42 * max(tallest, 3))
     most = max(float(np.nanmax(np.abs(grid.to_numpy()))) for *_, grid in shown) or 1e-9
-    for ax, (x, title, grid) in zip(axes, shown, strict=True):
+    for ax, (x, about, grid) in zip(axes, shown, strict=True):
         picture = _map(ax, grid, most)
         ax.set_xlabel(x, fontsize=9)
-        ax.set_title(title, fontsize=8)
-    figure.colorbar(picture, ax=axes, label=f"delta of {title_of(metric)}", aspect=30)
+        ax.set_title(about, fontsize=8)
+    figure.colorbar(picture, ax=axes, aspect=30).set_label(title, parse_math=False)
     left = len(panels) - len(shown)
     return figure, f"{left} more combinations of settings are only in the table" if left else ""
 
@@ -241,7 +246,7 @@ def _map(ax: Axes, grid: pd.DataFrame, most: float) -> Any:
     return picture
 
 
-def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
+def _scatter(rows: pd.DataFrame, title: str) -> tuple[Figure, str] | None:
     """Draw the delta of each row against its share of flagged patches."""
     rows = rows[rows["_rate"].notna() & rows["_delta"].notna()]
     panels = [(about, some) for about, some in apart(rows) if np.ptp(some["_rate"]) > _CLOSE * some["_rate"].max()]
@@ -249,12 +254,12 @@ def _scatter(rows: pd.DataFrame, metric: str) -> tuple[Figure, str] | None:
         return None
     shown = panels[:PANELS]
     figure, axes = _axes(len(shown), 5.6, 4.6)
-    left = sum(_points(ax, *panel, metric) for ax, panel in zip(axes, shown, strict=True))
+    left = sum(_points(ax, *panel, title) for ax, panel in zip(axes, shown, strict=True))
     left += sum(len(some) for _, some in panels[PANELS:])
     return figure, f"{left} rows are only in the table" if left else ""
 
 
-def _points(ax: Axes, about: str, rows: pd.DataFrame, metric: str) -> int:
+def _points(ax: Axes, about: str, rows: pd.DataFrame, title: str) -> int:
     """Draw one panel, a colour for each combination of settings but numbers; return how many rows had no place."""
     named = labels(rows, [*NUMBERS, "attenuator.strength"])
     for name in ("layers", "detector", "attenuator"):  # too many for colours: then one setting is told
@@ -270,7 +275,7 @@ def _points(ax: Axes, about: str, rows: pd.DataFrame, metric: str) -> int:
     ax.axhline(0, color="black", linewidth=0.8)
     left = int((~named.isin(shown)).sum())
     ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
-    ax.set_ylabel(f"delta of {title_of(metric)}", fontsize=9)
+    ax.set_ylabel(title, fontsize=9, parse_math=False)
     told = f"{left} rows not shown" if left else ""
     ax.set_title("\n".join(filter(None, (about, told))), fontsize=8, loc="left")
     clean(ax)

@@ -33,7 +33,7 @@ class RunView(Run):
         UserError
             For another name; or if the embeddings, or for ``artifacts`` the images, are gone.
         """
-        drawn = makers(Seen.of(self, self.open_images(trust) if name == "artifacts" else None))
+        drawn = makers(Seen.of(self, self.open_images(trust) if name == "artifacts" else None, self.clustered))
         one_of("figure", name, drawn)
         return drawn[name]()
 

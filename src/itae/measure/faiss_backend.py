@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from itae.base.device import device_kind
 from itae.base.errors import UserError
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss-cuda")
@@ -72,14 +73,11 @@ def pick_gpu(faiss: Any, device: str) -> int | None:
     UserError
         When `device` is no device, or FAISS can't use it; ``auto`` never raises.
     """
-    kind, _, number = str(device).partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
-        raise UserError(f"device={device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
+    kind, chosen = device_kind("device", device)
     # A wheel without CUDA also has get_num_gpus, and answers 0.
     gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
     if kind == "cpu" or (kind == "auto" and not gpus):
         return None
-    chosen = int(number or 0)
     if chosen >= gpus:
         why = f"faiss sees {gpus} GPU(s)" if gpus else "this faiss has no GPU support or sees no GPU"
         raise UserError(f"device={device} can't cluster: {why}; set runtime.device=cpu or install 'itae[gpu]'.")

@@ -6,10 +6,11 @@ analysis of variance, as clustered standard errors in several ways are (Cameron,
 is Student's, with the degrees of freedom of Satterthwaite (1946): with ten seeds a normal one is too narrow, and so are
 percentiles of a bootstrap. `experiments/06_intervals` counts how often it holds the delta of such data.
 
-ACC and purity keep the matching of clusters and classes that all images gave, so they are means over images. NMI and
-ARI are not: there an image's value is its pseudo-value, ``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey,
-1958), whose variance is on average not too small (Efron & Stein, 1981). AMI has no interval: its correction for chance
-takes longer than the rest.
+ACC and purity keep the matching of clusters and classes that all images gave, so they are means over images. ACC of
+those in a cluster is a ratio of two such means: an image's value is what it adds to the ratio where that is linear
+(Cochran, 1977, Sampling Techniques, 6.3). NMI and ARI are not means: there an image's value is its pseudo-value,
+``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey, 1958), whose variance is on average not too small (Efron &
+Stein, 1981). AMI has no interval: its correction for chance takes longer than the rest.
 
 Images of the same bytes are drawn together. Embeddings, neighbours and clusterings are taken as they are: what k-means
 would make of other images is not in an interval.
@@ -52,7 +53,7 @@ def with_intervals(
 def delta_intervals(
     labels_N: np.ndarray, before: Clustered, after: Clustered, groups_N: np.ndarray | None = None
 ) -> dict[str, tuple[float, float] | None]:
-    """Return the 95 % intervals of the mean deltas of acc, purity, nmi, ari, and of knn where it is known.
+    """Return the 95 % intervals of the mean deltas of the scores of `image_values` that both sides have.
 
     Parameters
     ----------
@@ -78,16 +79,21 @@ def image_values(
 ) -> dict[str, np.ndarray]:
     """Return what each image adds to each score under each seed, float64 [S, N]; their means over N are the scores.
 
-    Of acc, purity, nmi, ari, and of knn where it is given, [1, N].
+    Of acc, purity, nmi, ari; of acc_clustered, if no seed calls all images noise; of knn where it is given, [1, N].
     """
     each = [_of_clustering(labels_N, one) for one in assignments_SN.astype(np.int64)]
-    found = {name: np.array([one[name] for one in each]) for name in each[0]}
+    found = {name: np.array([one[name] for one in each]) for name in each[0] if all(name in one for one in each)}
     return found if knn_correct_N is None else found | {"knn": knn_correct_N.astype(np.float64)[None]}
 
 
 def _of_clustering(labels_N: np.ndarray, clusters_N: np.ndarray) -> dict[str, np.ndarray]:
     right = hits(labels_N, clusters_N)
     found = {name: right[name].astype(np.float64) for name in ("acc", "purity")}
+    if (inside_N := clusters_N >= 0).any():
+        share = inside_N.mean()
+        ratio = found["acc"].mean() / share
+        found["acc_clustered"] = ratio + (found["acc"] - ratio * inside_N) / share
+    clusters_N = clusters_N - min(int(clusters_N.min()), 0)  # to NMI and ARI noise is a cluster, see `scores`
     _, class_N = np.unique(labels_N, return_inverse=True)
     cells, cell_N, counts = np.unique(
         clusters_N * (int(class_N.max()) + 1) + class_N, return_inverse=True, return_counts=True

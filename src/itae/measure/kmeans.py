@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from itae.base.checks import one_of
+from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.errors import UserError
+from itae.measure.clustered import Objective, Partition
 from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu
 
 log = logging.getLogger(__name__)
@@ -27,40 +28,6 @@ log = logging.getLogger(__name__)
 INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDOM"}
 BLOCK = 8192  # rows looked at together, so that memory does not grow with N
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
-
-
-@dataclass(frozen=True)
-class Clustering:
-    """One fitted clustering.
-
-    Attributes
-    ----------
-    assignments
-        int64 [N], the nearest centroid of every point, 0..K-1.
-    centroids
-        float32 [K, E]; of unit length for spherical k-means.
-    inertia
-        Over all points: the sum of squared distances to the own centroid, or, spherical, of 1 - cosine.
-    iterations
-        Lloyd iterations of the restart that was kept.
-    empty_clusters
-        Clusters no point belongs to.
-    largest_share
-        The share of the points in the largest cluster, 0..1.
-    seed
-        What the restarts were drawn from.
-    device
-        ``cpu``, or ``cuda:0`` and so on.
-    """
-
-    assignments: np.ndarray
-    centroids: np.ndarray
-    inertia: float
-    iterations: int
-    empty_clusters: int
-    largest_share: float
-    seed: int
-    device: str
 
 
 @dataclass(frozen=True)
@@ -99,25 +66,22 @@ class KMeans:
     spherical: bool = False
 
     def __post_init__(self) -> None:
-        if self.k is not None:
-            _whole("clusterer.k", self.k, 1)
-        _whole("clusterer.restarts", self.restarts, 1)
-        _whole("clusterer.iterations", self.iterations, 1)
+        whole("clusterer.k", self.k, low=1, optional=True)
+        whole("clusterer.restarts", self.restarts, low=1)
+        whole("clusterer.iterations", self.iterations, low=1)
         if isinstance(self.seeds, Sequence):
             object.__setattr__(self, "seeds", tuple(self.seeds))
             if not self.seeds or len(set(self.seeds)) < len(self.seeds):
                 raise UserError(f"clusterer.seeds={list(self.seeds)} must list one seed or more, each once.")
             for seed in self.seeds:
-                _whole("clusterer.seeds", seed, 0)
+                whole("clusterer.seeds", seed, low=0)
         else:
-            _whole("clusterer.seeds", self.seeds, 1)
+            whole("clusterer.seeds", self.seeds, low=1)
         one_of("clusterer.init", self.init, INITS)
-        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)):
-            raise UserError(f"clusterer.tolerance={self.tolerance!r} must be a number, e.g. 1e-6.")
-        if not 0 <= self.tolerance < 1:
+        number("clusterer.tolerance", self.tolerance, low=0.0)
+        if self.tolerance >= 1:
             raise UserError(f"clusterer.tolerance={self.tolerance} must be at least 0 and below 1.")
-        if not isinstance(self.spherical, bool):
-            raise UserError(f"clusterer.spherical={self.spherical!r} must be true or false.")
+        true_or_false("clusterer.spherical", self.spherical)
 
     def seed_list(self, base_seed: int) -> list[int]:
         """Return the seeds to cluster with: the listed ones, or as many as asked for, drawn from `base_seed`.
@@ -149,7 +113,7 @@ class KMeans:
             )
         return k
 
-    def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Clustering:
+    def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Partition:
         """Cluster all points, `restarts` times, and keep the restart of lowest inertia.
 
         The restarts run side by side, one thread each, while CPUs last: many small fits share the machine
@@ -167,6 +131,13 @@ class KMeans:
         device
             ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` takes a GPU when this FAISS can use one.
 
+        Returns
+        -------
+        Partition
+            The nearest centroid of every point, and the centroids, of unit length for spherical k-means. Objective:
+            ``inertia``, over all points the sum of squared distances to the own centroid, or, spherical, of 1 - cosine.
+            Fact: ``iterations``, of Lloyd, of the restart that was kept.
+
         Raises
         ------
         UserError
@@ -179,7 +150,7 @@ class KMeans:
         vectors_NE = np.ascontiguousarray(vectors_NE, dtype=np.float32)
         n = len(vectors_NE)
         replace(self, k=k).check(n, None)
-        _whole("seed", seed, 0)
+        whole("seed", seed, low=0)
         vectors_NE = _checked(vectors_NE, self.spherical)
         cpus = cpu_count()
         workers = 1 if gpu is not None else min(cpus, self.restarts)
@@ -198,17 +169,8 @@ class KMeans:
                 pool.shutdown(cancel_futures=True)
                 raise
         assert assignments.min() >= 0
-        sizes = np.bincount(assignments, minlength=k)
-        return Clustering(
-            assignments=assignments,
-            centroids=centroids,
-            inertia=inertia(vectors_NE, assignments, centroids) * (0.5 if self.spherical else 1.0),
-            iterations=iterations,
-            empty_clusters=int((sizes == 0).sum()),
-            largest_share=float(sizes.max() / n),
-            seed=seed,
-            device=where,
-        )
+        total = inertia(vectors_NE, assignments, centroids) * (0.5 if self.spherical else 1.0)
+        return Partition(assignments, Objective("inertia", total), centroids, where, {"iterations": iterations})
 
     def _once(
         self, faiss: Any, vectors_NE: np.ndarray, k: int, seed: int, gpu: int | None
@@ -285,8 +247,3 @@ def _draw(seed: int, count: int) -> list[int]:
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise UserError(f"{name}={value!r} must be a whole number, {least} or more.")

@@ -7,15 +7,18 @@ scores come as mean and spread over all seeds, the best seed is never picked by 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.measure.clustered import NOISE
+from itae.measure.matching import one_to_one
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")
 """What a clustering is scored by."""
-LABELLED = (*METRICS, "knn")
+LABELLED = (*METRICS, "acc_clustered", "knn")
 """All that has seen labels: to choose by it makes an oracle."""
 _VOTES = 2**22  # held at a time: a class's votes of an image are one
 _NAMED = 3  # of the small classes
@@ -38,7 +41,8 @@ def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
     Parameters
     ----------
     labels, assignments
-        Whole numbers >= 0, [n]. They need be neither consecutive nor equally many.
+        Whole numbers >= 0, [n]. They need be neither consecutive nor equally many. An assignment of -1 is noise, a
+        point in no cluster.
 
     Returns
     -------
@@ -49,10 +53,15 @@ def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
         expected for random assignments. ``purity``: share of points in their cluster's largest class. All at
         most 1.
 
+        All are over all points. For ``acc`` and ``purity`` noise is wrong; for ``nmi``, ``ami`` and ``ari`` it is one
+        cluster more, as scikit-learn takes it and as HDBSCAN on such embeddings is reported (Lowe et al., 2024,
+        arXiv:2406.02465). Each point a cluster of its own, the other convention, would raise NMI, which isn't
+        adjusted for chance, by leaving points out. See `acc_clustered` for the others' share.
+
     Raises
     ------
     UserError
-        When lengths differ, are 0, or values are negative or no whole numbers.
+        When lengths differ, are 0, or values are no whole numbers, below 0, or below -1 in assignments.
     """
     from sklearn import metrics
 
@@ -69,24 +78,32 @@ def scores(labels: np.ndarray, assignments: np.ndarray) -> dict[str, float]:
 def hits(labels: np.ndarray, assignments: np.ndarray) -> dict[str, np.ndarray]:
     """Return which points ``acc`` and ``purity`` count as right, bool [n] each; their means are the scores.
 
-    For ``acc`` those whose cluster is matched with their class, for ``purity`` those of their cluster's largest class.
-    Raises as `scores` does.
+    For ``acc`` those whose cluster is matched with their class, for ``purity`` those of their cluster's largest class;
+    noise is never right. Raises as `scores` does.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
-    labels, assignments = _whole("labels", labels), _whole("assignments", assignments)
+    labels, assignments = _whole_numbers("labels", labels), _whole_numbers("assignments", assignments, NOISE)
     if len(labels) != len(assignments):
         raise UserError(f"{len(labels)} labels can't score {len(assignments)} assignments; give one label each.")
     (_, class_N), (_, cluster_N) = (np.unique(one, return_inverse=True) for one in (labels, assignments))
     counts_CK = contingency_matrix(class_N, cluster_N)
-    matched = np.full(counts_CK.shape[1], -1)
-    classes, clusters = linear_sum_assignment(counts_CK, maximize=True)
-    matched[clusters] = classes
+    clustered_N = assignments >= 0
+    if not clustered_N.all():
+        counts_CK[:, 0] = 0  # noise: matched with a class, if with any, that no cluster is matched with
     return {
-        "acc": matched[cluster_N] == class_N,
-        "purity": counts_CK.argmax(axis=0)[cluster_N] == class_N,
+        "acc": clustered_N & (one_to_one(counts_CK)[class_N] == cluster_N),
+        "purity": clustered_N & (counts_CK.argmax(axis=0)[cluster_N] == class_N),
     }
+
+
+def acc_clustered(labels: np.ndarray, assignments: np.ndarray) -> float | None:
+    """Return ``acc`` over the points in a cluster alone, or None where all are noise.
+
+    The matching is that of all points, in which noise takes no part. Raises as `scores` does.
+    """
+    right_N, clustered_N = hits(labels, assignments)["acc"], np.asarray(assignments) >= 0
+    return float(right_N[clustered_N].mean()) if clustered_N.any() else None
 
 
 def knn_correct(
@@ -112,7 +129,7 @@ def knn_correct(
         the smallest number is named: it depends neither on the neighbours' order nor on how a sum is rounded. A point
         that has no neighbour is not named rightly.
     """
-    _, class_N = np.unique(_whole("labels", labels), return_inverse=True)
+    _, class_N = np.unique(_whole_numbers("labels", labels), return_inverse=True)
     count = int(class_N.max()) + 1
     named_N = np.empty(len(class_N), np.int64)
     step = max(1, _VOTES // count)
@@ -187,13 +204,17 @@ def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
     assert baseline.get("seeds") == edited.get("seeds")
     both = [name for name in LABELLED if name in baseline and name in edited]
     columns = [zip(baseline[m]["per_seed"], edited[m]["per_seed"], strict=True) for m in both]
-    return {m: _spread([after - before for before, after in pairs]) for m, pairs in zip(both, columns, strict=True)}
+    return {m: _spread(list(starmap(_difference, pairs))) for m, pairs in zip(both, columns, strict=True)}
 
 
 def told_interval(change: Mapping[str, Any] | None) -> str:
     """Return the interval of a delta over images and seeds in words; none for a result from before there was one."""
     ends = (change or {}).get("interval")
     return f"{ends[0]:+.4f} to {ends[1]:+.4f}" if ends else ""
+
+
+def _difference(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
 
 
 def _spread(values: Sequence[float | None]) -> dict[str, Any]:
@@ -203,12 +224,12 @@ def _spread(values: Sequence[float | None]) -> dict[str, Any]:
     return {"mean": float(np.mean(known)) if known else None, "std": std, "per_seed": per_seed}
 
 
-def _whole(name: str, values: np.ndarray) -> np.ndarray:
+def _whole_numbers(name: str, values: np.ndarray, least: int = 0) -> np.ndarray:
     values = np.asarray(values)
     if values.ndim != 1 or not len(values) or values.dtype.kind not in "iu":
         raise UserError(
             f"{name} of shape {values.shape} and type {values.dtype} must be a list of whole numbers, one a point."
         )
-    if values.min() < 0:
-        raise UserError(f"{name} hold {values.min()}; all must be 0 or more (a negative one marks noise elsewhere).")
+    if values.min() < least:
+        raise UserError(f"{name} hold {values.min()}; all must be {least} or more.")
     return values

@@ -41,7 +41,8 @@ class Space:
         Parameters
         ----------
         assignments_N
-            Whole numbers, [n].
+            Whole numbers, [n]. Negative ones are noise, and left out: neither are they points nor does another cluster
+            lie where they are.
 
         Returns
         -------
@@ -50,10 +51,12 @@ class Space:
         """
         from sklearn.metrics import silhouette_score
 
-        own = assignments_N[self._rows]
+        own, distances_NN = assignments_N[self._rows], self._distances_NN
+        if (noise_N := own < 0).any():
+            own, distances_NN = own[~noise_N], distances_NN[np.ix_(~noise_N, ~noise_N)]
         if not 1 < len(np.unique(own)) < len(own):
             return None
-        return float(silhouette_score(self._distances_NN, own, metric="precomputed"))
+        return float(silhouette_score(distances_NN, own, metric="precomputed"))
 
 
 def _sample(n: int) -> np.ndarray:

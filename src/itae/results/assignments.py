@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.measure.clustered import NOISE
 
 ASSIGNMENTS = "assignments.csv"
 
@@ -23,7 +24,7 @@ class Assignments:
     labels
         The name of each image's class, or None.
     baseline, edited
-        Cluster numbers, int64 [n], which have nothing to do with each other.
+        Cluster numbers, int64 [n], which have nothing to do with each other; -1 is noise, a point in no cluster.
     moved
         Cosine distance between the image's two embeddings, float64 [n].
     """
@@ -44,8 +45,8 @@ def write_assignments(
 ) -> None:
     """Write one row an image: its id, its label if there is one, its cluster before and after the edit.
 
-    Both clusterings are the ones of the lowest inertia; their cluster numbers have nothing to do with each
-    other. `moved` is the cosine distance between the image's two embeddings.
+    Both clusterings are the ones of the best objective; their cluster numbers have nothing to do with each other, and
+    -1 is noise. `moved` is the cosine distance between the image's two embeddings.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -67,6 +68,9 @@ def read_assignments(path: Path, ids: Sequence[str]) -> Assignments:
         if columns[0].tolist() != list(ids):
             raise UserError(f"{path} is of other images than the embeddings.")
         labels = [row["label"] for row in rows] if "label" in rows[0] else None
-        return Assignments(labels, columns[1].astype(np.int64), columns[2].astype(np.int64), columns[3].astype(float))
+        baseline, edited = (column.astype(np.int64) for column in columns[1:3])
+        if min(baseline.min(), edited.min()) < NOISE:
+            raise ValueError("a cluster number below that of noise")
+        return Assignments(labels, baseline, edited, columns[3].astype(float))
     except (OSError, KeyError, ValueError, TypeError, IndexError, csv.Error) as error:
         raise UserError(f"{path} can't be read ({type(error).__name__}); run it again.") from error

@@ -7,7 +7,7 @@ from typing import Any
 
 from itae.measure.scores import LABELLED
 
-KIND = "clustering"
+KIND, TASK = "clustering", "itae.tasks.clustering.Clustering"
 METRICS: dict[str, dict[str, Any]] = {
     **{name: {"title": name if name == "purity" else name.upper()} for name in LABELLED},
     "inertia": {"better": "lower", "labels": False, "space": "own"},
@@ -22,6 +22,8 @@ falls from .36 to .08.
 """
 SCORED, UNSCORED = ("acc", "nmi", "ari", "ami", "knn"), ("inertia", "silhouette")
 """The rows of a run's table, with labels and without."""
+PARTS = ({"kind": "clusters", "title": "Clusters"},)
+"""What its page has besides scores and figures."""
 
 
 def said(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def said(result: Mapping[str, Any]) -> dict[str, Any]:
         "table": [name for name in SCORED if name in delta] if delta else [n for n in UNSCORED if n in baseline],
         "metrics": METRICS,
         "about": f"k={baseline['k']}" if "k" in baseline else "",
-        "over": f"{seeds} seed{'s' * (seeds > 1)}" if seeds else None,
+        "over": f"{seeds} seeds" if seeds > 1 else None,
     }
 
 

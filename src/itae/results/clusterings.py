@@ -39,7 +39,7 @@ class Clusterings:
     groups
         Equal numbers for images of the same bytes, [n], or None where there are none.
     assignments
-        Clusters of every seed, [seeds, n].
+        Clusters of every fit, [fits, n], one a seed or one where there are no seeds; -1 is noise.
     knn_correct
         Whether the neighbours name each image's class, bool [n], or None where that was not asked.
     """
@@ -105,7 +105,7 @@ def read_clusterings(run: Run) -> Clusterings:
 def _agree(edited: dict[str, Any], found: Clusterings) -> bool:
     """Return whether the scores in a result are those of the clusterings, and all is of as many images."""
     n, near = len(found.labels), found.knn_correct
-    if found.assignments.shape != (len(edited["seeds"]), n) or (
+    if found.assignments.shape != (max(1, len(edited["seeds"])), n) or (
         found.groups is not None and found.groups.shape != (n,)
     ):
         return False

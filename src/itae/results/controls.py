@@ -20,10 +20,10 @@ from rich.table import Table
 
 from itae.base.errors import UserError
 from itae.measure.intervals import by_group, image_values, mean_interval
-from itae.measure.scores import LABELLED
 from itae.results.clusterings import Clusterings, read_clusterings
 from itae.results.rows import labels, science, settings_of, with_choices
 from itae.results.run import Run, read_run
+from itae.results.shown import Shown
 
 AGAINST = "against_random"
 OVER = f"{AGAINST}.over"
@@ -83,7 +83,7 @@ def _compare(edit: Run, draws: Sequence[Run]) -> dict[str, Any]:
 def _by_seed(edit: Run, draws: Sequence[Run]) -> dict[str, np.ndarray]:
     """Return the differences of the deltas, seed by seed."""
     own, *others = ({name: change["per_seed"] for name, change in (run.result["delta"] or {}).items()
-                     if name in LABELLED and None not in change["per_seed"]} for run in (edit, *draws))  # fmt: skip
+                     if None not in change.get("per_seed", [None])} for run in (edit, *draws))  # fmt: skip
     found = {}
     for name, values in own.items():
         theirs = [other[name] for other in others if len(other.get(name, ())) == len(values)]
@@ -104,31 +104,32 @@ def _by_image(sides: Sequence[Clusterings]) -> tuple[dict[str, np.ndarray], str 
     return values, " and ".join(", ".join(["images", *several]).rsplit(", ", 1))
 
 
-def print_controls(table: pd.DataFrame, metric: str, console: Console) -> None:
-    """Print each edit's delta, its control's, and the difference with its interval, the largest first."""
-    metric = metric if f"{AGAINST}.{metric}.mean" in table else "acc"
+def print_controls(table: pd.DataFrame, metric: str, shown: Shown, console: Console) -> None:
+    """Print each edit's delta, its control's, and the difference with its interval, the best first."""
+    metric = metric if f"{AGAINST}.{metric}.mean" in table else shown.headline
     column = f"{AGAINST}.{metric}.mean"
     if column not in table:
         return
-    rows = table[table[column].notna()].sort_values(column, ascending=False, kind="stable")
+    lower = shown.metric(metric).better == "lower"
+    rows = table[table[column].notna()].sort_values(column, ascending=lower, kind="stable")
     named = labels(science(rows)[settings_of(science(rows))])
-    shown = Table(title=f"delta {metric} against as many random patches", title_justify="left")
-    shown.caption, shown.caption_justify = _caption(rows.head(_SHOWN)), "left"
+    found = Table(title=f"delta {metric} against as many random patches", title_justify="left")
+    found.caption, found.caption_justify = _caption(rows.head(_SHOWN)), "left"
     for name in ("settings", "delta", "random", "difference", "95 %", "over"):
-        shown.add_column(name, justify="left" if name in ("settings", "over") else "right")
+        found.add_column(name, justify="left" if name in ("settings", "over") else "right")
     for i, row in rows.head(_SHOWN).iterrows():
         delta, beyond = row[f"delta.{metric}.mean"], row[column]
         low, high = (row[f"{AGAINST}.{metric}.{end}"] for end in ("low", "high"))
         span, over = ("", "") if pd.isna(low) else (f"{low:+.4f} to {high:+.4f}", row[OVER])
         cells = (named[i], f"{delta:+.4f}", f"{delta - beyond:+.4f}", f"{beyond:+.4f}", span, over)
-        shown.add_row(*map(escape, cells))
-    console.print(shown)
+        found.add_row(*map(escape, cells))
+    console.print(found)
 
 
 def _caption(rows: pd.DataFrame) -> str:
     told = "difference: the same images under the same seeds, 95 % interval over what the last column names"
     if (rows[OVER] == SEEDS).any():
-        told += "; over seeds alone it says nothing of other images: those runs keep no clusterings, run them again"
+        told += "; over seeds alone it says nothing of other images: those runs kept nothing of each, run them again"
     if rows[OVER].isna().any():
         told += "; none where the images have changed between the two runs"
     return told

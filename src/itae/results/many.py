@@ -36,7 +36,7 @@ def load_runs(*paths: str | os.PathLike[str]) -> pd.DataFrame:
     from itae.results.rows import with_choices
     from itae.results.table import read_table
 
-    table, damaged = read_table(find_results([Path(path) for path in paths]), Path(os.sep, "nowhere"))
+    table, damaged, _ = read_table(find_results([Path(path) for path in paths]), Path(os.sep, "nowhere"))
     for file, reason in damaged.items():
         warnings.warn(f"{file} can't be read ({reason}) and is left out", stacklevel=2)
     if table.empty:

@@ -1,4 +1,4 @@
-"""The table at the end of a run, and the list of assignments."""
+"""The table at the end of a run, of whatever task."""
 
 from __future__ import annotations
 
@@ -7,59 +7,83 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.measure.scores import told_interval
+from itae.results import before
+from itae.results.shown import kind_of, shown_of
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
 
-SHOWN = ("acc", "nmi", "ari", "ami", "knn")
 
-
-def print_report(result: dict[str, Any], folder: Path) -> None:
-    """Print what came out: baseline beside edited, the paired difference, and what to know about it."""
+def print_report(result: Mapping[str, Any], folder: Path) -> None:
+    """Print what came out: baseline beside edited, the delta where there is one, and what to know about it."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     # Where nobody looks (a pipe, a log file) nothing may be folded at 80 columns.
     console = Console(width=None if Console().is_terminal else 120, highlight=False)
-    scored = result["delta"] is not None
-    rows = shown(result) if scored else ("inertia",)
-    seeds = len(result["baseline"]["seeds"])
-    table = Table(title=title(result), title_justify="left", caption_justify="left")
-    table.add_column("")
-    for name in ("baseline", "edited", *(("delta (paired)", "95 %") if scored else ())):
-        table.add_column(name, justify="right")
-    for metric in rows:
-        cells = [spread(result[side][metric]) for side in ("baseline", "edited")]
-        change = result["delta"][metric] if scored else None
-        cells += [spread(change, sign="+"), told_interval(change)] if change else []
-        table.add_row(metric.upper() if scored else metric, *cells)
-    table.caption = f"mean ± std over {seeds} seeds, selection: {result['selection']}"
-    table.caption += f"; 95 % interval of the delta over images{' and seeds' * (seeds > 1)}" if scored else ""
+    rows = score_rows(result)
+    table = Table("")
+    heads = {"baseline": "baseline", "edited": "edited", "delta": "delta (paired)", "interval": "95 %"}
+    shown = [name for name in heads if any(row[name] for row in rows)]
+    for name in shown:
+        table.add_column(heads[name], justify="right")
+    for row in rows:
+        table.add_row(*(escape(row[name]) for name in ("metric", *shown)))
+    # A table's own title and caption would be folded to its width.
+    console.print(title(result), soft_wrap=True, markup=False, style="italic")
     console.print(table)
+    console.print(_caption(result, "interval" in shown), soft_wrap=True, markup=False, style="dim")
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
     for name, text in (*facts(result), ("results", str(place))):
         console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
 
 
-def shown(result: Mapping[str, Any]) -> list[str]:
-    """Return the scores that a table of a labelled run has."""
-    return [name for name in SHOWN if name in result["delta"]]
+def score_rows(result: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the rows of a run's table, in words.
+
+    Returns
+    -------
+    list of dict
+        ``metric``, its title; ``baseline`` and ``edited``; ``delta`` and its ``interval``, empty where there is none.
+    """
+    shown, delta = shown_of(result), result.get("delta") or {}
+    return [
+        {
+            "metric": shown.metrics[name].title,
+            **{side: with_std(result[side].get(name)) for side in ("baseline", "edited")},
+            "delta": with_std(delta.get(name), "+"),
+            "interval": told_interval(delta.get(name)),
+        }
+        for name in shown.table
+    ]
+
+
+def _caption(result: Mapping[str, Any], intervals: bool) -> str:
+    shown = shown_of(result)
+    parts = ["baseline: the untouched backbone", f"selection: {result['selection']}"]
+    if shown.over:
+        parts.insert(1, f"mean ± std over {shown.over}")
+    if intervals:
+        parts.append(f"95 % interval of the delta over images{' and ' + shown.unit if shown.over else ''}")
+    return "; ".join(parts)
 
 
 def title(result: Mapping[str, Any]) -> str:
-    """Return what was clustered, and by what, in one line."""
-    settings, images = result["settings"], result["images"]
+    """Return what was measured, and by what, in one line."""
+    settings = result["settings"]
     backbone = settings["backbone"]
+    about = ", ".join(filter(None, (f"{result['images']['n']} images", shown_of(result).about)))
     return (
-        f"{settings['dataset']['name']} ({images['n']} images, k={result['baseline']['k']}), "
-        f"{backbone['model_name']}, {backbone['pool']}, {backbone['precision']}"
+        f"{settings['dataset']['name']} ({about}), {backbone['model_name']}, {backbone['pool']}, "
+        f"{backbone['precision']}"
     )
 
 
 def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what is told of a run beside its table: what was done, what was flagged, what moved, what to know."""
-    timing, edit = result["timing"], result["edit"]
+    edit = result["edit"]
     found = []
     if edit:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
@@ -69,14 +93,18 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         found += _attention(result["layers"]) + _registers(result.get("registers"))
         far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
-    if result["delta"]:
-        low = [result[side]["lowest_inertia"]["acc"] for side in ("baseline", "edited")]
-        choice = f"of lowest inertia, chosen without labels: ACC {low[0]:.4f} untouched, {low[1]:.4f} edited"
-        found.append(("one seed", choice))
+    found += before.facts(result) if result.get("shown") is None else [(str(a), str(b)) for a, b in result["facts"]]
     found += [("note", note) for note in result["notes"]]
+    return [*found, ("time", _time(result))]
+
+
+def _time(result: Mapping[str, Any]) -> str:
+    timing = result["timing"]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
-    time = f"embeddings {timing['extract_s']:.2f} s ({speed}), clustering {timing['cluster_s']:.2f} s"
-    return [*found, ("time", f"{time}, peak memory {timing['peak_rss_mb']:.0f} MB")]
+    parts = [f"embeddings {timing['extract_s']:.2f} s ({speed})"]
+    if (seconds := timing.get("task_s", timing.get("cluster_s"))) is not None:
+        parts.append(f"{kind_of(result)} {seconds:.2f} s")
+    return f"{', '.join(parts)}, peak memory {timing['peak_rss_mb']:.0f} MB"
 
 
 def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
@@ -137,10 +165,29 @@ def print_fits(fits: Mapping[int, Fit], path: Path) -> None:
     console.print(f"thresholds {path}", soft_wrap=True, markup=False, highlight=False)
 
 
-def spread(metric: Mapping[str, Any], sign: str = "") -> str:
-    """Return mean and standard deviation as in ``0.9300 ± 0.0050``; ``none`` where there is none."""
-    if metric["mean"] is None:
+def with_std(value: Any, sign: str = "") -> str:
+    """Return mean and standard deviation as in ``0.9300 ± 0.0050``, or what there is of it.
+
+    Parameters
+    ----------
+    value
+        ``{"mean", "std"}``, a number, words; None where there is nothing.
+    sign
+        ``+`` for one before positive numbers.
+
+    Returns
+    -------
+    str
+        ``none`` for a mean that is none, as of a silhouette of one cluster.
+    """
+    if not isinstance(value, Mapping):
+        return _number(value, sign) if isinstance(value, int | float) else "" if value is None else str(value)
+    if value.get("mean") is None:
         return "none"
-    digits = 4 if abs(metric["mean"]) < 100 else 1
-    std = "" if metric["std"] is None else f" ± {metric['std']:.{digits}f}"
-    return f"{metric['mean']:{sign}.{digits}f}{std}"
+    mean, std = value["mean"], value.get("std")
+    return _number(mean, sign) + ("" if std is None else f" ± {_number(std, '', mean)}")
+
+
+def _number(value: float, sign: str, like: float | None = None) -> str:
+    digits = 4 if abs(value if like is None else like) < 100 else 1
+    return f"{value:{sign}.{digits}f}"

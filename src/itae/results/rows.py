@@ -13,27 +13,20 @@ from itae.base.errors import UserError, did_you_mean
 from itae.edits.detect import RULE_NUMBERS
 from itae.edits.edit import ATTENTION
 from itae.edits.registers import RULES as EDIT_RULES
+from itae.results.shown import Shown
 from itae.results.table import FIRST, METRIC
 
 _NUMBER = {"absolute": "threshold", "quantile": "quantile", "mad": "k", "ratio": "ratio"}
 NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio", "rate")]
 """What may be called the threshold of a run; which of them is, its rule says."""
 
-LABEL_FREE = ("silhouette", "silhouette_common", "inertia", "bimodality", "delta.silhouette_common")
-"""Criteria that no label reaches, the default first; any other metric is taken for one that has seen labels.
-
-`silhouette` is of each edit's own space, so it is a hint; `silhouette_common` compares, and favours no edit at all.
-On the model with planted artifacts (`experiment=demo`, ACC .51 to .94) the first rises from .37 to .83 and the second
-falls from .36 to .08.
-"""
-OWN_SPACE = ("silhouette", "inertia")
-"""Those that are measured in the edited space, which every edit moves."""
-
 NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
 KINDS = ("detector", "attenuator", "control", "edit", "clusterer")
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
 _MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength", "edit")
+_APART = ("kind", "backbone.", "dataset.", "clusterer", "task.")
+"""Settings across which no metric compares; the first three have panels of their own."""
 SEED = "seed"
 """What rows are repeated over, and no setting to choose."""
 
@@ -46,25 +39,26 @@ def with_values(table: pd.DataFrame, metric: str) -> str | None:
     return None
 
 
-def metric_names(table: pd.DataFrame) -> list[str]:
-    """Return the metrics that some row has, as `with_values` takes them."""
-    found = [name for name in table if name.startswith(("edited.", "delta.")) and with_values(table, name)]
-    plain = [
-        re.sub(r"^edited\.|\.mean$", "", name)
-        for name in found
-        if not name.endswith((".std", ".n", ".k", ".low", ".high"))
-    ]
-    extra = ["bimodality"] if with_values(table, "bimodality") else []
-    return [re.sub(r"\.mean$", "", name) for name in plain if "lowest_inertia" not in name] + extra
+def headline_of(table: pd.DataFrame, shown: Shown) -> str:
+    """Return the metric that is drawn where none is asked for: the headline, or the first that some row has."""
+    return next((name for name in (shown.headline, *shown.metrics) if with_values(table, name)), shown.headline)
+
+
+def metric_names(table: pd.DataFrame, shown: Shown) -> list[str]:
+    """Return the metrics that some row has, as `with_values` takes them: those that results tell of, and the edit's."""
+    means = [re.fullmatch(r"edited\.([^.]+)\.mean", name) for name in table]
+    names = dict.fromkeys([*shown.metrics, *(found[1] for found in means if found)])
+    known = [*names, *(f"delta.{name}" for name in names), "bimodality"]
+    return [name for name in known if with_values(table, name)]
 
 
 def science(table: pd.DataFrame) -> pd.DataFrame:
     """Return the settings that results depend on, those numbers left empty that the row's rule does not read."""
     apart = ("runtime", "paths", "tracker", "task")
     names = [n for n in table if n not in FIRST and not METRIC.match(n) and n.partition(".")[0] not in apart]
-    # Another vote is another measure. Runs from before there was one have no value, and no value to differ by.
-    votes = [n for n in ("task.knn", "task.temperature") if n in table and table[n].nunique() > 1]
-    kept = table[[*names, *votes]].copy()
+    # Another task, or another setting of one, is another measure. Old runs have no value, and no value to differ by.
+    measures = [n for n in table if (n == "kind" or n.startswith("task.")) and table[n].nunique() > 1]
+    kept = table[[*names, *(n for n in measures if n != "task._target_")]].copy()
     if "control._target_" in kept:  # runs from before there were controls had none
         kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
     if "edit._target_" in kept:
@@ -108,10 +102,8 @@ def _choice(target: Any, vector: Any) -> str | None:
 
 
 def apart(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the rows of each backbone and data set, which nothing compares across, with a few words for them."""
-    names = [
-        name for name in rows if name.startswith(("backbone.", "dataset.")) and rows[name].nunique(dropna=False) > 1
-    ]
+    """Yield the rows of each task, backbone and data set, which nothing compares across, with a few words for them."""
+    names = [name for name in rows if name.startswith(_APART[:3]) and rows[name].nunique(dropna=False) > 1]
     if not names:
         yield "", rows
         return
@@ -125,24 +117,25 @@ def settings_of(rows: pd.DataFrame) -> list[str]:
     return [name for name in rows if not name.startswith("_") and name != SEED]
 
 
-def change_of(table: pd.DataFrame, metric: str) -> str:
+def change_of(table: pd.DataFrame, metric: str, shown: Shown) -> str:
     """Return the metric whose delta is drawn: `metric`, or where it has none, one that compares across spaces."""
-    return metric if with_values(table, f"delta.{metric}") else "silhouette_common"
+    known = (name for name in (metric, *shown.common) if with_values(table, f"delta.{name}"))
+    return next(known, metric)
 
 
-def measured(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+def measured(table: pd.DataFrame, metric: str, change: str | None = None) -> pd.DataFrame:
     """Return the rows that have the metric, settings that are equal once, with what figures draw beside them.
 
-    Rows that differ in their seed alone are one, of their mean; its std is that within seeds and among them.
+    Rows that differ in their seed alone are one, of their mean; its std is that within seeds and among them. The delta
+    is that of `change`, by default of the same metric.
 
     That is ``_value``, ``_std``, ``_base``, ``_base_std``, ``_delta``, ``_delta_std``, ``_rate`` and ``_number``
     under ``_rule``: the number that the row's rule reads.
     """
     rows = science(table)
-    change = change_of(table, metric)
     column = with_values(table, metric) or ""
     base = column.replace("edited.", "baseline.", 1)
-    delta = with_values(table, f"delta.{change}") or ""
+    delta = with_values(table, f"delta.{change or metric}") or ""
     drawn = {"_value": column, "_base": base, "_delta": delta}
     for name, source in drawn.items():
         rows[name] = table.get(source, np.nan)
@@ -219,37 +212,45 @@ def _set_key(name: str) -> tuple[int, list[int]]:
     return kind, numbers
 
 
-def title_of(metric: str) -> str:
-    """Return a metric as it is written on an axis."""
-    return metric.upper() if len(metric) == 3 else metric.replace("_", " ")
-
-
-def choose(table: pd.DataFrame, best: str) -> list[Any]:
-    """Return the best row of each backbone, data set and clusterer; different ones can't be compared.
+def choose(table: pd.DataFrame, best: str, shown: Shown) -> list[Any]:
+    """Return the best row of each task, backbone, data set and clusterer; different ones can't be compared.
 
     Their ``selection`` in the table becomes what it is by that: ``oracle`` if `best` has seen labels, else ``proxy`` if
     it was ``fixed`` and there was a choice.
 
     Rows that differ in their seed alone stand and fall with their mean; the first of them is returned. A control is
     never the best: it is there to be held against.
+
+    Raises
+    ------
+    UserError
+        If neither higher nor lower values of `best` are better.
     """
-    column = with_values(table, best)
+    column, metric = with_values(table, best), shown.metric(best)
     if column is None:
         return []
     rows = table[table[column].notna() & ~is_control(table)]
     chosen = science(rows)
-    values = (rows[column] if best != "inertia" else -rows[column]).astype(float)
+    values = (metric.sign * rows[column]).astype(float)
     settings = [chosen[name] for name in settings_of(chosen)]
     values = values.groupby(settings, dropna=False).transform("mean")  # over seeds
     winners = []
     for group in comparable(chosen):
         winner = values.loc[group].idxmax()
         winners.append(winner)
-        if best not in LABEL_FREE:
+        if metric.labels:
             table.loc[winner, "selection"] = "oracle"
         elif table.loc[winner, "selection"] == "fixed" and tried(chosen.loc[group]) > 1:
             table.loc[winner, "selection"] = "proxy"  # one of several was chosen, if without labels
     return winners
+
+
+def ranked(table: pd.DataFrame, best: str, shown: Shown) -> pd.DataFrame:
+    """Return the rows that have a metric, the best first."""
+    column = with_values(table, best)
+    if column is None:
+        return table.iloc[:0]
+    return table[table[column].notna()].sort_values(column, ascending=shown.metric(best).sign < 0, kind="stable")
 
 
 def is_control(table: pd.DataFrame) -> pd.Series:
@@ -260,8 +261,8 @@ def is_control(table: pd.DataFrame) -> pd.Series:
 
 
 def comparable(rows: pd.DataFrame) -> list[pd.Index]:
-    """Return the rows of `science` in groups of one backbone, data set, clusterer and vote, which can be compared."""
-    names = [name for name in rows if name.startswith(("backbone.", "dataset.", "clusterer", "task."))]
+    """Return the rows of `science` in groups of one task, backbone, data set and clusterer, which can be compared."""
+    names = [name for name in rows if name.startswith(_APART)]
     return list(rows.groupby(names, dropna=False, sort=False).groups.values()) if names else [rows.index]
 
 
@@ -270,9 +271,9 @@ def tried(rows: pd.DataFrame) -> int:
     return len(rows[settings_of(rows)].drop_duplicates())
 
 
-def check_metric(word: str, name: str | None, table: pd.DataFrame) -> None:
+def check_metric(word: str, name: str | None, table: pd.DataFrame, shown: Shown) -> None:
     """Raise a `UserError` if no row has the metric that was asked for."""
-    known = metric_names(table)
+    known = metric_names(table, shown)
     if word == "--metric":
         known = [one for one in known if not one.startswith("delta.") and one != "bimodality"]
     if name is None or name in known:

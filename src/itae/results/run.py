@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
+from itae.results.before import PARTS
 from itae.results.find import RESULT
 
 if TYPE_CHECKING:
@@ -49,6 +51,16 @@ class Run:
         """The resolved config of the run, as plain values."""
         return self.result["settings"]
 
+    @property
+    def parts(self) -> list[Mapping[str, Any]]:
+        """The parts of its page that the task tells of; of an old result, those of clustering."""
+        return list(PARTS if self.result.get("shown") is None else self.result.get("parts") or ())
+
+    @property
+    def clustered(self) -> bool:
+        """Whether the task put the images into clusters, which are in its assignments."""
+        return any(part.get("kind") == "clusters" for part in self.parts)
+
     @cached_property
     def baseline(self) -> Embeddings:
         """The embeddings of the untouched backbone, verified as they are read."""
@@ -70,10 +82,11 @@ class Run:
         baseline, edited, delta = (self.result[side] for side in ("baseline", "edited", "delta"))
         rows = {}
         for name, one in baseline.items():
-            if not isinstance(one, dict) or "mean" not in one:
+            other = edited.get(name)
+            if not all(isinstance(side, dict) and "mean" in side for side in (one, other)):
                 continue
-            row = {"baseline": one["mean"], "baseline std": one["std"]}
-            row |= {"edited": edited[name]["mean"], "edited std": edited[name]["std"]}
+            row = {"baseline": one["mean"], "baseline std": one.get("std")}
+            row |= {"edited": other["mean"], "edited std": other.get("std")}
             if change := (delta or {}).get(name):
                 low, high = change.get("interval") or (None, None)
                 row |= {"delta": change["mean"], "delta std": change["std"], "low": low, "high": high}

@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from itae.base.errors import UserError
-from itae.measure.scores import LABELLED
-from itae.measure.silhouette import CRITERIA
+from itae.results.shown import Shown, kind_of, merged, shown_of
 
-FIRST = ("folder", "status", "error", "selection")
+FIRST = ("folder", "status", "error", "selection", "kind")
 _GROUPS = (
     *("backbone", "dataset", "detector", "attenuator", "control", "layers", "edit"),
     *("task", "clusterer", "seed", "runtime", "paths", "tracker"),
@@ -30,8 +29,8 @@ METRIC = re.compile(r"(baseline|edited|delta|against_random|timing)\.|(artifact_
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
 
-def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Path, str]]:
-    """Return one row for each file, and what is wrong with those that could not be read.
+def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Path, str], Shown]:
+    """Return one row for each file, what is wrong with those that could not be read, and what the metrics are.
 
     Parameters
     ----------
@@ -42,19 +41,24 @@ def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Pa
 
     Returns
     -------
-    table, damaged
-        Columns in one order whatever the runs' order: `FIRST`, the settings by group and name, then the metrics.
-        Numbers are Int64 or float64, lists are text (``[8,9,-1]``), what a run does not have is missing.
+    table, damaged, shown
+        Columns in one order whatever the runs' order: `FIRST`, the settings by group and name, then the metrics in the
+        order of `shown`, which is of all runs. Numbers are Int64 or float64, lists are text (``[8,9,-1]``), what a run
+        does not have is missing.
     """
-    rows, damaged = [], {}
+    rows, damaged, told = [], {}, []
     for file in files:
         try:
-            rows.append({"folder": _folder(file.parent, home.resolve())} | _row(json.loads(file.read_bytes())))
+            result = json.loads(file.read_bytes())
+            rows.append({"folder": _folder(file.parent, home.resolve())} | _row(result))
+            told += [shown_of(result)] if result["status"] == "ok" else []
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
             damaged[file] = f"{type(error).__name__}: {_text(error)}"
     names = {name for row in rows for name in row} | set(FIRST)
-    columns = sorted(names, key=_place)
-    return pd.DataFrame({name: _column(name, [row.get(name) for row in rows]) for name in columns}), damaged
+    shown = merged(told)
+    columns = sorted(names, key=lambda name: _place(name, list(shown.metrics)))
+    table = pd.DataFrame({name: _column(name, [row.get(name) for row in rows]) for name in columns})
+    return table, damaged, shown
 
 
 def _folder(folder: Path, home: Path) -> str:
@@ -69,6 +73,7 @@ def _row(result: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"settings.{group} is no group")
     fixed = {"status": _text(result["status"]), "error": result.get("error")}
     fixed["selection"] = result.get("selection") or settings.pop("selection", None)
+    fixed["kind"] = kind_of(result) if result["status"] == "ok" else None
     settings.pop("selection", None)
     row = {name: value for name, value in _flat(settings) if name not in FIRST and not METRIC.match(name)}
     row |= {name: None if value is None else _text(value) for name, value in fixed.items()}
@@ -89,10 +94,7 @@ def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     row: dict[str, Any] = {}
     for side in ("baseline", "edited"):
         row |= _numbers(side, result[side])
-    row |= _numbers("delta", result["delta"] or {})
-    common = [row.get(f"{side}.silhouette_common") for side in ("baseline", "edited")]
-    if common[0] is not None and common[1] is not None:
-        row["delta.silhouette_common"] = common[1] - common[0]
+    row |= _in_common(row, shown_of(result).common) | _numbers("delta", result["delta"] or {})
     rates = [float(rate) for rate in result["artifact_rate"].values()]
     row["artifact_rate"] = sum(rates) / len(rates) if rates else None
     row["bimodality"] = _number(result.get("bimodality"))
@@ -100,19 +102,33 @@ def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     return row | _numbers("timing", result["timing"])
 
 
+def _in_common(row: Mapping[str, Any], metrics: Iterable[str]) -> dict[str, float]:
+    """Return the deltas of metrics that both sides have in one space, so that their difference says something."""
+    found = {}
+    for name in (f"{metric}{end}" for metric in metrics for end in ("", ".mean")):
+        before, after = (row.get(f"{side}.{name}") for side in ("baseline", "edited"))
+        if before is not None and after is not None:
+            found[f"delta.{name}"] = after - before
+    return found
+
+
 def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
     """Return mean and spread of what has one, and plain numbers; lists (per seed) and words are left out."""
     found: dict[str, float | None] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
-            kept = ("mean", "std") if "mean" in value else tuple(value)
+            kept = ("mean", "std") if "mean" in value else [key for key in value if _is_number(value[key])]
             if value.get("interval"):
                 low, high = value["interval"]
                 found |= {f"{prefix}.{name}.low": _number(low), f"{prefix}.{name}.high": _number(high)}
-            found |= {f"{prefix}.{name}.{key}": _number(value[key]) for key in kept}
-        elif value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            found |= {f"{prefix}.{name}.{key}": _number(value.get(key)) for key in kept}
+        elif _is_number(value):
             found[f"{prefix}.{name}"] = _number(value)
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _number(value: Any) -> float | None:
@@ -123,7 +139,7 @@ def _text(value: Any) -> str:
     return str(value).encode("utf-8", "replace").decode()  # what is no text elsewhere can't be written either
 
 
-def _place(name: str) -> tuple[int, int, int, str]:
+def _place(name: str, metrics: Sequence[str]) -> tuple[int, int, int, str]:
     """Return what a column is sorted by: kind, group, metric, name."""
     if name in FIRST:
         return 0, FIRST.index(name), 0, ""
@@ -141,7 +157,7 @@ def _place(name: str) -> tuple[int, int, int, str]:
         "classes",
         "timing",
     )
-    metrics, metric = (*LABELLED, *CRITERIA), rest.split(".")[0]
+    metric = rest.split(".")[0]
     return 2, parts.index(head), metrics.index(metric) if metric in metrics else len(metrics), name
 
 

@@ -1,5 +1,6 @@
 """What is done with embeddings.
 
+`task`               the seam: what the driver asks of a task, and what it gives back
 `clustering`         the task of clustering, and its settings
 `cluster_and_score`  cluster with several seeds, and score
 `class_notes`        what to know of the classes before believing a score

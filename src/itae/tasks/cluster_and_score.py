@@ -1,30 +1,52 @@
-"""Cluster embeddings over several seeds, find each image's nearest neighbours, then score both.
+"""Cluster embeddings, with several seeds where there are such, find each image's nearest neighbours, and score both.
 
 Labels arrive beside the vectors and go to the metrics alone: every clustering is finished and all neighbours are found
-before the first label is looked at, and the run told apart from the others is the one of lowest inertia.
+before the first label is looked at, and the clustering told apart from the others is the one of the best objective.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from itae.base.checks import one_of
+from itae.base.errors import UserError
 from itae.base.progress import progress
-from itae.measure.clustered import Clustered
-from itae.measure.kmeans import KMeans
+from itae.measure.clustered import BOTH, OWN, Clustered, Clusterer, Partition
 from itae.measure.knn import neighbours
-from itae.measure.scores import knn_chance, knn_correct, scores, summarise, unscored
+from itae.measure.scores import LABELLED, acc_clustered, knn_chance, knn_correct, scores, summarise, unscored
 from itae.measure.silhouette import Space
 
 log = logging.getLogger(__name__)
 
+_TAKEN = {"n", "k", "seeds", "device", "silhouette", "silhouette_common", "clusters", "noise_share", "largest_share",
+          "empty_clusters", *LABELLED}  # fmt: skip
+
+
+def spaces(clusterer: Clusterer, untouched_NE: np.ndarray, own_NE: np.ndarray) -> np.ndarray | list[np.ndarray]:
+    """Return what a clusterer is given of one side: its own embeddings, or the untouched ones and then its own.
+
+    A clusterer of both spaces gets the untouched embeddings twice on the untouched side: as many spaces on either side,
+    and nothing in the second that the first hasn't. So its delta is what the edited space adds to the untouched one.
+
+    Raises
+    ------
+    UserError
+        When its ``spaces`` is neither ``own`` nor ``both``.
+    """
+    which = getattr(clusterer, "spaces", OWN)
+    one_of(f"{type(clusterer).__name__}.spaces", which, (OWN, BOTH))
+    return [untouched_NE, own_NE] if which == BOTH else own_NE
+
 
 def cluster_and_score(
-    vectors_NE: np.ndarray,
+    vectors: np.ndarray | Sequence[np.ndarray],
     labels: np.ndarray | None,
     n_classes: int | None,
-    clusterer: KMeans,
+    clusterer: Clusterer,
     seed: int,
     device: str = "auto",
     groups_N: np.ndarray | None = None,
@@ -35,8 +57,9 @@ def cluster_and_score(
 
     Parameters
     ----------
-    vectors_NE
-        float32 [n, E]; a read-only memory map is fine.
+    vectors
+        float32 [n, E]; a read-only memory map is fine. Or several such, as `spaces` gives them: the last is the side's
+        own, in which silhouettes are measured and neighbours found.
     labels
         Whole numbers >= 0, [n], or None: then assignments and no scores, nor where all are of one class or each of
         its own (`itae.measure.scores.unscored`).
@@ -56,52 +79,42 @@ def cluster_and_score(
     Returns
     -------
     Clustered
-        ``metrics``: ``n``, ``k``, ``seeds``, ``device``; ``inertia``, ``silhouette`` (see
-        `itae.measure.silhouette.Space`) and, with labels, ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, each as
-        ``mean``, ``std`` and ``per_seed``; ``iterations``, ``empty_clusters`` and ``largest_share`` per seed;
-        ``lowest_inertia``: seed, inertia, silhouette and scores of that run. With labels, and other images that
-        may vote, ``knn``: its accuracy in the same shape, of one value, ``chance`` (see
-        `itae.measure.scores.knn_chance`), ``k``, ``temperature``, ``protocol``.
-        ``assignments``: those of the run of lowest inertia.
+        ``metrics``: ``n``, ``k`` (None where the fit finds it), ``seeds`` (empty where there are none: one fit),
+        ``device``. As ``mean``, ``std`` and ``per_seed``: the objective under its own name, as ``inertia``;
+        ``silhouette`` (see `itae.measure.silhouette.Space`); ``clusters`` where the fit finds k; ``noise_share`` where
+        the clusterer leaves points out; with labels ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, and
+        ``acc_clustered`` beside noise. As a list of one value a fit: its facts, ``empty_clusters`` where k is given,
+        ``largest_share``. Under the objective's `Objective.best`, as ``lowest_inertia``: seed, objective, silhouette
+        and scores of that fit. With labels, and other images that may vote, ``knn``: its accuracy in the same shape,
+        of one value, ``chance`` (see `itae.measure.scores.knn_chance`), ``k``, ``temperature``, ``protocol``.
+        ``assignments``: those of the fit of the best objective, of the first where there is no objective.
 
     Raises
     ------
     UserError
-        As `KMeans.check`, `KMeans.fit` and `scores` do.
+        As the clusterer's ``check`` and ``fit`` and `scores` do, and when what it returns isn't what it says.
     """
+    vectors_NE = vectors if isinstance(vectors, np.ndarray) else vectors[-1]
     k = clusterer.check(len(vectors_NE), n_classes)
-    seeds = clusterer.seed_list(seed)
-    runs = []
-    with progress(len(seeds), "clustering", "seeds") as advance:
-        for one in seeds:
-            runs.append(clusterer.fit(vectors_NE, k, one, device))
-            advance(1)
-    log.info("k-means: n=%d k=%d, %d seeds, on %s", len(vectors_NE), k, len(seeds), runs[0].device)
-    if empty := max(run.empty_clusters for run in runs):
-        log.warning("k-means left up to %d of %d clusters empty: are there many equal embeddings?", empty, k)
+    seeds = list(clusterer.seed_list(seed) or ())
+    runs = _fits(clusterer, vectors, k, seeds, device)
+    _check(clusterer, runs, len(vectors_NE))
     if labels is not None and unscored(labels):
         labels = None
     space = Space(vectors_NE)
-    compact = [space.silhouette(run.assignments) for run in runs]
     voters = neighbours(vectors_NE, knn if labels is not None else 0, device, groups_N)
-    per_seed: list[dict[str, float | None]] = [
-        {"inertia": run.inertia, "silhouette": value} for run, value in zip(runs, compact, strict=True)
-    ]
-    if labels is not None:
-        per_seed = [{**one, **scores(labels, run.assignments)} for one, run in zip(per_seed, runs, strict=True)]
+    per_seed = _per_seed(clusterer, runs, space, k, labels)
+    best = min(range(len(runs)), key=lambda i: one.cost if (one := runs[i].objective) else 0)
+    objective = runs[best].objective
+    metrics: dict[str, Any] = {"n": len(vectors_NE), "k": k, "seeds": seeds, "device": runs[0].device}
+    metrics |= summarise(per_seed)
+    metrics |= {name: [run.facts[name] for run in runs] for name in runs[0].facts}
+    if k is not None:
+        metrics["empty_clusters"] = [k - run.clusters for run in runs]
+    metrics["largest_share"] = [run.largest_share for run in runs]
+    if objective:
+        metrics[objective.best] = {"seed": seeds[best] if seeds else None, **per_seed[best]}
     near = knn_correct(labels, *voters, temperature) if labels is not None and voters[0].size else None
-    lowest = min(range(len(runs)), key=lambda i: runs[i].inertia)
-    metrics = {
-        "n": len(vectors_NE),
-        "k": k,
-        "seeds": seeds,
-        "device": runs[0].device,
-        **summarise(per_seed),
-        "iterations": [run.iterations for run in runs],
-        "empty_clusters": [run.empty_clusters for run in runs],
-        "largest_share": [run.largest_share for run in runs],
-        "lowest_inertia": {"seed": seeds[lowest], **per_seed[lowest]},
-    }
     if labels is not None and near is not None:
         right = float(near.mean())
         metrics["knn"] = {
@@ -113,5 +126,61 @@ def cluster_and_score(
             "temperature": temperature,
             "protocol": "leave-one-out",
         }
-    every = np.stack([run.assignments for run in runs]).astype(np.min_scalar_type(k))  # a sweep keeps many
-    return Clustered(metrics, runs[lowest].assignments, every, near)
+    return Clustered(metrics, runs[best].assignments.astype(np.int64), _packed(runs), near, objective)
+
+
+def _fits(
+    clusterer: Clusterer, vectors: np.ndarray | Sequence[np.ndarray], k: int | None, seeds: list[int], device: str
+) -> list[Partition]:
+    name = type(clusterer).__name__
+    runs = []
+    each: Sequence[int | None] = seeds or [None]
+    with progress(len(each), "clustering", "seeds") as advance:
+        for seed in each:
+            runs.append(clusterer.fit(vectors, k, seed, device))
+            advance(1)
+    log.info("%s: n=%d k=%s, %d seeds, on %s", name, len(runs[0].assignments), k, len(seeds), runs[0].device)
+    if k is not None and (fewest := min(run.clusters for run in runs)) < k:
+        log.warning("%s left up to %d of %d clusters empty: are there many equal embeddings?", name, k - fewest, k)
+    return runs
+
+
+def _check(clusterer: Clusterer, runs: list[Partition], n: int) -> None:
+    """Raise a `UserError` unless the fits are of these points, alike, and hold what the clusterer says they may."""
+    name = type(clusterer).__name__
+    told = [(run.facts.keys(), run.objective and (run.objective.name, run.objective.better)) for run in runs]
+    if any(len(run.assignments) != n for run in runs):
+        raise UserError(f"{name} returned {len(runs[0].assignments)} assignments of {n} embeddings; give one each.")
+    if any(one != told[0] for one in told):
+        raise UserError(f"{name} returned other facts, or another objective, for one seed than for another.")
+    names = [*runs[0].facts, *([runs[0].objective.name] if runs[0].objective else [])]
+    if taken := sorted(_TAKEN.intersection(names)):
+        raise UserError(f"{name} calls a number of its own {taken[0]!r}, as one of every clustering is; rename it.")
+    if not getattr(clusterer, "noise", False) and any(run.noise_share for run in runs):
+        raise UserError(f"{name} left points out (-1) and doesn't say that it may; set noise = True in its class.")
+
+
+def _per_seed(
+    clusterer: Clusterer, runs: list[Partition], space: Space, k: int | None, labels: np.ndarray | None
+) -> list[dict[str, float | None]]:
+    """Return the numbers of each fit: what needs no labels first."""
+    noise = getattr(clusterer, "noise", False)
+    found = []
+    for run in runs:
+        one: dict[str, float | None] = {run.objective.name: run.objective.value} if run.objective else {}
+        one["silhouette"] = space.silhouette(run.assignments)
+        if k is None:
+            one["clusters"] = run.clusters
+        if noise:
+            one["noise_share"] = run.noise_share
+        if labels is not None:
+            one |= scores(labels, run.assignments)
+            one |= {"acc_clustered": acc_clustered(labels, run.assignments)} if noise else {}
+        found.append(one)
+    return found
+
+
+def _packed(runs: list[Partition]) -> np.ndarray:
+    """Return the assignments of all fits, [fits, n], in as few bytes as hold them: a sweep keeps many."""
+    every = np.stack([run.assignments for run in runs])
+    return every.astype(np.min_scalar_type(-1 - int(every.max())))  # signed, for noise

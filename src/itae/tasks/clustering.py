@@ -1,19 +1,45 @@
-"""The clustering task: cluster the embeddings, and score."""
+"""The clustering task: cluster both sides' embeddings, score them, and say how far the difference is open."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from itae.base.checks import number, whole
-from itae.measure.clustered import Clustered
-from itae.measure.kmeans import KMeans
-from itae.tasks.cluster_and_score import cluster_and_score
+from itae.images.datasets import count_classes
+from itae.measure.intervals import with_intervals
+from itae.measure.knn import same_bytes
+from itae.measure.scores import paired_delta, small_classes
+from itae.measure.silhouette import Space
+from itae.results.assignments import ASSIGNMENTS, write_assignments
+from itae.results.clusterings import CLUSTERINGS, write_clusterings
+from itae.results.shown import Metric, Shown, shown_of
+from itae.tasks.class_notes import class_notes
+from itae.tasks.cluster_and_score import cluster_and_score, spaces
+from itae.tasks.links import remove_links, write_links
+from itae.tasks.task import BaseTask, File, Job, Outcome
+
+if TYPE_CHECKING:
+    from itae.embed.source import Source
+    from itae.images.datasets import ImageSet
+    from itae.measure.clustered import Clustered
+    from itae.store.entry import Embeddings
+
+_MORE = (
+    Metric("acc_clustered", "ACC of clustered images"),
+    Metric("noise_share", "share of images in no cluster", better=None, labels=False),
+    Metric("clusters", better=None, labels=False),
+)
+"""What clusterers have that leave images out, or find the number of clusters."""
 
 
 @dataclass(frozen=True)
-class Clustering:
+class Clustering(BaseTask):
     """The clustering task; the clusterings' settings are the clusterer's.
 
     Parameters
@@ -30,6 +56,9 @@ class Clustering:
         When a setting is out of its range.
     """
 
+    kind: ClassVar[str] = "clustering"
+    groups: ClassVar[tuple[str, ...]] = ("clusterer",)
+
     knn: int = 20
     temperature: float = 0.07
 
@@ -37,17 +66,138 @@ class Clustering:
         whole("task.knn", self.knn, 0)
         number("task.temperature", self.temperature, 0.001)
 
-    def __call__(
-        self,
-        vectors_NE: np.ndarray,
-        labels: np.ndarray | None,
-        n_classes: int | None,
-        clusterer: KMeans,
-        seed: int,
-        device: str = "auto",
-        groups_N: np.ndarray | None = None,
-    ) -> Clustered:
-        """Cluster, and score: see `cluster_and_score`."""
-        return cluster_and_score(
-            vectors_NE, labels, n_classes, clusterer, seed, device, groups_N, self.knn, self.temperature
+    def check(self, job: Job) -> None:
+        """Ask the clusterer whether it can do with so many images and classes."""
+        self.usable(job, job.source, job.source.images)
+
+    def usable(self, job: Job, source: Source, images: ImageSet) -> None:
+        """Ask the clusterer whether it can do with so many images and classes."""
+        job.parts["clusterer"].check(len(images), images.n_classes)
+
+    def clear(self, folder: Path) -> None:
+        """Remove what another run left: clusterings that would be taken for this one's, and folders of links."""
+        (folder / CLUSTERINGS).unlink(missing_ok=True)
+        remove_links(folder)
+
+    def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
+        """Cluster and score both sides, and pair them."""
+        began = time.perf_counter()
+        baseline, edited = embeddings["baseline"], embeddings["edited"]
+        before, after = (self._clustered(job, entry, baseline) for entry in (baseline, edited))
+        common = _silhouettes_in_common(job, baseline, before, after)
+        seconds = time.perf_counter() - began
+        delta = _delta(before, after, edited)
+        return Outcome(
+            baseline=before.metrics | {"silhouette_common": common[0]},
+            edited=after.metrics | {"silhouette_common": common[1]},
+            delta=delta,
+            shown=_shown(before, delta),
+            result={"timing": {"cluster_s": seconds}},
+            facts=_facts(before, after, delta),
+            notes=[*class_notes(job.source.images.class_names, edited), *_about_images(job, edited, before)],
+            clusters=(before.assignments, after.assignments),
+            files=_files(job, baseline, edited, before, after),
+            parts=[{"kind": "clusters", "title": "Clusters",
+                    "spherical": bool(getattr(job.parts["clusterer"], "spherical", False))}],
+        )  # fmt: skip
+
+    def _clustered(self, job: Job, entry: Embeddings, baseline: Embeddings) -> Clustered:
+        """Cluster and score one side, once for all jobs that ask for the same."""
+        clusterer = job.parts["clusterer"]
+        classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
+        return job.memo.once(
+            (entry.path, baseline.path if getattr(clusterer, "spaces", "own") == "both" else None, job.told),
+            lambda: cluster_and_score(
+                spaces(clusterer, baseline.vectors, entry.vectors), entry.labels, classes, clusterer, job.seed,
+                job.runtime.device, same_bytes(entry.digests), self.knn, self.temperature,
+            ),
+            anew=entry.fresh,
+        )  # fmt: skip
+
+
+def _silhouettes_in_common(
+    job: Job, baseline: Embeddings, before: Clustered, after: Clustered
+) -> tuple[float | None, float | None]:
+    """Return the silhouettes of both clusterings in the space of the baseline."""
+
+    def of_the_baseline() -> tuple[Space, float | None]:
+        space = Space(baseline.vectors)
+        return space, space.silhouette(before.assignments)
+
+    space, own = job.memo.last("the baseline's space", id(before), of_the_baseline)
+    return own, space.silhouette(after.assignments)
+
+
+def _delta(before: Clustered, after: Clustered, edited: Embeddings) -> dict[str, Any] | None:
+    """Return edited minus baseline, seed by seed and with intervals, or None where there are no labels."""
+    if edited.labels is None or "acc" not in before.metrics:
+        return None
+    delta = paired_delta(before.metrics, after.metrics)
+    return with_intervals(delta, edited.labels, before, after, same_bytes(edited.digests))
+
+
+def _shown(before: Clustered, delta: Mapping[str, Any] | None) -> Shown:
+    """Return what k-means says of its metrics, with the clusterer's own objective, and what else it has."""
+    usual = shown_of({"baseline": before.metrics, "delta": delta})
+    metrics = dict(usual.metrics)
+    objective = before.objective
+    if objective is None or objective.name != "inertia":
+        del metrics["inertia"]
+    if objective is not None and objective.name not in metrics:
+        metrics[objective.name] = Metric(objective.name, better=objective.better, labels=False, space="own")
+    metrics |= {one.name: one for one in _MORE if one.name in before.metrics}
+    own = [] if objective is None else [objective.name]
+    table = [name for name in usual.table if name in metrics] if delta else [*own, "silhouette"]
+    more = [one.name for one in _MORE if one.name in before.metrics]
+    headline = usual.headline if delta else (own or ["silhouette"])[0]
+    return Shown(headline, usual.criterion, (*table, *more), metrics, _about(before), usual.over)
+
+
+def _about(clustered: Clustered) -> str:
+    k = clustered.metrics["k"]
+    return "k found by the clusterer" if k is None else f"k={k}"
+
+
+def _facts(before: Clustered, after: Clustered, delta: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return what is told of the clusterings that were chosen without labels."""
+    objective = before.objective
+    if not delta or objective is None or len(before.metrics["seeds"]) < 2:
+        return []
+    chosen = [side.metrics[objective.best]["acc"] for side in (before, after)]
+    text = f"of {objective.best.replace('_', ' ')}, chosen without labels: ACC {chosen[0]:.4f} baseline, "
+    return [("one seed", f"{text}{chosen[1]:.4f} edited")]
+
+
+def _about_images(job: Job, edited: Embeddings, clustered: Clustered) -> list[str]:
+    """Say what of the images themselves bears on the scores: twins, and classes too small for their neighbours."""
+    if edited.labels is None or "acc" not in clustered.metrics:
+        return []
+    notes, groups_N = [], same_bytes(edited.digests)
+    if groups_N is not None:
+        twins = int((np.bincount(groups_N)[groups_N] > 1).sum())
+        notes.append(
+            f"{twins} of {len(groups_N)} images have a twin of the same bytes: twins don't vote for each other in KNN, "
+            "and intervals take them for one image."
         )
+    small = None
+    if "knn" in clustered.metrics:
+        small = small_classes(edited.labels, job.source.images.class_names, clustered.metrics["knn"], groups_N)
+    return [*notes, small] if small else notes
+
+
+def _files(job: Job, baseline: Embeddings, edited: Embeddings, before: Clustered, after: Clustered) -> Sequence[File]:
+    """Return what is written beside the result: each image's clusters, all clusterings, links if they are wanted."""
+    images = job.source.images
+    names = [images.class_names[i] for i in edited.labels] if edited.labels is not None else None
+    clusters = before.assignments, after.assignments
+
+    def assignments(folder: Path) -> None:
+        write_assignments(folder / ASSIGNMENTS, edited.ids, names, *clusters, job.distances(baseline, edited))
+
+    files = [
+        File(ASSIGNMENTS, assignments),
+        File(CLUSTERINGS, lambda folder: write_clusterings(folder / CLUSTERINGS, edited, after)),
+    ]
+    if job.runtime.links:
+        files.append(File("The folders of links", lambda folder: write_links(folder, images, edited.ids, clusters[1])))
+    return files

@@ -28,11 +28,12 @@ def write_links(folder: Path, images: ImageSet, ids: Sequence[str], clusters: np
     Parameters
     ----------
     folder
-        The run's; ``clusters/<number>/`` is made in it. Links of an earlier run are removed, and nothing else.
+        The run's; ``clusters/<number>/`` is made in it, and ``clusters/noise/`` for what is in no cluster. Links of an
+        earlier run are removed, and nothing else.
     images
         Where the files are.
     ids, clusters
-        Of the images that were clustered, and their clusters, [n].
+        Of the images that were clustered, and their clusters, [n]; -1 is noise.
 
     Returns
     -------
@@ -45,9 +46,9 @@ def write_links(folder: Path, images: ImageSet, ids: Sequence[str], clusters: np
         log.warning("The images of %s are no files, so there is nothing to link to.", images.name)
         return None
     top = folder / FOLDER
-    digits = len(str(int(clusters.max())))
+    digits = len(str(max(0, int(clusters.max()))))
     for name, cluster in zip(ids, clusters.tolist(), strict=True):
-        inside = top / f"{cluster:0{digits}d}"
+        inside = top / (f"{cluster:0{digits}d}" if cluster >= 0 else "noise")
         inside.mkdir(parents=True, exist_ok=True)
         link = inside / _file_name(name)
         if os.path.lexists(link):  # a/b__c and a__b/c

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from itae.base.errors import UserError
+from itae.results.shown import shown_of
 from itae.track.tracking import logged_in
 from itae.track.wandb_service import starting, within
 
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     """Run ``itae dashboard`` with what stands after it; return the exit status."""
     parser = argparse.ArgumentParser(prog="itae dashboard", description="Make a W&B workspace and a W&B report.")
     parser.add_argument("target", metavar="ENTITY/PROJECT", help="where the runs are")
-    parser.add_argument("--metric", default="acc", help="whose delta is shown (acc)")
+    parser.add_argument("--metric", default="acc", help="whose delta is shown (%(default)s, of clustering)")
     parser.add_argument("--dry-run", action="store_true", help="say what they would hold, and send nothing")
     options = parser.parse_args(argv)
     entity, _, project = options.target.partition("/")
@@ -68,8 +69,11 @@ def panels(metric: str = "acc") -> dict[str, list[Any]]:
     """
     import wandb_workspaces.reports.v2 as wr
 
-    delta = wr.SummaryMetric(f"delta.{metric}.mean")
-    rate, change = wr.SummaryMetric("artifact_rate"), f"delta of {metric.upper()}"
+    shown = shown_of({})
+    delta, beside = wr.SummaryMetric(f"delta.{metric}.mean"), wr.SummaryMetric(f"edited.{metric}.mean")
+    if metric in shown.metrics:  # of clustering, beside what chooses there
+        beside = wr.SummaryMetric(f"edited.{shown.criterion}.mean")
+    rate, change = wr.SummaryMetric("artifact_rate"), shown.metric(f"delta.{metric}").title
     column = wr.ParallelCoordinatesPlotColumn
     settings = ("backbone.model_name", "dataset.name", "run.first_block", "run.last_block", "detector.vector",
                 "detector.rule", *(f"detector.{name}" for name in _NUMBERS), "attenuator.strength")  # fmt: skip
@@ -92,7 +96,7 @@ def panels(metric: str = "acc") -> dict[str, list[Any]]:
             wr.ParallelCoordinatesPlot(
                 title=f"settings and {change}",
                 columns=[*(column(wr.Config(name)) for name in settings), column(rate),
-                         column(wr.SummaryMetric("edited.silhouette.mean")), column(delta)],
+                         column(beside), column(delta)],
             )
         ],
         "Norms": [
@@ -130,11 +134,13 @@ def report(entity: str, project: str, sections: Mapping[str, Sequence[Any]]) -> 
 
     blocks: list[Any] = [
         wr.P(
-            "Deltas are edited minus untouched, paired over k-means' seeds. The more settings were tried, the less the "
-            "best of them tells."
+            "Deltas are edited minus baseline, the untouched backbone, on the same images. The more settings were "
+            "tried, the less the best of them tells."
         )
     ]
     for name, some in sections.items():
         runset = wr.Runset(entity=entity, project=project)
         blocks += [wr.H2(name), wr.PanelGrid(runsets=[runset], panels=list(some))]
-    return wr.Report(entity=entity, project=project, title="itae: artifacts and clusters", blocks=blocks)
+    return wr.Report(
+        entity=entity, project=project, title="itae: artifacts, and what their edits change", blocks=blocks
+    )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from itae.base.checks import above_0
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.results.find import RESULT
@@ -40,8 +41,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="for each 16 runs (300)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent")
     options = parser.parse_args(argv)
-    if not 0 < options.timeout < float("inf"):
-        raise UserError(f"--timeout={options.timeout:g} must be a number of seconds above 0.")
+    above_0("--timeout", options.timeout, "seconds")
     found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
     going_on = [run for run in found if _goes_on(run)]
     new = [run for run in found if not _is_sent(run) and run not in going_on]

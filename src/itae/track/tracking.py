@@ -21,7 +21,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from itae.base.checks import one_of
+from itae.base.checks import above_0, one_of, true_or_false
 from itae.base.errors import UserError
 from itae.track import wandb_service
 
@@ -107,12 +107,9 @@ class Wandb:
         if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
             raise UserError(f"tracker.tags={self.tags!r} must be a list of words, e.g. tracker.tags=[paper].")
         object.__setattr__(self, "tags", tuple(self.tags))
-        if self.tables is not None and not isinstance(self.tables, bool):
-            raise UserError(f"tracker.tables={self.tables!r} must be true, false or null.")
+        true_or_false("tracker.tables", self.tables, optional=True)
         for name in ("init_timeout", "finish_timeout"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
-                raise UserError(f"tracker.{name}={value!r} must be a number of seconds above 0.")
+            above_0(f"tracker.{name}", getattr(self, name), "seconds")
 
     @contextlib.contextmanager
     def run(

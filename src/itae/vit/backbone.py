@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 POOLS = ("cls", "mean", "head")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
-_FACTS_FORMAT = 3
+_FACTS_FORMAT = 4
 # What timm's hub repositories call their weights, pickles left aside.
 _SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
 

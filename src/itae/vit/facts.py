@@ -48,6 +48,17 @@ class Facts:
     hub_file: str | None
     neurons: int = 0
 
+    def caveats(self, dataset: str) -> list[str]:
+        """Say what a reader has to know of the embedded backbones, which are toys, before believing a number."""
+        notes = []
+        if self.architecture == "digits_vit_artifacts":
+            notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
+        if self.architecture.startswith("digits_vit") and dataset != "digits":
+            notes.append(
+                "This backbone knows handwritten digits and nothing else; choose one for these images (backbone=)."
+            )
+        return notes
+
 
 def recall(path: Path) -> Facts | None:
     """Read what `remember` wrote; None where there is nothing yet, or nothing whole."""

@@ -27,7 +27,8 @@ def reachable(model: Any, name: str) -> int:
     Raises
     ------
     UserError
-        If it isn't a stack of blocks and a norm, each block with one attention call.
+        If it isn't a stack of blocks and a norm, each block with one attention call, that puts out its prefix tokens
+        and one token a patch.
     """
     parts = ("blocks", "norm", "patch_embed", "num_prefix_tokens", "forward_features")
     missing = [part for part in parts if not hasattr(model, part)]
@@ -36,7 +37,7 @@ def reachable(model: Any, name: str) -> int:
             f"backbone.model_name={name}: a {type(model).__name__} has no {missing[0]!r}, so it isn't a plain or RoPE "
             "vision transformer, and itae can't edit its attention; choose another backbone."
         )
-    calls = _calls_per_block(model, name)
+    calls, tokens = _one_forward(model, name)
     wrong = {i: calls[i] for i in range(len(model.blocks)) if calls[i] != 1}
     if wrong:
         layer, count = next(iter(wrong.items()))
@@ -44,10 +45,20 @@ def reachable(model: Any, name: str) -> int:
             f"backbone.model_name={name}: block {layer} calls scaled_dot_product_attention {count} times in a forward "
             "instead of once, so itae can't edit its attention; choose another backbone."
         )
-    return int(model.patch_embed.feat_ratio())
+    patch = int(model.patch_embed.feat_ratio())
+    rows, columns = (side // patch for side in model.patch_embed.img_size)
+    expected = model.num_prefix_tokens + rows * columns
+    if tokens != expected:
+        raise UserError(
+            f"backbone.model_name={name}: a forward puts out {tokens} tokens and not {expected} "
+            f"({model.num_prefix_tokens} prefix tokens and {rows} x {columns} patches), so itae can't tell which are "
+            "patches; choose another backbone."
+        )
+    return patch
 
 
-def _calls_per_block(model: Any, name: str) -> Counter[int]:
+def _one_forward(model: Any, name: str) -> tuple[Counter[int], int]:
+    """Return how often each block attends in a forward, and how many tokens come out."""
     calls: Counter[int] = Counter()
     inside = -1
 
@@ -72,7 +83,7 @@ def _calls_per_block(model: Any, name: str) -> Counter[int]:
     handles = [block.register_forward_pre_hook(enter(i)) for i, block in enumerate(model.blocks)]
     try:
         with torch.inference_mode(), fused(model.blocks), Door(count):
-            model.eval().forward_features(_image(model))
+            out = model.eval().forward_features(_image(model))
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"backbone.model_name={name}: a forward of {side[0]} x {side[1]} pixels fails "
@@ -81,7 +92,7 @@ def _calls_per_block(model: Any, name: str) -> Counter[int]:
     finally:
         for handle in handles:
             handle.remove()
-    return calls
+    return calls, out.shape[1]
 
 
 def neurons(model: Any) -> int:

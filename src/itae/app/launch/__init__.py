@@ -11,4 +11,5 @@
 `ray`        groups on a Ray cluster
 `slurm`      groups as a Slurm array
 `optuna`     a search
+`objectives` what a search is for
 """

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
 from itae.app.compose import plain_config
-from itae.app.experiment import shared
+from itae.app.job import shared
 from itae.app.launch import processes as _processes
 from itae.app.launch.composer import Composer
 from itae.app.launch.group import Group, Launching, Program

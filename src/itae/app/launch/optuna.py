@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from itae.app.compose import plain_config
 from itae.app.launch.launch import end
-from itae.base.checks import one_of
+from itae.app.launch.objectives import Objective, objectives_of, settled
+from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
-from itae.measure.scores import LABELLED
-from itae.measure.silhouette import CRITERIA
+from itae.results.shown import Shown, shown_of
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +30,8 @@ SAMPLERS = ("tpe", "random", "qmc")
 
 def search(
     options: Mapping[str, Any], config: DictConfig, launcher: Launcher, loader: ConfigLoader, arguments: Sequence[str]
-) -> dict[str, Any]:
-    """Run the study and return its best trial.
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Run the study and return its best trial, or, of several objectives, the list of those on the front.
 
     Raises
     ------
@@ -39,14 +39,15 @@ def search(
         If Optuna isn't installed, a setting is wrong, there is nothing to search over, or no trial succeeded.
     """
     optuna = _optuna()
-    _check(options, str(config.task._target_))
+    _check(options)
+    objectives, known = settled(objectives_of(options), config)
     space, fixed = _space(optuna, options["params"] or {}, loader, arguments)
-    selection = _selection(options["metric"], str(config.selection))
+    selection = _selection(objectives, known, str(config.selection))
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
-    study = _study(optuna, options, folder)
-    _refuse_another(study, options, space, fixed, folder)
+    study, objectives = _study(optuna, options, objectives, folder)
+    _refuse_another(study, options, objectives, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     log.info("%d of %d trials are done.", done, options["n_trials"])
     number, configs = len(study.trials), []
@@ -58,14 +59,20 @@ def search(
         ]
         returns = launcher.launch(words, initial_job_idx=number)
         configs += [plain_config(job.cfg) for job in returns if job.cfg is not None]
-        for trial, job in zip(trials, returns, strict=True):
-            value = _value(job, options["metric"])
-            state = optuna.trial.TrialState.COMPLETE if value is not None else optuna.trial.TrialState.FAIL
-            study.tell(trial, value, state=state)
+        results = [job.return_value if job.status == JobStatus.COMPLETED else None for job in returns]
+        if any(one.direction is None for one in objectives):
+            study, objectives = _directed(optuna, study, options, objectives, results, folder)
+            _refuse_another(study, options, objectives, space, fixed, folder)
+        for trial, result in zip(trials, results, strict=True):
+            values = [None if result is None else one.value(result) for one in objectives]
+            if None in values:  # the job failed, or has no such number
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            else:
+                study.tell(trial.number, values)
         done, number = done + len(trials), number + len(trials)
-    best = _best(optuna, study, options, selection, folder)
-    end(configs, folder, options["metric"])
-    return best
+    found = _found(optuna, study, objectives, selection, folder)
+    end(configs, folder, objectives[0].best if len(objectives) == 1 else None)
+    return found
 
 
 def _optuna() -> Any:
@@ -77,14 +84,10 @@ def _optuna() -> Any:
     return optuna
 
 
-def _check(options: Mapping[str, Any], task: str) -> None:
-    if task.startswith("itae."):  # somebody's own task may have other numbers
-        one_of("hydra.sweeper.metric", options["metric"], (*CRITERIA, *LABELLED))
-    one_of("hydra.sweeper.direction", options["direction"], ("maximize", "minimize"))
+def _check(options: Mapping[str, Any]) -> None:
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
-        if isinstance(options[name], bool) or not isinstance(options[name], int) or options[name] < 1:
-            raise UserError(f"hydra.sweeper.{name}={options[name]!r} must be a whole number of at least 1.")
+        whole(f"hydra.sweeper.{name}", options[name], low=1)
 
 
 def _space(
@@ -120,44 +123,94 @@ def _word(value: Any) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _study(optuna: Any, options: Mapping[str, Any], folder: Path) -> Any:
-    samplers = optuna.samplers
-    seed = options["seed"]
-    sampler = {
-        "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),  # trials of a batch keep apart
-        "random": lambda: samplers.RandomSampler(seed=seed),
-        "qmc": lambda: samplers.QMCSampler(seed=seed),
-    }[options["sampler"]]()
+def _study(
+    optuna: Any, options: Mapping[str, Any], objectives: list[Objective], folder: Path
+) -> tuple[Any, list[Objective]]:
+    """Return the study, gone on with if there is one, and the objectives with its directions.
+
+    Of a new one whose directions only a result will tell, a stand-in: see `_directed`.
+    """
     storage = options["storage"] or optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     )
-    return optuna.create_study(
-        storage=storage, sampler=sampler, study_name=options["study_name"], direction=options["direction"],
-        load_if_exists=True,
-    )  # fmt: skip
+    name, sampler, asked = options["study_name"], _sampler(optuna, options), [one.direction for one in objectives]
+    if name in optuna.get_all_study_names(storage):
+        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        if len(study.directions) == len(asked):
+            objectives = [replace(one, direction=one.direction or way)
+                          for one, way in zip(objectives, _ways(study), strict=True)]  # fmt: skip
+        return study, objectives
+    if None in asked:
+        # Not of the same seed: the study's own sampler would begin with the very same trials.
+        sampler = optuna.samplers.RandomSampler(None if options["seed"] is None else options["seed"] + 1)
+        return optuna.create_study(sampler=sampler, directions=["minimize"] * len(asked)), objectives
+    return optuna.create_study(storage=storage, sampler=sampler, study_name=name, directions=asked), objectives
 
 
-def _selection(metric: str, said: str) -> str:
-    """Return how the best trial is chosen: a metric that may see labels makes an oracle, whatever the config says."""
-    if metric not in CRITERIA:  # what somebody's own task measures is taken for one, as in a table
+def _directed(
+    optuna: Any,
+    stand_in: Any,
+    options: Mapping[str, Any],
+    objectives: list[Objective],
+    results: Sequence[Mapping[str, Any] | None],
+    folder: Path,
+) -> tuple[Any, list[Objective]]:
+    """Return the study, with the first trials, which were drawn at random and are not told yet, and its objectives.
+
+    Which way an objective is better is said by the results, and a study has to know it when it is made.
+    """
+    first = next((result for result in results if result is not None), None)
+    if first is None:
+        raise UserError(f"None of the first {len(results)} trials succeeded; see the run.log of each in {folder}.")
+    study, objectives = _study(optuna, options, [one.directed(shown_of(first)) for one in objectives], folder)
+    study.add_trials(stand_in.trials)
+    return study, objectives
+
+
+def _ways(study: Any) -> list[str]:
+    return [direction.name.lower() for direction in study.directions]
+
+
+def _sampler(optuna: Any, options: Mapping[str, Any]) -> Any:
+    samplers, seed = optuna.samplers, options["seed"]
+    make = {
+        "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),  # trials of a batch keep apart
+        "random": lambda: samplers.RandomSampler(seed=seed),
+        "qmc": lambda: samplers.QMCSampler(seed=seed),
+    }
+    return make[options["sampler"]]()
+
+
+def _selection(objectives: Sequence[Objective], known: Shown | None, said: str) -> str:
+    """Return how trials are chosen: an objective that may see labels makes an oracle, whatever the config says.
+
+    What somebody's own task or clusterer measures is taken for one: it is said before there is a result.
+    """
+    if any(one.sees_labels(known) for one in objectives):
         return "oracle"
     return said if said in ("dev_labels", "oracle") else "proxy"
 
 
 def _refuse_another(
-    study: Any, options: Mapping[str, Any], space: Mapping[str, Any], fixed: Sequence[str], folder: Path
+    study: Any,
+    options: Mapping[str, Any],
+    objectives: Sequence[Objective],
+    space: Mapping[str, Any],
+    fixed: Sequence[str],
+    folder: Path,
 ) -> None:
     """Raise a `UserError` if the study was made for something else: its trials would be mixed up with these."""
     asked = {
-        "metric": options["metric"],
+        "metric": ", ".join(one.key for one in objectives),
         "words": " ".join(sorted(fixed)),
         "space": ", ".join(f"{key} in {told}" for key, told in sorted(space.items())),
     }
     before = study.user_attrs.get("asked")
-    if before is None and not study.trials:
+    if before is None and not any(trial.state.is_finished() for trial in study.trials):
         study.set_user_attr("asked", asked)
         return
-    before = before or {}
+    before = (before or {}) | {"direction": ", ".join(_ways(study))}
+    asked["direction"] = ", ".join(str(one.direction) for one in objectives)
     for name, value in asked.items():
         if before.get(name) != value:
             place = options["storage"] or folder
@@ -167,29 +220,50 @@ def _refuse_another(
             )
 
 
-def _value(job: Any, metric: str) -> float | None:
-    """Return the objective of a job that went well, None for one that failed or has no such number."""
-    if job.status != JobStatus.COMPLETED:
-        return None
-    found = job.return_value["edited"].get(metric)
-    value = found.get("mean") if isinstance(found, Mapping) else found
-    if value is None:
-        known = ", ".join(name for name, one in job.return_value["edited"].items() if isinstance(one, Mapping | float))
-        raise UserError(f"hydra.sweeper.metric={metric!r} is not in the results; there are {known}.")
-    return float(value) if math.isfinite(value) else None
-
-
-def _best(optuna: Any, study: Any, options: Mapping[str, Any], selection: str, folder: Path) -> dict[str, Any]:
+def _found(
+    optuna: Any, study: Any, objectives: Sequence[Objective], selection: str, folder: Path
+) -> dict[str, Any] | list[dict[str, Any]]:
+    """Write and print the best trial, or of several objectives the front; return it."""
     complete = study.get_trials(states=(optuna.trial.TrialState.COMPLETE,))
     if not complete:
         raise UserError(f"None of the {len(study.trials)} trials succeeded; see the run.log of each in {folder}.")
-    best = {
-        "job": study.best_trial.number, "settings": study.best_params, "metric": options["metric"],
-        "value": study.best_value, "selection": selection, "trials": len(complete),
-    }  # fmt: skip
-    (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
-    words = " ".join(f"{key}={value}" for key, value in study.best_params.items())
-    with_labels = {"oracle": "ORACLE: chosen with labels", "dev_labels": "chosen with labels of development data"}
-    chosen = with_labels.get(selection, "chosen without labels")
-    print(f"best       job {best['job']} ({words}): {options['metric']} {study.best_value:.4f}, {chosen}")  # noqa: T201
-    return best
+    chosen = _CHOSEN.get(selection, "chosen without labels")
+    if len(objectives) == 1:
+        key = objectives[0].key
+        best = {
+            "job": study.best_trial.number, "settings": study.best_params, "metric": key,
+            "value": study.best_value, "selection": selection, "trials": len(complete),
+        }  # fmt: skip
+        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
+        print(f"best       job {best['job']} ({_told(study.best_params)}): {key} {study.best_value:.4f}, {chosen}")  # noqa: T201
+        return best
+    front = [
+        {"job": trial.number, "settings": trial.params, "selection": selection,
+         "values": {one.key: value for one, value in zip(objectives, trial.values, strict=True)}}
+        for trial in sorted(study.best_trials, key=lambda trial: trial.number)
+    ]  # fmt: skip
+    (folder / "front.json").write_text(json.dumps(front, indent=2) + "\n")
+    _print_front(front, objectives, f"{len(front)} of {len(complete)} trials are on the front, {chosen}")
+    return front
+
+
+_CHOSEN = {"oracle": "ORACLE: chosen with labels", "dev_labels": "chosen with labels of development data"}
+
+
+def _told(params: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items())
+
+
+def _print_front(front: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], title: str) -> None:
+    """Print the trials that no other is better than in all objectives, the best in the first of them first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    first = objectives[0]
+    sign = -1 if first.direction == "maximize" else 1
+    table = Table(title=title, title_justify="left")
+    for name in ("job", "settings", *(f"{one.key} ({one.direction})" for one in objectives)):
+        table.add_column(name, justify="left" if name == "settings" else "right")
+    for one in sorted(front, key=lambda one: sign * one["values"][first.key]):
+        table.add_row(str(one["job"]), _told(one["settings"]), *(f"{value:.4f}" for value in one["values"].values()))
+    Console(width=None if Console().is_terminal else 160, highlight=False).print(table)

@@ -76,7 +76,7 @@ def count(group: Group, n_jobs: int | None) -> int:
         return 1
     from joblib import effective_n_jobs  # here and not above: the server is to start before all this is imported
 
-    from itae.app.experiment import open_job
+    from itae.app.job import open_job
     from itae.app.settings import Settings
     from itae.measure.faiss_backend import load_faiss, pick_gpu
 
@@ -190,7 +190,7 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 
 def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes) -> None:
     """Run jobs that come through a pipe, until it is closed. Called in another process."""
-    from itae.app.experiment import shared
+    from itae.app.job import shared
     from itae.base.place import terminated
 
     signal.signal(signal.SIGTERM, terminated)

@@ -123,15 +123,15 @@ def _run_part(folder: Path, most: int, images: ImageSet | None, trust: bool) -> 
 
 def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int, trust: bool) -> dict[str, Any]:
     from itae.look.page.sweep_part import sweep_part
-    from itae.results.rows import LABEL_FREE, check_metric, with_values
+    from itae.results.rows import check_metric
     from itae.results.table import read_table
 
-    table, damaged = read_table(files, home)
+    table, damaged, shown = read_table(files, home)
     if table.empty:
         file, reason = next(iter(damaged.items()))
         raise UserError(f"No {RESULT} of {len(files)} found can be read ({file}: {reason}); give folders with runs.")
-    check_metric("--best", best, table)
-    part = sweep_part(table, home.resolve(), best or LABEL_FREE[0], "acc" if with_values(table, "acc") else "inertia")
+    check_metric("--best", best, table, shown)
+    part = sweep_part(table, home.resolve(), best or shown.criterion, shown)
     run = None
     if part["winners"]:
         best_run = Path(part["winners"][0])

@@ -5,12 +5,18 @@ Plain numbers from embeddings and assignments; no image is read here. Shapes: N 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from itae.base.errors import UserError
+from itae.measure import knn
 from itae.measure.kmeans import BLOCK
+from itae.measure.matching import one_to_one
+
+log = logging.getLogger(__name__)
 
 ROWS = ("central", "doubtful", "moved")
 """What is picked of each cluster: nearest to its centroid; nearest to another one; moved farthest by the edit."""
@@ -24,10 +30,11 @@ class Fit:
     Attributes
     ----------
     distance
-        float64 [N], euclidean, to the centroid of the own cluster.
+        float64 [N], euclidean, to the centroid of the own cluster; NaN for noise, which is in none.
     margin
         float64 [N], 1 - distance / distance to the nearest other centroid: the simplified silhouette (Hruschka et al.,
         2004, doi:10.1109/ICDM.2004.10115), below 0 where another centroid is nearer; 1 where there is one cluster only.
+        NaN for noise.
     """
 
     distance: np.ndarray
@@ -36,6 +43,8 @@ class Fit:
 
 def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Fit:
     """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors.
+
+    Noise (-1) is no cluster, and lies in none.
 
     If `spherical`, the vectors are of unit length, and the centroids are brought to it as well.
     """
@@ -47,9 +56,11 @@ def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = Fal
     for some in gen_batches(len(vectors_NE), BLOCK):
         np.add.at(sums_KE, own_N[some], vectors_NE[some].astype(np.float64))
     centroids_KE = sums_KE / np.bincount(own_N)[:, None]
+    if present[0] < 0:
+        centroids_KE, present, own_N = centroids_KE[1:], present[1:], own_N - 1
     if spherical:
         centroids_KE /= np.linalg.norm(centroids_KE, axis=1, keepdims=True)
-    distance, other = np.empty(len(own_N)), np.full(len(own_N), np.inf)
+    distance, other = np.full(len(own_N), np.nan), np.full(len(own_N), np.inf)
     for k in range(len(present)):
         for some in gen_batches(len(own_N), BLOCK):
             rows = np.arange(some.start, some.stop)[own_N[some] == k]
@@ -60,7 +71,7 @@ def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = Fal
             if len(present) > 1:
                 other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]
     with np.errstate(invalid="ignore"):
-        margin = np.where(other > 0, 1 - distance / other, 0.0)
+        margin = np.where(other > 0, 1 - distance / other, 0.0)  # NaN where the distance is
     return Fit(distance, margin)
 
 
@@ -68,7 +79,8 @@ def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> 
     """Return, for each cluster, up to `count` images of each of `ROWS`, as positions; the most so first.
 
     At most half of a cluster is picked for each. Images that did not move at all are no moved ones, and only images on
-    which the clusters could disagree are doubtful: a cluster that is alone has none.
+    which the clusters could disagree are doubtful: a cluster that is alone has none. Noise (-1) has no centroid, so of
+    its images only the moved are picked.
     """
     found: dict[int, dict[str, list[int]]] = {}
     for cluster in np.unique(clusters_N):
@@ -77,7 +89,7 @@ def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> 
         near_another = here[fit.margin[here] < 1]
         half = max(1, len(here) // 2)  # of a small cluster, not all images are central and doubtful at a time
         orders = {
-            "central": here[np.argsort(fit.distance[here], kind="stable")],
+            "central": here[np.argsort(fit.distance[here], kind="stable")] if cluster >= 0 else here[:0],
             "doubtful": near_another[np.argsort(fit.margin[near_another], kind="stable")],
             "moved": far[np.argsort(-moved_N[far], kind="stable")],
         }
@@ -88,28 +100,30 @@ def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> 
 def came_from_elsewhere(baseline_N: np.ndarray, edited_N: np.ndarray) -> np.ndarray:
     """Return which images left their cluster, bool [N]: cluster numbers say nothing, so clusters are matched first.
 
-    Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955).
+    Each cluster is matched with one of the other side, one to one, so that most images stay (Kuhn, 1955). Noise (-1) is
+    matched with noise: an image stays where it is in no cluster before and after.
     """
-    from scipy.optimize import linear_sum_assignment
     from sklearn.metrics.cluster import contingency_matrix
 
-    old, old_N = np.unique(baseline_N, return_inverse=True)
-    _, new_N = np.unique(edited_N, return_inverse=True)
-    rows, columns = linear_sum_assignment(contingency_matrix(old_N, new_N), maximize=True)
-    heir = np.full(len(old), -1)
-    heir[rows] = columns
-    return heir[old_N] != new_N
+    old_noise_N, new_noise_N = baseline_N < 0, edited_N < 0
+    (_, old_N), (_, new_N) = (np.unique(side, return_inverse=True) for side in (baseline_N, edited_N))
+    counts = contingency_matrix(old_N, new_N)
+    counts[: int(old_noise_N.any())] = 0
+    counts[:, : int(new_noise_N.any())] = 0
+    stays_N = one_to_one(counts)[old_N] == new_N
+    return ~np.where(old_noise_N | new_noise_N, old_noise_N & new_noise_N, stays_N)
 
 
 def neighbours(vectors_NE: np.ndarray, count: int = NEIGHBOURS) -> np.ndarray:
-    """Return the positions of the `count` nearest other rows of each row, nearest first, by cosine, int [N, count]."""
-    from sklearn.neighbors import NearestNeighbors
+    """Return the positions of the `count` nearest other rows of each row, nearest first, by cosine, int [N, count].
 
-    count = min(count, len(vectors_NE) - 1)
-    if count < 1:
+    A run has FAISS; who only reads its results may have none, and then gets a page without neighbours.
+    """
+    try:
+        return knn.neighbours(vectors_NE, count, "cpu")[0]
+    except UserError as error:
+        log.warning("The gallery shows no neighbours: %s", error)
         return np.empty((len(vectors_NE), 0), np.int64)
-    search = NearestNeighbors(n_neighbors=count, metric="cosine", algorithm="brute").fit(vectors_NE)
-    return search.kneighbors(return_distance=False)  # without the row itself
 
 
 def shown(n: int, must: Sequence[int], most: int) -> tuple[np.ndarray, np.ndarray]:

@@ -84,14 +84,14 @@ function marker(i, size) {
 
 // --- all runs
 
-function explore({ columns, settings, metrics }) {
+function explore({ columns, settings, metrics, first }) {
   const form = document.getElementById("explore-form");
   const plot = document.getElementById("explore-plot");
   const names = [...settings, ...metrics];
   const all = columns.folder.map((_, i) => i);
   let left = all;
   option(form.elements.x, names, settings.includes("layers") ? "layers" : settings[0] ?? names[0]);
-  option(form.elements.y, metrics, metrics.includes("delta.acc") ? "delta.acc" : metrics[0]);
+  option(form.elements.y, metrics, metrics.includes(first) ? first : metrics[0]);
   option(form.elements.colour, ["nothing", ...settings], settings.find((name) => name !== form.elements.x.value) ?? "nothing");
 
   function draw() {
@@ -134,10 +134,11 @@ function explore({ columns, settings, metrics }) {
 // --- the images of a run
 
 function gallery(shown) {
-  const sides = { before: "untouched", after: "edited" };
+  const sides = { before: "baseline", after: "edited" };
   const labelled = shown.labels !== null;
   const dialog = document.getElementById("image");
   const className = (i) => (labelled ? shown.classes[shown.labels[i]] : null);
+  const clusterOf = (side, i) => (shown[side].cluster[i] < 0 ? "noise" : shown[side].cluster[i]);
 
   function picture(i) {
     if (!shown.thumbnails) return document.createTextNode(shown.ids[i]);
@@ -158,7 +159,7 @@ function gallery(shown) {
     const facts = make("dl", { class: "facts" });
     const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, String(text)));
     if (labelled) fact("class", className(i));
-    for (const [side, name] of Object.entries(sides)) fact(`cluster, ${name}`, shown[side].cluster[i]);
+    for (const [side, name] of Object.entries(sides)) fact(`cluster, ${name}`, clusterOf(side, i));
     fact("changed cluster", shown.left[i] ? "yes" : "no");
     fact("moved", `${shown.moved[i]} (cosine distance)`);
     const close = make("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
@@ -189,9 +190,11 @@ function gallery(shown) {
     moved: "Moved farthest by the edit",
   };
 
+  const called = (cluster) => (cluster.number < 0 ? "Noise: in no cluster" : `Cluster ${cluster.number}`);
+
   function show(cluster, button) {
     for (const other of list.children) other.setAttribute("aria-pressed", String(other === button));
-    const heading = make("h3", {}, `Cluster ${cluster.number}`);
+    const heading = make("h3", {}, called(cluster));
     const changed = cluster.left ? `; ${cluster.left} changed cluster (marked)` : "";
     panel.replaceChildren(heading, make("p", { class: "note" }, `${cluster.size} images${changed}. ${told(cluster)}`));
     for (const [row, title] of Object.entries(ROWS)) {
@@ -205,9 +208,10 @@ function gallery(shown) {
 
   function clusters() {
     const side = form.elements.side.value;
-    const buttons = [...shown[side].clusters].sort((a, b) => b.size - a.size).map((cluster) => {
+    const apart = (cluster) => (cluster.number < 0 ? 1 : 0); // noise comes last, however much there is
+    const buttons = [...shown[side].clusters].sort((a, b) => apart(a) - apart(b) || b.size - a.size).map((cluster) => {
       const button = make("button", { type: "button", "aria-pressed": "false" },
-        make("b", {}, `Cluster ${cluster.number}`), make("span", {}, String(cluster.size)), make("small", {}, told(cluster)));
+        make("b", {}, called(cluster)), make("span", {}, String(cluster.size)), make("small", {}, told(cluster)));
       button.addEventListener("click", () => show(cluster, button));
       return button;
     });
@@ -232,8 +236,8 @@ function gallery(shown) {
   const controls = document.getElementById("points-form");
   const colours = {
     class: labelled ? className : null,
-    "cluster, edited": (i) => shown.after.cluster[i],
-    "cluster, untouched": (i) => shown.before.cluster[i],
+    "cluster, edited": (i) => clusterOf("after", i),
+    "cluster, baseline": (i) => clusterOf("before", i),
     "changed cluster": (i) => (shown.left[i] ? "yes" : "no"),
   };
   option(controls.elements.colour, Object.keys(colours).filter((name) => colours[name]));

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import shlex
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,8 @@ from itae.base.errors import UserError
 from itae.look.page.gallery_part import gallery_part
 from itae.look.page.pictures import address
 from itae.look.run_figures import Seen, draw
-from itae.measure.scores import told_interval
-from itae.results.report import facts, shown, spread, title
+from itae.results.report import facts, score_rows, title, with_std
+from itae.results.shown import shown_of
 
 if TYPE_CHECKING:
     from itae.images.datasets import ImageSet
@@ -32,9 +34,11 @@ _CAPTIONS = {
     "would get without the edit of that block, and what they do get, in the same images.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
     "embeddings": "Both sets of embeddings on the same two axes.",
-    "clusters": "The share of each class in each cluster, of the seed of lowest inertia. A clean diagonal would be a "
-    "perfect clustering.",
+    "clusters": "The share of each class in each cluster, of one seed, chosen without labels. A clean diagonal would "
+    "be a perfect clustering.",
 }
+"""Of the figures that are the same for every task; those of a task's own come with their captions."""
+_KINDS = ("clusters", "table", "text")
 
 
 def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = False) -> dict[str, Any]:
@@ -61,34 +65,75 @@ def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = 
         "settings": _yaml(result.get("settings")),
         "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
         "figures": [],
+        "parts": [],
         "gallery": None,
         "missing": [],
     }
     if not run.ok:
         return part
+    shown, parts = shown_of(result), run.parts
     part |= {
         "title": title(result),
         "selection": result["selection"],
-        "seeds": len(result["baseline"]["seeds"]),
-        "scores": _scores(result),
+        "over": shown.over,
+        "unit": shown.unit if shown.over else "",
+        "scores": score_rows(result),
         "facts": facts(result),
+        "parts": [told for one in parts if (told := _plain(one)) is not None],
     }
+    part["missing"] += [f"There is a part of kind {str(one.get('kind'))[:80]!r}, which this version of itae can't show."
+                        for one in parts if one.get("kind") not in _KINDS]  # fmt: skip
+    clusters = next((one for one in parts if one.get("kind") == "clusters"), None)
+    return part | (_without_clusters(run, images, trust) if clusters is None else
+                   _with_clusters(run, images, trust, clusters, most, part["missing"]))  # fmt: skip
+
+
+def _with_clusters(
+    run: Run, images: ImageSet | None, trust: bool, about: Mapping[str, Any], most: int, missing: list[str]
+) -> dict[str, Any]:
+    """Return figures and gallery, as far as what they are made of is still there; what isn't is told in `missing`."""
     try:
         clusters = run.read_assignments()
     except UserError as error:
-        return part | {"figures": _figures(run, None), "missing": [f"There is no gallery: {error}"]}
+        missing.append(f"There is no gallery: {error}")
+        return {"figures": _figures(run, None, set())}
     try:
         images = images or run.open_images(trust)
     except UserError as error:
-        part["missing"].append(f"There are no pictures of the images: {error}")
+        missing.append(f"There are no pictures of the images: {error}")
     seen, edited = Seen.of(run, images), run.edited
-    spherical = bool(run.settings["clusterer"].get("spherical"))
-    gallery = gallery_part(seen, clusters, images, spherical, most)
-    return part | {
+    spherical = bool(about.get("spherical", run.settings["clusterer"].get("spherical")))
+    return {
         "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
-        "figures": [one for one in _figures(run, seen) if one["name"] != _LIVELIER],
-        "gallery": gallery,
+        "figures": _figures(run, seen, {_LIVELIER}),
+        "gallery": gallery_part(seen, clusters, images, spherical, most),
+        "clusters": str(about.get("title", "Clusters")),
     }
+
+
+def _without_clusters(run: Run, images: ImageSet | None, trust: bool) -> dict[str, Any]:
+    """Return the figures, those of a sweep's job drawn now if its embeddings and images are still there."""
+    seen = None
+    with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError):
+            images = images or run.open_images(trust)
+        seen = Seen.of(run, images)
+    return {"figures": _figures(run, seen, set())}
+
+
+def _plain(part: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a table or a text of a task's own in words, None for any other part; the page escapes what is in it."""
+    told = {"kind": part.get("kind"), "title": str(part.get("title", ""))}
+    if told["kind"] == "text":
+        return told | {"text": str(part["text"])}
+    if told["kind"] == "table":
+        rows = [[_cell(cell) for cell in row] for row in part["rows"]]
+        return told | {"columns": [str(name) for name in part["columns"]], "rows": rows}
+    return None
+
+
+def _cell(value: Any) -> str:
+    return with_std(value) if value is None or isinstance(value, float | Mapping) else str(value)
 
 
 def _yaml(values: Any) -> str:
@@ -108,31 +153,17 @@ def commands(cwd: str, words: Sequence[str]) -> str:
     return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *words])}"
 
 
-def _scores(result: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the rows of the table of scores: with labels their metrics, without them what needs none."""
-    labelled = bool(result["delta"])
-    rows = []
-    for metric in shown(result) if labelled else ("inertia", "silhouette"):
-        row = {side: spread(result[side][metric]) for side in ("baseline", "edited")}
-        row["metric"] = metric.upper() if labelled else metric
-        if labelled:
-            row["delta"] = spread(result["delta"][metric], "+")
-            row["interval"] = told_interval(result["delta"][metric])
-        rows.append(row)
-    return rows
-
-
-def _figures(run: Run, seen: Seen | None) -> list[dict[str, str]]:
-    """Return the figures in the run's folder, or, of a sweep's job, which has one, all of them drawn now."""
+def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
+    """Return the figures in the run's folder `but` some, and of a sweep's job, which has one, all of them drawn now."""
+    captions = _CAPTIONS | dict(run.result.get("captions") or {})
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
-    there = [run.folder / "figures" / Path(name).name for name in run.result["figures"]]
+    names = [Path(str(name)).name for name in run.result["figures"]]
+    paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]
     with tempfile.TemporaryDirectory() as folder:
-        paths = there
-        if seen is not None and len(there) < 2:
-            paths = draw(seen, Path(folder), _CAPTIONS.keys() - {_LIVELIER}, svg=False)
-        found = {path.stem: path.read_bytes() for path in paths if path.is_file()}
+        if seen is not None and sum(path.stem in _CAPTIONS for path in paths) < 2:
+            paths += draw(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
+        found = {path.stem: path.read_bytes() for path in paths if path.is_file() and path.stem not in but}
+    order = [*(name for name in captions if name in found), *(name for name in found if name not in captions)]
     return [
-        {"name": name, "caption": caption, "source": address(found[name], "png")}
-        for name, caption in _CAPTIONS.items()
-        if name in found
+        {"name": name, "caption": str(captions.get(name, "")), "source": address(found[name], "png")} for name in order
     ]

@@ -17,97 +17,99 @@ from itae.look.page.pictures import address
 from itae.look.page.run_part import commands
 from itae.look.sweep_figures import draw
 from itae.measure.scores import told_interval
-from itae.results.report import spread
+from itae.results.report import with_std
 from itae.results.rows import (
-    LABEL_FREE,
-    OWN_SPACE,
     SEED,
     apart,
     choose,
     comparable,
+    headline_of,
     labels,
+    ranked,
     science,
     tried,
     with_values,
 )
+from itae.results.shown import Shown
 from itae.results.table import FIRST, METRIC
 
-_METRICS = ("acc", "nmi", "ari", "ami", "knn", "silhouette", "inertia")
 _CAPTIONS = {
     "metric_threshold": "The metric along each rule's number; a line for each combination of the other settings.",
     "metric_strength": "The metric along the strength.",
     "metric_layers": "The metric by edited blocks.",
-    "delta_layers_threshold": "Edited minus untouched, by edited blocks and threshold.",
-    "delta_artifact_rate": "Edited minus untouched against the share of patches that was flagged.",
+    "delta_layers_threshold": "Edited minus baseline, by edited blocks and threshold.",
+    "delta_artifact_rate": "Edited minus baseline against the share of patches that was flagged.",
 }
 _TOP = 10
+_SIDES = ("delta", "edited", "baseline")
 
 
-def sweep_part(table: pd.DataFrame, home: Path, best: str, metric: str) -> dict[str, Any]:
+def sweep_part(table: pd.DataFrame, home: Path, best: str | None, shown: Shown) -> dict[str, Any]:
     """Return all that a page shows of many runs.
 
     Parameters
     ----------
-    table
-        As `itae.results.table.read_table` returns it.
+    table, shown
+        As `itae.results.table.read_table` returns them.
     home
-        The folder that its column ``folder`` is relative to.
+        The folder that the table's column ``folder`` is relative to.
     best
-        The criterion that chooses.
-    metric
-        What the figures show.
+        The metric that chooses; None where there is none.
 
     Returns
     -------
     dict
-        Plain values; ``winners`` are the folders of the best runs, one for each backbone, data set and clusterer.
+        Plain values; ``winners`` are the folders of the best runs, one for each task, backbone, data set and clusterer.
     """
-    winners = choose(table, best)
-    column = with_values(table, best)
-    shown, settings, metrics, same = _columns(table, column)
+    winners = choose(table, best, shown) if best else []
+    column = with_values(table, best) if best else None
+    columns, settings, metrics, same = _columns(table, column, shown)
     ok = science(table[table["status"] == "ok"])
     about = {index: name for name, rows in apart(ok) for index in rows.index} if len(ok) else {}
     words = labels(ok, [SEED])
     named = {index: ", ".join(dict.fromkeys(filter(None, (about[index], words[index])))) for index in ok.index}
-    ranked = [] if column is None else _ranked(table, column, best, winners)
+    top = _top(table, best, shown, winners) if best else []
     return {
         "n": len(table),
         "states": table["status"].value_counts().to_dict(),
         "best": best,
-        "oracle": best not in LABEL_FREE,
-        "own_space": best in OWN_SPACE,
+        "oracle": bool(best) and shown.metric(best or "").labels,
+        "own_space": bool(best) and shown.metric(best or "").space == "own",
+        "headline": shown.metrics[shown.headline].title,
+        "unit": shown.unit,
         "tried": tried(ok),
         "rivals": next((tried(ok.loc[group]) for group in comparable(ok) if winners and winners[0] in group), 0),
         "groups": len(winners),
+        "kinds": bool(table["kind"].nunique() > 1),
         "unranked": len(ok) - (0 if column is None else int(table.loc[ok.index, column].notna().sum())),
         "chosen": named[winners[0]] if winners else "",
         "winners": [str(home / table.loc[row, "folder"]) for row in winners],
         "tied": int((table[column].round(4) == round(table.loc[winners[0], column], 4)).sum()) if winners else 0,
-        "top": [_row(table.loc[index], column or "", named[index], index in winners) for index in ranked],
+        "top": [_row(table.loc[i], column or "", shown.headline, named[i], i in winners) for i in top],
         "same": same,
         "again": _again(home),
         "failed": table.loc[table["status"] != "ok", ["folder", "error"]].fillna("").to_dict("records"),
-        "figures": _figures(table, metric),
-        "table": _interactive(shown),
+        "figures": _figures(table, headline_of(table, shown), shown),
+        "table": _interactive(columns),
         "explore": {
-            "columns": {name: _plain(shown[name]) for name in shown},
+            "columns": {name: _plain(columns[name]) for name in columns},
             "settings": settings,
             "metrics": metrics,
+            "first": f"delta.{shown.headline}",
         },
     }
 
 
-def _columns(table: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, list[str], list[str], dict[str, str]]:
+def _columns(
+    table: pd.DataFrame, column: str | None, told: Shown
+) -> tuple[pd.DataFrame, list[str], list[str], dict[str, str]]:
     """Return the table as it is shown, its columns of settings that vary and of metrics, and settings that don't."""
     chosen = science(table)
     vary = [name for name in chosen if chosen[name].nunique(dropna=False) > 1]
     same = {name: str(chosen[name].iloc[0]) for name in chosen if name not in vary and chosen[name].notna().any()}
-    wanted = [f"{side}.{name}.mean" for name in _METRICS for side in ("delta", "edited", "baseline")]
-    wanted += [f"{side}.silhouette_common" for side in ("delta", "edited", "baseline")] + [
-        "artifact_rate",
-        "bimodality",
-        "timing.total_s",
-    ]
+    names = [f"{side}.{name}" for name in dict.fromkeys([*told.table, *told.metrics]) for side in _SIDES]
+    wanted = [f"{name}.mean" if f"{name}.mean" in table else name for name in names]
+    wanted += ["artifact_rate", "bimodality", "timing.total_s"]
     found = [name for name in wanted if name in table and METRIC.match(name) and table[name].notna().any()]
     found.sort(key=lambda name: name != column)  # what chose stands first
     metrics = {name: name.removesuffix(".mean") for name in found}
@@ -116,25 +118,25 @@ def _columns(table: pd.DataFrame, column: str | None) -> tuple[pd.DataFrame, lis
     safe = {name: re.sub(r"""[<>&"']""", "_", name) for name in vary}
     shown, vary = shown.rename(columns=safe), list(safe.values())
     for name in reversed(FIRST):  # folder, status, error and selection come first where they tell runs apart
-        if name == "folder" or table[name].nunique(dropna=False) > 1:
+        if name == "folder" or (name not in shown and table[name].nunique(dropna=False) > 1):
             shown.insert(0, name, table[name])
     return shown, vary, list(metrics.values()), same
 
 
-def _ranked(table: pd.DataFrame, column: str, best: str, winners: Sequence[Any]) -> list[Any]:
+def _top(table: pd.DataFrame, best: str, shown: Shown, winners: Sequence[Any]) -> list[Any]:
     """Return the rows that are shown as the best: all winners, then the next by the criterion, up to `_TOP`."""
-    rows = table[table[column].notna()].sort_values(column, ascending=best == "inertia", kind="stable")
-    return [*winners, *(index for index in rows.index if index not in winners)][: max(_TOP, len(winners))]
+    others = (index for index in ranked(table, best, shown).index if index not in winners)
+    return [*winners, *others][: max(_TOP, len(winners))]
 
 
-def _row(row: pd.Series, column: str, name: str, winner: bool) -> dict[str, Any]:
-    """Return a run's settings, what it was ranked by, and its paired delta with the interval."""
-    mean, std, low, high = (_value(row.get(f"delta.acc.{end}")) for end in ("mean", "std", "low", "high"))
+def _row(row: pd.Series, column: str, headline: str, name: str, winner: bool) -> dict[str, Any]:
+    """Return a run's settings, what it was ranked by, and the headline's delta with the interval."""
+    mean, std, low, high = (_value(row.get(f"delta.{headline}.{end}")) for end in ("mean", "std", "low", "high"))
     delta = None if mean is None else {"mean": mean, "std": std, "interval": None if low is None else [low, high]}
     return {
         "settings": name or "the one setting",
         "value": f"{row[column]:.4f}",
-        "delta": spread(delta, "+") if delta else "",
+        "delta": with_std(delta, "+"),
         "interval": told_interval(delta),
         "flagged": "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %",
         "folder": row["folder"],
@@ -142,11 +144,11 @@ def _row(row: pd.Series, column: str, name: str, winner: bool) -> dict[str, Any]
     }
 
 
-def _figures(table: pd.DataFrame, metric: str) -> list[dict[str, str]]:
+def _figures(table: pd.DataFrame, metric: str, shown: Shown) -> list[dict[str, str]]:
     if not with_values(table, metric):
         return []
     with tempfile.TemporaryDirectory() as folder:
-        drawn, told = draw(table, metric, Path(folder), svg=False)
+        drawn, told = draw(table, metric, Path(folder), shown, svg=False)
         found = {path.stem: address(path.read_bytes(), "png") for path in drawn}
     more = dict(line.split(": ", 1) for line in told)
     return [

@@ -1,0 +1,169 @@
+"""What a search is for: numbers of ``result.json`` by their dotted keys, and which way each is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from omegaconf import DictConfig
+
+from itae.base.checks import one_of
+from itae.base.errors import UserError, did_you_mean
+from itae.results.shown import EDIT, Shown, shown_of
+
+SIDES = ("baseline", "edited", "delta")
+DIRECTIONS = {"higher": "maximize", "lower": "minimize"}
+_NO_LABELS = ("timing",)  # of the driver's own numbers; what else a task adds may have seen some
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One of the numbers that a search is for.
+
+    Parameters
+    ----------
+    setting
+        Where it was set, for messages.
+    key
+        The way to it in ``result.json``, as in ``edited.acc``; one word is of the edited side. A mapping with a
+        ``mean`` stands for that.
+    direction
+        ``maximize`` or ``minimize``; None for what the results say of it.
+    """
+
+    setting: str
+    key: str
+    direction: str | None
+
+    @property
+    def metric(self) -> str:
+        """The name that the results tell of it by, if they do."""
+        first, *rest = self.key.split(".")
+        return rest[0] if first in SIDES and rest else first
+
+    @property
+    def best(self) -> str | None:
+        """What a page calls it, to choose by it; None if it is not in a page's table."""
+        side, _, rest = self.key.rpartition(".")
+        return {"": self.key, "edited": rest, "delta": self.key}.get(side)
+
+    def directed(self, shown: Shown | None, last: bool = True) -> Objective:
+        """Return it with a direction; a `UserError` if neither the settings nor the results give one.
+
+        If `shown` is not the last that will be known of the results, what it doesn't tell of stays without.
+        """
+        if self.direction is not None:
+            return self
+        known = EDIT.get(self.metric) or (shown.metrics.get(self.metric) if shown else None)
+        if known is None and self.metric not in _NO_LABELS and not last:
+            return self
+        if known is None or known.better is None:
+            way = ("set hydra.sweeper.direction to maximize or minimize" if self.setting.endswith("metric") else
+                   f"say so, as in 'hydra.sweeper.objectives={{{self.key}: minimize}}'")  # fmt: skip
+            raise UserError(f"{self.setting}={self.key!r}: no result says which way it is better; {way}.")
+        return replace(self, direction=DIRECTIONS[known.better])
+
+    def sees_labels(self, shown: Shown | None) -> bool:
+        """Whether it may have seen labels: what nobody tells of is taken for such."""
+        if self.metric in _NO_LABELS or self.metric in EDIT:
+            return False
+        return shown is None or shown.metric(self.metric).labels
+
+    def value(self, result: Mapping[str, Any]) -> float | None:
+        """Return it from a result; None where that has no finite value of it.
+
+        Raises
+        ------
+        UserError
+            If there is no such key in the result, or no number there.
+        """
+        path = self.key.split(".")
+        if len(path) == 1 and (self.key in (result.get("edited") or {}) or self.key not in result):
+            path = ["edited", self.key]
+        node: Any = result
+        for i, name in enumerate(path):
+            if not isinstance(node, Mapping) or name not in node:
+                raise self._missing(name, ".".join(path[:i]) or "result.json", node)
+            node = node[name]
+        if isinstance(node, Mapping):
+            node = node.get("mean", node)
+        if node is not None and (isinstance(node, bool) or not isinstance(node, int | float)):
+            raise UserError(f"{self.setting}={self.key!r} is no number in the results but a {type(node).__name__}.")
+        return float(node) if node is not None and math.isfinite(node) else None
+
+    def _missing(self, name: str, where: str, node: Any) -> UserError:
+        known = [key for key, value in node.items() if _has_number(value)] if isinstance(node, Mapping) else []
+        there = ", ".join(known) or "no numbers"
+        return UserError(
+            f"{self.setting}={self.key!r} is not in the results; {where} has {there}.{did_you_mean(name, known)}"
+        )
+
+
+def objectives_of(options: Mapping[str, Any]) -> list[Objective]:
+    """Return what a sweeper is asked for: its ``objectives``, or else its ``metric`` and ``direction``.
+
+    Raises
+    ------
+    UserError
+        For a direction that there isn't, and objectives that are none.
+    """
+    setting, direction = "hydra.sweeper.direction", options["direction"]
+    if direction is not None:
+        one_of(setting, direction, DIRECTIONS.values())
+    if options.get("objectives") is None:
+        return [Objective("hydra.sweeper.metric", str(options["metric"]), direction)]
+    setting, told = "hydra.sweeper.objectives", options["objectives"]
+    if not isinstance(told, Mapping) or not told:
+        raise UserError(f"{setting}={told!r} must name objectives, as in {{edited.silhouette: maximize}}.")
+    if direction is not None:
+        raise UserError(
+            f"hydra.sweeper.direction={direction} goes with hydra.sweeper.metric; {setting} have their own."
+        )
+    found = []
+    for key, own in _flat(told):
+        if own is not None:
+            one_of(f"{setting}.{key}", own, DIRECTIONS.values())
+        found.append(Objective(setting, key, own))
+    return found
+
+
+def _flat(told: Mapping[Any, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in told.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def settled(objectives: Sequence[Objective], config: DictConfig) -> tuple[list[Objective], Shown | None]:
+    """Return the objectives with what is known of them before there is any result, and what that is.
+
+    Clustering's own metrics are known, and k-means' are all of them; of somebody's own task or clusterer, the first
+    results tell.
+
+    Raises
+    ------
+    UserError
+        For a metric that no result will have, or whose direction none will say.
+    """
+    task, clusterer = (str((config.get(group) or {}).get("_target_")) for group in ("task", "clusterer"))
+    known = shown_of({}) if task == "itae.tasks.clustering.Clustering" else None
+    every = known is not None and clusterer == "itae.cluster.KMeans"
+    if known is not None and every:
+        _check_names(objectives, known)
+    return [one.directed(known, last=every) for one in objectives], known
+
+
+def _check_names(objectives: Sequence[Objective], known: Shown) -> None:
+    for one in objectives:
+        parts = one.key.split(".")
+        if len(parts) == 1 or (len(parts) == 2 and parts[0] in SIDES):
+            one_of(one.setting, one.metric, [*known.metrics, *EDIT])
+
+
+def _has_number(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_number, value.values()))
+    return isinstance(value, int | float) and not isinstance(value, bool)

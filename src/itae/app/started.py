@@ -1,0 +1,31 @@
+"""How a run was started: by which words, where, and whether as one job of many."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+
+from omegaconf import OmegaConf
+
+
+def in_a_sweep() -> bool:
+    """Whether this run is a job of a sweep, which has one table and one page for all."""
+    from hydra.core.hydra_config import HydraConfig
+
+    if not HydraConfig.initialized():
+        return False
+    mode = HydraConfig.get().mode
+    return mode is not None and mode.name == "MULTIRUN"
+
+
+def started() -> dict[str, Any]:
+    """Return when, where and by which words the run was started: what it takes to start it again."""
+    from hydra.core.hydra_config import HydraConfig
+
+    now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
+    if not HydraConfig.initialized():
+        return {"at": now, "cwd": os.getcwd(), "overrides": None}
+    hydra = HydraConfig.get()
+    words = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one may hold an interpolation
+    return {"at": now, "cwd": hydra.runtime.cwd, "overrides": words}

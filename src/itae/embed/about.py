@@ -1,0 +1,101 @@
+"""What is known of an edited pass, the same for every task: what was flagged, what moved, and what to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.embed.diagnostics.flags import by_layer
+from itae.embed.diagnostics.norms import by_site
+from itae.embed.diagnostics.outliers import outliers_left
+from itae.images.datasets import count_classes
+
+if TYPE_CHECKING:
+    from itae.edits.edit import AnyEdit
+    from itae.embed.source import Source
+    from itae.store.entry import Embeddings
+
+
+def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edited: Embeddings) -> dict[str, Any]:
+    """Return what ``result.json`` says of an edit and of the images, whatever is done with the embeddings.
+
+    Returns
+    -------
+    dict
+        ``edit``, its spec or None; ``layers``, rows of `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by
+        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``fits``, ``registers``,
+        ``grid``, ``images``.
+    """
+    layers = by_layer(edited.diagnostics, len(edited.ids))
+    return {
+        "edit": edit.spec(source.facts.depth, source.backbone.pool) if edit else None,
+        "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
+        "bimodality": mean_known(row["bimodality"] for row in layers),
+        "layers": layers,
+        "norms": by_site(baseline.diagnostics),
+        "fits": edited.meta["fits"],
+        "registers": _registers(edited),
+        "grid": list(source.facts.grid),
+        "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
+    }
+
+
+def mean_known(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are known, or None."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _registers(edited: Embeddings) -> dict[str, Any] | None:
+    """Return what a search for register neurons found, and what is left of the outliers, or None without a search."""
+    found = edited.meta.get("search")
+    return found and found | {"outliers_left": outliers_left(edited.diagnostics)}
+
+
+def notes_on_edit(
+    source: Source,
+    edit: AnyEdit | None,
+    layers: Sequence[dict[str, Any]],
+    baseline: Embeddings,
+    edited: Embeddings,
+) -> list[str]:
+    """Say what a reader has to know of backbone and edit before believing a number."""
+    notes = source.facts.caveats(source.dataset.name)
+    if skipped := edited.meta["skipped"]:
+        notes.append(f"{len(skipped)} images could not be decoded and are left out.")
+    if edit is None:
+        return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
+    notes += _whether_it_did_anything(layers, baseline, edited)
+    unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
+    if unfit:
+        of = len(edited.meta["fits"])
+        notes.append(f"No two modes in {len(unfit)} of {of} blocks, nothing flagged there ({unfit[0]}).")
+    if tied := sum(row["tied"] for row in layers):
+        notes.append(
+            f"In {tied} (image, block) pairs too many patches have one and the same signal, as in a blank picture, for "
+            "the rule to go by: nothing was flagged there."
+        )
+    if alone := sum(row["left_alone"] for row in layers):
+        notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
+    return notes
+
+
+def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
+    found = edited.meta.get("search")
+    if found and not found["neurons"]:
+        return [
+            f"Nothing was edited: of {found['images']} images none has an outlier ({found['reason']}), so both columns "
+            "are one backbone."
+        ]
+    if found and (left := outliers_left(edited.diagnostics)) is not None and left > found["outlier_rate"] / 2:
+        return [
+            f"Outliers are left in {100 * left:.2f} % of the patches, of {100 * found['outlier_rate']:.2f} % before: "
+            "these neurons don't make most of them."
+        ]
+    if not found and not any(row["artifact_rate"] for row in layers):
+        return ["Nothing was flagged: the edited backbone is the untouched one."]
+    if np.array_equal(baseline.vectors, edited.vectors):
+        return ["The edit changed no embedding: what it edits reaches no token that is pooled."]
+    return []
