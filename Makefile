@@ -1,5 +1,4 @@
-# Two commands: `make demo` and `make test`. Each sets up first what it needs. `make test-all` also runs what takes long,
-# and builds the manual.
+# Two commands: `make demo` and `make test`. Each sets up first what it needs. `make test-all` also runs what takes long.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -18,7 +17,7 @@ test: setup lint
 test-slow: setup
 	$(PYTEST) -m slow $(ARGS)
 
-test-all: setup lint docs
+test-all: setup lint
 	$(PYTEST) --fail-slow $(ARGS)
 
 # The quick tests on the lowest versions that pyproject.toml allows; best with PYTHON=python3.11, which has them all.
@@ -37,7 +36,7 @@ lint: setup
 
 # The manual, into site/. A page or a link that isn't there is an error; nothing is downloaded.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict $(ARGS)
 
 bench: setup
 	$(BIN)/python experiments/bench/run.py $(ARGS)

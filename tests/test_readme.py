@@ -1,7 +1,9 @@
-"""Every command and every block of the README: run, or composed and checked where it needs a download."""
+"""Every command of the README and the manual: run, or composed and checked where it needs a download."""
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import re
 import shlex
 import subprocess
@@ -11,6 +13,7 @@ from pathlib import Path
 import hydra
 import numpy as np
 import pytest
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
@@ -22,16 +25,30 @@ from itae.app.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
+MANUAL = {path: path.read_text() for path in sorted((ROOT / "docs").rglob("*.md")) if path.name != "changes.md"}
+TEXTS = {ROOT / "README.md": README, **MANUAL}
+SET_BY_A_FILE = {"_target_", "defaults", "name", "variant", "vector", "spherical"}
+"""What tells the files of a group apart, and nobody sets."""
 
 
-def commands():
-    """Return every line of the README that starts with `itae `, or with its path in the environment."""
-    lines = [line.strip() for line in README.splitlines() if re.match(r"( {4})?(\.venv/bin/)?itae ", line)]
+def commands(text):
+    """Return every line of a text that starts with `itae `, or with its path in the environment."""
+    lines = [line.strip() for line in text.splitlines() if re.match(r"( {4})?(\.venv/bin/)?itae ", line)]
     return [re.split(r"\s{2,}#|\s{3,}|;", line.replace(".venv/bin/", ""))[0].strip() for line in lines]
 
 
+def in_passing(text):
+    """Return the runs that a text names between backticks; verbs stand there without what they are given."""
+    told = re.findall(r"`(itae [^`]+)`", text)
+    return [words for words in told if "..." not in words and words.split()[1] not in VERBS]
+
+
+EVERY = sorted({command for text in TEXTS.values() for command in (*commands(text), *in_passing(text))})
+
+
 def block(language, containing):
-    (found,) = [b for b in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in b]
+    every = [b for text in TEXTS.values() for b in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
+    (found,) = [b for b in every if containing in b]
     return found
 
 
@@ -42,25 +59,59 @@ def compose(*overrides):
 
 
 def test_there_are_commands():
-    assert len(commands()) >= 7
-    assert "itae experiment=demo" in commands()
+    assert len(commands(README)) >= 7
+    assert "itae experiment=demo" in commands(README)
+    assert len(EVERY) >= 30
 
 
-@pytest.mark.parametrize("command", commands())
-def test_every_command_is_understood(command, tmp_path, monkeypatch):
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Stand where the files are that commands name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_rules.py").write_text(block("python", "KeyPeak"))
+    (tmp_path / "MINE" / "detector").mkdir(parents=True)
+    (tmp_path / "MINE" / "detector" / "key_peak.yaml").write_text(block("yaml", "KeyPeak"))
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "WEIGHTS.safetensors")
     for name in ("PICTURES", "PHOTOS"):
         (tmp_path / name).mkdir()
-    words = [word for word in shlex.split(command)[1:] if word not in ("-m", "prepare")]
-    if words == ["--help"] or words[0] in VERBS:
-        return
-    words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
-    overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]  # a sweep: its first job
-    Settings.of(plain_config(compose(*overrides)))
+    yield
     sys.modules.pop("my_rules", None)
+
+
+@pytest.mark.parametrize("command", EVERY)
+@pytest.mark.usefixtures("places")
+def test_every_command_is_understood(command, monkeypatch):
+    words = shlex.split(command)[1:]
+    if words[0] in VERBS:
+        the_verb_takes(words[0], words[1:], monkeypatch)
+    elif "--help" not in words:
+        assert settings_of_first_job([word for word in words if word != "-m"])
+
+
+def the_verb_takes(verb, words, monkeypatch):
+    """Have a verb read its words, check those of a run among them, and go no further."""
+
+    def read(parser, argv=None, namespace=None):
+        raise EOFError(parse(parser, argv, namespace))
+
+    parse = argparse.ArgumentParser.parse_args
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read)
+    with pytest.raises(EOFError) as found:
+        importlib.import_module(VERBS[verb]).main(words)
+    if told := getattr(found.value.args[0], "words", None):
+        assert settings_of_first_job(told)
+
+
+def settings_of_first_job(words):
+    """Return the settings of a run of these words, of a sweep those of its first job."""
+    config_dir = None
+    if words[0] == "--config-dir":
+        config_dir, words = words[1], words[2:]
+    words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
+    overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]
+    GlobalHydra.instance().clear()
+    return Settings.of(plain_config(itae.compose(overrides, config_dir)))
 
 
 @pytest.mark.slow
@@ -89,7 +140,7 @@ def test_a_detector_in_ten_lines(tmp_path, monkeypatch):
     code = block("python", "KeyPeak")
     (tmp_path / "my_rules.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    (command,) = [c for c in commands() if "my_rules" in c]
+    (command,) = [c for c in EVERY if "my_rules" in c]
     found = run(
         compose(*shlex.split(command)[1:], "dataset.limit=60", "clusterer.seeds=2", "tracker=none",
                 f"paths.cache={tmp_path / 'cache'}", "layers=all"), tmp_path / "run"
@@ -119,13 +170,42 @@ def test_the_two_commands_are_targets_of_the_makefile():
     )
 
 
-def test_the_pip_lines_are_the_makefiles():
-    (line,) = re.findall(r"pip install (-c constraints\.txt -e '\.\[cpu\]')", README)
-    assert line.replace("'", "").replace("[cpu]", "") in (ROOT / "Makefile").read_text().replace('"', "").replace(
-        "[$(EXTRA),dev]", ""
-    )
+def test_the_demo_installs_what_a_run_needs_and_the_tests_the_rest(tmp_path):
+    """Each of the two has a stamp of its own, so that the one only adds to the other."""
+    lines = {
+        target: subprocess.run(
+            ["make", "-n", f"VENV={tmp_path}/v", target], cwd=ROOT, capture_output=True, text=True, check=True
+        ).stdout
+        for target in ("demo", "test")
+    }
+    assert re.search(r"-e \"\.\[(cpu|gpu)\]\"", lines["demo"])
+    assert "dev" not in lines["demo"]
+    assert re.search(r"-e \"\.\[(cpu|gpu),dev\]\"", lines["test"])
 
 
-def test_what_the_readme_links_to_is_there():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("http") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("text", TEXTS.values(), ids=lambda text: text[:20])
+def test_the_pip_lines_are_the_makefiles(text):
+    for line in re.findall(r"pip install (-c .*?\[cpu\]')", text):
+        assert line.replace("'", "").replace("cpu", "$(EXTRA)") in (ROOT / "Makefile").read_text().replace('"', "")
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_text_links_to_is_there(path):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", TEXTS[path]):
+        assert target.startswith("http") or (path.parent / target).exists(), target
+
+
+def test_the_manual_defines_every_word_and_names_all_weights():
+    """Every option of a group stands in the page of words, each backbone's weights on the page of installing."""
+    words, install = MANUAL[ROOT / "docs/words.md"], MANUAL[ROOT / "docs/install.md"]
+    for group in ("detector", "attenuator", "edit", "clusterer", "task", "backbone", "dataset"):
+        assert f"`{group}" in words
+        for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
+            options = yaml.safe_load(path.read_text())
+            for option in options.keys() - SET_BY_A_FILE:
+                assert f"`{group}.{option}`" in words, f"{group}.{option} is not defined in docs/words.md"
+            if group == "backbone":
+                assert f"| `{path.stem}` |" in install
+                assert path.stem == "timm" or "digits" in path.stem or f"`{options['model_name']}`" in install
+            elif group in ("detector", "attenuator"):
+                assert f"`{path.stem}`" in words

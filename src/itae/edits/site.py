@@ -31,6 +31,9 @@ class Site:
     digests
         B of 32 bytes, the sha256 of each image's file; what a detector draws at random must depend on this, and neither
         on the batch nor on the data set.
+
+    Attributes
+    ----------
     memo
         What `once` has given so far.
     """
