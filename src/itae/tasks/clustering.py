@@ -120,11 +120,11 @@ def _silhouettes_in_common(
 ) -> tuple[float | None, float | None]:
     """Return the silhouettes of both clusterings in the space of the baseline."""
 
-    def of_the_baseline() -> tuple[Space, float | None]:
+    def of_the_baseline() -> tuple[Space, float | None, Clustered]:
         space = Space(baseline.vectors)
-        return space, space.silhouette(before.assignments)
+        return space, space.silhouette(before.assignments), before  # kept, so that nothing else gets its id
 
-    space, own = job.memo.last("the baseline's space", id(before), of_the_baseline)
+    space, own, _ = job.memo.last("the baseline's space", id(before), of_the_baseline)
     return own, space.silhouette(after.assignments)
 
 
