@@ -99,7 +99,7 @@ def test_the_restart_of_lowest_inertia_is_kept(spherical):
     many = KMeans(restarts=20, init="random", spherical=spherical).fit(x, 12, 5)
     rows = cluster._checked(x, spherical)
     singles = []
-    for seed in cluster._draw(5, 20):
+    for seed in cluster._seeds(5, 20):
         _, assignments, centroids, _ = one._once(faiss_backend.load_faiss(), rows, 12, seed, None)
         singles.append(inertia(rows, assignments, centroids) * (0.5 if spherical else 1))
     assert max(singles) > min(singles) * 1.01  # the restarts do differ
