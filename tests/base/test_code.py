@@ -196,7 +196,7 @@ def test_a_class_without_a_file_is_told():
 def test_a_script_is_a_module_by_itself(place):
     script = place / "script.py"
     script.write_text(
-        "from itae.edits.edit import identity\nimport helpers\nclass Rule: ...\nprint(identity(Rule())['source'])\n"
+        "from itae.base.identity import identity\nimport helpers\nclass Rule: ...\nprint(identity(Rule())['source'])\n"
     )
     said = []
     for text in ("from further import more\n", "X = 1\n"):

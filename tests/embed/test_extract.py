@@ -29,7 +29,8 @@ from itae.embed.extract import extract
 from itae.embed.replay import SharedPass
 from itae.embed.source import Source
 from itae.images.batches import batches
-from itae.images.datasets import Digits, ImageFolder, ImageSet
+from itae.images.datasets import Digits, ImageFolder
+from itae.images.image_set import ImageSet
 from itae.store.draft import Draft
 from itae.store.store import Store
 from itae.vit.backbone import Backbone

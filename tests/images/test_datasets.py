@@ -21,7 +21,8 @@ from PIL import Image
 
 import itae.images.datasets
 from itae.base.errors import UserError
-from itae.images.datasets import Cifar, Digits, ImageFolder, ImageSet, Stl10, TinyImageNet
+from itae.images.datasets import Cifar, Digits, ImageFolder, Stl10, TinyImageNet
+from itae.images.image_set import ImageSet
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 

@@ -15,8 +15,8 @@ from PIL import Image
 from itae.base.errors import UserError
 from itae.base.threads import in_threads
 from itae.images.batches import PREFETCH, batches
-from itae.images.datasets import ImageSet
 from itae.images.decode import DECODER
+from itae.images.image_set import ImageSet
 from itae.images.transform import Transform, normalise
 
 RNG = np.random.default_rng(0)

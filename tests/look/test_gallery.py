@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.look.page.gallery import came_from_elsewhere, fit_of, neighbours, picks, shown
+from itae.look.page.gallery import came_from_elsewhere, neighbours, picks, placement_of, shown
 from itae.measure.kmeans import KMeans
 
 
@@ -23,7 +23,7 @@ def test_distance_and_margin_are_those_of_a_plain_loop(n, k, seed):
     vectors, clusters = some(n, k, seed)
     clusters -= seed % 2  # half the time cluster 0 is noise
     centroids = {c: vectors[clusters == c].astype(np.float64).mean(axis=0) for c in np.unique(clusters) if c >= 0}
-    fit = fit_of(vectors, clusters)
+    fit = placement_of(vectors, clusters)
     for i in range(n):
         if clusters[i] < 0:
             assert np.isnan([fit.distance[i], fit.margin[i]]).all()
@@ -42,22 +42,22 @@ def test_a_spherical_clusterer_is_met_on_its_sphere():
     vectors = np.concatenate([axes[0] + 0.05 * draw.normal(size=(200, 8)), axes[1] + 0.6 * draw.normal(size=(200, 8))])
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     found = KMeans(spherical=True, restarts=3).fit(vectors, 2, 0, "cpu")
-    fit = fit_of(vectors, found.assignments, spherical=True)
+    fit = placement_of(vectors, found.assignments, spherical=True)
     want = np.linalg.norm(vectors - found.centroids[found.assignments], axis=1)
     np.testing.assert_allclose(fit.distance, want, atol=1e-3)
     assert (fit.margin >= -1e-3).all(), "no other centroid is nearer"
-    assert (fit_of(vectors, found.assignments).margin < -1e-3).any(), "and without it some were"
+    assert (placement_of(vectors, found.assignments).margin < -1e-3).any(), "and without it some were"
 
 
 def test_picks_are_the_nearest_the_least_sure_and_the_most_moved():
     vectors = np.array([[0, 0], [1, 0], [-1, 0], [4, 0], [10, 0], [11, 0], [12, 0]], np.float32)
     clusters = np.array([5, 5, 5, 5, 2, 2, 2])
     moved = np.array([0, 0.1, 0.3, 0.2, 0, 0, 0])
-    found = picks(clusters, fit_of(vectors, clusters), moved, 2)
+    found = picks(clusters, placement_of(vectors, clusters), moved, 2)
     assert list(found) == [2, 5]
     assert found[5] == {"central": [1, 0], "doubtful": [3, 2], "moved": [2, 3]}
     assert found[2] == {"central": [5], "doubtful": [4], "moved": []}, "half of three; none moved"
-    alone = picks(np.zeros(7, int), fit_of(vectors, np.zeros(7, int)), moved, 2)
+    alone = picks(np.zeros(7, int), placement_of(vectors, np.zeros(7, int)), moved, 2)
     assert alone[0]["doubtful"] == [], "with one cluster there is no doubt"
 
 
@@ -65,11 +65,11 @@ def test_of_noise_only_the_moved_are_picked():
     vectors = np.array([[0, 0], [1, 0], [-1, 0], [4, 0], [10, 0], [11, 0], [12, 0]], np.float32)
     clusters = np.array([0, 0, 0, -1, -1, -1, -1])
     moved = np.array([0, 0.1, 0.3, 0.2, 0, 0.4, 0])
-    found = picks(clusters, fit_of(vectors, clusters), moved, 2)
+    found = picks(clusters, placement_of(vectors, clusters), moved, 2)
     assert found[-1] == {"central": [], "doubtful": [], "moved": [5, 3]}
     assert found[0]["doubtful"] == [], "noise is no other cluster to be near to"
     noise = np.full(7, -1)
-    assert picks(noise, fit_of(vectors, noise), moved, 1) == {-1: {"central": [], "doubtful": [], "moved": [5]}}
+    assert picks(noise, placement_of(vectors, noise), moved, 1) == {-1: {"central": [], "doubtful": [], "moved": [5]}}
 
 
 @settings(deadline=None, max_examples=60)
@@ -86,7 +86,7 @@ def test_noise_is_matched_with_noise_alone(n, seed):
 
 
 def test_equal_images_are_no_error():
-    fit = fit_of(np.ones((6, 3), np.float32), np.array([0, 0, 1, 1, 2, 2]))
+    fit = placement_of(np.ones((6, 3), np.float32), np.array([0, 0, 1, 1, 2, 2]))
     assert np.array_equal(fit.distance, np.zeros(6))
     assert np.array_equal(fit.margin, np.zeros(6)), "every centroid is as near"
 

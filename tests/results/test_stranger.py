@@ -204,11 +204,13 @@ def test_one_result_that_is_none_costs_not_the_page_of_all(told, change):
     assert len(table) + len(damaged) == 2
 
 
-def test_a_label_that_no_class_can_have_is_not_counted_up_to():
+def test_a_label_that_no_class_can_have_is_not_counted_up_to(tmp_path):
     labels = np.array([0, 2**60])
     clusters = SimpleNamespace(labels=["a", "b"])
-    stranger = SimpleNamespace(read_assignments=lambda: clusters, edited=SimpleNamespace(labels=labels), folder="run")
-    with pytest.raises(UserError, match="labels of run are damaged"):
+    (tmp_path / "assignments.csv").touch()
+    edited = SimpleNamespace(labels=labels)
+    stranger = SimpleNamespace(read_assignments=lambda: clusters, edited=edited, folder=tmp_path)
+    with pytest.raises(UserError, match=r"labels of .* are damaged"):
         Seen.of(stranger, None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.tasks.links import remove_links, write_links
 
 

@@ -15,6 +15,7 @@ import itae
 from itae.base.errors import UserError
 from itae.measure.clustered import Objective, Partition
 from itae.results.clusterings import read_clusterings
+from itae.results.shown import shown_of
 from itae.tasks.cluster_and_score import cluster_and_score, spaces
 
 SMALL = ("tracker=none", "dataset.limit=80", "backbone=digits_vit_artifacts", "detector.side=high", "attenuator=scale")
@@ -73,6 +74,10 @@ def test_a_labelled_run_tells_noise_from_clusters(toy):
     assert "±" not in out.replace("mean ± std", ""), "one value has no spread"
     assert "inertia" not in out
     assert out.startswith("digits (80 images, k found by the clusterer)")
+    told = found.result["shown"]["metrics"]
+    assert {"acc_clustered", "noise_share", "clusters"} < told.keys()
+    assert told["linked"] == {"title": "linked", "better": "higher", "labels": False, "space": "own"}
+    assert "acc_clustered" not in shown_of({}).metrics, "k-means leaves nothing out"
     assert "seed" not in out
 
 

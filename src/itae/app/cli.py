@@ -57,7 +57,9 @@ def main() -> None:
     # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     gc.set_threshold(1_000_000)  # of what an import makes nothing is garbage; a small run is half imports
-    atexit.register(gc.freeze)  # the last collections would look at all that was imported, for a second and more
+    # The last collections would look at all that was imported: 1.1 CPU s of the 5.5 of a cached run of 100 digits (five
+    # pairs, .7 to 1.3).
+    atexit.register(gc.freeze)
     argv = sys.argv[1:]
     if argv and argv[0] in VERBS:
         sys.exit(_guarded(lambda: importlib.import_module(VERBS[argv[0]]).main(argv[1:])))

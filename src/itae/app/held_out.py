@@ -25,7 +25,7 @@ from itae.store.entry import differences
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
 
 _NAMES = ("_target_", "name", "root", "split", "variant")
 """What names the data, under ``dataset``; of the rest, ``resize`` is a part of the method."""

@@ -17,7 +17,8 @@ from itae.edits.edit import AnyEdit
 from itae.embed.calibration import calibrated
 from itae.embed.extract import extract
 from itae.embed.source import Source
-from itae.images.datasets import Dataset, ImageSet
+from itae.images.datasets import Dataset
+from itae.images.image_set import ImageSet
 from itae.store.store import Embeddings, Key, Store
 from itae.tasks.task import Job, Memo, Want
 
@@ -60,15 +61,15 @@ class OpenJob:
 
     @property
     def group(self) -> Hashable:
-        """Equal for jobs that share their passes: those that want embeddings of the same sources."""
-        return tuple(dict.fromkeys(_place(want.source) for want in self.wants))
+        """Equal for jobs that share their passes, as their task has it."""
+        return self.settings.task.kind, self.settings.task.group(self.wants)
 
     @property
     def passes(self) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
         """Each source, and what it is to be embedded under: one pass each."""
         found: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
         for want in self.wants:
-            _, edits = found.setdefault(_place(want.source), (want.source, {}))
+            _, edits = found.setdefault(want.source.place, (want.source, {}))
             edits[want.source.key(want.edit)] = want.edit
         return list(found.values())
 
@@ -130,11 +131,6 @@ def open_job(settings: Settings) -> OpenJob:
         want.source.check(want.edit)
         want.source.key(want.edit)  # reads the images' and the weights' bytes, once
     return OpenJob(settings, job, wants, time.perf_counter() - began)
-
-
-def _place(source: Source) -> Hashable:
-    """Return what is equal for sources whose embeddings are the same entries of the same store."""
-    return source.key(None), str(source.store.root)
 
 
 def _source(common: Shared, settings: Settings, dataset: Dataset, words: Mapping[str, Any]) -> Source:

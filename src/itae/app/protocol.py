@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -33,6 +33,11 @@ from itae.results.find import RESULT, find_results
 from itae.results.rows import SEED, check_metric, is_control, science, settings_of, with_values
 from itae.results.run import read_run, write_result
 from itae.results.table import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from itae.results.shown import Shown
 
 DEV, HELD_OUT, RECORD = "dev", "held_out", "protocol.json"
 
@@ -170,17 +175,9 @@ def choose_setting(sweep: Path, by: str | None = None) -> dict[str, Any]:
         If no run has the metric, or runs can't be compared: several tasks, backbones or clusterers.
     """
     table, _, shown = read_table(find_results([sweep]), sweep)
-    by = by or shown.criterion
-    if by is None:
-        raise UserError("These runs name no criterion that needs no labels; choose by one of their metrics with --by.")
-    column = with_values(table, by)
-    check_metric("--by", by if column is None else None, table, shown)
-    if column is None:
-        raise UserError(f"--by={by}: no run has it; choose by another of their metrics.")
-    metric, untouched = shown.metric(by), column.replace("edited.", "baseline.", 1)
+    by, column, untouched = _criterion(table, by, shown)
+    metric = shown.metric(by)
     rows = table[(table["status"] == "ok") & table[column].notna() & ~is_control(table)]
-    if untouched == column or untouched not in rows:
-        raise UserError(f"--by={by} has no value for the untouched backbone; choose another, as {shown.criterion}.")
     settings = science(rows)
     apart = ("kind", "task.", "backbone.", "clusterer")
     several = [name for name in settings if name.startswith(apart) and settings[name].nunique() > 1]
@@ -211,6 +208,21 @@ def choose_setting(sweep: Path, by: str | None = None) -> dict[str, Any]:
         "tried": len(whole),
         "sets": int(sets.nunique()),
     }
+
+
+def _criterion(table: pd.DataFrame, by: str | None, shown: Shown) -> tuple[str, str, str]:
+    """Return the metric that chooses, its column and that of the baseline; a `UserError` where there is none."""
+    by = by or shown.criterion
+    if by is None:
+        raise UserError("These runs name no criterion that needs no labels; choose by one of their metrics with --by.")
+    column = with_values(table, by)
+    check_metric("--by", by if column is None else None, table, shown)
+    if column is None:
+        raise UserError(f"--by={by}: no run has it; choose by another of their metrics.")
+    untouched = column.replace("edited.", "baseline.", 1)
+    if untouched == column or untouched not in table:
+        raise UserError(f"--by={by} has no value for the untouched backbone; choose another, as {shown.criterion}.")
+    return by, column, untouched
 
 
 def _overlap(told: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,10 @@ from itae.base.versions import versions
 from itae.edits.edit import AnyEdit
 from itae.embed.extract import extract
 from itae.embed.source import Source
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
 from itae.results.report import with_std
-from itae.results.run import read_run
+from itae.results.run import mean_artifact_rate, read_run
 from itae.results.shown import merged, shown_of
 from itae.store.store import Key
 
@@ -150,13 +150,11 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
 
 
 def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
-    """Return the passes of a group: its jobs want embeddings of the same sources, in the same order."""
-    passes: list[tuple[Source, dict[Key, AnyEdit | None]]] = []
-    for job in group:
-        passes = passes or [(source, {}) for source, _ in job.passes]
-        for (_, edits), (_, more) in zip(passes, job.passes, strict=True):
-            edits |= more
-    return passes
+    """Return each source that jobs of a group want embeddings of, with all edits that any of them wants there."""
+    passes: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
+    for source, edits in (one for job in group for one in job.passes):
+        passes.setdefault(source.place, (source, {}))[1].update(edits)
+    return list(passes.values())
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
@@ -261,8 +259,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
         if result["status"] == "ok":
             row += [with_std(result[side].get(metric)) for side in ("baseline", "edited")]
             row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
-            rates = list(result["artifact_rate"].values())
-            row.append(f"{100 * sum(rates) / len(rates):.2f} %" if rates else "")
+            rate = mean_artifact_rate(result)
+            row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
         table.add_row(*map(escape, row))

@@ -11,9 +11,9 @@ import numpy as np
 from itae.app.settings import is_attention
 from itae.app.started import in_a_sweep
 from itae.base.beside import beside
-from itae.embed.about import mean_known
 from itae.embed.diagnostics.norms import NORM_EDGES, histograms
 from itae.look.artifact_figures import marked
+from itae.results.run import mean_artifact_rate
 from itae.track.tracking import Histogram
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def track(tracker: Log, result: Mapping[str, Any], more: Mapping[str, Any], seen
     """
     told = ("baseline", "edited", "delta", "bimodality", "moved", "timing", "selection")
     summary = {"images": result["images"]["n"], **{name: result[name] for name in told if result[name]}, **more}
-    rate = mean_known(result["artifact_rate"].values())
+    rate = mean_artifact_rate(result)
     tracker.metrics(summary | ({} if rate is None else {"artifact_rate": rate}))
     tracker.layers(_rows_by_block(result, seen))
     tracker.figures([folder / name for name in result["figures"]])

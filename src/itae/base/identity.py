@@ -23,6 +23,11 @@ def identity(rule: object) -> dict[str, Any]:
     return dict(_identity(cls))
 
 
+def key_of(rule: Any) -> dict[str, Any]:
+    """Return what a detector or an attenuator is in a cache key: its `identity`, and the settings that it reads."""
+    return identity(rule) | rule.spec()
+
+
 @functools.lru_cache(maxsize=256)  # it runs as it was when it was imported
 def _identity(cls: Any) -> dict[str, Any]:
     name = {"class": public_name(cls)}

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from itae.base.checks import whole
 from itae.base.errors import UserError
 from itae.edits import attenuate, detect
 
@@ -27,6 +28,9 @@ class NoControl:
 class Random:
     """As many patches of each image, drawn at random from those that the detector does not flag.
 
+    It puts the detector `itae.edits.detect.Random` in the place of the run's; the name, which stands in keys and
+    settings, is that of both.
+
     What this moves, attenuating any patches moves; an edit has to move more.
 
     Parameters
@@ -39,7 +43,7 @@ class Random:
 
     def __post_init__(self) -> None:
         """Check the seed."""
-        detect.whole("control.seed", self.seed, low=0)
+        whole("control.seed", self.seed, low=0)
 
     def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return a matched random detector and the attenuator."""
@@ -62,7 +66,11 @@ class OtherSide:
 
 @dataclass(frozen=True)
 class MeanValue:
-    """The same patches, their values replaced by the mean of the others: nothing but their content goes."""
+    """The same patches, their values replaced by the mean of the others: nothing but their content goes.
+
+    It puts the attenuator `itae.edits.attenuate.MeanValue` in the place of the run's; the name, which stands in keys
+    and settings, is that of both.
+    """
 
     def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return the detector and `itae.edits.attenuate.MeanValue` at the same strength for the same rows."""

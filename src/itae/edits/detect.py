@@ -21,7 +21,7 @@ import numpy as np
 
 from itae.base.checks import number, one_of, whole
 from itae.base.errors import UserError
-from itae.base.identity import identity
+from itae.base.identity import key_of
 from itae.edits.bimodal import FIT
 from itae.edits.site import Flags, Site
 
@@ -313,7 +313,7 @@ class Matched:
 
     def spec(self) -> dict[str, Any]:
         """Return the other detector's settings."""
-        return {"match": identity(self.match) | self.match.spec()}
+        return {"match": key_of(self.match)}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from itae.base.errors import UserError, did_you_mean
-from itae.base.identity import identity
+from itae.base.identity import key_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -179,12 +179,12 @@ class Edit:
     def at(self, layer: int) -> str:
         """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""
         look = layer if self.found_in is None else self.found_in
-        return repr((self.finds(look), identity(self.attenuator) | self.attenuator.spec()))
+        return repr((self.finds(look), key_of(self.attenuator)))
 
     def finds(self, layer: int) -> str:
         """Return how patches are found in a block, in a form that is equal for two edits that find the same there."""
         theta = self.thetas[layer] if self.thetas is not None and self.detector.fitted else None
-        return repr((identity(self.detector) | self.detector.spec(), theta))
+        return repr((key_of(self.detector), theta))
 
     def with_thetas(self, thetas: Mapping[int, float]) -> Edit:
         """Return the edit with its fitted thresholds."""
@@ -192,10 +192,10 @@ class Edit:
 
     def spec(self, depth: int, pool: str) -> dict[str, Any]:
         """Return what the vectors depend on, as plain values: the edit's part of the cache key."""
-        attenuator = identity(self.attenuator) | self.attenuator.spec()
+        attenuator = key_of(self.attenuator)
         if pool == "cls" and self.layers == (depth - 1,):
             attenuator["queries"] = "cls"  # no other row of the last block reaches the embedding
-        detector = identity(self.detector) | self.detector.spec()
+        detector = key_of(self.detector)
         if self.calibration is not None:
             assert self.thetas is not None, "a key was asked for before the calibration was read"
             detector["thetas"] = {str(layer): _or_none(self.thetas[layer]) for layer in self.looks}

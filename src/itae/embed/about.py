@@ -10,7 +10,7 @@ import numpy as np
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
-from itae.images.datasets import count_classes
+from itae.images.image_set import count_classes
 
 if TYPE_CHECKING:
     from itae.edits.edit import AnyEdit
@@ -95,7 +95,7 @@ def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddi
             "these neurons don't make most of them."
         ]
     if not found and not any(row["artifact_rate"] for row in layers):
-        return ["Nothing was flagged: the edited backbone is the untouched one."]
+        return ["Nothing was flagged: the edited backbone is the baseline."]
     if np.array_equal(baseline.vectors, edited.vectors):
         return ["The edit changed no embedding: what it edits reaches no token that is pooled."]
     return []

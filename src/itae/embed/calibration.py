@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
-from itae.base.identity import identity
+from itae.base.identity import key_of
 from itae.edits.edit import AnyEdit, Edit
 
 if TYPE_CHECKING:
@@ -125,5 +125,5 @@ def _backbone(source: Source) -> dict[str, Any]:
 
 def _detector(edit: Edit) -> dict[str, Any]:
     judge = replace(edit.judge, calibration=None)
-    told = identity(judge) | judge.spec()
+    told = key_of(judge)
     return {name: value for name, value in told.items() if name not in (*_FITTED_WITH, "fit")}

@@ -25,7 +25,7 @@ from itae.embed.diagnostics.collect import example_rows
 from itae.embed.diagnostics.flags import SIGNAL_EDGES
 from itae.embed.source import Source, shard_of, stop_for, whole_images
 from itae.embed.worker import Worker
-from itae.images.datasets import ImageSet
+from itae.images.image_set import ImageSet
 from itae.store.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
@@ -55,17 +55,17 @@ def extract(
     for edit in edits:
         source.check(edit)
     keys = [source.key(edit) for edit in edits]
-    found = {key: _as_wanted(source.store, key, runtime) for key in dict.fromkeys(keys)}
-    missing = {key: edit for key, edit in zip(keys, edits, strict=True) if found[key] is None}
+    entries = {key: _as_wanted(source.store, key, runtime) for key in dict.fromkeys(keys)}
+    missing = {key: edit for key, edit in zip(keys, edits, strict=True) if entries[key] is None}
     for wait in (False, True):  # what others are making is waited for, with one's own work done
         if missing:
             with source.store.claim(missing, wait) as mine:
                 if mine:
-                    found |= _compute(source, {key: missing[key] for key in mine}, runtime, usable)
+                    entries |= _compute(source, {key: missing[key] for key in mine}, runtime, usable)
             for key in set(missing) - set(mine):
-                found[key] = source.store.load(key)
-            missing = {key: edit for key, edit in missing.items() if found[key] is None}
-    out = [entry for key in keys if (entry := found[key]) is not None]
+                entries[key] = source.store.load(key)
+            missing = {key: edit for key, edit in missing.items() if entries[key] is None}
+    out = [entry for key in keys if (entry := entries[key]) is not None]
     assert len(out) == len(keys), "an entry vanished between its making and its reading"
     if source.dataset.bad_image == "error" and out[0].meta["skipped"]:  # made by a run that allowed it
         stop_for(out[0].meta["skipped"])
@@ -100,16 +100,16 @@ def _compute(
     with _engine(source, images, runtime) as engine:
         fitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
         fits = engine.calibrate(fitted) if fitted else {}
-        told = {
+        thresholds = {
             key: {str(layer): fit.told() for layer, fit in (fits.get(key) or _given(edit)).items()}
             for key, edit in edits.items()
         }
-        unfound = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
-        found = engine.search(unfound) if unfound else {}
-        searched = {key: {"search": found[key].told(edit.settings.top_k)} for key, edit in unfound.items()}
-        ready = {key: _settled(edit, fits.get(key), found.get(key)) for key, edit in edits.items()}
+        to_search = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
+        neurons = engine.search(to_search) if to_search else {}
+        searched = {key: {"search": neurons[key].told(edit.settings.top_k)} for key, edit in to_search.items()}
+        ready = {key: _settled(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
         settled = {
-            key: {"fits": told[key], "diagnostics": runtime.diagnostics} | searched.get(key, {}) for key in edits
+            key: {"fits": thresholds[key], "diagnostics": runtime.diagnostics} | searched.get(key, {}) for key in edits
         }
         drafts = {key: source.store.draft(key, n, shard, settled[key]) for key in edits}
         todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
@@ -122,7 +122,7 @@ def _compute(
     extra["seconds"] = round(time.perf_counter() - began, 3)
     published = {}
     for key in [key for key in drafts if key not in failed]:
-        about = extra | {"fits": told[key]} | searched.get(key, {})
+        about = extra | {"fits": thresholds[key]} | searched.get(key, {})
         whole = _fixed(edits[key], n)
         published[key] = drafts[key].publish(images.ids, images.labels, images.digests, about, whole)
     for error in failed.values():  # the others are in the store by now
@@ -155,12 +155,12 @@ def _given(edit: AnyEdit | None) -> dict[int, Fit]:
     }
 
 
-def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, found: Found | None) -> AnyEdit | None:
+def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: Found | None) -> AnyEdit | None:
     """Return the edit with what was fitted or found for it."""
     if isinstance(edit, Edit) and fits is not None:
         return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
-    if isinstance(edit, RegisterEdit) and found is not None:
-        return edit.with_found(found)
+    if isinstance(edit, RegisterEdit) and neurons is not None:
+        return edit.with_found(neurons)
     return edit
 
 

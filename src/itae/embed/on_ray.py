@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from itae.edits.edit import AnyEdit, Edit
     from itae.edits.registers import Found, RegisterEdit
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.store.store import Draft, Key
 
 VISIBLE = 60.0  # seconds in which a file written on another machine becomes visible here

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from itae.base.identity import identity
+from itae.base.identity import key_of
 from itae.edits.attention import Rule, attend, cls_logits, cls_rows
 from itae.edits.attenuate import Attenuator
 from itae.edits.edit import AnyEdit, Edit
@@ -216,7 +216,7 @@ class SharedPass:
         same: dict[str, list[int]] = {}
         for position in positions:
             judge = self._edit([position]).judge
-            same.setdefault(repr(identity(judge) | judge.spec()), []).append(position)
+            same.setdefault(repr(key_of(judge)), []).append(position)
         signals: list[list[Tensor]] = [[] for _ in same]
         for batch, x in streams if same else []:
             site = self._site(self._operands(batch, x, layer), layer, x, batch.digests)

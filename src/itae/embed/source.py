@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn
@@ -15,7 +15,8 @@ from itae.base.errors import UserError
 from itae.edits.edit import AnyEdit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
-from itae.images.datasets import Dataset, ImageSet
+from itae.images.datasets import Dataset
+from itae.images.image_set import ImageSet
 from itae.images.transform import Transform
 from itae.images.walk import listed
 from itae.store.store import Key, Store
@@ -87,6 +88,11 @@ class Source:
         spec = edit.spec(self.facts.depth, self.backbone.pool) if edit else None
         folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
         return Key(self._space | {"edit": spec}, self._dataset, folder)
+
+    @property
+    def place(self) -> Hashable:
+        """Equal for sources whose embeddings are the same entries of the same store."""
+        return self.key(None), str(self.store.root)
 
     def search_key(self, edit: RegisterEdit) -> dict[str, Any]:
         """Return all that a search for register neurons depends on; how embeddings are pooled is not."""

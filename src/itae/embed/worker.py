@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from itae.edits.registers import Found, RegisterEdit
     from itae.embed.replay import SharedPass, Watch
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.store.store import Draft, Key
 
 log = logging.getLogger(__name__)
@@ -98,11 +98,11 @@ class Worker:
         from itae.embed.fit_layers import fit_layers
 
         out: Fits = {}
-        for (count, seed, _), some in calibrated_together(edits).items():
+        for (count, seed, _), alike in calibrated_together(edits).items():
             with self._at_work():
                 sample = self._pixels(self._sample(count, seed))
-                fits = fit_layers(self._shared_pass(list(some.values())), list(some.values()), sample)
-            out |= zip(some, fits, strict=True)
+                fits = fit_layers(self._shared_pass(list(alike.values())), list(alike.values()), sample)
+            out |= zip(alike, fits, strict=True)
         return out
 
     def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
@@ -113,15 +113,15 @@ class Worker:
         for key, edit in edits.items():
             settings, name = edit.settings, self.source.search_key(edit)
             path = kept_at(self.source.store.root, name)
-            found = recall(path, name)
-            if found is None:
+            neurons = recall(path, name)
+            if neurons is None:
                 images = self._sample(settings.calibration_images, settings.calibration_seed)
                 log.info("Searching %d images for register neurons.", len(images))
                 with self._at_work():
                     batches = functools.partial(self._pixels, images)
-                    found = search(self.model, self.source.facts.prefix, settings, batches)
-                remember(path, name, found)
-            out[key] = found
+                    neurons = search(self.model, self.source.facts.prefix, settings, batches)
+                remember(path, name, neurons)
+            out[key] = neurons
         return out
 
     def fill(
@@ -145,12 +145,12 @@ class Worker:
                 lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
                 gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance)
                 self._check_unchanged(first, count)
-                for key, found in zip(lacking, gathered, strict=True):
-                    rows = found.rows()
+                for key, collected in zip(lacking, gathered, strict=True):
+                    rows = collected.rows()
                     if error := self._not_finite(rows["vectors"], first):
                         failed[key] = error
                     else:
-                        drafts[key].write(i, rows, found.sums(), found.some())
+                        drafts[key].write(i, rows, collected.sums(), collected.some())
                 if len(failed) == len(drafts):  # nothing is left to go on for
                     break
         return failed
@@ -220,19 +220,19 @@ class Worker:
         from itae.embed.diagnostics.norms import NormCollector
         from itae.embed.replay import Watch
 
-        def flags(position: int, *found: Any) -> None:
-            one = collectors[position]
-            assert isinstance(one, FlagCollector)
-            one.see(*found)
+        def flags(position: int, *args: Any) -> None:
+            flag_collector = collectors[position]
+            assert isinstance(flag_collector, FlagCollector)
+            flag_collector.see(*args)
 
         def longer(position: int, layer: int, tokens: Any) -> None:
-            if isinstance(one := collectors[position], OutlierCollector):
-                one.see(layer, tokens)
+            if isinstance(outlier_collector := collectors[position], OutlierCollector):
+                outlier_collector.see(layer, tokens)
 
         attention = self.runtime.diagnostics and self.source.facts.has_cls
-        for one in collectors:
-            if isinstance(one, NormCollector):
-                return Watch(flags, attention, one.operands, one.output, longer)
+        for each in collectors:
+            if isinstance(each, NormCollector):
+                return Watch(flags, attention, each.operands, each.output, longer)
         return Watch(flags, attention, longer=longer)
 
     def _check_unchanged(self, first: int, count: int) -> None:

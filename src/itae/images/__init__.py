@@ -1,6 +1,7 @@
 """From files to pixels: which images there are, what they show, how they come to a model.
 
-`datasets`     the classes that a ``dataset`` yaml names, and the set of images that they find
+`datasets`     the classes that a ``dataset`` yaml names
+`image_set`    the images that one of them finds: read, hashed, checked
 `folder`       a folder of pictures as a data set
 `walk`         what lies under a folder
 `class_names`  which names can't be told apart, or are no classes

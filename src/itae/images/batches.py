@@ -14,7 +14,7 @@ from itae.base.memory import own_memory
 from itae.images.transform import Transform
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
 
 
 PREFETCH = 2  # batches decoded ahead of the consumer

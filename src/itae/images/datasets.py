@@ -1,23 +1,14 @@
-"""The data sets: what can be chosen, where it lies, and one plain object that a run reads images from.
+"""The data sets: what can be chosen, and where it lies.
 
-A run is a function of content, so `ImageSet.fingerprint` hashes bytes, never paths or dates, and nothing in
-here decodes an image before it is asked to. Only `prepare` ever uses the network, and a run never calls it.
+Nothing in here decodes an image. Only `prepare` ever uses the network, and a run never calls it.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import errno
-import hashlib
-import json
 import logging
-import os
 import re
 import shlex
-import stat
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,181 +16,16 @@ import numpy as np
 
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
-from itae.base.threads import in_threads
 from itae.images import folder, formats
 from itae.images.class_names import alike, told_apart
-from itae.images.decode import BadImage, check, decode
+from itae.images.image_set import ImageSet
 from itae.images.transform import RESIZES
 from itae.images.walk import listed
 
 if TYPE_CHECKING:
-    from PIL import Image
+    pass
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images with their ids; the labels lie beside them, and only a metric has use for those.
-
-    Parameters
-    ----------
-    name, split
-        As in the settings.
-    ids
-        n unique names that do not depend on where the folder is: ``test/00042``, ``face/joy-twitter.png``.
-    items
-        n paths of files, or n arrays of pixels, uint8 [H, W] or [H, W, 3].
-    labels
-        int64 [n], or None for an unlabelled set.
-    class_names
-        The name of each label value; empty when unlabelled.
-    """
-
-    name: str
-    split: str
-    ids: list[str]
-    items: Sequence[str | np.ndarray]
-    labels: np.ndarray | None
-    class_names: list[str]
-
-    def __post_init__(self) -> None:
-        n = len(self.ids)
-        assert len(self.items) == n, (len(self.items), n)
-        assert len(set(self.ids)) == n, "ids are not unique"
-        if self.labels is not None:
-            labels = np.array(self.labels, np.int64)
-            assert labels.shape == (n,), (labels.shape, n)
-            labels.setflags(write=False)
-            object.__setattr__(self, "labels", labels)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def read(self, i: int) -> Image.Image:
-        """Return image i as 8-bit RGB, upright, transparency over white.
-
-        Raises
-        ------
-        UserError
-            When its file cannot be decoded.
-        """
-        item = self.items[i]
-        if isinstance(item, np.ndarray):
-            from PIL import Image
-
-            return Image.fromarray(np.ascontiguousarray(item)).convert("RGB")
-        try:
-            return decode(item)
-        except BadImage as reason:
-            raise UserError(
-                f"image '{self.ids[i]}' cannot be read: {reason}. Mend or remove it, or leave out such "
-                "images with dataset.bad_image=skip."
-            ) from reason
-
-    @cached_property
-    def digests(self) -> list[bytes]:
-        """The SHA-256 of each image's bytes, or of an array's shape and pixels; every file is read, once."""
-        return list(in_threads(_digest, self.items, len(self), "reading images"))
-
-    def fingerprint(self) -> str:
-        """Return a SHA-256 (hex) of the content: ids, the bytes of every image, labels and class names."""
-        total = hashlib.sha256(
-            json.dumps(
-                {
-                    "ids": self.ids,
-                    "labels": None if self.labels is None else self.labels.tolist(),
-                    "class_names": self.class_names,
-                }
-            ).encode()
-        )
-        for digest in self.digests:
-            total.update(digest)
-        return total.hexdigest()
-
-    def stamps(self, rows: Sequence[int]) -> list[tuple[int, int] | None]:
-        """Return size and time of change of these images' files, None for arrays and files that are gone."""
-        return [_stamp(self.items[i]) for i in rows]
-
-    def bad(self) -> dict[str, str]:
-        """Return the images that cannot be decoded, as id -> reason, by trying each of them."""
-        reasons = in_threads(_reason, self.items, len(self), "checking images")
-        return {id_: reason for id_, reason in zip(self.ids, reasons, strict=True) if reason}
-
-    @property
-    def n_classes(self) -> int | None:
-        """How many classes have an image, None for unlabelled images."""
-        return count_classes(self.labels)
-
-    @property
-    def empty_classes(self) -> list[str]:
-        """The names of the classes that have no image."""
-        return without_images(self.class_names, self.labels)
-
-    def without(self, ids: Collection[str]) -> ImageSet:
-        """Return the set less the images of these ids; a `UserError` when none would be left."""
-        gone = set(ids)
-        assert gone <= set(self.ids), "ids of another set"
-        if len(gone) == len(self):
-            raise UserError(f"none of the {len(self)} images of {self.name}/{self.split} can be read.")
-        return self.take([i for i, id_ in enumerate(self.ids) if id_ not in gone])
-
-    def take(self, rows: Sequence[int]) -> ImageSet:
-        """Return the images at these positions, as a set of its own."""
-        taken = dataclasses.replace(
-            self,
-            ids=[self.ids[i] for i in rows],
-            items=[self.items[i] for i in rows],
-            labels=None if self.labels is None else self.labels[list(rows)],
-        )
-        if "digests" in vars(self):  # known already: no file is read again
-            vars(taken)["digests"] = [self.digests[i] for i in rows]
-        return taken
-
-
-def count_classes(labels: np.ndarray | None) -> int | None:
-    """Return how many classes these labels are of, None for no labels."""
-    return None if labels is None else len(np.unique(labels))
-
-
-def without_images(class_names: Sequence[str], labels: np.ndarray | None) -> list[str]:
-    """Return the names of the classes that none of these labels is of."""
-    there = set() if labels is None else set(np.unique(labels).tolist())
-    return [name for label, name in enumerate(class_names) if label not in there]
-
-
-def _digest(item: str | np.ndarray) -> bytes:
-    """Hash one image; a file that cannot be read has a digest too, so that `skip` can still leave it out."""
-    if isinstance(item, np.ndarray):
-        return hashlib.sha256(repr(item.shape).encode() + item.tobytes()).digest()
-    try:
-        if not stat.S_ISREG(os.stat(item).st_mode):  # to read a named pipe or a device may take for ever
-            raise OSError(errno.EINVAL, "not a regular file")
-        with open(item, "rb", buffering=0) as file:
-            return hashlib.sha256(file.read()).digest()
-    except OSError as error:
-        return hashlib.sha256(f"unreadable: {error.errno}".encode()).digest()
-
-
-def _stamp(item: str | np.ndarray) -> tuple[int, int] | None:
-    if isinstance(item, np.ndarray):
-        return None
-    try:
-        status = os.stat(item)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
-
-
-def _reason(item: str | np.ndarray) -> str:
-    """Return why a file cannot be decoded, or an empty string, as for all arrays."""
-    if isinstance(item, np.ndarray):
-        return ""
-    try:
-        check(item)
-    except BadImage as reason:
-        return str(reason)
-    return ""
 
 
 @dataclass(frozen=True, kw_only=True)

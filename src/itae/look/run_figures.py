@@ -21,7 +21,7 @@ from itae.look.figures import save, signal_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.run import Run
     from itae.store.store import Embeddings
 

@@ -89,7 +89,7 @@ class KMeans:
         They are the first words of ``numpy.random.SeedSequence(base_seed)``, cut to 31 bits. They depend on
         nothing else, so baseline and edited embeddings share them; a longer list starts with a shorter one.
         """
-        return list(self.seeds) if isinstance(self.seeds, Sequence) else _draw(base_seed, self.seeds)
+        return list(self.seeds) if isinstance(self.seeds, Sequence) else _seeds(base_seed, self.seeds)
 
     def check(self, n: int, n_classes: int | None) -> int:
         """Return the number of clusters for `n` points of `n_classes` classes; cheap, so ask it first.
@@ -163,7 +163,7 @@ class KMeans:
         with ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
             try:
                 _, assignments, centroids, iterations = min(
-                    pool.map(restart, _draw(seed, self.restarts)), key=lambda fitted: fitted[0]
+                    pool.map(restart, _seeds(seed, self.restarts)), key=lambda fitted: fitted[0]
                 )
             except BaseException:  # Ctrl-C: do not start what is still waiting
                 pool.shutdown(cancel_futures=True)
@@ -241,7 +241,7 @@ def _refuse(bad_N: np.ndarray, what: str) -> None:
         )
 
 
-def _draw(seed: int, count: int) -> list[int]:
+def _seeds(seed: int, count: int) -> list[int]:
     return [int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(count)]
 
 

@@ -70,8 +70,8 @@ def neighbours(
         for block in _blocks(asked):
             # As many too many as a group has in the index: itself alone, its twins too, or none of them.
             more = int(sizes_N[block].max()) if len(kept) == n else 0
-            similarities, found = index.search(_unit(vectors_NE[block]), min(k + more, len(kept)))
-            rows_NK[block], similarities_NK[block] = _others(kept[found], similarities, groups_N, groups_N[block], k)
+            similarities, rows = index.search(_unit(vectors_NE[block]), min(k + more, len(kept)))
+            rows_NK[block], similarities_NK[block] = _others(kept[rows], similarities, groups_N, groups_N[block], k)
             advance(len(block))
 
     with threads(faiss), progress(n, "neighbours", "images") as advance:
@@ -87,8 +87,8 @@ def same_bytes(digests_N32: np.ndarray | None) -> np.ndarray | None:
     """Return a number for each image, equal for those of one sha256, uint8 [N, 32]; None where all differ."""
     if digests_N32 is None:
         return None
-    found, groups_N = np.unique(digests_N32, axis=0, return_inverse=True)
-    return None if len(found) == len(groups_N) else groups_N.reshape(-1)
+    distinct, groups_N = np.unique(digests_N32, axis=0, return_inverse=True)
+    return None if len(distinct) == len(groups_N) else groups_N.reshape(-1)
 
 
 def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
@@ -96,13 +96,13 @@ def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _others(
-    rows_BM: np.ndarray, similarities_BM: np.ndarray, groups_N: np.ndarray, own_B: np.ndarray, k: int
+    rows_BM: np.ndarray, similarities_BM: np.ndarray, groups_N: np.ndarray, group_B: np.ndarray, k: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the first `k` of each list that are of another group, and where there are not so many, -1 and -inf."""
-    twins_BM = groups_N[rows_BM] == own_B[:, None]
+    twins_BM = groups_N[rows_BM] == group_B[:, None]
     first_BK = np.argsort(twins_BM, axis=1, kind="stable")[:, :k]
     rows_BK, similarities_BK, twins_BK = (
-        np.take_along_axis(one, first_BK, 1) for one in (rows_BM, similarities_BM, twins_BM)
+        np.take_along_axis(array_BM, first_BK, 1) for array_BM in (rows_BM, similarities_BM, twins_BM)
     )
     missing = ((0, 0), (0, k - rows_BK.shape[1]))
     return (

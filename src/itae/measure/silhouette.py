@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-CRITERIA = ("inertia", "silhouette", "silhouette_common")
-"""What a run says of its clusterings without looking at labels."""
 SAMPLE = 2000
 """Images that a silhouette is measured on, at most; its cost grows with their square."""
 

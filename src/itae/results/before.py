@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from itae.measure.scores import LABELLED
+from itae.measure import scores
 
 KIND, TASK = "clustering", "itae.tasks.clustering.Clustering"
 METRICS: dict[str, dict[str, Any]] = {
-    **{name: {"title": name if name == "purity" else name.upper()} for name in LABELLED},
+    **{name: {"title": name if name == "purity" else name.upper()} for name in (*scores.METRICS, "knn")},
     "inertia": {"better": "lower", "labels": False, "space": "own"},
     "silhouette": {"labels": False, "space": "own"},
     "silhouette_common": {"title": "silhouette common", "labels": False, "space": "common"},

@@ -21,7 +21,7 @@ from itae.results.find import RESULT
 if TYPE_CHECKING:
     import pandas as pd
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.assignments import Assignments
     from itae.store.store import Embeddings
 
@@ -202,6 +202,12 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
         raise UserError(f"{path} is no run: its {RESULT} has no status.")
     return Run(file.parent.absolute(), result)
+
+
+def mean_artifact_rate(result: Mapping[str, Any]) -> float | None:
+    """Return the share of patches that was flagged, as the mean over the edited blocks; None where there are none."""
+    rates = [float(rate) for rate in result["artifact_rate"].values()]
+    return sum(rates) / len(rates) if rates else None
 
 
 def write_result(folder: Path, result: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from itae.base.errors import UserError
+from itae.results.run import mean_artifact_rate
 from itae.results.shown import Shown, kind_of, merged, shown_of
 
 FIRST = ("folder", "status", "error", "selection", "kind")
@@ -95,8 +96,7 @@ def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     for side in ("baseline", "edited"):
         row |= _numbers(side, result[side])
     row |= _in_common(row, shown_of(result).common) | _numbers("delta", result["delta"] or {})
-    rates = [float(rate) for rate in result["artifact_rate"].values()]
-    row["artifact_rate"] = sum(rates) / len(rates) if rates else None
+    row["artifact_rate"] = mean_artifact_rate(result)
     row["bimodality"] = _number(result.get("bimodality"))
     row |= {"images": _number(result["images"]["n"]), "classes": _number(result["images"]["classes"])}
     return row | _numbers("timing", result["timing"])

@@ -1,6 +1,8 @@
 """Embeddings on the disk: found by all that they depend on, whole or not there, verified as they are read.
 
-`store`  look up, claim, publish, list and prune
-`entry`  one entry: its key, its checksums, how it is read and verified
-`draft`  an entry in the making, shard by shard
+`store`   look up, claim, publish, prune
+`entry`   one entry: its key, its checksums, how it is read and verified
+`draft`   an entry in the making, shard by shard
+`arrays`  the arrays of shards put together, and their bytes
+`survey`  what lies in it, for people to see
 """

@@ -22,6 +22,7 @@ import numpy as np
 
 from itae.base.disk import disk_trouble_told, flush_folder, replace_file, write_file
 from itae.base.errors import UserError
+from itae.store.arrays import Gathered, npy, npy_header, pack
 from itae.store.entry import META, Embeddings, Key, plain, render, seal_of
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class Draft:
         assert rows["vectors"].dtype == np.float32
         kinds = {"row": rows, "sum": sums, "some": some or {}}
         named = {f"{kind}.{name}": array for kind, arrays in kinds.items() for name, array in arrays.items()}
-        body = _pack(named)
+        body = pack(named)
 
         def needed() -> int:
             missing = self.shards - len(self.written())
@@ -212,16 +213,16 @@ class Draft:
         extra: Mapping[str, Any],
         fixed: Mapping[str, np.ndarray],
     ) -> None:
-        gathered = _Gathered()
+        gathered = Gathered()
         numbers = np.full(self.n, -1, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
         written = {
             "vectors.npy": write_file(folder / "vectors.npy", self._vectors(ids, gathered)),
-            "labels.npy": write_file(folder / "labels.npy", [_npy(numbers)]),
+            "labels.npy": write_file(folder / "labels.npy", [npy(numbers)]),
             "ids.txt": write_file(folder / "ids.txt", [("\n".join(ids) + "\n").encode("utf-8", "surrogateescape")]),
             "digests.npy": write_file(
-                folder / "digests.npy", [_npy(np.frombuffer(b"".join(digests), np.uint8).reshape(self.n, 32))]
+                folder / "digests.npy", [npy(np.frombuffer(b"".join(digests), np.uint8).reshape(self.n, 32))]
             ),
-            "diagnostics.npz": write_file(folder / "diagnostics.npz", [_pack(gathered.arrays(fixed))]),
+            "diagnostics.npz": write_file(folder / "diagnostics.npz", [pack(gathered.arrays(fixed))]),
         }
         meta = {
             **self.key.identity,
@@ -238,7 +239,7 @@ class Draft:
         meta |= plain(extra, "extra")
         write_file(folder / META, [render({**meta, "seal": seal_of(meta)})])
 
-    def _vectors(self, ids: Sequence[str], gathered: _Gathered) -> Iterator[bytes]:
+    def _vectors(self, ids: Sequence[str], gathered: Gathered) -> Iterator[bytes]:
         """Yield the bytes of vectors.npy shard by shard, and hand on what else the shards hold.
 
         Plain writes, no memory map: on a full disk a map ends in SIGBUS, a write in an error to be told.
@@ -255,7 +256,7 @@ class Draft:
                 bad += [ids[i * self.shard + j] for j in wrong.tolist()]
                 self._file(i).unlink()
             if i == 0:
-                yield _npy_header(self.n, gathered.dim)
+                yield npy_header(self.n, gathered.dim)
             yield vectors.astype("<f4", order="C", copy=False).tobytes()
         if bad:
             some = ", ".join(map(repr, bad[:3])) + (f" and {len(bad) - 3:,} more" if len(bad) > 3 else "")
@@ -288,54 +289,3 @@ class Draft:
 
     def _bytes_of_shards(self) -> int:
         return sum(file.stat().st_size for file in self.path.glob("*.shard"))
-
-
-class _Gathered:
-    """What the shards hold beside vectors, put together as they pass by."""
-
-    def __init__(self) -> None:
-        self.dim = 0
-        self._rows: dict[str, list[np.ndarray]] = {}
-        self._sums: dict[str, np.ndarray] = {}
-
-    def take(self, dim: int, arrays: Mapping[str, np.ndarray]) -> None:
-        first = self.dim == 0
-        self.dim = self.dim or dim
-        assert first or arrays.keys() == {*self._rows, *self._sums}, "every shard holds the same arrays"
-        assert dim == self.dim > 0, "every shard has the same width"
-        for name, array in arrays.items():
-            if name.startswith(("row.", "some.")):
-                self._rows.setdefault(name, []).append(array)
-            else:
-                # A histogram of uint16 must not wrap, nor a float32 sum lose its small terms.
-                wide = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
-                self._sums[name] = wide if first else self._sums[name] + wide
-
-    def arrays(self, fixed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        found = {name: np.concatenate(parts) for name, parts in self._rows.items()} | self._sums
-        named = {name.partition(".")[2]: array for name, array in found.items()}
-        assert len(named) == len(found), "two arrays have one name"
-        assert not named.keys() & fixed.keys(), "an array is given twice"
-        return named | {name: np.asarray(array) for name, array in fixed.items()}
-
-
-def _pack(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of an npz, which depend on the arrays alone: sorted, C order, dated 1980 by numpy."""
-    buffer = io.BytesIO()
-    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    assert all(array.dtype.kind in "biufU" for array in ordered.values()), "numbers and text only, no objects"
-    np.savez(buffer, **ordered)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _npy(array: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()
-
-
-def _npy_header(n: int, dim: int) -> bytes:
-    buffer = io.BytesIO()
-    described = {"descr": "<f4", "fortran_order": False, "shape": (n, dim)}
-    np.lib.format.write_array_header_1_0(buffer, described)
-    return buffer.getvalue()

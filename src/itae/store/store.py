@@ -12,16 +12,13 @@ theirs from the disk. The locks are the system's own, so they go when their proc
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import re
 import shutil
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +28,8 @@ from filelock import FileLock, Timeout
 from itae.base.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
 from itae.base.errors import UserError
 from itae.store.draft import Draft, shard_size
-from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry, read_meta
+from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry
+from itae.store.survey import Item, look_at, read_json, size_of, used
 
 __all__ = ["FORMAT", "DamagedEntry", "Draft", "Embeddings", "Item", "Key", "Store", "read_entry"]
 
@@ -39,40 +37,6 @@ log = logging.getLogger(__name__)
 
 _NEIGHBOURS = 64  # how many entries a miss is compared with, the latest used first
 _SLACK = 64 * 10**6  # bytes to leave free on the disk, for what is small and for everybody else
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One thing that takes room in the store.
-
-    Attributes
-    ----------
-    path
-        Its folder.
-    kind
-        ``entry``, ``damaged`` (set aside, or by the look of it), ``unfinished`` or ``leftover``.
-    about
-        What its `meta.json` or `draft.json` says; empty when that can't be read.
-    bytes
-        Its size.
-    used
-        When it was last used, in seconds since 1970.
-    trouble
-        What is wrong with a damaged one.
-    """
-
-    path: Path
-    kind: str
-    about: dict[str, Any]
-    bytes: int
-    used: float
-    trouble: str = ""
-
-    @property
-    def name(self) -> str:
-        """The first 16 digits of the digest."""
-        found = re.search("[0-9a-f]{16}", self.path.name)
-        return found[0] if found else self.path.name
 
 
 class Store:
@@ -196,7 +160,7 @@ class Store:
             Keys whose drafts count as written already.
         """
         drafts = [self.path(key).with_name(f".draft-{key.name}") for key in keys]
-        needed = max(0, needed - sum(_size(path) for path in drafts)) + _SLACK
+        needed = max(0, needed - sum(size_of(path) for path in drafts)) + _SLACK
         free = free_bytes(self.root)
         if free < needed:
             raise UserError(
@@ -209,7 +173,7 @@ class Store:
         """Return everything in the store that takes room. Quick: checksums are not verified."""
         folders = [path for path in self.root.glob("*/*/*") if path.is_dir() and not path.is_symlink()]
         folders = [path for path in folders if not path.relative_to(self.root).as_posix().startswith(".")]
-        items = [_look_at(path) for path in sorted(folders)]
+        items = [look_at(path) for path in sorted(folders)]
         return [item for item in items if item is not None]
 
     def remove(self, item: Item) -> bool:
@@ -224,7 +188,7 @@ class Store:
     def discard(self, key: Key, entry: Embeddings) -> None:
         """Remove the entry of `key`, once nobody is at work on it, if it is still this one."""
         with self._lock(self.path(key), wait=True):
-            there = _json(self.path(key) / META)
+            there = read_json(self.path(key) / META)
             if there.get("seal") == entry.meta["seal"]:
                 self._trash(self.path(key), key.name)
 
@@ -299,14 +263,14 @@ class Store:
             paths = [path for path in self.path(key).parent.iterdir() if not path.name.startswith(".")]
         except OSError:
             paths = []
-        latest = sorted(paths, key=_used, reverse=True)[:_NEIGHBOURS]
-        found = {path.name: differences(key.identity, _identity(path / META)) for path in latest}
-        if not found:
+        latest = sorted(paths, key=used, reverse=True)[:_NEIGHBOURS]
+        differing = {path.name: differences(key.identity, _identity(path / META)) for path in latest}
+        if not differing:
             return f"No embeddings of {where} in {self.root} yet."
-        name, fields = min(found.items(), key=lambda pair: len(pair[1]))
-        told = [f"{field} is {_short(asked)}, {_short(there)} there" for field, (asked, there) in fields.items()]
-        more = f" and {len(told) - 3} more" if len(told) > 3 else ""
-        return f"No embeddings of {where} for this key; nearest is {name}: {'; '.join(told[:3])}{more}."
+        name, fields = min(differing.items(), key=lambda pair: len(pair[1]))
+        fields_told = [f"{field} is {_short(asked)}, {_short(there)} there" for field, (asked, there) in fields.items()]
+        more = f" and {len(fields_told) - 3} more" if len(fields_told) > 3 else ""
+        return f"No embeddings of {where} for this key; nearest is {name}: {'; '.join(fields_told[:3])}{more}."
 
 
 def _short(text: str) -> str:
@@ -314,51 +278,8 @@ def _short(text: str) -> str:
 
 
 def _identity(meta_file: Path) -> dict[str, Any]:
-    about = _json(meta_file)
+    about = read_json(meta_file)
     return {name: about[name] for name in ("format", "space", "dataset") if name in about}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    """Read a JSON file only to show what it says; whatever is wrong with it, nothing is said."""
-    try:
-        about = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return about if isinstance(about, dict) else {}
-
-
-def _look_at(path: Path) -> Item | None:
-    name = path.name
-    if name.startswith(".draft-"):
-        return Item(path, "unfinished", _json(path / "draft.json"), _size(path), _used(path))
-    if name.startswith(".damaged-"):
-        return Item(path, "damaged", _json(path / META), _size(path), _used(path), "set aside")
-    if name.startswith(".trash-"):
-        return Item(path, "leftover", {}, _size(path), _used(path))
-    if not re.fullmatch("[0-9a-f]{16}", name):
-        return None
-    try:
-        return Item(path, "entry", read_meta(path), _size(path), _used(path))
-    except (DamagedEntry, OSError, KeyError, TypeError) as damage:
-        return Item(path, "damaged", _json(path / META), _size(path), _used(path), str(damage))
-
-
-def _size(path: Path) -> int:
-    found = 0
-    for folder, _, files in os.walk(path):
-        for file in files:
-            try:
-                found += os.stat(os.path.join(folder, file)).st_size
-            except FileNotFoundError:  # a shard's temporary name, gone since
-                continue
-    return found
-
-
-def _used(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def _mark_used(path: Path) -> None:

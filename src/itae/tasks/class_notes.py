@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itae.images.datasets import without_images
+from itae.images.image_set import without_images
 from itae.images.walk import listed
 from itae.measure.scores import unscored
 

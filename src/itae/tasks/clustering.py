@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from itae.base.checks import number, whole
-from itae.images.datasets import count_classes
+from itae.images.image_set import count_classes
 from itae.measure.intervals import with_intervals
 from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
@@ -26,7 +26,7 @@ from itae.tasks.task import BaseTask, File, Job, Outcome
 
 if TYPE_CHECKING:
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.measure.clustered import Clustered
     from itae.store.entry import Embeddings
 
@@ -120,11 +120,11 @@ def _silhouettes_in_common(
 ) -> tuple[float | None, float | None]:
     """Return the silhouettes of both clusterings in the space of the baseline."""
 
-    def of_the_baseline() -> tuple[Space, float | None]:
+    def of_the_baseline() -> tuple[Space, float | None, Clustered]:
         space = Space(baseline.vectors)
-        return space, space.silhouette(before.assignments)
+        return space, space.silhouette(before.assignments), before  # kept, so that nothing else gets its id
 
-    space, own = job.memo.last("the baseline's space", id(before), of_the_baseline)
+    space, own, _ = job.memo.last("the baseline's space", id(before), of_the_baseline)
     return own, space.silhouette(after.assignments)
 
 

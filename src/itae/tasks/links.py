@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
 
 log = logging.getLogger(__name__)
 

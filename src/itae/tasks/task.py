@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from itae.base.runtime import Runtime
     from itae.edits.edit import AnyEdit
     from itae.embed.source import Source
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.shown import Shown
     from itae.store.entry import Embeddings
 
@@ -183,6 +183,9 @@ class Task(Protocol):
     def wants(self, job: Job) -> Sequence[Want]:
         """Return the embeddings that it wants; `Job.sides` first."""
 
+    def group(self, wants: Sequence[Want]) -> Hashable:
+        """Return what is equal for jobs that a sweep is to run as one group, whose passes are shared."""
+
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Return what is found of the embeddings, which come by the names of `wants`."""
 
@@ -204,6 +207,10 @@ class BaseTask:
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides."""
         return job.sides()
+
+    def group(self, wants: Sequence[Want]) -> Hashable:
+        """Return the sources: jobs that want embeddings of the same ones share their passes."""
+        return tuple(dict.fromkeys(want.source.place for want in wants))
 
     def clear(self, folder: Path) -> None:
         """Remove nothing."""

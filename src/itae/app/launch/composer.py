@@ -22,7 +22,8 @@ class Composer:
 
     Hydra reads the files that a job's overrides choose and then sets the values that they name. The first takes nine
     tenths of the time and comes out the same for all jobs that choose the same files, so it is done once for these; the
-    values are set by Hydra's own code.
+    values are set by Hydra's own code. 64 jobs of two values each take .4 CPU s so, and 5.6 with Hydra's
+    ``load_sweep_config`` alone, of 13 that a sweep of so many small cached jobs takes in all (five pairs).
 
     Parameters
     ----------
@@ -42,16 +43,16 @@ class Composer:
         """Return the config of the job with these overrides, as Hydra's ``load_sweep_config`` does."""
         overrides = [self._parsed(word) for word in words]
         groups = set(self._master.hydra.runtime.choices)
-        values = [one for one in overrides if _sets_a_value(one) and one.key_or_group not in groups]
-        packed = self._of_choices(tuple(str(one.input_line) for one in overrides if one not in values))
+        values = [override for override in overrides if _sets_a_value(override) and override.key_or_group not in groups]
+        packed = self._of_choices(tuple(str(override.input_line) for override in overrides if override not in values))
         config: DictConfig | None = pickle.loads(packed) if packed else None
         # With a value that is added or taken away the order may matter, and what is wrong Hydra says best.
-        if config is None or any((one in values) is _is_chosen(config, one) for one in overrides):
+        if config is None or any((override in values) is _is_chosen(config, override) for override in overrides):
             return self._loader.load_sweep_config(self._master, list(words))
         ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        told = [one for one in overrides if not one.is_hydra_override()]
-        config.hydra.overrides.task = [one.input_line for one in told]
-        config.hydra.job.override_dirname = get_overrides_dirname(told, **config.hydra.job.config.override_dirname)
+        task = [override for override in overrides if not override.is_hydra_override()]
+        config.hydra.overrides.task = [override.input_line for override in task]
+        config.hydra.job.override_dirname = get_overrides_dirname(task, **config.hydra.job.config.override_dirname)
         return config
 
     def _of_choices(self, words: tuple[str, ...]) -> bytes | None:

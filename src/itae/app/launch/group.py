@@ -68,5 +68,5 @@ class Group:
 
     def left(self) -> Group:
         """Return the group less the jobs that have been done since it was planned."""
-        some = [i for i, job in enumerate(self.jobs) if not sweep.done_since(job, self.stamps[i])]
-        return Group([self.jobs[i] for i in some], [self.stamps[i] for i in some], [self.configs[i] for i in some])
+        left = [i for i, job in enumerate(self.jobs) if not sweep.done_since(job, self.stamps[i])]
+        return Group([self.jobs[i] for i in left], [self.stamps[i] for i in left], [self.configs[i] for i in left])

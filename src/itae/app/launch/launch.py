@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
@@ -91,14 +91,8 @@ def _composed(
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:
-    """Return the values of a job's config less Hydra's own, which are put aside meanwhile: a copy would take long."""
-    with flag_override(config, ["struct", "no_deepcopy_set_nodes"], [False, True]):
-        hydra = config.pop("hydra")
-        hydra._set_parent(None)  # a node of the same config would be copied when it is put back
-        try:
-            return plain_config(config)
-        finally:
-            config.hydra = hydra
+    """Return the values of a job's config less Hydra's own."""
+    return plain_config(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
 
 
 def _place(config: DictConfig) -> Path:
@@ -127,10 +121,10 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
     A search has its own way to go on. Two sweeps that run at a time never share a folder.
     """
     new = Path(str(config.hydra.sweep.dir)).absolute()
-    own = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
+    by_user = "itae_token" not in str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"])  # type: ignore[index,call-overload]
     grid = first and not _searches(config)
-    told = sweep.digest(jobs)
-    again = [] if own or not grid else [path for path in _siblings(new) if _digest_of(path) == told]
+    digest = sweep.digest(jobs)
+    again = [] if by_user or not grid else [path for path in _siblings(new) if _digest_of(path) == digest]
     for folder in (*again, new):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
@@ -142,16 +136,16 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
         break
     try:
-        if grid and own and whole:
+        if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
             _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
-            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": told, "jobs": len(jobs)}) + "\n")
+            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n")
         yield folder
     except UserError:
-        if not own:
+        if not by_user:
             _leave_nothing(folder)
         raise
     finally:
@@ -225,7 +219,7 @@ def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], re
     out.task_name = str(config.hydra.job.name)
     out.hydra_cfg, out.cfg = (
         # Not copied, which for many jobs takes seconds: nobody else needs the config now.
-        DictConfig({key: config._get_node(key) for key in keys}, flags={"no_deepcopy_set_nodes": True})
+        DictConfig(dict(config.items_ex(resolve=False, keys=keys)), flags={"no_deepcopy_set_nodes": True})
         for keys in (["hydra"], [key for key in config if key != "hydra"])
     )
     if result["status"] == "ok":

@@ -2,6 +2,11 @@
 
 They are forked from a server (``multiprocessing``'s) that has imported what jobs need. It starts while the sweep is
 still being planned, so that the first job can begin as soon as it is known.
+
+Measured on 2 shared cores with 64 cached jobs on 1,797 digits, five rounds: .86 of the time of one process (.82 to .90)
+for 1.22 of its CPU, and .64 of the time (.55 to .84) and .80 of the CPU of joblib's loky, whose processes import all
+anew. A ``ProcessPoolExecutor`` on the same server would do if it could lose a process without all others, and end those
+at work by a public name (Python 3.14 has one).
 """
 
 from __future__ import annotations
@@ -119,11 +124,11 @@ def _serve(
     lost: dict[int, str] = {}
     broke: dict[int, str] = {}
     context = get_context("forkserver")
-    told = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // n))}
+    surroundings = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // n))}
 
     def start() -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, *told, program))
+        process = context.Process(target=_work, args=(theirs, *surroundings, program))
         try:
             process.start()
         except (OSError, EOFError) as error:  # its server is gone, or there is no room for one more

@@ -4,11 +4,9 @@ Nothing here may touch a GPU: no fork could then.
 """
 
 # ruff: noqa: E402, F401
-import atexit
 import gc
 
 gc.disable()  # until a fork is at work: there is nothing to collect, and a look at it all takes time
-atexit.register(gc.freeze)  # else it takes seconds to end, and whoever reads what it could write waits for it
 
 import matplotlib.backends.backend_agg
 import matplotlib.figure

@@ -87,9 +87,9 @@ def _wait(jobs: Sequence[Any], main: str) -> dict[str, str]:
         while left:
             time.sleep(0.5)
             if time.monotonic() - asked >= ASK_EVERY:
-                asked, told = time.monotonic(), _states(main)
-                if told is not None:
-                    last |= {job.job_id: told.get(job.job_id, "GONE") for job in left}
+                asked, states = time.monotonic(), _states(main)
+                if states is not None:
+                    last |= {job.job_id: states.get(job.job_id, "GONE") for job in left}
             before = len(left)
             left = [job for job in left if last.get(job.job_id) not in _OVER and not job.paths.result_pickle.exists()]
             advance(before - len(left))

@@ -27,7 +27,7 @@ from itae.results.find import RESULT, find_results
 from itae.results.run import read_run
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
 
 PAGE = "report.html"
 MOST = 2000

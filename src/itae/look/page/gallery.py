@@ -24,7 +24,7 @@ NEIGHBOURS = 8
 
 
 @dataclass(frozen=True)
-class Fit:
+class Placement:
     """How well each image lies in its cluster.
 
     Attributes
@@ -41,7 +41,7 @@ class Fit:
     margin: np.ndarray
 
 
-def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Fit:
+def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = False) -> Placement:
     """Return how well each image lies in its cluster; centroids are the means of the clusters' vectors.
 
     Noise (-1) is no cluster, and lies in none.
@@ -72,10 +72,12 @@ def fit_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = Fal
                 other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]
     with np.errstate(invalid="ignore"):
         margin = np.where(other > 0, 1 - distance / other, 0.0)  # NaN where the distance is
-    return Fit(distance, margin)
+    return Placement(distance, margin)
 
 
-def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> dict[int, dict[str, list[int]]]:
+def picks(
+    clusters_N: np.ndarray, placement: Placement, moved_N: np.ndarray, count: int
+) -> dict[int, dict[str, list[int]]]:
     """Return, for each cluster, up to `count` images of each of `ROWS`, as positions; the most so first.
 
     At most half of a cluster is picked for each. Images that did not move at all are no moved ones, and only images on
@@ -86,11 +88,11 @@ def picks(clusters_N: np.ndarray, fit: Fit, moved_N: np.ndarray, count: int) -> 
     for cluster in np.unique(clusters_N):
         here = np.flatnonzero(clusters_N == cluster)
         far = here[moved_N[here] > 0]
-        near_another = here[fit.margin[here] < 1]
+        near_another = here[placement.margin[here] < 1]
         half = max(1, len(here) // 2)  # of a small cluster, not all images are central and doubtful at a time
         orders = {
-            "central": here[np.argsort(fit.distance[here], kind="stable")] if cluster >= 0 else here[:0],
-            "doubtful": near_another[np.argsort(fit.margin[near_another], kind="stable")],
+            "central": here[np.argsort(placement.distance[here], kind="stable")] if cluster >= 0 else here[:0],
+            "doubtful": near_another[np.argsort(placement.margin[near_another], kind="stable")],
             "moved": far[np.argsort(-moved_N[far], kind="stable")],
         }
         found[int(cluster)] = {name: rows[: min(count, half)].tolist() for name, rows in orders.items()}

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.look.embedding_figures import project
-from itae.look.page.gallery import ROWS, came_from_elsewhere, fit_of, neighbours, picks, shown
+from itae.look.page.gallery import ROWS, came_from_elsewhere, neighbours, picks, placement_of, shown
 from itae.look.page.pictures import thumbnails
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.look.run_figures import Seen
     from itae.results.assignments import Assignments
 
@@ -48,7 +48,7 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
     lists = len(ROWS) * sum(len(np.unique(clusters)) for clusters in seen.clusters)
     count = _PICKED if len(told.moved) <= most else max(1, min(_PICKED, most // (2 * lists)))
     chosen = [
-        picks(clusters, fit_of(some, clusters, spherical), told.moved, count)
+        picks(clusters, placement_of(some, clusters, spherical), told.moved, count)
         for some, clusters in zip(vectors, seen.clusters, strict=True)
     ]
     rows, even = shown(len(told.moved), _in_turn(chosen), most)

@@ -13,7 +13,7 @@ from itae.base.threads import in_threads
 if TYPE_CHECKING:
     from PIL import Image
 
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
 
 BUDGET = 6_000_000  # bytes of all thumbnails of a page, as text
 _SIDES = ((400, 128), (900, 96), (10**9, 64))  # pixels of the long side, for up to so many images

@@ -20,7 +20,7 @@ from itae.results.report import facts, score_rows, title, with_std
 from itae.results.shown import shown_of
 
 if TYPE_CHECKING:
-    from itae.images.datasets import ImageSet
+    from itae.images.image_set import ImageSet
     from itae.results.run import Run
 
 _LIVELIER = "embeddings"  # the figure that the gallery shows better
@@ -34,8 +34,8 @@ _CAPTIONS = {
     "would get without the edit of that block, and what they do get, in the same images.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
     "embeddings": "Both sets of embeddings on the same two axes.",
-    "clusters": "The share of each class in each cluster, of one seed, chosen without labels. A clean diagonal would "
-    "be a perfect clustering.",
+    "clusters": "The share of each class in each cluster, of the clustering that was chosen without labels. A clean "
+    "diagonal would be a perfect clustering.",
 }
 """Of the figures that are the same for every task; those of a task's own come with their captions."""
 _KINDS = ("clusters", "table", "text")
