@@ -109,7 +109,7 @@ def settings_of_first_job(words):
     if words[0] == "--config-dir":
         config_dir, words = words[1], words[2:]
     words = [re.sub(r"=(?:choice|interval)\((.*)\)$", r"=\1", word.removeprefix("+")) for word in words]
-    overrides = [re.sub(r"=([^\[,=]*),.*", r"=\1", word) for word in words]
+    overrides = [re.sub(r"=([^\[{,=]*),.*", r"=\1", word) for word in words]
     GlobalHydra.instance().clear()
     return Settings.of(plain_config(itae.compose(overrides, config_dir)))
 
