@@ -23,9 +23,7 @@ def test_a_public_name_is_the_very_module(name, monkeypatch):
 
 
 def test_a_class_is_one_class_under_both_names():
-    from itae.detect import VectorNorm as Public
-
-    assert Public is VectorNorm
+    assert importlib.import_module("itae.detect").VectorNorm is VectorNorm
     assert public_name(VectorNorm) == "itae.detect.VectorNorm" == identity(VectorNorm(vector="value"))["class"]
 
 
