@@ -35,10 +35,10 @@ from itae.look.view import RunView
 from itae.measure.distance import moved
 from itae.results.report import print_report
 from itae.results.run import write_result
+from itae.tasks.task import Outcome
 
 if TYPE_CHECKING:
     from itae.store.store import Embeddings
-    from itae.tasks.task import Outcome
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,10 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
     began = time.perf_counter()
     embeddings = embed(ready)
     computed = time.perf_counter()
-    outcome: Outcome = ready.settings.task.measure(ready.job, embeddings)
+    outcome = ready.settings.task.measure(ready.job, embeddings)
+    if not isinstance(outcome, Outcome):
+        task = type(ready.settings.task).__name__
+        raise UserError(f"{task}.measure returned a {type(outcome).__name__}; it must be an itae.tasks.task.Outcome.")
     done = time.perf_counter()
     baseline, edited = embeddings["baseline"], embeddings["edited"]
     about = about_edit(ready.source, ready.edit, baseline, edited)

@@ -72,10 +72,12 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             unread = [f"edit.{n}" for n in EDIT_RULES.values() if n and n != number and f"edit.{n}" in kept]
             kept.loc[kept["edit.rule"] == rule, unread] = pd.NA
     if "detector.rule" in kept:
+        targets = table.get("detector._target_", pd.Series("itae.", table.index)).astype("string").fillna("itae.")
+        ours = targets.str.startswith("itae.")  # somebody's own may read any of the numbers
         for rule, own in RULE_NUMBERS.items():
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
-            kept.loc[kept["detector.rule"] == rule, unread] = pd.NA
+            kept.loc[ours & (kept["detector.rule"] == rule), unread] = pd.NA
     classes = [f"{group}._target_" for group in KINDS]
     return with_choices(kept).drop(columns=["detector.vector", *classes], errors="ignore")
 

@@ -137,7 +137,12 @@ def _fits(
     each: Sequence[int | None] = seeds or [None]
     with progress(len(each), "clustering", "seeds") as advance:
         for seed in each:
-            runs.append(clusterer.fit(vectors, k, seed, device))
+            run = clusterer.fit(vectors, k, seed, device)
+            if not isinstance(run, Partition):
+                raise UserError(
+                    f"{name}.fit returned a {type(run).__name__}; it must be an itae.measure.clustered.Partition."
+                )
+            runs.append(run)
             advance(1)
     log.info("%s: n=%d k=%s, %d seeds, on %s", name, len(runs[0].assignments), k, len(seeds), runs[0].device)
     if k is not None and (fewest := min(run.clusters for run in runs)) < k:

@@ -6,11 +6,14 @@ collect, protocol, sweeper and dashboard read what an `Outcome` says of itself f
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from itae.base.errors import UserError
 from itae.measure.distance import cosine_distance
 
 if TYPE_CHECKING:
@@ -128,7 +131,7 @@ class Outcome:
     ----------
     baseline, edited
         By metric: a mapping with ``mean``, ``std`` (None for one value) and ``per_seed``, or whatever else is to be
-        told of a side.
+        told of a side; every metric of the table stands on both. NumPy's numbers will do.
     delta
         By metric: edited minus baseline, a mapping with ``mean``, ``std``, ``per_seed`` and ``interval`` (95 %, or
         None). None where no metric is paired.
@@ -164,6 +167,34 @@ class Outcome:
     figures: Mapping[str, tuple[str, Callable[[], Figure | None]]] = field(default_factory=dict)
     parts: Sequence[Mapping[str, Any]] = ()
     tracked: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Bring all that is written to values that JSON has, and check what readers rely on."""
+        for name in ("baseline", "edited", "delta", "result", "facts", "notes", "parts", "tracked"):
+            object.__setattr__(self, name, _as_json(f"An outcome's {name}", getattr(self, name)))
+        for side, metric in itertools.product(("baseline", "edited"), self.shown.table):
+            if metric not in getattr(self, side):
+                raise UserError(f"An outcome's {side} lacks {metric!r}, which its table shows; give both sides each.")
+        for metric, change in (self.delta or {}).items():
+            ends = change.get("interval") if isinstance(change, Mapping) else None
+            if not isinstance(change, Mapping) or "mean" not in change or not (ends is None or _is_interval(ends)):
+                raise UserError(
+                    f"An outcome's delta of {metric!r} must be a mapping with mean, std and interval, [low, high] or None."
+                )
+
+
+def _is_interval(ends: Any) -> bool:
+    return isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+
+
+def _as_json(what: str, value: Any) -> Any:
+    """Return a value as it is read back from JSON; NumPy's numbers and arrays are taken as plain ones."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False, default=lambda one: one.tolist()))
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(
+            f"{what} can't be written as JSON ({error}): give finite numbers, text, lists, mappings."
+        ) from error
 
 
 class Task(Protocol):
