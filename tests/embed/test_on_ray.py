@@ -213,7 +213,7 @@ def test_a_cluster_of_its_own_is_started_and_ended(tmp_path):
 
 @pytest.mark.slow
 def test_a_store_that_the_workers_do_not_share_is_told(source, ray, monkeypatch):
-    from itae.embed.extract import on_ray as spread
+    from itae.embed import on_ray as spread
 
     monkeypatch.setattr(spread, "VISIBLE", 0.3)
     monkeypatch.setattr("itae.store.draft.Draft.written", lambda self: set())

@@ -399,3 +399,17 @@ def test_torch_is_not_imported():
         "import sys, itae.app.collect; sys.exit(bool({'torch', 'sklearn', 'matplotlib', 'hydra'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_rule_of_ones_own_may_read_any_number(tmp_path):
+    """Only of our own rules is it known which numbers they don't read; three values are three settings."""
+    own = [result(ratio=ratio, acc=0.5 + ratio / 10) for ratio in (1.05, 1.5, 3.0)]
+    ours = [result(ratio=ratio) for ratio in (1.05, 3.0)]
+    for one in own:
+        one["settings"]["detector"]["_target_"] = "my_rules.Ratio"
+    for name, results, expected in (("own", own, 3), ("ours", ours, 1)):
+        for i, one in enumerate(results):
+            (tmp_path / name / str(i)).mkdir(parents=True)
+            (tmp_path / name / str(i) / "result.json").write_text(json.dumps(one))
+        table = read_table(find_results([tmp_path / name]), tmp_path)[0]
+        assert len(science(table).drop_duplicates()) == expected

@@ -66,7 +66,7 @@ def understood_or_told(plain):
         ({"headline": "girth"}, "'girth' is not among the metrics"),
         ({"table": ["width", "girth"]}, "'girth' is not among"),
         ({"criterion": "tone"}, "'tone' has seen labels"),
-        ({"metrics": {"width.mean": {}}}, "without a dot"),
+        ({"metrics": {"width.mean": {}}}, "digits, _ and - alone"),
         ({"metrics": {"width": {"better": "up"}}}, "better='up'"),
         ({"over": 3}, "over must be a line of text"),
         ({"about": "5\nbins"}, "about must be a line of text"),

@@ -211,7 +211,7 @@ def test_a_label_that_no_class_can_have_is_not_counted_up_to(tmp_path):
     edited = SimpleNamespace(labels=labels)
     stranger = SimpleNamespace(read_assignments=lambda: clusters, edited=edited, folder=tmp_path)
     with pytest.raises(UserError, match=r"labels of .* are damaged"):
-        Seen.of(stranger, None)
+        Seen.of(stranger, None, clustered=True)
 
 
 def test_a_module_beside_the_runs_is_not_taken_for_wandb(tmp_path, monkeypatch):

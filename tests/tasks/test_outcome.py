@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from itae.base.errors import UserError
+from itae.edits.attenuate import Floor
 from itae.edits.detect import Detector, VectorNorm
+from itae.edits.edit import Edit
 from itae.edits.site import Site
+from itae.measure.clustered import Partition
 from itae.measure.kmeans import KMeans
 from itae.results.shown import Metric, Shown
 from itae.tasks.cluster_and_score import cluster_and_score
@@ -65,8 +68,9 @@ def test_a_signal_has_a_value_for_each_patch(site, shape):
         def signal(self, site):
             return torch.rand(shape)
 
-    with pytest.raises(UserError, match=r"Own\.signal returned .*\(2, 1, 8\) or \(2, 3, 8\), without the 1 prefix"):
-        Own()(site)
+    edit = Edit(Own(), Floor(), (0,))
+    with pytest.raises(UserError, match=r"Own flags .*\(2, 1 or 3, 8\), without the 1 prefix"):
+        edit.flag(site)
 
 
 @pytest.mark.parametrize("cut", [lambda s: s.mean(dim=-1), lambda s: s, lambda s: s.mean().view(1)])
@@ -79,3 +83,32 @@ def test_a_cut_has_a_threshold_for_each_image(site, cut):
         Own()(site)
     with pytest.raises(UserError, match="a cut of its own, which a fitted threshold never asks"):
         Own(rule="bimodal")
+
+
+@pytest.mark.parametrize("name", ["k=3", "../up", "signal", "far near"])
+def test_a_figure_is_called_by_a_name_of_its_own(name):
+    with pytest.raises(UserError, match=r"figure .* must be called by letters"):
+        Outcome(SIDE, SIDE, None, SHOWN, figures={name: ("", lambda: None)})
+
+
+def test_facts_are_pairs_of_texts():
+    with pytest.raises(UserError, match="pairs of texts"):
+        Outcome(SIDE, SIDE, None, SHOWN, facts=[("a", "b", "c")])
+
+
+def test_all_noise_on_one_side_stays_noise():
+    class Nothing(KMeans):
+        noise = True
+
+        def fit(self, vectors_NE, k, seed, device="auto"):
+            return Partition([-1] * len(vectors_NE))
+
+    found = cluster_and_score(np.eye(6, dtype=np.float32), np.arange(6) % 2, 2, Nothing(seeds=2), 0, "cpu")
+    assert found.per_seed.min() == found.per_seed.max() == found.assignments.max() == -1
+    assert found.metrics["acc"]["mean"] == 0
+
+
+@pytest.mark.parametrize("name", ["<script>", "[/b]", "a.b", "recall[macro]", "a b", ""])
+def test_a_metric_has_a_name_that_means_nothing_elsewhere(name):
+    with pytest.raises(UserError, match="letters, digits, _ and - alone"):
+        Metric(name)

@@ -143,9 +143,11 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
 
 
 def _merged(result: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a result with more in it; mappings that are in both are one."""
-    both = {name: {**result[name], **more[name]} for name in more.keys() & result.keys()}
-    return {**result, **more, **both}
+    """Return a result with a task's own keys in it, of which only ``timing`` may be there already, and is added to."""
+    taken = sorted(more.keys() & {*result, "settings", "started", "versions", "status", "error"} - {"timing"})
+    if taken or not isinstance(more.get("timing", {}), Mapping):
+        raise UserError(f"An outcome's result can't have {(taken or ['timing'])[0]!r}: that is in every result.")
+    return {**result, **more, "timing": {**result["timing"], **more.get("timing", {})}}
 
 
 def _seen(ready: OpenJob, embeddings: Mapping[str, Embeddings], outcome: Outcome, about: dict[str, Any]) -> Seen:

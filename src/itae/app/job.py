@@ -13,6 +13,7 @@ from typing import Any
 
 from itae.app.settings import Settings
 from itae.base.construct import construct
+from itae.base.errors import UserError
 from itae.edits.edit import AnyEdit
 from itae.embed.calibration import calibrated
 from itae.embed.extract import extract
@@ -127,6 +128,12 @@ def open_job(settings: Settings) -> OpenJob:
               partial(_further, common, settings), common.memo)  # fmt: skip
     settings.task.check(job)
     wants = settings.task.wants(job)
+    names = [want.name for want in wants]
+    if names[:2] != ["baseline", "edited"] or len(set(names)) < len(names):
+        raise UserError(
+            f"{type(settings.task).__name__} wants {', '.join(names) or 'nothing'}; it must be baseline, edited, and "
+            "then others, each by a name of its own."
+        )
     for want in wants:
         want.source.check(want.edit)
         want.source.key(want.edit)  # reads the images' and the weights' bytes, once
@@ -142,6 +149,8 @@ def _source(common: Shared, settings: Settings, dataset: Dataset, words: Mapping
 
 def _further(common: Shared, settings: Settings, words: Mapping[str, Any]) -> Source:
     """Open a source that differs from the run's own in some words of its data set."""
+    if not isinstance(words, Mapping):
+        raise UserError(f"job.open({words!r}) must be given a mapping of words of the dataset group.")
     node = {**settings.plain["dataset"], **words}
     return _source(common, settings, construct("dataset", node), node)
 

@@ -7,6 +7,7 @@ imports of somebody's own rules.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -20,6 +21,7 @@ PUBLIC = {
     "itae.detect": "itae.edits.detect",
     "itae.digits_vit": "itae.vit.digits_vit",
     "itae.edit": "itae.edits.edit",
+    "itae.errors": "itae.base.errors",
     "itae.registers": "itae.edits.registers",
     "itae.tracking": "itae.track.tracking",
 }
@@ -54,6 +56,11 @@ class Importer:
         module = importlib.import_module(PUBLIC[spec.name])
         spec.loader_state = module.__spec__
         return module
+
+    def get_code(self, name: str) -> object:
+        """Return the code of the module, for ``python -m``."""
+        spec = importlib.util.find_spec(PUBLIC[name])
+        return spec.loader.get_code(spec.name) if spec and spec.loader else None  # type: ignore[attr-defined]
 
     def exec_module(self, module: ModuleType) -> None:
         """Leave it as it was: Python has just put the spec of the other name into it."""

@@ -115,8 +115,8 @@ class Detector:
             )
         if self.rule == "bimodal" and type(self).cut is not Detector.cut:
             raise UserError(
-                f"detector.rule=bimodal: {type(self).__name__} has a cut of its own, which a fitted threshold never asks;"
-                " leave detector.rule=mad."
+                f"detector.rule=bimodal: {type(self).__name__} has a cut of its own, which a fitted threshold never "
+                "asks; leave detector.rule=mad."
             )
         if self.layer is not None and (isinstance(self.layer, bool) or not isinstance(self.layer, int)):
             raise UserError(f"detector.layer={self.layer!r} must be the index of a block, or null.")
@@ -152,23 +152,15 @@ class Detector:
 
         A fitted threshold of NaN (no two modes were found) flags nothing.
         """
-        signal = self.signal(site).float()
-        batch, heads, tokens = site.k.shape[:3]
-        expected = [(batch, count, tokens - site.prefix) for count in (1, heads)]
-        if tuple(signal.shape) not in expected:
-            raise UserError(
-                f"{type(self).__name__}.signal returned {tuple(signal.shape)}; it must be [images, 1 or heads, patches],"
-                f" here {expected[0]} or {expected[1]}, without the {site.prefix} prefix tokens."
-            )
-        return self.flags(signal, theta)
+        return self.flags(self.signal(site).float(), theta)
 
     def flags(self, signal: Tensor, theta: float | None = None) -> Flags:
         """Flag the patches of a signal [B, S, T] in fp32."""
         threshold = signal.new_full((*signal.shape[:-1], 1), theta) if theta is not None else self.cut(signal)
         if threshold.shape != (*signal.shape[:-1], 1):
             raise UserError(
-                f"{type(self).__name__}.cut returned {tuple(threshold.shape)} of a signal {tuple(signal.shape)}; it must"
-                f" be {(*signal.shape[:-1], 1)}, a threshold for each image (and head)."
+                f"{type(self).__name__}.cut returned {tuple(threshold.shape)} of a signal {tuple(signal.shape)}; it "
+                f"must be {(*signal.shape[:-1], 1)}, a threshold for each image (and head)."
             )
         mask = signal <= threshold if self.side == "low" else signal >= threshold
         if theta is not None or self.rule == "absolute" or (self.rule == "ratio" and self.ratio == 1):

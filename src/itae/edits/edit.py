@@ -170,11 +170,24 @@ class Edit:
             raise UserError(f"attenuator.queries=cls: {name} has no CLS token; use attenuator.queries=all.")
 
     def flag(self, site: Site) -> Flags:
-        """Return the flagged patches of one attention call."""
-        if not self.detector.fitted:
-            return self.detector(site)
-        assert self.thetas is not None, "a fitted detector was used before its thresholds were fitted"
-        return self.detector(site, self.thetas[site.layer])
+        """Return the flagged patches of one attention call.
+
+        Raises
+        ------
+        UserError
+            If a detector of somebody's own returns flags of another shape: they would be taken for other patches'.
+        """
+        assert self.thetas is not None or not self.detector.fitted, "used before its thresholds were fitted"
+        theta = (self.thetas[site.layer],) if self.thetas is not None and self.detector.fitted else ()
+        flags = self.detector(site, *theta)
+        batch, heads, tokens = site.k.shape[:3]
+        if tuple(flags.mask.shape) not in {(batch, count, tokens - site.prefix) for count in (1, heads)}:
+            raise UserError(
+                f"{type(self.detector).__name__} flags {tuple(flags.mask.shape)}; it must be [images, 1 or heads, "
+                f"patches], here ({batch}, 1 or {heads}, {tokens - site.prefix}), without the {site.prefix} prefix "
+                "tokens."
+            )
+        return flags
 
     def at(self, layer: int) -> str:
         """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""

@@ -64,7 +64,7 @@ class Seen:
     projection: str
 
     @classmethod
-    def of(cls, run: Run, images: ImageSet | None, clustered: bool = True) -> Seen:
+    def of(cls, run: Run, images: ImageSet | None, clustered: bool) -> Seen:
         """Read a run back from the disk; without `images` there are no pictures of these.
 
         Parameters
@@ -131,6 +131,10 @@ def signal_seen(seen: Seen) -> tuple[Mapping[str, np.ndarray], list[dict[str, An
     rows = [{name: row[name] for name in ("layer", "artifact_rate", "threshold")} for row in seen.layers]
     detector = (seen.edit or {}).get("detector")
     return arrays, rows, detector and {"detector": detector}
+
+
+NAMES = ("signal", "norms", "layers", "artifacts", "embeddings", "clusters")
+"""The figures of `makers`, which a task's own are not called by."""
 
 
 def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:

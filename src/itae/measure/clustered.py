@@ -108,6 +108,7 @@ class Partition:
 
     def __post_init__(self) -> None:
         found = np.asarray(self.assignments)
+        object.__setattr__(self, "assignments", found)
         if found.ndim != 1 or not len(found) or found.dtype.kind not in "iu" or found.min() < NOISE:
             raise UserError(
                 f"The clusterer returned assignments of shape {found.shape} and type {found.dtype}; they must be one "

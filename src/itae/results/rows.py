@@ -77,7 +77,7 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
         for rule, own in RULE_NUMBERS.items():
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
-            kept.loc[ours & (kept["detector.rule"] == rule), unread] = pd.NA
+            kept.loc[ours & (kept["detector.rule"].astype("string") == rule).fillna(False), unread] = pd.NA
     classes = [f"{group}._target_" for group in KINDS]
     return with_choices(kept).drop(columns=["detector.vector", *classes], errors="ignore")
 

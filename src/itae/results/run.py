@@ -54,7 +54,12 @@ class Run:
     @property
     def parts(self) -> list[Mapping[str, Any]]:
         """The parts of its page that the task tells of; of an old result, those of clustering."""
-        return list(PARTS if self.result.get("shown") is None else self.result.get("parts") or ())
+        parts = list(PARTS if self.result.get("shown") is None else self.result.get("parts") or ())
+        if not all(isinstance(part, Mapping) for part in parts):
+            raise UserError(
+                f"{self.folder / RESULT} is damaged, or of another version: a part of its page is no mapping; run it again."
+            )
+        return parts
 
     @property
     def clustered(self) -> bool:
@@ -123,6 +128,8 @@ class Run:
         """Return the clusters of each image, before and after the edit; a `UserError` if they are gone or damaged."""
         from itae.results.assignments import ASSIGNMENTS, read_assignments
 
+        if not self.clustered:  # a file there is another run's
+            raise UserError(f"The task of {self.folder} puts images into no clusters.")
         return read_assignments(self.folder / ASSIGNMENTS, self.edited.ids)
 
     def open_images(self, trust: bool = False) -> ImageSet:

@@ -52,8 +52,8 @@ class Metric:
 
     def __post_init__(self) -> None:
         _text("name", self.name)
-        if not re.fullmatch(r"[^\s.=]+", self.name):
-            raise UserError(f"The metric {self.name[:80]!r} must have a name of one word without a dot or =.")
+        if not re.fullmatch(r"[\w-]+", self.name):  # nothing that has a meaning to HTML, rich or a command line
+            raise UserError(f"The metric {self.name[:80]!r} must have a name of letters, digits, _ and - alone.")
         _text("title", self.title)
         if self.better not in BETTER or self.space not in SPACES or not isinstance(self.labels, bool):
             raise UserError(
@@ -153,7 +153,7 @@ class Shown:
         Of any other it is taken that it has seen labels, and that higher is better.
         """
         short = name.removeprefix("delta.")
-        known = self.metrics.get(short) or EDIT.get(short) or Metric(re.sub(r"[\s.=]", "_", short) or "_", short)
+        known = self.metrics.get(short) or EDIT.get(short) or Metric(re.sub(r"[^\w-]", "_", short) or "_", short)
         return known if short == name else replace(known, title=f"delta of {known.title}")
 
     @property

@@ -96,7 +96,8 @@ def cluster_and_score(
     """
     vectors_NE = vectors if isinstance(vectors, np.ndarray) else vectors[-1]
     k = clusterer.check(len(vectors_NE), n_classes)
-    seeds = list(clusterer.seed_list(seed) or ())
+    given = clusterer.seed_list(seed)
+    seeds = [] if given is None else [int(one) for one in given]
     runs = _fits(clusterer, vectors, k, seeds, device)
     _check(clusterer, runs, len(vectors_NE))
     if labels is not None and unscored(labels):
@@ -188,4 +189,4 @@ def _per_seed(
 def _packed(runs: list[Partition]) -> np.ndarray:
     """Return the assignments of all fits, [fits, n], in as few bytes as hold them: a sweep keeps many."""
     every = np.stack([run.assignments for run in runs])
-    return every.astype(np.min_scalar_type(-1 - int(every.max())))  # signed, for noise
+    return every.astype(np.min_scalar_type(-1 - max(0, int(every.max()))))  # signed, for noise

@@ -143,7 +143,7 @@ def _shown(before: Clustered, delta: Mapping[str, Any] | None) -> Shown:
     objective = before.objective
     if objective is None or objective.name != "inertia":
         del metrics["inertia"]
-    if objective is not None and objective.name not in metrics:
+    if objective is not None:
         metrics[objective.name] = Metric(objective.name, better=objective.better, labels=False, space="own")
     metrics |= {one.name: one for one in _MORE if one.name in before.metrics}
     own = [] if objective is None else [objective.name]

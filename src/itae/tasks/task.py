@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from itae.base.errors import UserError
+from itae.look.run_figures import NAMES
 from itae.measure.distance import cosine_distance
 
 if TYPE_CHECKING:
@@ -175,11 +177,20 @@ class Outcome:
         for side, metric in itertools.product(("baseline", "edited"), self.shown.table):
             if metric not in getattr(self, side):
                 raise UserError(f"An outcome's {side} lacks {metric!r}, which its table shows; give both sides each.")
+        for name in self.figures:
+            if not re.fullmatch(r"[\w-]+", name) or name in NAMES:
+                raise UserError(
+                    f"An outcome's figure {name!r} must be called by letters, digits, _ and -, and not as one that "
+                    f"every run has ({', '.join(NAMES)})."
+                )
+        if any([type(text) for text in fact] != [str, str] for fact in self.facts):
+            raise UserError("An outcome's facts must be pairs of texts, as ('widest', '3.2').")
         for metric, change in (self.delta or {}).items():
             ends = change.get("interval") if isinstance(change, Mapping) else None
             if not isinstance(change, Mapping) or "mean" not in change or not (ends is None or _is_interval(ends)):
                 raise UserError(
-                    f"An outcome's delta of {metric!r} must be a mapping with mean, std and interval, [low, high] or None."
+                    f"An outcome's delta of {metric!r} must be a mapping with mean, std and interval, [low, "
+                    "high] or None."
                 )
 
 

@@ -101,8 +101,8 @@ def _with_clusters(
         images = images or run.open_images(trust)
     except UserError as error:
         missing.append(f"There are no pictures of the images: {error}")
-    seen, edited = Seen.of(run, images), run.edited
-    spherical = bool(about.get("spherical", run.settings["clusterer"].get("spherical")))
+    seen, edited = Seen.of(run, images, clustered=True), run.edited
+    spherical = bool(about.get("spherical", (run.settings.get("clusterer") or {}).get("spherical")))
     return {
         "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
         "figures": _figures(run, seen, {_LIVELIER}),
@@ -117,7 +117,7 @@ def _without_clusters(run: Run, images: ImageSet | None, trust: bool) -> dict[st
     with contextlib.suppress(UserError):
         with contextlib.suppress(UserError):
             images = images or run.open_images(trust)
-        seen = Seen.of(run, images)
+        seen = Seen.of(run, images, clustered=False)
     return {"figures": _figures(run, seen, set())}
 
 
@@ -159,6 +159,7 @@ def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
     names = [Path(str(name)).name for name in run.result["figures"]]
     paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]
+    paths = [path for path in paths if path.resolve().is_relative_to(run.folder.resolve())]  # nor by a link
     with tempfile.TemporaryDirectory() as folder:
         if seen is not None and sum(path.stem in _CAPTIONS for path in paths) < 2:
             paths += draw(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
