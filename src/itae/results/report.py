@@ -52,7 +52,7 @@ def score_rows(result: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "metric": shown.metrics[name].title,
-            **{side: with_std(result[side].get(name)) for side in ("baseline", "edited")},
+            **{side: with_std(result[side][name]) for side in ("baseline", "edited")},
             "delta": with_std(delta.get(name), "+"),
             "interval": told_interval(delta.get(name)),
         }
