@@ -153,7 +153,7 @@ def test_a_title_is_text_and_no_markup(capsys, tmp_path):
 def test_a_metric_may_be_a_number_or_words():
     result = spread_result(delta=False)
     result["edited"] |= {"width": 7, "tone": "warm"}
-    del result["baseline"]["tone"]
+    result["baseline"]["tone"] = None
     assert [(row["baseline"], row["edited"]) for row in score_rows(result)] == [
         ("3.0000 ± 0.0200", "7.0000"), ("", "warm")
     ]  # fmt: skip

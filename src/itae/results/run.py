@@ -57,8 +57,8 @@ class Run:
         parts = list(PARTS if self.result.get("shown") is None else self.result.get("parts") or ())
         if not all(isinstance(part, Mapping) for part in parts):
             raise UserError(
-                f"{self.folder / RESULT} is damaged, or of another version of itae: a part of its page is no mapping; run "
-                "it again."
+                f"{self.folder / RESULT} is damaged, or of another version of itae: a part of its page is no mapping; "
+                "run it again."
             )
         return parts
 
