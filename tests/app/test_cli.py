@@ -51,6 +51,7 @@ MISTAKES = [
     ("foo=1", "'foo'", "layers, seed"),
     ("detectr=value_norm", "'detectr'", "Did you mean 'detector'?"),
     ("detector=valu_norm", "detector=valu_norm", "key_norm", "Did you mean 'value_norm'?"),
+    ("detector=key_std", "detector=key_std", "--config-dir FOLDER, with detector/key_std.yaml in it"),
     ("backbone=digitsvit", "backbone=digitsvit", "Did you mean 'digits_vit'?"),
     ("dataset=cifar1", "dataset=cifar1", "imagefolder", "Did you mean 'cifar10'?"),
     ("attenuator=flor", "attenuator=flor", "Did you mean 'floor'?"),
@@ -332,10 +333,15 @@ def test_a_rule_of_ones_own_is_one_class_and_one_yaml(itae_, own):
     status, _, err = itae_(*chosen, *small, "hydra.run.dir=mine_run")
     assert (status, err) == (0, "")
     assert load_run("mine_run").result["edit"]["detector"]["width"] == 3
+    assert load_run("mine_run").result["started"]["config_dir"] == own
+    assert itae_("report", "mine_run", "--out", "own.html")[0] == 0
+    assert f"itae --config-dir {own} detector=centre" in Path("own.html").read_text()
     # Whatever is wrong with it is told like the rest.
     assert "detector has _target_, width." in itae_(*chosen, "detector.widht=1")[2]
     assert "Centre has no option 'widht'" in itae_(*chosen, "+detector.widht=1")[2]
-    assert "Did you mean 'centre'?" in itae_("--config-dir", own, "detector=center")[2]
+    unknown = itae_("--config-dir", own, "detector=center")[2]
+    assert "Did you mean 'centre'?" in unknown
+    assert "FOLDER" not in unknown, "it was given"
     assert itae_("prepare", *chosen)[0] == 0
 
 

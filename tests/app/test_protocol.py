@@ -149,7 +149,8 @@ def staged(tmp_path, monkeypatch):
     def write(folder, words, silhouettes, status, selection):
         shutil.rmtree(folder, ignore_errors=True)
         written(folder, words, silhouettes, status=status, selection=selection)
-        result = json.loads((folder / "result.json").read_text()) | {"settings": Job.of(words).plain}
+        found = [word for word in runs[-1] if key_of(word) == "hydra.searchpath"]  # no word of a job
+        result = json.loads((folder / "result.json").read_text()) | {"settings": Job.of([*found, *words]).plain}
         (folder / "result.json").write_text(json.dumps(result))
 
     monkeypatch.setattr(protocol, "_itae", itae)
@@ -186,6 +187,16 @@ def test_what_is_frozen_is_run_once_with_the_held_out_data_alone_exchanged(stage
     with pytest.raises(UserError, match="has been reported"):
         run("dataset.resize=crop", "dataset.limit=13", "layers=all")
     assert len(runs) == 2
+
+
+def test_configs_of_ones_own_are_found_on_both_sides(staged, tmp_path):
+    (tmp_path / "mine/detector").mkdir(parents=True)
+    (tmp_path / "mine/detector/late.yaml").write_text("_target_: itae.detect.ResidualNorm\nside: high\nk: 4.0\n")
+    run, runs = staged
+    assert run("detector=late", "layers=all", "--config-dir", "mine") == 0
+    word = f"hydra.searchpath=['file://{tmp_path / 'mine'}']"
+    assert [runs[0][1], runs[1][0]] == [word, word]
+    assert record()["held_out"][0] == word
 
 
 @pytest.mark.parametrize("end", ["failed", "running", "killed before it wrote"])

@@ -244,7 +244,7 @@ def test_an_oracle_is_called_one(many, itae_):
 def test_sweeps_and_searches_end_with_one_page_and_say_how_to_run_again(itae_, tmp_path):
     few = ["dataset.limit=60", "clusterer.seeds=2", "clusterer.restarts=1"]
     for folder, words in {
-        "sweep": ["-m", "layers=last,all", "hydra.sweep.dir=sweep", *few],
+        "sweep": ["--config-dir", ".", "-m", "layers=last,all", "hydra.sweep.dir=sweep", *few],
         "search": ["-m", "detector.k=interval(2,5)", "detector.rule=mad", "hydra/sweeper=optuna",
                    "hydra.sweeper.n_trials=3", "hydra.sweeper.batch=2", "hydra.sweep.dir=search", *few],
     }.items():  # fmt: skip
@@ -254,7 +254,8 @@ def test_sweeps_and_searches_end_with_one_page_and_say_how_to_run_again(itae_, t
         assert f"page       {tmp_path / folder / 'report.html'}" in out
         assert not list((tmp_path / folder).glob("*/report.html"))
         text = (tmp_path / folder / "report.html").read_text()
-        assert f"cd {tmp_path}\nitae -m " in text
+        configs = f"--config-dir {tmp_path} " if folder == "sweep" else ""
+        assert f"cd {tmp_path}\nitae {configs}-m " in text
         assert "dataset.limit=60" in text
     status, out, err = itae_("-m", "layers=last,all", "hydra.sweep.dir=none", "runtime.report=false", *few)
     assert status == 0, err

@@ -55,9 +55,14 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
     config_dir
         A folder with configs of one's own, searched beside those of the package.
     """
-    more = [f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"] if config_dir else []
+    more = [searchpath(config_dir)] if config_dir else []
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return hydra.compose("config", [*more, *words])
+
+
+def searchpath(config_dir: str) -> str:
+    """Return the word that does what ``--config-dir`` does."""
+    return f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"
 
 
 def choices(words: Iterable[str]) -> Iterator[Override]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
-from itae.app.compose import as_typed
+from itae.app.compose import as_typed, searchpath
 from itae.app.held_out import Job, compare, frozen_words, key_of, refuse_another_method
 from itae.app.settings import SELECTIONS
 from itae.base.checks import one_of
@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     """Run ``itae protocol`` with what stands after it; return the exit status."""
     options = _parser().parse_args(argv)
     words, held_out = as_typed(options.words), as_typed(options.held_out)
+    if options.config_dir is not None:
+        words = [searchpath(options.config_dir), *words]  # as a word it goes with what is frozen
     folder = (options.out or Path("outputs/protocols") / _token()).expanduser().absolute()
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
@@ -126,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="itae protocol",
         description="Choose a setting on development data without labels, freeze it, report once on held-out data.",
     )
+    parser.add_argument("--config-dir", "-cd", help="a folder with configs of your own")
     parser.add_argument(
         "words", nargs="+", metavar="key=value", help="of the sweep on the development data, as after -m"
     )

@@ -60,11 +60,22 @@ def _no_such_config(error: MissingConfigException) -> str:
     group, _, option = name.rpartition("/") if name.startswith("hydra/") or "/" not in name else name.partition("/")
     if not group:
         return f"There is no config {option!r}; leave out --config-name, or give its folder with --config-dir."
+    configs, _ = _own_configs()
     options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
     hint = did_you_mean(option, options)
     if group == "dataset" and "/" in option:
         hint = f" A folder of pictures is dataset=imagefolder dataset.root={option}."
+    elif configs is None:
+        hint += f" One of your own needs --config-dir FOLDER, with {group}/{option}.yaml in it."
     return f"{group}={option} is not one of {', '.join(options)}.{hint}"
+
+
+def _own_configs() -> tuple[str | None, list[str]]:
+    """Return the folder that the command line names with ``--config-dir``, or None, and the rest of it."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--config-dir", "-cd")
+    options, words = own.parse_known_args(sys.argv[1:])
+    return options.config_dir, words
 
 
 def _unreadable(error: OverrideParseException) -> str:
@@ -78,11 +89,9 @@ def _unreadable(error: OverrideParseException) -> str:
 def _unknown_key(key: str) -> str:
     if key.startswith("hydra."):
         return f"There is no option {key!r}; see itae --cfg hydra."
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument("--config-dir", "-cd")
-    options, words = own.parse_known_args(sys.argv[1:])
+    configs, words = _own_configs()
     chosen = [f"{word.key_or_group}={word.value()}" for word in choices(words) if isinstance(word.value(), str)]
-    known = list(_flat(OmegaConf.to_container(compose(chosen, options.config_dir))))
+    known = list(_flat(OmegaConf.to_container(compose(chosen, configs))))
     parent, _, last = key.rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""

@@ -20,12 +20,18 @@ def in_a_sweep() -> bool:
 
 
 def started() -> dict[str, Any]:
-    """Return when, where and by which words the run was started: what it takes to start it again."""
+    """Return when, where, by which words and with whose configs the run was started: what it takes to start it again.
+
+    ``config_dir`` is the folder of configs beside ours, of ``--config-dir`` or the first of ``hydra.searchpath``, which
+    is no word of the job; None without one.
+    """
     from hydra.core.hydra_config import HydraConfig
 
     now = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S %z}"
     if not HydraConfig.initialized():
-        return {"at": now, "cwd": os.getcwd(), "overrides": None}
+        return {"at": now, "cwd": os.getcwd(), "overrides": None, "config_dir": None}
     hydra = HydraConfig.get()
     words = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one may hold an interpolation
-    return {"at": now, "cwd": hydra.runtime.cwd, "overrides": words}
+    own = ("command-line", "hydra.searchpath in command-line")
+    folders = (one.path for one in hydra.runtime.config_sources if one.provider in own and one.schema == "file")
+    return {"at": now, "cwd": hydra.runtime.cwd, "overrides": words, "config_dir": next(folders, None)}

@@ -145,12 +145,13 @@ def _again(result: Mapping[str, Any]) -> str:
     started = result.get("started") or {}
     if started.get("overrides") is None or "cwd" not in started:
         return "# started from Python, with the settings below: itae.run(settings)"
-    return commands(started["cwd"], started["overrides"])
+    return commands(started["cwd"], started["overrides"], started.get("config_dir"))  # runs of before don't say it
 
 
-def commands(cwd: str, words: Sequence[str]) -> str:
-    """Return the lines of a shell that start ``itae`` with these words in that folder."""
-    return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *words])}"
+def commands(cwd: str, words: Sequence[str], config_dir: str | None = None) -> str:
+    """Return the lines of a shell that start ``itae`` with these words, and configs, in that folder."""
+    configs = ["--config-dir", config_dir] if config_dir else []
+    return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *configs, *words])}"
 
 
 def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:

@@ -198,6 +198,8 @@ def _again(home: Path) -> str | None:
     try:
         hydra = yaml.safe_load(file.read_text())["hydra"]
         words = [word for word in hydra["overrides"]["hydra"] if word != "hydra.mode=MULTIRUN"]
-        return commands(hydra["runtime"]["cwd"], ["-m", *words, *hydra["overrides"]["task"]])
+        sources = hydra["runtime"].get("config_sources", ())
+        config_dir = next((one["path"] for one in sources if one["provider"] == "command-line"), None)
+        return commands(hydra["runtime"]["cwd"], ["-m", *words, *hydra["overrides"]["task"]], config_dir)
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
         return None
