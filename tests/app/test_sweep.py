@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -286,6 +287,36 @@ def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
     itae_(*words)
     monkeypatch.setattr(sweep, "versions", lambda: {"torch": "another"})
     assert "2 of them run now" in itae_(*words)[1]
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("toy_task.Width", ("task._target_=own.Mine", "~task.knn", "~task.temperature", "dataset.limit=30")),
+        ("toy_clusterer.Two", ("clusterer=mine", "dataset.limit=30", "hydra.searchpath=[file://conf]")),
+    ],
+)
+def test_a_job_is_not_done_when_the_code_of_somebodys_own_changed(itae_, monkeypatch, tmp_path, base, words):
+    module, _, name = base.rpartition(".")
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("conf/clusterer").mkdir(parents=True)
+    Path("conf/clusterer/mine.yaml").write_text("_target_: own.Mine\n")
+
+    def calls(value):
+        Path("own.py").write_text(f"from {module} import {name}\n\nclass Mine({name}):\n    value = {value}\n")
+        monkeypatch.delitem(sys.modules, "own", raising=False)
+        importlib.invalidate_caches()
+        return itae_("-m", "layers=last", "tracker=none", "runtime.report=false", *words)[1]
+
+    assert "1 of them run now" in calls(1)
+    assert "0 of them run now" in calls(1)
+    (folder,) = sweeps()
+    shutil.copytree(folder, "mine")
+    assert "1 of them run now" in calls(22), "in a folder of its own"
+    assert len(sweeps()) == 2
+    words = (*words, "hydra.sweep.dir=mine")
+    assert "1 of them run now" in calls(22), "and where the old result is"
+    assert "0 of them run now" in calls(22)
 
 
 @pytest.mark.parametrize("key", ["settings", "embeddings"])

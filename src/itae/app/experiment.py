@@ -63,6 +63,7 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
     try:
         result["settings"] = plain_config(cfg)
         settings = Settings.of(result["settings"])
+        result["code"] = settings.code  # now: a file may be edited while the run goes on
         with contextlib.suppress(OSError):  # of an earlier run in this folder
             (folder / page.PAGE).unlink(missing_ok=True)
             settings.task.clear(folder)

@@ -6,6 +6,7 @@ registry; a class of anybody's will do, if it has what its group needs. Neither 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from itae.base.checks import one_of, whole
 from itae.base.construct import NEEDS, call, check_options, construct
 from itae.base.errors import UserError
+from itae.base.identity import identity
 from itae.base.runtime import OnRay, Runtime
 from itae.edits.controls import NoControl
 from itae.edits.edit import ATTENTION, Attention, parse_layers
@@ -51,6 +53,15 @@ class Settings:
     def told(self, *keys: str) -> str:
         """Return some of the settings as text, equal for equal settings."""
         return json.dumps([self.plain[key] for key in keys], sort_keys=True)
+
+    @property
+    def code(self) -> dict[str, dict[str, Any]]:
+        """What code somebody's own task and its parts come from, by group; nothing of ours, nor of a notebook's."""
+        found = {}
+        for group, one in {"task": self.task, **self.parts}.items():
+            with contextlib.suppress(UserError):  # it has no file
+                found[group] = identity(one)
+        return {group: told for group, told in found.items() if "source" in told}
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Settings:

@@ -158,11 +158,12 @@ def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | 
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
-    """Whether an earlier call has finished the job: the same settings, versions and embeddings."""
+    """Whether an earlier call has finished the job: the same settings, code, versions and embeddings."""
     try:
         result = read_run(job.folder).result
         there = {name: Path(folder).name for name, folder in result["embeddings"].items()}
         same = (result["status"], result["settings"], result["versions"]) == ("ok", _as_json(job.config), versions())
+        same = same and result.get("code", {}) == ready.settings.code
     except (UserError, LookupError, TypeError, AttributeError):  # there is none, or it has been tampered with
         return False
     wanted = {want.name: want.source.store.path(want.source.key(want.edit)) for want in ready.wants}
@@ -176,9 +177,16 @@ def _as_json(config: Mapping[str, Any]) -> Any:
 
 
 def digest(jobs: Sequence[Job]) -> str:
-    """Return what tells a sweep from another: its jobs' settings, and the versions of what computes them."""
-    told = json.dumps([[job.config for job in jobs], versions()], sort_keys=True)
+    """Return what tells a sweep from another: its jobs' settings, and the code and versions of what computes them."""
+    codes = [_code(job) for job in jobs]
+    told = json.dumps([[job.config for job in jobs], versions(), *([codes] if any(codes) else [])], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _code(job: Job) -> dict[str, Any]:
+    with contextlib.suppress(UserError):
+        return Settings.of(job.config).code
+    return {}  # it can't run, and `plan` says why
 
 
 def fill(group: Sequence[Job]) -> bool:
