@@ -8,11 +8,13 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
 import numpy as np
 import pytest
+import torch
 import yaml
 from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
@@ -22,6 +24,7 @@ from itae.app.compose import conf_dir, plain_config
 from itae.app.experiment import run
 from itae.app.settings import Settings
 from itae.app.verbs import VERBS
+from itae.base.construct import construct
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
@@ -149,6 +152,18 @@ def test_a_detector_in_ten_lines(tmp_path, monkeypatch):
     assert "source" in found.result["edit"]["detector"]
     assert any(found.result["artifact_rate"].values())
     sys.modules.pop("my_rules", None)
+
+
+def test_a_rule_of_ones_own(tmp_path, monkeypatch):
+    """Its yaml has all keys, and its `cut` flags on the side that the yaml says."""
+    (tmp_path / "my_cut.py").write_text(block("python", "NormStd"))
+    monkeypatch.syspath_prepend(tmp_path)
+    told = yaml.safe_load(block("yaml", "NormStd"))
+    rule = construct("detector", told)
+    assert {field.name for field in fields(rule)} == told.keys() - {"_target_"}
+    signal = torch.tensor([0.0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 9]).reshape(1, 1, -1)
+    assert rule.flags(signal).mask[0, 0].nonzero().tolist() == [[12]]
+    sys.modules.pop("my_cut", None)
 
 
 def test_reading_a_run(tmp_path):

@@ -41,6 +41,14 @@ def test_a_sweep_ends_with_the_headline_of_its_task(delta):
     assert "failed job 1 (detector.k=1): no room [/]" in text
 
 
+def test_the_caption_is_not_folded():
+    console = Console(file=io.StringIO(), width=40)
+    job = Job(0, ("detector.k=0",), {}, Path("0"))
+    sweep.report({job: spread_result(2.0)}, Path("sweep"), 1, console.print)
+    caption = "Width, mean ± std over 3 draws; flagged: mean share of patches over the edited blocks"
+    assert caption in console.file.getvalue().splitlines()
+
+
 def test_one_value_has_no_deviation():
     text, rows = table_of(spread_result(2.0, draws=1, shown=SAID | {"over": None}))
     assert rows[1][2:5] == ["3.0000", "2.0000", "-1.0000"]

@@ -354,8 +354,14 @@ def test_runs_that_all_failed_are_a_table_and_no_figure(tmp_path, itae_):
     folder = write(tmp_path / "runs", {"status": "failed", "error": "no"}, {"status": "running", "error": "yet"})
     status, out, _ = itae_("collect", str(folder), "--out", str(tmp_path / "out"))
     assert status == 0
-    assert "figures    none" in out
+    assert "figures    none: no run has ended well" in out
     assert len(pd.read_parquet(tmp_path / "out" / "results.parquet")) == 2
+
+
+def test_figures_that_there_are_none_of_are_told_why(tmp_path, itae_):
+    """Two backbones are two values of a setting, and no figure is drawn across them."""
+    folder = write(tmp_path / "runs", result(), result(model="vit_b"))
+    assert "none of these tells apart runs that compare" in itae_("collect", str(folder))[1]
 
 
 @pytest.mark.slow

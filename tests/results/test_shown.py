@@ -230,10 +230,16 @@ def test_collect_goes_by_what_the_task_says(tmp_path, itae_, monkeypatch):
 
 def test_collect_of_runs_without_a_criterion_calls_none_best(tmp_path, itae_):
     said = SAID | {"criterion": None}
-    folder = write_results(tmp_path / "runs", *(spread_result(k=k, shown=said) for k in (3.0, 5.0)))
+    runs = [spread_result(width, k=width) | {"shown": said} for width in (5.0, 2.0)]
+    folder = write_results(tmp_path / "runs", *runs)
     status, out, _ = itae_("collect", str(folder))
     assert status == 0
-    assert "choose by a metric with --best" in out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if "│" in line]
+    first, second = rows
+    assert first == ["k=5", "5.0000", "+2.0000", "5.00 %", "fixed", "0"], "in their order, though the other is better"
+    assert second == ["k=2", "2.0000", "-1.0000", "2.00 %", "fixed", "1"]
+    assert "not ranked, 2 of 2 rows" in out
+    assert "choose by one with --best: width, reach, tone, delta.width, delta.reach, delta.tone\n" in out
     assert "settings tried" not in out
 
 

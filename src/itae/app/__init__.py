@@ -7,11 +7,11 @@
 `settings`    from a config to objects
 `job`         a job opened and checked, and its embeddings
 `started`     by which words a run was started
-`tracked`     what a tracker gets of a run
+`tracked`     what a tracker gets of a run: rows of blocks, tables
 `experiment`  one run, from settings to ``result.json``
 `next_step`   what to try after a first run
 `sweep`       many jobs, few passes
-`launch`      how jobs reach a process
+`launch`      how jobs reach a process: Slurm, Ray, joblib, Optuna
 `cache`       ``itae cache``
 `calibrate`   ``itae calibrate``
 `collect`     ``itae collect``

@@ -28,6 +28,7 @@ from itae.results.rows import (
     headline_of,
     is_control,
     labels,
+    metric_names,
     ranked,
     science,
     tried,
@@ -37,6 +38,7 @@ from itae.results.shown import Shown
 from itae.results.table import read_table, write_table
 
 _TOP = 5
+_UNRANKED = 20
 _NAMED = 5  # damaged files
 
 
@@ -60,14 +62,11 @@ def main(argv: Sequence[str]) -> int:
     written = write_table(table, out)
     figures, left_out = _figures(table, metric, out / "figures", shown)
     if best is None:
-        _say(
-            console,
-            "best       none: these runs name no criterion that needs no labels; choose by a metric with --best",
-        )
+        _tell_unranked(table, metric, shown, console)
     else:
         _tell_ranking(table, winners, best, metric, shown, console)
     print_controls(table, metric, shown, console)
-    _tell_files(table, damaged, written, figures, left_out, console)
+    _tell_files(table, damaged, written, _drawn(figures, table, metric), left_out, console)
     return 0
 
 
@@ -109,7 +108,8 @@ def _tell_ranking(
         return
     chosen, criterion = science(rows), shown.metric(best)
     named = labels(chosen)
-    _print_top(rows, named, winners, {best: column} | _deltas(rows, metric, shown), best, console)
+    title = f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows"
+    _print_rows(rows.head(_TOP), named, winners, {best: column} | _deltas(rows, metric, shown), title, console)
     named = labels(chosen, [SEED])
     kind = " (oracle: chosen with labels, so its score says nothing about unseen data)" if criterion.labels else ""
     for winner in winners:
@@ -140,13 +140,24 @@ def _tell_common(winners: pd.DataFrame, best: str, shown: Shown, console: Consol
         _say(console, "note       by this criterion no setting is better than the baseline, the untouched backbone")
 
 
-def _print_top(
-    rows: pd.DataFrame, named: pd.Series, winners: list[Any], shown: dict[str, str], best: str, console: Console
+def _tell_unranked(table: pd.DataFrame, metric: str, shown: Shown, console: Console) -> None:
+    """Print the rows of a task that names no criterion, in their order, and what they can be ranked by."""
+    rows = table[table["status"] == "ok"]
+    if not rows.empty:
+        title = f"not ranked, {min(_UNRANKED, len(rows))} of {len(rows)} rows"
+        _print_rows(rows.head(_UNRANKED), labels(science(rows)), [], _deltas(rows, metric, shown), title, console)
+    names = [name for name in metric_names(table, shown) if shown.metric(name).better is not None]
+    choice = f"; choose by one with --best: {', '.join(names)}" if names else ""
+    _say(console, f"best       none: these runs name no criterion that needs no labels{choice}")
+
+
+def _print_rows(
+    rows: pd.DataFrame, named: pd.Series, winners: list[Any], shown: dict[str, str], title: str, console: Console
 ) -> None:
-    table = Table(title=f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("settings", *shown, "flagged", "selection", "folder"):
         table.add_column(name, justify="right" if name in (*shown, "flagged") else "left")
-    for index, row in rows.head(_TOP).iterrows():
+    for index, row in rows.iterrows():
         cells = [_cell(row[source], "+" if name.startswith("delta.") else "") for name, source in shown.items()]
         flagged = "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %"
         words = [named[index], *cells, flagged, "" if pd.isna(row["selection"]) else row["selection"], row["folder"]]
@@ -158,20 +169,29 @@ def _cell(value: float, sign: str) -> str:
     return "" if pd.isna(value) else f"{value:{sign}.4f}"
 
 
+def _drawn(figures: list[Path], table: pd.DataFrame, metric: str) -> str:
+    """Say which figures there are, or why there is none."""
+    if figures:
+        return f"{figures[0].parent}: {', '.join(path.stem for path in figures)}, as PNG and SVG"
+    if not with_values(table, metric):
+        return f"none: no run has {metric}" if (table["status"] == "ok").any() else "none: no run has ended well"
+    return (
+        "none: they are drawn along the number of detector.rule, attenuator.strength, layers and, where there is a "
+        "delta, the share of flagged patches, and none of these tells apart runs that compare"
+    )
+
+
 def _tell_files(
     table: pd.DataFrame,
     damaged: dict[Path, str],
     written: list[Path],
-    figures: list[Path],
+    drawn: str,
     left_out: list[str],
     console: Console,
 ) -> None:
     states = ", ".join(f"{count} {state}" for state, count in table["status"].value_counts().items())
     _say(console, f"table      {len(table)} rows ({states}): {', '.join(map(str, written))}")
-    if figures:
-        _say(console, f"figures    {figures[0].parent}: {', '.join(path.stem for path in figures)}, as PNG and SVG")
-    else:
-        _say(console, "figures    none: no setting has two values among the runs that ended well")
+    _say(console, f"figures    {drawn}")
     for line in left_out:
         _say(console, f"note       {line}")
     for file, reason in list(damaged.items())[:_NAMED]:

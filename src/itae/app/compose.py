@@ -13,7 +13,7 @@ from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -62,7 +62,8 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
 
 def searchpath(config_dir: str) -> str:
     """Return the word that does what ``--config-dir`` does."""
-    return f"hydra.searchpath=['file://{Path(config_dir).absolute()}']"
+    place = QuotedString(f"file://{Path(config_dir).absolute()}", Quote.single)
+    return f"hydra.searchpath=[{place.with_quotes()}]"
 
 
 def choices(words: Iterable[str]) -> Iterator[Override]:

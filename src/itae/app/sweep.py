@@ -273,10 +273,10 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
             row.append(result["status"])
         table.add_row(*map(escape, row))
     spread = f", mean ± std over {shown.over}" if shown.over else ""
-    title = escape(shown.metrics[metric].title)
-    table.caption_justify = "left"
-    table.caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
+    title = shown.metrics[metric].title
     show(table)
+    caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
+    show(caption, soft_wrap=True, markup=False, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":
             show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)

@@ -6,6 +6,6 @@
 `edit`       a detector, an attenuator and some blocks
 `registers`  the other kind of edit: a token more that takes the outliers
 `site`       what a detector sees and returns
-`bimodal`    a threshold between two modes, fitted without labels
+`bimodal`    a threshold between two modes, fitted without labels: the fit itself
 `attention`  rows of attention under several rules
 """

@@ -8,7 +8,7 @@
 `replay`           the shared pass: record once, replay under each edit
 `record`           what the untouched model did
 `prove`            whether edits of a model can be trusted
-`fit_layers`       thresholds of ``rule: bimodal``
+`fit_layers`       runs the fit of ``rule: bimodal`` on a model's calibration images
 `calibration`      the file that they travel in
 `register_search`  which neurons make the outliers
 `about`            what is known of an edited pass

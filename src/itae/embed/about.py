@@ -78,7 +78,9 @@ def notes_on_edit(
             "the rule to go by: nothing was flagged there."
         )
     if alone := sum(row["left_alone"] for row in layers):
-        notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs.")
+        sided = hasattr(getattr(edit, "detector", None), "side")
+        hint = "; detector.side chooses which end of the signal is flagged" if sided else ""
+        notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs{hint}.")
     return notes
 
 
