@@ -145,6 +145,20 @@ def test_a_mistake_is_a_sentence(itae_, word, told):
     assert not results(), "before any trial"
 
 
+def test_our_clusterer_is_ours_by_the_name_of_its_file_too():
+    from omegaconf import OmegaConf
+
+    from itae.app.launch.objectives import Objective, settled
+    from itae.base.errors import UserError
+
+    config = OmegaConf.create({
+        "task": {"_target_": "itae.tasks.clustering.Clustering"},
+        "clusterer": {"_target_": "itae.measure.kmeans.KMeans"},
+    })  # fmt: skip
+    with pytest.raises(UserError, match="'inertai' is not one of"):
+        settled([Objective("hydra.sweeper.metric", "inertai", "minimize")], config)
+
+
 def test_nothing_to_search_and_no_optuna_are_sentences(itae_, monkeypatch):
     assert "nothing to search over" in itae_(*SEARCH, *SMALL)[2]
     monkeypatch.setitem(sys.modules, "optuna", None)

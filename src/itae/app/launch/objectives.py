@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from itae.base.checks import one_of
 from itae.base.errors import UserError, did_you_mean
+from itae.base.names import public_target
 from itae.results.shown import EDIT, Shown, shown_of
 
 SIDES = ("baseline", "edited", "delta")
@@ -148,7 +149,7 @@ def settled(objectives: Sequence[Objective], config: DictConfig) -> tuple[list[O
     UserError
         For a metric that no result will have, or whose direction none will say.
     """
-    task, clusterer = (str((config.get(group) or {}).get("_target_")) for group in ("task", "clusterer"))
+    task, clusterer = (public_target(str((config.get(group) or {}).get("_target_"))) for group in ("task", "clusterer"))
     known = shown_of({}) if task == "itae.tasks.clustering.Clustering" else None
     every = known is not None and clusterer == "itae.cluster.KMeans"
     if known is not None and every:
