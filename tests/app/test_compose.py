@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from itae.app.compose import conf_dir
+from itae.app.compose import conf_dir, plain_config
 from itae.app.launch.composer import Composer
 
 MASTER = ["clusterer.seeds=2", "hydra/launcher=shared_pass", "hydra.job.config.override_dirname.kv_sep=-"]
@@ -94,3 +94,16 @@ def test_files_are_read_once_for_the_jobs_that_choose_the_same(loader, composer,
 def test_a_job_can_not_change_the_next(composer):
     composer(["layers=last"]).attenuator.strength = 0.125
     assert composer(["layers=last"]).attenuator.strength != 0.125
+
+
+def test_a_class_goes_by_its_public_name_at_any_depth():
+    config = {
+        "edit": {"_target_": "itae.edits.edit.Attention"},
+        "detector": {"like": {"_target_": "itae.edits.detect.VectorNorm"}, "_target_": "mine.Detector"},
+        "tracker": {"all": [{"_target_": "itae.track.tracking.Wandb", "name": "itae.track.tracking.Wandb"}]},
+    }
+    assert plain_config(config) == {
+        "edit": {"_target_": "itae.edit.Attention"},
+        "detector": {"like": {"_target_": "itae.detect.VectorNorm"}, "_target_": "mine.Detector"},
+        "tracker": {"all": [{"_target_": "itae.tracking.Wandb", "name": "itae.track.tracking.Wandb"}]},
+    }

@@ -133,6 +133,13 @@ def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
             "hydra.sweeper.objectives={acc: null, timing.total_s: null}",
             "'hydra.sweeper.objectives={timing.total_s: min",
         ),
+        ("hydra.sweeper.metric=edited.moved", "moved is the edit's, which has no sides; write moved."),
+        ("hydra.sweeper.metric=delta.bimodality", "bimodality is the edit's"),
+        (
+            "hydra.sweeper.objectives={baseline.artifact_rate.mean: minimize}",
+            "hydra.sweeper.objectives='baseline.artifact_rate.mean': artifact_rate is the edit's",
+        ),
+        ("hydra.sweeper.metric=delta.inertia", "hydra.sweeper.metric='inertia' is not one of acc, nmi,"),
         ("hydra.sweeper.objectives={}", "hydra.sweeper.objectives={} must name objectives"),
         ("hydra.sweeper.objectives=acc", "hydra.sweeper.objectives='acc' must name objectives"),
     ],
@@ -143,6 +150,20 @@ def test_a_mistake_is_a_sentence(itae_, word, told):
     assert told in err
     assert err.count("\n") == 1
     assert not results(), "before any trial"
+
+
+def test_our_clusterer_is_ours_by_the_name_of_its_file_too():
+    from omegaconf import OmegaConf
+
+    from itae.app.launch.objectives import Objective, settled
+    from itae.base.errors import UserError
+
+    config = OmegaConf.create({
+        "task": {"_target_": "itae.tasks.clustering.Clustering"},
+        "clusterer": {"_target_": "itae.measure.kmeans.KMeans"},
+    })  # fmt: skip
+    with pytest.raises(UserError, match="'inertai' is not one of"):
+        settled([Objective("hydra.sweeper.metric", "inertai", "minimize")], config)
 
 
 def test_nothing_to_search_and_no_optuna_are_sentences(itae_, monkeypatch):
@@ -243,6 +264,47 @@ def test_a_key_leads_to_a_number(key, value):
     from itae.app.launch.objectives import Objective
 
     assert Objective("hydra.sweeper.metric", key, None).value(RESULT) == value
+
+
+WHOLE = {"status": "ok", "artifact_rate": {"10": 0.25, "11": 0.75}, "bimodality": 0.5, "moved": {"mean": 0.125},
+        "baseline": {"silhouette_common": {"mean": 0.25}, "silhouette": 0.5},
+        "edited": {"silhouette_common": {"mean": 0.125}, "moved": 9.0}}  # fmt: skip
+
+
+@pytest.mark.parametrize("delta", [None, {"acc": {"mean": 1.0}}])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("artifact_rate", 0.5), ("artifact_rate.11", 0.75), ("bimodality", 0.5), ("moved", 0.125),
+        ("edited.moved", 9.0), ("delta.silhouette_common", -0.125), ("delta.silhouette_common.mean", -0.125),
+    ],
+)  # fmt: skip
+def test_a_key_leads_to_what_a_table_has(key, value, delta):
+    from itae.app.launch.objectives import Objective
+
+    assert Objective("hydra.sweeper.metric", key, None).value(WHOLE | {"delta": delta}) == value
+
+
+def test_what_has_no_value_on_a_side_has_no_difference_and_what_was_flagged_nowhere_no_share():
+    from itae.app.launch.objectives import Objective
+
+    nothing = WHOLE | {"edited": {"silhouette_common": {"mean": None}}, "artifact_rate": {}}
+    for key in ("delta.silhouette_common", "artifact_rate"):
+        assert Objective("hydra.sweeper.metric", key, None).value(nothing) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "best"),
+    [
+        ("silhouette", "silhouette"), ("edited.acc", "acc"), ("delta.silhouette_common", "delta.silhouette_common"),
+        ("bimodality", "bimodality"), ("moved", None), ("moved.p95", None), ("artifact_rate", None),
+        ("artifact_rate.11", None), ("timing.total_s", None), ("baseline.acc", None),
+    ],
+)  # fmt: skip
+def test_a_page_is_asked_for_the_best_by_what_its_table_has(key, best):
+    from itae.app.launch.objectives import Objective
+
+    assert Objective("hydra.sweeper.metric", key, None).best == best
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from itae.base.identity import identity
-from itae.base.names import PUBLIC, public_name
+from itae.base.names import PUBLIC, public_name, public_target
 from itae.edits.detect import VectorNorm
 
 
@@ -25,6 +25,21 @@ def test_a_public_name_is_the_very_module(name, monkeypatch):
 def test_a_class_is_one_class_under_both_names():
     assert importlib.import_module("itae.detect").VectorNorm is VectorNorm
     assert public_name(VectorNorm) == "itae.detect.VectorNorm" == identity(VectorNorm(vector="value"))["class"]
+
+
+@pytest.mark.parametrize(
+    ("target", "public"),
+    [
+        ("itae.edits.edit.Attention", "itae.edit.Attention"),
+        ("itae.edit.Attention", "itae.edit.Attention"),
+        ("itae.tasks.clustering.Clustering", "itae.tasks.clustering.Clustering"),
+        ("mine.itae.edits.edit.Attention", "mine.itae.edits.edit.Attention"),
+        ("Attention", "Attention"),
+        ("", ""),
+    ],
+)
+def test_a_class_has_one_name_however_it_was_named(target, public):
+    assert public_target(target) == public
 
 
 def test_what_is_no_public_name_is_not_found():

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from itae.look.sweep_figures import LINES, draw
 from itae.results.find import find_results
-from itae.results.rows import labels, measured, science
+from itae.results.rows import is_control, labels, measured, science
 from itae.results.shown import shown_of
 from itae.results.table import read_table
 
@@ -217,6 +217,24 @@ def test_detectors_and_attenuators_go_by_their_names(tmp_path, itae_):
         "value_norm, scale", "residual_norm, scale", "value_norm, mean_value"
     ]  # fmt: skip
     assert "best       residual_norm, scale in 1: acc=0.9000, of 3" in itae_("collect", str(folder), "--best", "acc")[1]
+
+
+def test_a_class_goes_by_its_public_name_where_a_result_has_that_of_its_file(tmp_path):
+    groups = {"detector": "Nothing", "control": "NoControl", "edit": "Attention"}
+    rows = []
+    for strength, (detect, controls, edit) in enumerate(
+        [("detect", "controls", "edit"), ("edits.detect", "edits.controls", "edits.edit")], 1
+    ):
+        one = result(strength=float(strength), acc=0.5 + strength / 10)
+        for group, module in zip(groups, (detect, controls, edit), strict=True):
+            one["settings"][group] = {"_target_": f"itae.{module}.{groups[group]}"}
+        rows.append(one)
+    table = table_of(write(tmp_path, *rows))
+    assert not is_control(table).any()
+    assert {group: set(table[f"{group}._target_"]) for group in groups} == {
+        "detector": {"itae.detect.Nothing"}, "control": {"itae.controls.NoControl"}, "edit": {"itae.edit.Attention"},
+    }  # fmt: skip
+    assert list(labels(science(table))) == ["strength=1", "strength=2"]
 
 
 def test_seeds_are_repeats_and_no_settings(tmp_path, itae_, drawn):

@@ -14,7 +14,7 @@ from spreads import SAID, spread_result, write_results
 from itae.base.errors import UserError
 from itae.results.find import find_results
 from itae.results.report import print_report, score_rows
-from itae.results.rows import choose, comparable, measured, metric_names, ranked, science
+from itae.results.rows import choose, comparable, labels, measured, metric_names, ranked, science
 from itae.results.shown import Metric, Shown, merged, shown_of
 from itae.results.table import read_table
 
@@ -197,6 +197,22 @@ def test_rows_of_two_tasks_do_not_compare(tmp_path):
     assert choose(table, "acc", shown) == [0, 1]
     assert {"edited.acc.mean", "edited.inertia.mean", "edited.width.mean"} <= set(table)
     assert table["edited.inertia.mean"].notna().tolist() == [True, False, False]
+
+
+def test_two_tasks_of_one_kind_do_not_compare(tmp_path):
+    """As a subclass of clustering that keeps its kind."""
+    old, *new = (json.loads((BEFORE / "sweep/0/result.json").read_text()) for _ in range(4))
+    old["settings"].pop("task", None)
+    for result, target in zip(new, ("itae.tasks.clustering.Clustering", "mine.Strict", "mine.Strict"), strict=True):
+        result["settings"] = result["settings"] | {"task": {"_target_": target}}
+    new[-1]["settings"]["layers"] = "all"
+    table, _, shown = table_of(write_results(tmp_path, old, *new))
+    rows = science(table)
+    assert [list(group) for group in comparable(rows)] == [[0, 1], [2, 3]], "one without a task is of clustering"
+    assert set(labels(rows)[2:]) == {f"layers={one}, task=mine.Strict" for one in table["layers"][2:]}
+    assert len(measured(table, "acc")) == 3
+    assert len(choose(table, "acc", shown)) == 2
+    assert "task._target_" not in science(table.iloc[2:]), "where there is one task, its kind says it"
 
 
 def test_other_settings_of_a_task_do_not_compare(tmp_path):

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from itae.base.errors import UserError
+from itae.base.names import public_target
 
 
 def conf_dir() -> Path:
@@ -92,7 +93,7 @@ def check_choices(words: Iterable[str]) -> None:
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config as plain values, everything resolved.
+    """Return a config as plain values, everything resolved, every class under its public name.
 
     Raises
     ------
@@ -109,7 +110,16 @@ def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{error.full_key or 'The config'} can't be resolved: {reason}; give it a value.") from error
     plain.pop("experiment", None)
     _finite(plain)
-    return plain
+    named: dict[str, Any] = _named(plain)
+    return named
+
+
+def _named(node: Any) -> Any:
+    """Return a node with the public name in each ``_target_``: results and comparisons go by it."""
+    if isinstance(node, Mapping):
+        return {key: public_target(value) if key == "_target_" and isinstance(value, str) else _named(value)
+                for key, value in node.items()}  # fmt: skip
+    return [_named(value) for value in node] if isinstance(node, list) else node
 
 
 def _finite(node: Any, name: str = "") -> None:

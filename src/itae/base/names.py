@@ -34,6 +34,12 @@ def public_name(cls: type) -> str:
     return f"{_NAMES.get(cls.__module__, cls.__module__)}.{cls.__qualname__}"
 
 
+def public_target(target: str) -> str:
+    """Return the public name of the class that a ``_target_`` names; any other name stays as it is."""
+    module, dot, name = target.rpartition(".")
+    return f"{_NAMES.get(module, module)}{dot}{name}"
+
+
 def place_of(module: str) -> str:
     """Return the module that a public name stands for; any other name stands for itself."""
     return PUBLIC.get(module, module)

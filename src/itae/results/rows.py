@@ -13,6 +13,7 @@ from itae.base.errors import UserError, did_you_mean
 from itae.edits.detect import RULE_NUMBERS
 from itae.edits.edit import ATTENTION
 from itae.edits.registers import RULES as EDIT_RULES
+from itae.results.before import TASK
 from itae.results.shown import Shown
 from itae.results.table import FIRST, METRIC
 
@@ -22,6 +23,7 @@ NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio"
 
 NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
+_TASK = "task._target_"
 KINDS = ("detector", "attenuator", "control", "edit", "clusterer")
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
 _MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength", "edit")
@@ -58,7 +60,10 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
     names = [n for n in table if n not in FIRST and not METRIC.match(n) and n.partition(".")[0] not in apart]
     # Another task, or another setting of one, is another measure. Old runs have no value, and no value to differ by.
     measures = [n for n in table if (n == "kind" or n.startswith("task.")) and table[n].nunique() > 1]
-    kept = table[[*names, *(n for n in measures if n != "task._target_")]].copy()
+    told = _TASK not in measures or table.groupby("kind")[_TASK].nunique().max() <= 1  # by its kind
+    kept = table[[*names, *(n for n in measures if n != _TASK or not told)]].copy()
+    if _TASK in kept:  # runs from before there were tasks are of clustering
+        kept[_TASK] = kept[_TASK].fillna(TASK)
     if "control._target_" in kept:  # runs from before there were controls had none
         kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
     if "edit._target_" in kept:
@@ -195,7 +200,7 @@ def _words(row: pd.Series) -> Iterator[str]:
     for name, value in row.items():
         if pd.isna(value):
             continue
-        group, _, short = str(name).rpartition(".")
+        group, _, short = str(name).removesuffix("._target_").rpartition(".")
         text = f"{value:g}" if isinstance(value, float) else str(value)
         if name in KINDS:
             yield text if name != "control" else f"control={text}"

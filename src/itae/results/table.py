@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from itae.base.errors import UserError
+from itae.base.names import public_target
 from itae.results.run import mean_artifact_rate
 from itae.results.shown import Shown, kind_of, merged, shown_of
 
@@ -88,7 +89,8 @@ def _flat(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]
         elif isinstance(value, list):
             yield f"{prefix}{key}", _text(json.dumps(value, separators=(",", ":")))
         else:
-            yield f"{prefix}{key}", _text(value) if isinstance(value, str) else value
+            text = isinstance(value, str)
+            yield f"{prefix}{key}", _text(public_target(value) if key == "_target_" else value) if text else value
 
 
 def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:

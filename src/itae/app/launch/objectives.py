@@ -11,7 +11,9 @@ from omegaconf import DictConfig
 
 from itae.base.checks import one_of
 from itae.base.errors import UserError, did_you_mean
-from itae.results.shown import EDIT, Shown, shown_of
+from itae.base.names import public_target
+from itae.results.run import mean_artifact_rate
+from itae.results.shown import EDIT, Metric, Shown, shown_of
 
 SIDES = ("baseline", "edited", "delta")
 DIRECTIONS = {"higher": "maximize", "lower": "minimize"}
@@ -44,8 +46,15 @@ class Objective:
         return rest[0] if first in SIDES and rest else first
 
     @property
+    def of_edit(self) -> Metric | None:
+        """What is known of it if it is of the edit, which has no sides; None if it is the task's."""
+        return EDIT.get(self.key.partition(".")[0])
+
+    @property
     def best(self) -> str | None:
         """What a page calls it, to choose by it; None if it is not in a page's table."""
+        if self.of_edit is not None and self.key != "bimodality":
+            return None
         side, _, rest = self.key.rpartition(".")
         return {"": self.key, "edited": rest, "delta": self.key}.get(side)
 
@@ -56,7 +65,7 @@ class Objective:
         """
         if self.direction is not None:
             return self
-        known = EDIT.get(self.metric) or (shown.metrics.get(self.metric) if shown else None)
+        known = self.of_edit or (shown.metrics.get(self.metric) if shown else None)
         if known is None and self.metric not in _NO_LABELS and not last:
             return self
         if known is None or known.better is None:
@@ -67,20 +76,29 @@ class Objective:
 
     def sees_labels(self, shown: Shown | None) -> bool:
         """Whether it may have seen labels: what nobody tells of is taken for such."""
-        if self.metric in _NO_LABELS or self.metric in EDIT:
+        if self.metric in _NO_LABELS or self.of_edit is not None:
             return False
         return shown is None or shown.metric(self.metric).labels
 
     def value(self, result: Mapping[str, Any]) -> float | None:
         """Return it from a result; None where that has no finite value of it.
 
+        A delta that the task doesn't give is edited minus baseline where both are measured in one space, and the share
+        of flagged patches is the mean over the edited blocks: as in a table.
+
         Raises
         ------
         UserError
             If there is no such key in the result, or no number there.
         """
+        if sides := self._in_common(result):
+            before, after = sides
+            return None if before is None or after is None else after - before
+        if self.key == "artifact_rate":
+            return mean_artifact_rate(result)
         path = self.key.split(".")
-        if len(path) == 1 and (self.key in (result.get("edited") or {}) or self.key not in result):
+        own = len(path) == 1 and self.of_edit is None
+        if own and (self.key in (result.get("edited") or {}) or self.key not in result):
             path = ["edited", self.key]
         node: Any = result
         for i, name in enumerate(path):
@@ -92,6 +110,13 @@ class Objective:
         if node is not None and (isinstance(node, bool) or not isinstance(node, int | float)):
             raise UserError(f"{self.setting}={self.key!r} is no number in the results but a {type(node).__name__}.")
         return float(node) if node is not None and math.isfinite(node) else None
+
+    def _in_common(self, result: Mapping[str, Any]) -> list[float | None]:
+        """Return both sides of a delta that isn't given, where they are measured in one space; else nothing."""
+        side, _, name = self.key.removesuffix(".mean").partition(".")
+        if side != "delta" or name in (result.get("delta") or {}) or name not in shown_of(result).common:
+            return []
+        return [replace(self, key=f"{side}.{name}").value(result) for side in ("baseline", "edited")]
 
     def _missing(self, name: str, where: str, node: Any) -> UserError:
         known = [key for key, value in node.items() if _has_number(value)] if isinstance(node, Mapping) else []
@@ -148,7 +173,7 @@ def settled(objectives: Sequence[Objective], config: DictConfig) -> tuple[list[O
     UserError
         For a metric that no result will have, or whose direction none will say.
     """
-    task, clusterer = (str((config.get(group) or {}).get("_target_")) for group in ("task", "clusterer"))
+    task, clusterer = (public_target(str((config.get(group) or {}).get("_target_"))) for group in ("task", "clusterer"))
     known = shown_of({}) if task == "itae.tasks.clustering.Clustering" else None
     every = known is not None and clusterer == "itae.cluster.KMeans"
     if known is not None and every:
@@ -157,10 +182,15 @@ def settled(objectives: Sequence[Objective], config: DictConfig) -> tuple[list[O
 
 
 def _check_names(objectives: Sequence[Objective], known: Shown) -> None:
+    delta = [name for name, metric in known.metrics.items() if metric.space != "own"]
     for one in objectives:
-        parts = one.key.split(".")
-        if len(parts) == 1 or (len(parts) == 2 and parts[0] in SIDES):
-            one_of(one.setting, one.metric, [*known.metrics, *EDIT])
+        side, name, *rest = one.key.split(".") if "." in one.key else ("", one.key)
+        if not side:
+            one_of(one.setting, name, [*known.metrics, *EDIT])
+        elif side in SIDES and name in EDIT:
+            raise UserError(f"{one.setting}={one.key!r}: {name} is the edit's, which has no sides; write {name}.")
+        elif side in SIDES and rest in ([], ["mean"]):
+            one_of(one.setting, name, delta if side == "delta" else known.metrics)
 
 
 def _has_number(value: Any) -> bool:
