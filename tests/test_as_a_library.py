@@ -52,6 +52,7 @@ def changed(body, folder):
     return subprocess.run(code, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_imports_and_composing_change_nothing_of_the_program(tmp_path):
     assert changed(IMPORTS, tmp_path) == "[]"
 

@@ -292,7 +292,7 @@ def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
 @pytest.mark.parametrize(
     ("base", "words"),
     [
-        ("toy_task.Width", ("task._target_=own.Mine", "~task.knn", "~task.temperature", "dataset.limit=30")),
+        ("toy_task.Width", ("task._target_=somebodys.Mine", "~task.knn", "~task.temperature", "dataset.limit=30")),
         ("toy_clusterer.Two", ("clusterer=mine", "dataset.limit=30", "hydra.searchpath=[file://conf]")),
     ],
 )
@@ -300,10 +300,10 @@ def test_a_job_is_not_done_when_the_code_of_somebodys_own_changed(itae_, monkeyp
     module, _, name = base.rpartition(".")
     monkeypatch.syspath_prepend(tmp_path)
     Path("conf/clusterer").mkdir(parents=True)
-    Path("conf/clusterer/mine.yaml").write_text("_target_: own.Mine\n")
+    Path("conf/clusterer/mine.yaml").write_text("_target_: somebodys.Mine\n")
 
     def calls(value):
-        Path("own.py").write_text(f"from {module} import {name}\n\nclass Mine({name}):\n    value = {value}\n")
+        Path("somebodys.py").write_text(f"from {module} import {name}\n\nclass Mine({name}):\n    value = {value}\n")
         monkeypatch.delitem(sys.modules, "own", raising=False)
         importlib.invalidate_caches()
         return itae_("-m", "layers=last", "tracker=none", "runtime.report=false", *words)[1]
@@ -404,7 +404,7 @@ def test_jobs_that_show_the_same_signal_share_its_picture(itae_, tmp_path, monke
     for folder in Path("sweep").glob("[0-9]*"):
         run = itae.load_run(folder)
         assert run.result["figures"] == ["figures/signal.png"]
-        seen = run_figures.Seen.of(run, None)
+        seen = run_figures.Seen.of(run, None, clustered=True)
         (alone,) = save(signal_figure(seen.edited.diagnostics, seen.layers, seen.edit), tmp_path, "alone", svg=False)
         assert (folder / "figures" / "signal.png").read_bytes() == alone.read_bytes()
 
