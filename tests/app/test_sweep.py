@@ -304,7 +304,7 @@ def test_a_job_is_not_done_when_the_code_of_somebodys_own_changed(itae_, monkeyp
 
     def calls(value):
         Path("somebodys.py").write_text(f"from {module} import {name}\n\nclass Mine({name}):\n    value = {value}\n")
-        monkeypatch.delitem(sys.modules, "own", raising=False)
+        monkeypatch.delitem(sys.modules, "somebodys", raising=False)
         importlib.invalidate_caches()
         return itae_("-m", "layers=last", "tracker=none", "runtime.report=false", *words)[1]
 
