@@ -420,7 +420,7 @@ def kmeans(bench: Bench) -> None:
     inertia: dict[str, list[float]] = {"ours": [], "theirs": []}
     for seed in range(3):
         began = time.perf_counter()
-        inertia["ours"].append(KMeans(restarts=restarts).fit(vectors, k, seed, "cpu").inertia)
+        inertia["ours"].append(KMeans(restarts=restarts).fit(vectors, k, seed, "cpu").objective.value)
         between = time.perf_counter()
         theirs = Sklearn(k, n_init=restarts, max_iter=100, random_state=seed).fit(vectors)
         seconds["theirs"].append(time.perf_counter() - between)
