@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
@@ -64,15 +64,6 @@ class OpenJob:
     def group(self) -> Hashable:
         """Equal for jobs that share their passes, as their task has it."""
         return self.settings.task.kind, self.settings.task.group(self.wants)
-
-    @property
-    def passes(self) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
-        """Each source, and what it is to be embedded under: one pass each."""
-        found: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
-        for want in self.wants:
-            _, edits = found.setdefault(want.source.place, (want.source, {}))
-            edits[want.source.key(want.edit)] = want.edit
-        return list(found.values())
 
     def usable(self, source: Source, images: ImageSet) -> None:
         """Raise a `UserError` if the images that can be decoded won't do for the task."""
@@ -155,10 +146,19 @@ def _further(common: Shared, settings: Settings, words: Mapping[str, Any]) -> So
     return _source(common, settings, construct("dataset", node), node)
 
 
+def passes(wants: Iterable[Want]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
+    """Return each source, of one job or of many, with all that it is wanted under: one pass each."""
+    found: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
+    for want in wants:
+        _, edits = found.setdefault(want.source.place, (want.source, {}))
+        edits[want.source.key(want.edit)] = want.edit
+    return list(found.values())
+
+
 def embed(ready: OpenJob) -> dict[str, Embeddings]:
     """Return the embeddings that the task wants, by name: those of one source in one pass."""
     found: dict[Key, Embeddings] = {}
-    for source, edits in ready.passes:
+    for source, edits in passes(ready.wants):
         entries = extract(source, list(edits.values()), ready.settings.runtime, partial(ready.usable, source))
         found |= dict(zip(edits, entries, strict=True))
     return {name: found[key] for name, key in ready.keys.items()}

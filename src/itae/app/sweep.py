@@ -13,17 +13,16 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itae.app.job import OpenJob, open_job
+from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
 from itae.base.versions import versions
-from itae.edits.edit import AnyEdit
 from itae.embed.extract import extract
 from itae.embed.source import Source
 from itae.images.image_set import ImageSet
@@ -141,20 +140,12 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
     keys: dict[Path, list[Key]] = {}
     for group in groups:
         whole = any(job.settings.runtime.diagnostics for job in group)
-        for source, edits in _passes(group):
+        for source, edits in passes(want for job in group for want in job.wants):
             missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
             root = source.store.root
             needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
             keys.setdefault(root, []).extend(missing)
             source.store.room_for(needed[root], keys[root])
-
-
-def _passes(group: Iterable[OpenJob]) -> list[tuple[Source, dict[Key, AnyEdit | None]]]:
-    """Return each source that jobs of a group want embeddings of, with all edits that any of them wants there."""
-    passes: dict[Hashable, tuple[Source, dict[Key, AnyEdit | None]]] = {}
-    for source, edits in (one for job in group for one in job.passes):
-        passes.setdefault(source.place, (source, {}))[1].update(edits)
-    return list(passes.values())
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:
@@ -201,7 +192,7 @@ def fill(group: Sequence[Job]) -> bool:
             job.usable(source, images)
 
     try:
-        for source, edits in _passes(ready):
+        for source, edits in passes(want for job in ready for want in job.wants):
             extract(source, list(edits.values()), ready[0].settings.runtime, partial(usable, source))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
