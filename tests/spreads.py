@@ -55,7 +55,7 @@ def spread_result(width: float = 2.0, tone: float = 0.7, delta: bool = True, dra
         "started": {"overrides": [f"layers={layers}", f"detector.k={k:g}"], "cwd": "/somewhere"}, "versions": {},
         "baseline": sides[0], "edited": sides[1], "delta": change if delta else None,
         "shown": SAID | {"over": f"{draws} draws" if draws > 1 else None},
-        "facts": [["widest", "of all images: 17"]], "notes": ["Read with care."], "parts": [], "figures": [],
+        "details": [["widest", "of all images: 17"]], "notes": ["Read with care."], "parts": [], "figures": [],
         "captions": {}, "edit": None, "layers": [], "artifact_rate": {"3": 0.01 * k}, "bimodality": None,
         "grid": [2, 2], "images": {"n": 60, "classes": 4}, "cached": True,
         "timing": {"extract_s": 1.0, "images_per_s": None, "task_s": 2.0, "total_s": 3.0, "peak_rss_mb": 500.0},

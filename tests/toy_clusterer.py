@@ -35,7 +35,7 @@ class Chains:
         number = np.full(len(sizes), NOISE)
         number[kept] = np.arange(len(kept))
         return Partition(
-            number[parts], Objective("linked", float(sizes[kept].sum()), "higher"), facts={"steps": len(far)}
+            number[parts], Objective("linked", float(sizes[kept].sum()), "higher"), info={"steps": len(far)}
         )
 
 
@@ -54,5 +54,5 @@ class Two:
         untouched, own = vectors
         score = (untouched + own)[:, seed % untouched.shape[1]]
         return Partition(
-            (score > np.median(score)).astype(np.int32), facts={"apart": float(np.abs(untouched - own).max())}
+            (score > np.median(score)).astype(np.int32), info={"apart": float(np.abs(untouched - own).max())}
         )

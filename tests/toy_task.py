@@ -28,7 +28,7 @@ class Width(BaseTask):
         return Outcome(
             baseline={"width": mean["baseline"]}, edited={"width": mean["edited"]}, delta=change,
             shown=Shown("width", "width", ("width",), {"width": width}),
-            facts=[("widest", f"{far['edited'].max():.2f}")],
+            details=[("widest", f"{far['edited'].max():.2f}")],
             files=[File("far.npy", lambda folder: np.save(folder / "far.npy", far["edited"]))],
             parts=[{"kind": "table", "title": "Farthest", "columns": ["id"], "rows": [[embeddings["edited"].ids[0]]]}],
         )  # fmt: skip

@@ -262,7 +262,7 @@ def fitted(model: Any, data: Data, edits: Mapping[str, Make]) -> dict[str, AnyEd
     for name, edit in made.items():
         if isinstance(edit, RegisterEdit):
             found = search(model, facts.prefix, edit.settings, lambda: data.some(data.calibration))
-            made[name] = edit.with_found(found)
+            made[name] = edit.with_neurons(found)
     return made
 
 

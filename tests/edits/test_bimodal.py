@@ -197,6 +197,6 @@ def test_a_layer_without_two_modes_is_left_out_and_said():
     assert set(fits) == {0, 1}
     empty = [layer for layer, fit in fits.items() if math.isnan(fit.theta)]
     assert empty
-    told = fits[empty[0]].told()
+    told = fits[empty[0]].as_json()
     assert told["theta"] is None
     assert told["reason"] != "bimodal"

@@ -324,7 +324,7 @@ def test_a_planted_neuron_is_found_and_moving_it_ends_the_outliers(rule):
     assert found.outlier_rate == 1 / 16, "one patch of each image, and no other"
     assert found.highest_layer == 1, "they rise behind block 1, and nobody said so"
     assert found.neurons[0][:2] == (1, 33)
-    one = registers.RegisterEdit(settings).with_found(found)
+    one = registers.RegisterEdit(settings).with_neurons(found)
     assert one.neurons == {1: (33,)}
     SharedPass(model, 1, "mean", [one], Watch(longer=lambda _, layer, x: after.update({layer: x.norm(dim=-1)})))(
         pixels, families.digests(48)
@@ -350,11 +350,11 @@ def test_where_nothing_stands_out_nothing_is_found():
     for options in ({"rule": "absolute", "threshold": 1e6}, {"rule": "bimodal"}, {"rule": "mad", "k": 1e6}):
         found = register_search.search(model, 1, resolved(model, **options), batches_of(families.pixels(model, 20), 8))
         assert (found.neurons, found.with_outliers, found.highest_layer) == ((), 0, None)
-        assert registers.RegisterEdit(resolved(model, **options)).with_found(found).layers == ()
+        assert registers.RegisterEdit(resolved(model, **options)).with_neurons(found).layers == ()
 
 
 def test_what_was_found_is_kept_whole_and_asked_for_by_all_that_it_depends_on(tmp_path):
-    found = register_search.Found(((1, 2, 0.5), (0, 3, 0.25)), "bimodal", 12.5, 1, 20, 3, 0.01)
+    found = register_search.RegisterNeurons(((1, 2, 0.5), (0, 3, 0.25)), "bimodal", 12.5, 1, 20, 3, 0.01)
     key = {"space": {"weights": "a"}, "search": {"k": 5}}
     path = register_search.kept_at(tmp_path, key)
     assert register_search.recall(path, key) is None

@@ -65,7 +65,7 @@ def test_its_own_parts_are_drawn_and_escaped(tmp_path):
         {"kind": "film", "title": "No such part"},
     ]
     result = spread_result(
-        parts=parts, facts=[[HOSTILE, HOSTILE]], figures=["figures/bins.png"], captions={"bins": HOSTILE}
+        parts=parts, details=[[HOSTILE, HOSTILE]], figures=["figures/bins.png"], captions={"bins": HOSTILE}
     )
     result["shown"] = SAID | {"about": HOSTILE, "metrics": SAID["metrics"] | {"tone": {"title": HOSTILE}}}
     write_results(tmp_path, result)

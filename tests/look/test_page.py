@@ -223,7 +223,7 @@ def test_a_sweep_can_be_explored_and_its_best_run_is_shown_whole(many, look):
     assert sorted(page.evaluate(f"{plot}.data.flatMap(trace => trace.y)")) == pytest.approx(sorted(want))
     best = want.index(max(want))
     assert page.locator("tr.winner td").last.inner_text() == str(best)
-    assert f"/{best}" in page.text_content("#run dl.facts")
+    assert f"/{best}" in page.text_content("#run dl.details")
     assert "needs no labels" in page.text_content("#summary")
     assert "proxy, the best of 6 by silhouette" in page.text_content("#run")
     chosen = results[best]["settings"]
@@ -423,14 +423,14 @@ def test_a_full_gallery_of_noise_stays_below_15_megabytes(tmp_path, monkeypatch)
         "import numpy as np\n"
         "from dataclasses import dataclass\n"
         "from itae.images.datasets import Dataset\n"
-        "from itae.images.formats import Found, numbered\n"
+        "from itae.images.formats import Listing, numbered\n"
         "@dataclass(frozen=True, kw_only=True)\n"
         "class Noise(Dataset):\n"
         "    name: str = 'noise'\n"
         "    split: str = 'all'\n"
         "    def _find(self):\n"
         "        pixels = np.random.default_rng(0).integers(0, 256, (2100, 100, 120, 3), dtype=np.uint8)\n"
-        "        return Found(numbered('all', 2100), list(pixels), np.arange(2100) % 7, [str(i) for i in range(7)])\n"
+        "        return Listing(numbered('all', 2100), list(pixels), np.arange(2100) % 7, [str(i) for i in range(7)])\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     words = ["dataset._target_=noise.Noise", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none"]

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
-from itae.look.sweep_figures import LINES, draw
+from itae.look.sweep_figures import LINES, draw_sweep
 from itae.results.find import find_results
 from itae.results.rows import is_control, labels, measured, science
 from itae.results.shown import shown_of
@@ -160,7 +160,7 @@ def test_words_name_what_varies_and_is_read(tmp_path):
 
 def test_figures_show_the_numbers_of_the_table(grid, tmp_path, drawn):
     bars, lines, pictures = drawn
-    made, left_out = draw(table_of(grid), "acc", tmp_path / "figures", CLUSTERING)
+    made, left_out = draw_sweep(table_of(grid), "acc", tmp_path / "figures", CLUSTERING)
     assert [path.stem for path in made] == ["metric_threshold", "metric_strength", "metric_layers",
                                            "delta_layers_threshold", "delta_artifact_rate"]  # fmt: skip
     assert all(path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".svg").is_file() for path in made)
@@ -180,16 +180,16 @@ def test_figures_show_the_numbers_of_the_table(grid, tmp_path, drawn):
 
 
 def test_only_what_varies_is_drawn_and_old_figures_go(grid, tmp_path):
-    draw(table_of(grid), "acc", tmp_path, CLUSTERING)
-    made, _ = draw(table_of(write(tmp_path / "b", result(k=3.0), result(k=4.0))), "acc", tmp_path, CLUSTERING)
+    draw_sweep(table_of(grid), "acc", tmp_path, CLUSTERING)
+    made, _ = draw_sweep(table_of(write(tmp_path / "b", result(k=3.0), result(k=4.0))), "acc", tmp_path, CLUSTERING)
     assert [path.stem for path in made] == ["metric_threshold"]
     assert {path.stem for path in tmp_path.glob("*.*g")} == {"metric_threshold"}
-    assert draw(table_of(write(tmp_path / "c", result())), "acc", tmp_path, CLUSTERING) == ([], [])
+    assert draw_sweep(table_of(write(tmp_path / "c", result())), "acc", tmp_path, CLUSTERING) == ([], [])
 
 
 def test_more_lines_than_colours_are_told(tmp_path, drawn):
     rows = [result(k=float(k), layers=[i]) for i in range(LINES + 3) for k in (1, 2)]
-    _, left_out = draw(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
+    _, left_out = draw_sweep(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
     assert "metric_threshold: 3 more combinations of settings are only in the table" in left_out
     assert len({label for label, x, *_ in drawn[0] if x == [1, 2]}) == LINES
 
@@ -197,7 +197,7 @@ def test_more_lines_than_colours_are_told(tmp_path, drawn):
 def test_two_backbones_have_a_panel_each(tmp_path, drawn):
     rows = [result(k=float(k), model=model, base=base, rate=k / 50)
             for model, base in (("a", 0.4), ("b", 0.5)) for k in (1, 2)]  # fmt: skip
-    draw(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
+    draw_sweep(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
     assert drawn[1][:2] == [0.4, 0.5], "and each its own untouched one"
     deltas = [y for _, _, y, _ in drawn[0]]
     assert np.concatenate(deltas[2:]) == pytest.approx([0.2, 0.2, 0.1, 0.1]), "one never among the other's points"
@@ -253,7 +253,7 @@ def test_seeds_are_repeats_and_no_settings(tmp_path, itae_, drawn):
 
 def test_lines_that_are_shown_go_from_the_worst_to_the_best(tmp_path, drawn):
     rows = [result(k=float(k), layers=[i], acc=i / 40) for i in range(3 * LINES) for k in (1, 2)]
-    draw(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
+    draw_sweep(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
     shown = [y[0] for _, x, y, _ in drawn[0] if x == [1, 2]]
     assert len(shown) == LINES
     assert (shown[0], shown[-1]) == (0.0, pytest.approx((3 * LINES - 1) / 40))
@@ -263,14 +263,14 @@ def test_every_kind_of_rule_has_a_map(tmp_path, drawn):
     rows = [result(layers, rule=rule, strength=a, **{name: value})
             for rule, name, values in (("mad", "k", (3.0, 5.0)), ("quantile", "quantile", (0.1, 0.2, 0.3)))
             for value in values for layers in ("last", "all") for a in (0.2, 0.4, 0.6, 0.8, 1.0)]  # fmt: skip
-    _, left_out = draw(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
+    _, left_out = draw_sweep(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
     assert [picture.shape for picture in drawn[2]] == [(2, 2), (2, 3)] * 3
     assert any("delta_layers_threshold: 4 more" in line for line in left_out)
 
 
 def test_shares_that_are_all_but_equal_are_not_drawn(tmp_path):
     rows = [result(k=float(k), rate=0.04 + k * 1e-6) for k in (1, 2)]
-    made, _ = draw(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
+    made, _ = draw_sweep(table_of(write(tmp_path, *rows)), "acc", tmp_path, CLUSTERING)
     assert [path.stem for path in made] == ["metric_threshold"]
 
 

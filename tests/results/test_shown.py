@@ -232,7 +232,7 @@ def test_collect_goes_by_what_the_task_says(tmp_path, itae_, monkeypatch):
     assert "width is measured in each edit's own embedding space" in out
     assert {path.stem for path in (folder / "figures").glob("*.png")} >= {"metric_threshold", "metric_layers"}
     assert pd.read_parquet(folder / "results.parquet")["selection"].tolist() == ["fixed", "proxy", "fixed", "fixed"]
-    monkeypatch.setattr("itae.app.collect.draw", lambda *_: ([], []))
+    monkeypatch.setattr("itae.app.collect.draw_sweep", lambda *_: ([], []))
     _, out, _ = itae_("collect", str(folder), "--best", "tone")
     assert "k=5, layers=last in 1: tone=0.6500, of 4 settings tried (oracle" in out
     _, out, _ = itae_("collect", str(folder), "--best", "reach")

@@ -181,6 +181,20 @@ def test_no_file_of_the_reader_gets_into_a_page(told, tmp_path):
     assert "YSBwcml2YXRl" not in pictures(folder)[1], "base64 of its first bytes"
 
 
+def test_no_link_in_its_figures_leads_to_a_file_of_the_reader(told, tmp_path):
+    private = tmp_path / "private.png"
+    private.write_bytes(b"a private picture")
+    folder = told(lambda result: result.update(figures=["figures/clusters.png"]))
+    (folder / "assignments.csv").unlink()  # or they would be drawn anew
+    picture = folder / "figures" / "clusters.png"
+    picture.parent.mkdir(exist_ok=True)
+    picture.write_bytes(b"a private picture")
+    assert "YSBwcml2YXRl" in pictures(folder)[1], "a picture of the run's own"
+    picture.unlink()
+    picture.symlink_to(private)
+    assert "YSBwcml2YXRl" not in pictures(folder)[1]
+
+
 @pytest.mark.parametrize(
     "change",
     [

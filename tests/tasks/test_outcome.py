@@ -25,7 +25,7 @@ SIDE = {"width": {"mean": np.float32(0.5), "std": None, "per_seed": np.array([0.
 
 def test_numbers_of_numpy_are_plain_ones():
     delta = {"width": {"mean": np.float64(0), "std": None, "interval": (np.float32(-1), 1)}}
-    outcome = Outcome(SIDE, SIDE, delta, SHOWN, facts=[("a", "b")])
+    outcome = Outcome(SIDE, SIDE, delta, SHOWN, details=[("a", "b")])
     assert json.loads(json.dumps(outcome.baseline)) == {"width": {"mean": 0.5, "std": None, "per_seed": [0.5]}}
     assert outcome.delta == {"width": {"mean": 0.0, "std": None, "interval": [-1.0, 1]}}
 
@@ -91,9 +91,9 @@ def test_a_figure_is_called_by_a_name_of_its_own(name):
         Outcome(SIDE, SIDE, None, SHOWN, figures={name: ("", lambda: None)})
 
 
-def test_facts_are_pairs_of_texts():
+def test_details_are_pairs_of_texts():
     with pytest.raises(UserError, match="pairs of texts"):
-        Outcome(SIDE, SIDE, None, SHOWN, facts=[("a", "b", "c")])
+        Outcome(SIDE, SIDE, None, SHOWN, details=[("a", "b", "c")])
 
 
 def test_all_noise_on_one_side_stays_noise():

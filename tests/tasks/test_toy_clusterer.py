@@ -195,8 +195,8 @@ ONES = np.ones(6, int)
         ([Partition(np.array([0, 0, 1, 1, 1, -1]))], "Returns left points out (-1) and doesn't say that it may"),
         ([Partition(ONES[:4])], "Returns returned 4 assignments of 6 embeddings"),
         ([Partition(ONES, Objective("acc", 1.0))], "Returns calls a number of its own 'acc'"),
-        ([Partition(ONES, facts={"k": 3})], "Returns calls a number of its own 'k'"),
-        ([Partition(ONES), Partition(ONES, facts={"x": 3})], "other facts, or another objective"),
+        ([Partition(ONES, info={"k": 3})], "Returns calls a number of its own 'k'"),
+        ([Partition(ONES), Partition(ONES, info={"x": 3})], "other numbers, or another objective"),
         ([Partition(ONES, Objective("a", 1.0)), Partition(ONES, Objective("a", 1.0, "higher"))], "another objective"),
     ],
 )

@@ -31,7 +31,7 @@ def test_a_run_has_a_table_a_result_and_files_and_no_word_of_clustering(itae_):
     assert "Width" in out
     assert "widest" in out
     assert not [word for word in CLUSTERING if word in out.lower()]
-    told = {name: result[name] for name in ("baseline", "edited", "delta", "shown", "facts", "parts", "notes")}
+    told = {name: result[name] for name in ("baseline", "edited", "delta", "shown", "details", "parts", "notes")}
     assert not [word for word in CLUSTERING if word in json.dumps(told).lower()]
     assert not Path("run/assignments.csv").exists()
     assert itae.load_run("run").scores.loc["width", "edited"] == pytest.approx(far.mean())

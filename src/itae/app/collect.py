@@ -18,7 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from itae.base.errors import UserError
-from itae.look.sweep_figures import draw
+from itae.look.sweep_figures import draw_sweep
 from itae.results.controls import against_random, print_controls
 from itae.results.find import RESULT, find_results
 from itae.results.rows import (
@@ -93,7 +93,7 @@ def _home(path: Path) -> Path:
 def _figures(table: pd.DataFrame, metric: str, folder: Path, shown: Shown) -> tuple[list[Path], list[str]]:
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     try:
-        return draw(table, metric, folder, shown) if with_values(table, metric) else ([], [])
+        return draw_sweep(table, metric, folder, shown) if with_values(table, metric) else ([], [])
     except OSError as error:
         raise UserError(f"{folder} can't be written ({error.strerror}); the table was; give another --out.") from error
 

@@ -30,7 +30,7 @@ from itae.base.versions import versions
 from itae.embed.about import about_edit, notes_on_edit
 from itae.look import page
 from itae.look.figures import save
-from itae.look.run_figures import Seen, copied, draw, signal_seen
+from itae.look.run_figures import Seen, copied, draw_run, signal_seen
 from itae.look.view import RunView
 from itae.measure.distance import moved
 from itae.results.report import print_report
@@ -122,7 +122,7 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
         "edited": outcome.edited,
         "delta": outcome.delta,
         "shown": outcome.shown.plain(),
-        "facts": list(outcome.facts),
+        "details": list(outcome.details),
         "parts": list(outcome.parts),
         "moved": moved(ready.job.distances(baseline, edited)),
         "notes": [*notes_on_edit(ready.source, ready.edit, about["layers"], baseline, edited), *outcome.notes],
@@ -161,7 +161,7 @@ def _seen(ready: OpenJob, embeddings: Mapping[str, Embeddings], outcome: Outcome
 
 def _figures(seen: Seen, outcome: Outcome, folder: Path) -> list[Path]:
     """Draw all pictures of a run; of a job in a sweep one, quickly, since its page draws the rest of the best job's."""
-    drawn = _one_picture(seen, folder) if in_a_sweep() else draw(seen, folder)
+    drawn = _one_picture(seen, folder) if in_a_sweep() else draw_run(seen, folder)
     for name, (_, make) in outcome.figures.items():
         drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
     return drawn
@@ -175,7 +175,7 @@ def _one_picture(seen: Seen, folder: Path) -> list[Path]:
     there = pictures.get(what)
     if there is not None and there.is_file():
         return beside("The figure signal", lambda: [copied(there, folder)]) or []
-    drawn = draw(seen, folder, only=("signal",), svg=False)
+    drawn = draw_run(seen, folder, only=("signal",), svg=False)
     if drawn:
         pictures[what] = drawn[0]
     return drawn

@@ -114,8 +114,8 @@ def open_job(settings: Settings) -> OpenJob:
     edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)
     edit = calibrated(edit, source)
     source.check(edit)
-    told = settings.told("task", *settings.task.groups, "seed", "runtime")
-    job = Job(source, edit, settings.parts, settings.seed, settings.runtime, told,
+    text = settings.as_text("task", *settings.task.groups, "seed", "runtime")
+    job = Job(source, edit, settings.parts, settings.seed, settings.runtime, text,
               partial(_further, common, settings), common.memo)  # fmt: skip
     settings.task.check(job)
     wants = settings.task.wants(job)
@@ -132,7 +132,7 @@ def open_job(settings: Settings) -> OpenJob:
 
 
 def _source(common: Shared, settings: Settings, dataset: Dataset, words: Mapping[str, Any]) -> Source:
-    name = (str(words), settings.told("backbone", "paths"))
+    name = (str(words), settings.as_text("backbone", "paths"))
     if name not in common.sources:
         common.sources[name] = Source.open(dataset, settings.backbone, Store(settings.cache))
     return common.sources[name]

@@ -50,7 +50,7 @@ class Settings:
     runtime: Runtime
     plain: Mapping[str, Any]
 
-    def told(self, *keys: str) -> str:
+    def as_text(self, *keys: str) -> str:
         """Return some of the settings as text, equal for equal settings."""
         return json.dumps([self.plain[key] for key in keys], sort_keys=True)
 

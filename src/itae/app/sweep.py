@@ -279,13 +279,13 @@ def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:
     asked = next((config for config in configs if config["tracker"].get("tables")), None)
     if asked is None:
         return
-    from itae.look.sweep_figures import draw
+    from itae.look.sweep_figures import draw_sweep
     from itae.results.rows import headline_of, with_values
     from itae.results.table import read_table
 
     table, _, shown = read_table(find_results([folder]), folder)
     metric = headline_of(table, shown)
-    figures = draw(table, metric, folder / "figures", shown)[0] if with_values(table, metric) else []
+    figures = draw_sweep(table, metric, folder / "figures", shown)[0] if with_values(table, metric) else []
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     tracker = Settings.of(asked).tracker
     with tracker.run(

@@ -60,7 +60,7 @@ class Fit:
     valley: float = math.nan
     minority: float = math.nan
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return the fit as values that JSON has; NaN is None."""
         return {
             name: None if isinstance(value, float) and math.isnan(value) else value

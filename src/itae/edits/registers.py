@@ -172,7 +172,7 @@ class RegisterEdit:
         """No attention is edited."""
         return False
 
-    def with_found(self, found: Found) -> RegisterEdit:
+    def with_neurons(self, found: RegisterNeurons) -> RegisterEdit:
         """Return the edit with the neurons that a search found."""
         neurons: dict[int, list[int]] = {}
         for layer, neuron, _ in found.neurons[: self.settings.top_k]:
@@ -236,7 +236,7 @@ def moved(acts_BNM: Tensor, neurons: tuple[int, ...], prefix: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Found:
+class RegisterNeurons:
     """What a search found.
 
     Parameters
@@ -263,6 +263,6 @@ class Found:
     with_outliers: int
     outlier_rate: float
 
-    def told(self, top_k: int) -> dict[str, Any]:
+    def summary(self, top_k: int) -> dict[str, Any]:
         """Return it as plain values, with the first `top_k` neurons."""
         return asdict(self) | {"neurons": [list(one) for one in self.neurons[:top_k]]}

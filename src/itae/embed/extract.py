@@ -30,8 +30,8 @@ from itae.store.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
-    from itae.edits.registers import Found
-    from itae.embed.on_ray import Spread
+    from itae.edits.registers import RegisterNeurons
+    from itae.embed.on_ray import RayWorkers
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +101,12 @@ def _compute(
         fitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
         fits = engine.calibrate(fitted) if fitted else {}
         thresholds = {
-            key: {str(layer): fit.told() for layer, fit in (fits.get(key) or _given(edit)).items()}
+            key: {str(layer): fit.as_json() for layer, fit in (fits.get(key) or _given(edit)).items()}
             for key, edit in edits.items()
         }
         to_search = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
         neurons = engine.search(to_search) if to_search else {}
-        searched = {key: {"search": neurons[key].told(edit.settings.top_k)} for key, edit in to_search.items()}
+        searched = {key: {"search": neurons[key].summary(edit.settings.top_k)} for key, edit in to_search.items()}
         ready = {key: _settled(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
         settled = {
             key: {"fits": thresholds[key], "diagnostics": runtime.diagnostics} | searched.get(key, {}) for key in edits
@@ -131,14 +131,14 @@ def _compute(
 
 
 @contextlib.contextmanager
-def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | Spread]:
+def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | RayWorkers]:
     """Yield what calibrates and fills shards: a model in this process, or the workers of a Ray cluster."""
     if runtime.engine == "local":
         yield Worker(source, images, runtime)
         return
-    from itae.embed.on_ray import spread
+    from itae.embed.on_ray import ray_workers
 
-    with spread(source, images, runtime) as over:
+    with ray_workers(source, images, runtime) as over:
         yield over
 
 
@@ -155,12 +155,12 @@ def _given(edit: AnyEdit | None) -> dict[int, Fit]:
     }
 
 
-def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: Found | None) -> AnyEdit | None:
+def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: RegisterNeurons | None) -> AnyEdit | None:
     """Return the edit with what was fitted or found for it."""
     if isinstance(edit, Edit) and fits is not None:
         return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
     if isinstance(edit, RegisterEdit) and neurons is not None:
-        return edit.with_found(neurons)
+        return edit.with_neurons(neurons)
     return edit
 
 

@@ -25,7 +25,7 @@ from itae.embed.worker import Fits, Worker, calibrated_together
 
 if TYPE_CHECKING:
     from itae.edits.edit import AnyEdit, Edit
-    from itae.edits.registers import Found, RegisterEdit
+    from itae.edits.registers import RegisterEdit, RegisterNeurons
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
     from itae.store.store import Draft, Key
@@ -34,7 +34,7 @@ VISIBLE = 60.0  # seconds in which a file written on another machine becomes vis
 
 
 @contextlib.contextmanager
-def spread(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Spread]:
+def ray_workers(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[RayWorkers]:
     """Be connected to the Ray cluster that ``runtime.ray`` names, to calibrate and fill shards on it.
 
     Raises
@@ -43,10 +43,10 @@ def spread(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Sprea
         If there is no such cluster, or it has too little for a single worker.
     """
     with connected(runtime.ray, "runtime.ray"):
-        yield Spread(source, images, runtime)
+        yield RayWorkers(source, images, runtime)
 
 
-class Spread:
+class RayWorkers:
     """The workers of a Ray cluster, in the place of one `itae.embed.worker.Worker`."""
 
     device = "ray"
@@ -64,7 +64,7 @@ class Spread:
             out |= fits
         return out
 
-    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
+    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, RegisterNeurons]:
         """Search as `Worker.search` does, on one worker."""
         ((_, found),) = self._done([self._task(_search, ray.put(edits))])
         return dict(found)
@@ -166,7 +166,7 @@ def _calibrate(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef
 
 
 @_told
-def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, Found]:
+def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, RegisterNeurons]:
     place.enter()
     return _worker(job[0]).search(ray.get(edits[0]))
 

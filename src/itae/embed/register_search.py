@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
 from itae.edits.bimodal import fit_threshold
-from itae.edits.registers import MOST, Found, RegisterEdit, TestTimeRegisters
+from itae.edits.registers import MOST, RegisterEdit, RegisterNeurons, TestTimeRegisters
 from itae.embed.record import Stop
 from itae.store.entry import canonical
 
@@ -39,7 +39,7 @@ FORMAT = "itae registers 2"  # 2: a MAD of 0 tells no outliers
 Batches = Callable[[], Iterable[tuple[Tensor, Sequence[bytes]]]]
 
 
-def search(model: nn.Module, prefix: int, settings: TestTimeRegisters, batches: Batches) -> Found:
+def search(model: nn.Module, prefix: int, settings: TestTimeRegisters, batches: Batches) -> RegisterNeurons:
     """Find the outliers of the images and the neurons that make them.
 
     Parameters
@@ -71,14 +71,14 @@ def search(model: nn.Module, prefix: int, settings: TestTimeRegisters, batches: 
         known = None if np.isnan(theta) else float(theta)
         some = int(outliers_nT.any(axis=1).sum())
         if not some:
-            return Found((), f"no outliers: {reason}", known, None, len(last_nT), 0, 0.0)
+            return RegisterNeurons((), f"no outliers: {reason}", known, None, len(last_nT), 0, 0.0)
         highest = settings.highest_layer
         if highest is None:
             highest = emergence(norms_LnT, outliers_nT)
         scores_LM = _scores(model, prefix, highest, outliers_nT, batches())
     best = np.argsort(-scores_LM, axis=None, kind="stable")[: min(MOST, int(np.isfinite(scores_LM).sum()))]
     neurons = tuple((int(i // scores_LM.shape[1]), int(i % scores_LM.shape[1]), float(scores_LM.flat[i])) for i in best)
-    return Found(neurons, reason, known, highest, len(last_nT), some, float(outliers_nT.mean()))
+    return RegisterNeurons(neurons, reason, known, highest, len(last_nT), some, float(outliers_nT.mean()))
 
 
 def _theta(settings: TestTimeRegisters, norms_nT: np.ndarray) -> tuple[float, str]:
@@ -168,14 +168,14 @@ def kept_at(root: Path, key: dict[str, Any]) -> Path:
     return root / ".registers" / f"{hashlib.sha256(canonical(key).encode('ascii')).hexdigest()[:16]}.json"
 
 
-def recall(path: Path, key: dict[str, Any]) -> Found | None:
+def recall(path: Path, key: dict[str, Any]) -> RegisterNeurons | None:
     """Return what an earlier search found, or None; a damaged file counts as none."""
     try:
         told = json.loads(path.read_bytes())
         if told.pop("format") != FORMAT or canonical(told.pop("key")) != canonical(key):
             raise ValueError("of something else")
         neurons = tuple((int(layer), int(neuron), float(score)) for layer, neuron, score in told.pop("neurons"))
-        return Found(neurons, **told)
+        return RegisterNeurons(neurons, **told)
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -183,9 +183,9 @@ def recall(path: Path, key: dict[str, Any]) -> Found | None:
         return None
 
 
-def remember(path: Path, key: dict[str, Any], found: Found) -> None:
+def remember(path: Path, key: dict[str, Any], found: RegisterNeurons) -> None:
     """Write what was found, whole or not at all."""
-    told = {"format": FORMAT, "key": key} | found.told(MOST)
+    told = {"format": FORMAT, "key": key} | found.summary(MOST)
     with disk_trouble_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, (json.dumps(told, allow_nan=False) + "\n").encode("ascii"))

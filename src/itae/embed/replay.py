@@ -57,7 +57,7 @@ class Watch:
     Parameters
     ----------
     flags
-        Called as ``flags(position, layer, found, paid)`` for every edited block of the edit at that position, in their
+        Called as ``flags(position, layer, flags, paid)`` for every edited block of the edit at that position, in their
         order.
     attention
         Whether `paid` is wanted there; it is None otherwise. The model needs a CLS token.
@@ -82,7 +82,7 @@ class _Batch:
     record: Record
     digests: Sequence[bytes]
     look: bool = False
-    found: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
+    flagged: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
     out: dict[int, Tensor] = field(default_factory=dict)
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
@@ -160,8 +160,8 @@ class SharedPass:
             Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
         """
         with torch.inference_mode(), fused(self.blocks):
-            found: dict[str, Flags] = {}
-            batch = _Batch(self._record(pixels, digests, look, found), digests, look, found)
+            flagged: dict[str, Flags] = {}
+            batch = _Batch(self._record(pixels, digests, look, flagged), digests, look, flagged)
             for position in self._untouched():
                 assert batch.record.tokens is not None
                 batch.out[position] = self._pool(batch.record.tokens)
@@ -203,8 +203,8 @@ class SharedPass:
             self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).looks], fit)
             positions = [p for p in positions if layer < self._edit([p]).looks[-1]]  # the others are done
             ways = self._ways(layer, positions)
-            for some in ways[:-1]:
-                self._settle(self._advanced(streams, layer, some), layer + 1, some, fit)
+            for way in ways[:-1]:
+                self._settle(self._advanced(streams, layer, way), layer + 1, way, fit)
             if ways:
                 positions = ways[-1]
                 streams, layer = self._advanced(streams, layer, positions), layer + 1
@@ -213,18 +213,18 @@ class SharedPass:
         return [(batch, self._block(batch, x, layer, _Parting([positions]))) for batch, x in streams]
 
     def _fit_block(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
-        same: dict[str, list[int]] = {}
+        alike: dict[str, list[int]] = {}
         for position in positions:
             judge = self._edit([position]).judge
-            same.setdefault(repr(key_of(judge)), []).append(position)
-        signals: list[list[Tensor]] = [[] for _ in same]
-        for batch, x in streams if same else []:
+            alike.setdefault(repr(key_of(judge)), []).append(position)
+        signals: list[list[Tensor]] = [[] for _ in alike]
+        for batch, x in streams if alike else []:
             site = self._site(self._operands(batch, x, layer), layer, x, batch.digests)
-            for some, seen in zip(same.values(), signals, strict=True):
-                seen.append(self._edit(some).judge.signal(site))
-        for some, seen in zip(same.values(), signals, strict=True):
-            theta = fit(layer, some, seen)
-            for position in some:
+            for group, seen in zip(alike.values(), signals, strict=True):
+                seen.append(self._edit(group).judge.signal(site))
+        for group, seen in zip(alike.values(), signals, strict=True):
+            theta = fit(layer, group, seen)
+            for position in group:
                 edit = self._edit([position])
                 edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
                 self._take(position, edit)
@@ -263,14 +263,14 @@ class SharedPass:
         pixels: Tensor,
         digests: Sequence[bytes],
         look: bool = False,
-        found: dict[str, Flags] | None = None,
+        flagged: dict[str, Flags] | None = None,
         starts: Iterable[int] | None = None,
     ) -> Record:
-        """Run the untouched model; what is found there for edits of other blocks goes into `found`."""
+        """Run the untouched model; what is found there for edits of other blocks goes into `flagged`."""
         # No tape where thresholds are fitted: many batches are held there.
         taped = sorted(self._starts())[-_TAPED:] if starts is None else []
         starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
-        finders = self._finders() if found is not None else {}
+        finders = self._finders() if flagged is not None else {}
         end = max([*starts, *(layer + 1 for layer in finders)], default=0)
         # With mixed RoPE each block has arguments of its own, known only when it is called.
         whole = bool(self._untouched()) or getattr(self.model, "rope_mixed", False) or end > self.last
@@ -281,9 +281,9 @@ class SharedPass:
             if operands is not None:
                 operands(layer, call.q, call.k, call.v)
             if layer in finders:
-                assert found is not None
+                assert flagged is not None
                 site = self._site(call, layer, x, digests)
-                found.update({name: edit.flag(site) for name, edit in finders[layer].items()})
+                flagged.update({name: edit.flag(site) for name, edit in finders[layer].items()})
 
         record = Record(starts, None if whole else end, taped, seen)
         door = Door(record.listen)
@@ -322,8 +322,8 @@ class SharedPass:
                 return
             ways = self._ways(layer, positions)
             parting, tape = _Parting(ways, tape), None
-            for some in ways[:-1]:
-                self._follow(batch, self._block(batch, x, layer, parting), layer + 1, some)
+            for way in ways[:-1]:
+                self._follow(batch, self._block(batch, x, layer, parting), layer + 1, way)
             x, positions = self._block(batch, x, layer, parting), ways[-1]
             layer += 1
         x = x[:, : x.shape[1] - self._any_edit(positions).extra]
@@ -369,7 +369,7 @@ class SharedPass:
             if not parting.known:
                 if parting.site is None:
                     parting.site = self._site(call, layer, x, batch.digests)
-                ways = [some for some in parting.from_here() if self._any_edit(some).attends(layer)]
+                ways = [way for way in parting.from_here() if self._any_edit(way).attends(layer)]
                 parting.known = attend(call, self._rules(batch, parting.site, ways[:_AHEAD]), self.prefix)[::-1]
             return parting.known.pop()
 
@@ -387,24 +387,24 @@ class SharedPass:
         call = self._operands(batch, x, self.last, edits[0].extra, tape, qkv)
         site = self._site(call, self.last, x, batch.digests)
         ways = self._ways(self.last, positions)
-        edited = [some for some in ways if self._any_edit(some).attends(self.last)]
+        edited = [way for way in ways if self._any_edit(way).attends(self.last)]
         rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
         if len(edited) < len(ways):
-            edited.append([position for some in ways if some not in edited for position in some])
+            edited.append([position for way in ways if way not in edited for position in way])
             rows.append(call.plain(call.q[:, :, :1]))
-        for some, row in zip(edited, rows, strict=True):
-            batch.rows += [(position, x[:, :1], row) for position in some]
+        for way, row in zip(edited, rows, strict=True):
+            batch.rows += [(position, x[:, :1], row) for position in way]
 
     def _rules(self, batch: _Batch, site: Site, ways: list[list[int]]) -> list[Rule]:
         """Return what each way does at one attention call, and show what it flags to whoever is looking."""
         rules = []
         for way in ways:
             edit = self._edit(way)
-            found = edit.flag(site) if edit.found_in is None else batch.found[self._found_as[way[0]]]
-            rules.append((edit.attenuator, F.pad(found.mask, (self.prefix, 0))))
+            flags = edit.flag(site) if edit.found_in is None else batch.flagged[self._found_as[way[0]]]
+            rules.append((edit.attenuator, F.pad(flags.mask, (self.prefix, 0))))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:
-                self.watch.flags(position, site.layer, found, paid)
+                self.watch.flags(position, site.layer, flags, paid)
         return rules
 
     def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:

@@ -32,7 +32,7 @@ from itae.store.entry import canonical
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
     from itae.edits.edit import AnyEdit, Edit
-    from itae.edits.registers import Found, RegisterEdit
+    from itae.edits.registers import RegisterEdit, RegisterNeurons
     from itae.embed.replay import SharedPass, Watch
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
@@ -105,11 +105,11 @@ class Worker:
             out |= zip(alike, fits, strict=True)
         return out
 
-    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, Found]:
+    def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, RegisterNeurons]:
         """Find each edit's register neurons, or read what was found before."""
         from itae.embed.register_search import kept_at, recall, remember, search
 
-        out: dict[Key, Found] = {}
+        out: dict[Key, RegisterNeurons] = {}
         for key, edit in edits.items():
             settings, name = edit.settings, self.source.search_key(edit)
             path = kept_at(self.source.store.root, name)

@@ -86,7 +86,7 @@ class Dataset:
         """Fetch what can be fetched, once and ahead of any run; say so when there is nothing to fetch."""
         log.info("dataset=%s needs no download", self.name)
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         raise NotImplementedError
 
 
@@ -110,13 +110,13 @@ class Digits(Dataset):
 
     SPLITS: ClassVar[tuple[str, ...]] = ("all",)
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
         names = [str(name) for name in digits.target_names]
-        return formats.Found(formats.numbered("all", len(pixels)), list(pixels), digits.target, names)
+        return formats.Listing(formats.numbered("all", len(pixels)), list(pixels), digits.target, names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ class ImageFolder(Dataset):
         """Say that a folder of one's own is not downloaded, and check that it is there."""
         log.info("dataset=%s is your own folder, nothing to download: %d images", self.name, len(self.open()))
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         return folder.image_folder(self.root, self.split)
 
 
@@ -212,7 +212,7 @@ class Cifar(Downloaded):
     def _folder(self) -> str:
         return "cifar-10-batches-py" if self.variant == 10 else "cifar-100-python"
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         return formats.cifar(self.root, self.variant, self.split)
 
     def _download(self, target: str) -> None:
@@ -231,7 +231,7 @@ class Stl10(Downloaded):
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "test", "train+test", "unlabeled")
     FOLDER: ClassVar[str] = "stl10_binary"
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         return formats.stl10(self.root, self.split)
 
     def _download(self, target: str) -> None:
@@ -252,7 +252,7 @@ class TinyImageNet(Downloaded):
     URL: ClassVar[str] = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     MD5: ClassVar[str] = "90528d7ca1a48142e341f4ef8d21d0de"
 
-    def _find(self) -> formats.Found:
+    def _find(self) -> formats.Listing:
         return formats.tiny_imagenet(self.root, self.split)
 
     def _download(self, target: str) -> None:

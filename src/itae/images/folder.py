@@ -16,7 +16,7 @@ import numpy as np
 from itae.base.errors import UserError, did_you_mean
 from itae.images.class_names import are_splits, like_no_class
 from itae.images.decode import ENDINGS
-from itae.images.formats import Found
+from itae.images.formats import Listing
 from itae.images.walk import Pair, Walk, as_utf8, entries, is_folder, listed, printable
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 Classes = Mapping[str, Sequence[Pair]]
 
 
-def image_folder(root: str | Path, split: str) -> Found:
+def image_folder(root: str | Path, split: str) -> Listing:
     """Read a folder of images: its sub-folders are the classes; without any it is one flat, unlabelled set.
 
     Files deeper in a class folder belong to that class. Hidden files and folders, files without the ending of an
@@ -49,7 +49,7 @@ def image_folder(root: str | Path, split: str) -> Found:
             "all into one folder without classes."
         )
     if loose:
-        return Found([id_ for id_, _ in loose], [path for _, path in loose], None, [])
+        return Listing([id_ for id_, _ in loose], [path for _, path in loose], None, [])
     if not classes:
         left = found.left_out()
         seen = f" (there are {left})" if left else ""
@@ -61,7 +61,7 @@ def image_folder(root: str | Path, split: str) -> Found:
     _warn_of_doubtful(top, inside)
     pairs = [pair for files in classes.values() for pair in files]
     labels = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
-    return Found([id_ for id_, _ in pairs], [path for _, path in pairs], labels, list(classes))
+    return Listing([id_ for id_, _ in pairs], [path for _, path in pairs], labels, list(classes))
 
 
 def _top_of(root: str | Path, split: str) -> Path:

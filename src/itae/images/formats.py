@@ -1,6 +1,6 @@
 """The official files of CIFAR, STL-10 and Tiny-ImageNet, read without the code that made them.
 
-Each reader returns a `Found`: ids, images, labels and class names in one fixed order. Nothing here downloads,
+Each reader returns a `Listing`: ids, images, labels and class names in one fixed order. Nothing here downloads,
 decodes or trusts a file: the CIFAR pickles are read by an unpickler that knows numpy arrays and nothing else.
 """
 
@@ -21,7 +21,7 @@ from itae.base.errors import UserError
 log = logging.getLogger(__name__)
 
 
-class Found(NamedTuple):
+class Listing(NamedTuple):
     """What a reader found; one entry of `ids`, `items` and `labels` for each image."""
 
     ids: list[str]
@@ -70,7 +70,7 @@ def _unpickle(file: Path) -> dict[bytes, Any]:
     return content
 
 
-def cifar(root: str | Path, variant: int, split: str) -> Found:
+def cifar(root: str | Path, variant: int, split: str) -> Listing:
     """Read the python version of CIFAR-10 or, with its 100 fine labels, CIFAR-100."""
     if variant == 10:
         folder = official_folder(root, "cifar-10-batches-py", "batches.meta")
@@ -88,7 +88,7 @@ def cifar(root: str | Path, variant: int, split: str) -> Found:
         pixels, some = _cifar_batch(folder / batch, labels_key, len(names))
         items.extend(pixels.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
         labels.extend(some)
-    return Found(numbered(split, len(items)), items, labels, [_text(name) for name in names])
+    return Listing(numbered(split, len(items)), items, labels, [_text(name) for name in names])
 
 
 def _cifar_batch(file: Path, labels_key: bytes, classes: int) -> tuple[np.ndarray, list[int]]:
@@ -111,7 +111,7 @@ def _text(name: bytes | str) -> str:
 # --------------------------------------------------------------------------------------------------- STL-10
 
 
-def stl10(root: str | Path, split: str) -> Found:
+def stl10(root: str | Path, split: str) -> Listing:
     """Read STL-10's binary files; the pixels stay on disk (memory-mapped) until they are asked for."""
     folder = official_folder(root, "stl10_binary", "class_names.txt")
     names = _read_text(folder / "class_names.txt").split()
@@ -125,8 +125,8 @@ def stl10(root: str | Path, split: str) -> Found:
         if part != "unlabeled":
             labels.extend(_stl10_labels(folder / f"{part}_y.bin", len(pixels), len(names)))
     if split == "unlabeled":
-        return Found(ids, items, None, [])
-    return Found(ids, items, labels, names)
+        return Listing(ids, items, None, [])
+    return Listing(ids, items, labels, names)
 
 
 def _stl10_pixels(file: Path) -> np.ndarray:
@@ -155,7 +155,7 @@ def _file_size(file: Path) -> int:
 # -------------------------------------------------------------------------------------------- Tiny-ImageNet
 
 
-def tiny_imagenet(root: str | Path, split: str) -> Found:
+def tiny_imagenet(root: str | Path, split: str) -> Listing:
     """Read the official folders; classes are the sorted WordNet ids, named by words.txt where it is there."""
     folder = official_folder(root, "tiny-imagenet-200", "wnids.txt")
     wnids = sorted(_read_text(folder / "wnids.txt").split())
@@ -169,7 +169,7 @@ def tiny_imagenet(root: str | Path, split: str) -> Found:
     pairs = _tiny_train(folder, wnids) if split == "train" else _tiny_val(folder, wnids)
     ids = [name for name, _ in pairs]
     items = [str(folder / name) for name in ids]
-    return Found(ids, items, [label for _, label in pairs], [names[wnid].strip() or wnid for wnid in wnids])
+    return Listing(ids, items, [label for _, label in pairs], [names[wnid].strip() or wnid for wnid in wnids])
 
 
 def _tiny_train(folder: Path, wnids: list[str]) -> list[tuple[str, int]]:

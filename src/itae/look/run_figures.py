@@ -155,7 +155,7 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
     }
 
 
-def draw(seen: Seen, folder: Path, only: Collection[str] | None = None, svg: bool = True) -> list[Path]:
+def draw_run(seen: Seen, folder: Path, only: Collection[str] | None = None, svg: bool = True) -> list[Path]:
     """Draw a run's pictures, or some of them, as PNG and SVG into a folder and return the PNGs."""
     wanted = {name: make for name, make in makers(seen).items() if only is None or name in only}
 

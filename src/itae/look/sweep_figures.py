@@ -36,7 +36,7 @@ class _Panel:
     about: str = ""
 
 
-def draw(
+def draw_sweep(
     table: pd.DataFrame, metric: str, folder: Path, shown: Shown, svg: bool = True
 ) -> tuple[list[Path], list[str]]:
     """Draw all figures that the rows of a table allow, as PNG and SVG.

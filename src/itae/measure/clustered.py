@@ -91,7 +91,7 @@ class Partition:
         float32 [K, E], if there are such.
     device
         Where it was computed: ``cpu`` (default), ``cuda:0`` and so on.
-    facts
+    info
         Anything else that a reader may want, as plain values under names of their own: ``{"iterations": 12}``.
 
     Raises
@@ -104,7 +104,7 @@ class Partition:
     objective: Objective | None = None
     centroids: np.ndarray | None = None
     device: str = "cpu"
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         found = np.asarray(self.assignments)

@@ -40,7 +40,7 @@ def said(result: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the lines under the table of such a result that are clustering's own."""
     if not result["delta"]:
         return []

@@ -36,7 +36,7 @@ def print_report(result: Mapping[str, Any], folder: Path) -> None:
     console.print(_caption(result, "interval" in shown), soft_wrap=True, markup=False, style="dim")
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    for name, text in (*facts(result), ("results", str(place))):
+    for name, text in (*details(result), ("results", str(place))):
         console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
 
 
@@ -81,7 +81,7 @@ def title(result: Mapping[str, Any]) -> str:
     )
 
 
-def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what is told of a run beside its table: what was done, what was flagged, what moved, what to know."""
     edit = result["edit"]
     found = []
@@ -93,7 +93,7 @@ def facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         found += _attention(result["layers"]) + _registers(result.get("registers"))
         far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
-    found += before.facts(result) if result.get("shown") is None else [(str(a), str(b)) for a, b in result["facts"]]
+    found += before.details(result) if result.get("shown") is None else [(str(a), str(b)) for a, b in result["details"]]
     found += [("note", note) for note in result["notes"]]
     return [*found, ("time", _time(result))]
 
@@ -108,7 +108,7 @@ def _time(result: Mapping[str, Any]) -> str:
 
 
 def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return a fact about the CLS token's attention on what is flagged, if it is known and there is some."""
+    """Return a detail about the CLS token's attention on what is flagged, if it is known and there is some."""
     known = [row for row in layers if row["cls_attention_before"]]
     if not known:
         return []
@@ -120,7 +120,7 @@ def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _registers(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return facts about the register neurons that were found, and about the outliers that they make."""
+    """Return details about the register neurons that were found, and about the outliers that they make."""
     if not found or not found["neurons"]:
         return []
     layers = [layer for layer, *_ in found["neurons"]]

@@ -83,10 +83,11 @@ def cluster_and_score(
         ``device``. As ``mean``, ``std`` and ``per_seed``: the objective under its own name, as ``inertia``;
         ``silhouette`` (see `itae.measure.silhouette.Space`); ``clusters`` where the fit finds k; ``noise_share`` where
         the clusterer leaves points out; with labels ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, and
-        ``acc_clustered`` beside noise. As a list of one value a fit: its facts, ``empty_clusters`` where k is given,
-        ``largest_share``. Under the objective's `Objective.best`, as ``lowest_inertia``: seed, objective, silhouette
-        and scores of that fit. With labels, and other images that may vote, ``knn``: its accuracy in the same shape,
-        of one value, ``chance`` (see `itae.measure.scores.knn_chance`), ``k``, ``temperature``, ``protocol``.
+        ``acc_clustered`` beside noise. As a list of one value a fit: numbers of its own, ``empty_clusters`` where k is
+        given, ``largest_share``. Under the objective's `Objective.best`, as ``lowest_inertia``: seed, objective,
+        silhouette and scores of that fit. With labels, and other images that may vote, ``knn``: its accuracy in the
+        same shape, of one value, ``chance`` (see `itae.measure.scores.knn_chance`), ``k``, ``temperature`` and
+        ``protocol``.
         ``assignments``: those of the fit of the best objective, of the first where there is no objective.
 
     Raises
@@ -109,7 +110,7 @@ def cluster_and_score(
     objective = runs[best].objective
     metrics: dict[str, Any] = {"n": len(vectors_NE), "k": k, "seeds": seeds, "device": runs[0].device}
     metrics |= summarise(per_seed)
-    metrics |= {name: [run.facts[name] for run in runs] for name in runs[0].facts}
+    metrics |= {name: [run.info[name] for run in runs] for name in runs[0].info}
     if k is not None:
         metrics["empty_clusters"] = [k - run.clusters for run in runs]
     metrics["largest_share"] = [run.largest_share for run in runs]
@@ -154,12 +155,12 @@ def _fits(
 def _check(clusterer: Clusterer, runs: list[Partition], n: int) -> None:
     """Raise a `UserError` unless the fits are of these points, alike, and hold what the clusterer says they may."""
     name = type(clusterer).__name__
-    told = [(run.facts.keys(), run.objective and (run.objective.name, run.objective.better)) for run in runs]
+    told = [(run.info.keys(), run.objective and (run.objective.name, run.objective.better)) for run in runs]
     if any(len(run.assignments) != n for run in runs):
         raise UserError(f"{name} returned {len(runs[0].assignments)} assignments of {n} embeddings; give one each.")
     if any(one != told[0] for one in told):
-        raise UserError(f"{name} returned other facts, or another objective, for one seed than for another.")
-    names = [*runs[0].facts, *([runs[0].objective.name] if runs[0].objective else [])]
+        raise UserError(f"{name} returned other numbers, or another objective, for one seed than for another.")
+    names = [*runs[0].info, *([runs[0].objective.name] if runs[0].objective else [])]
     if taken := sorted(_TAKEN.intersection(names)):
         raise UserError(f"{name} calls a number of its own {taken[0]!r}, as one of every clustering is; rename it.")
     if not getattr(clusterer, "noise", False) and any(run.noise_share for run in runs):

@@ -93,7 +93,7 @@ class Clustering(BaseTask):
             delta=delta,
             shown=_shown(before, delta),
             result={"timing": {"cluster_s": seconds}},
-            facts=_facts(before, after, delta),
+            details=_details(before, after, delta),
             notes=[*class_notes(job.source.images.class_names, edited), *_about_images(job, edited, before)],
             clusters=(before.assignments, after.assignments),
             files=_files(job, baseline, edited, before, after),
@@ -106,7 +106,7 @@ class Clustering(BaseTask):
         clusterer = job.parts["clusterer"]
         classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
         return job.memo.once(
-            (entry.path, baseline.path if getattr(clusterer, "spaces", "own") == "both" else None, job.told),
+            (entry.path, baseline.path if getattr(clusterer, "spaces", "own") == "both" else None, job.settings_text),
             lambda: cluster_and_score(
                 spaces(clusterer, baseline.vectors, entry.vectors), entry.labels, classes, clusterer, job.seed,
                 job.runtime.device, same_bytes(entry.digests), self.knn, self.temperature,
@@ -158,7 +158,7 @@ def _about(clustered: Clustered) -> str:
     return "k found by the clusterer" if k is None else f"k={k}"
 
 
-def _facts(before: Clustered, after: Clustered, delta: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+def _details(before: Clustered, after: Clustered, delta: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     """Return what is told of the clusterings that were chosen without labels."""
     objective = before.objective
     if not delta or objective is None or len(before.metrics["seeds"]) < 2:

@@ -82,7 +82,7 @@ class Job:
         An object for each config group that the task reads (`Task.groups`).
     seed, runtime
         As in the config.
-    told
+    settings_text
         Equal for jobs that give a task the same: its settings and those of its groups, the seed, the runtime.
     open
         Opens another source: the run's own, less what a mapping of words of the ``dataset`` group says otherwise.
@@ -95,7 +95,7 @@ class Job:
     parts: Mapping[str, Any]
     seed: int
     runtime: Runtime
-    told: str
+    settings_text: str
     open: Callable[[Mapping[str, Any]], Source]
     memo: Memo
 
@@ -141,7 +141,7 @@ class Outcome:
         Which metrics there are, which way each is better, which have seen labels, what a table shows.
     result
         More for ``result.json``; mappings are merged into what is there.
-    facts, notes
+    details, notes
         Lines under the table: a word and a text each; and what to know before believing a number.
     files
         Written beside the result.
@@ -162,7 +162,7 @@ class Outcome:
     delta: Mapping[str, Any] | None
     shown: Shown
     result: Mapping[str, Any] = field(default_factory=dict)
-    facts: Sequence[tuple[str, str]] = ()
+    details: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     files: Sequence[File] = ()
     clusters: tuple[np.ndarray, ...] = ()
@@ -172,7 +172,7 @@ class Outcome:
 
     def __post_init__(self) -> None:
         """Bring all that is written to values that JSON has, and check what readers rely on."""
-        for name in ("baseline", "edited", "delta", "result", "facts", "notes", "parts", "tracked"):
+        for name in ("baseline", "edited", "delta", "result", "details", "notes", "parts", "tracked"):
             object.__setattr__(self, name, _as_json(f"An outcome's {name}", getattr(self, name)))
         for side, metric in itertools.product(("baseline", "edited"), self.shown.table):
             if metric not in getattr(self, side):
@@ -183,8 +183,8 @@ class Outcome:
                     f"An outcome's figure {name!r} must be called by letters, digits, _ and -, and not as one that "
                     f"every run has ({', '.join(NAMES)})."
                 )
-        if any([type(text) for text in fact] != [str, str] for fact in self.facts):
-            raise UserError("An outcome's facts must be pairs of texts, as ('widest', '3.2').")
+        if any([type(text) for text in detail] != [str, str] for detail in self.details):
+            raise UserError("An outcome's details must be pairs of texts, as ('widest', '3.2').")
         for metric, change in (self.delta or {}).items():
             ends = change.get("interval") if isinstance(change, Mapping) else None
             if not isinstance(change, Mapping) or "mean" not in change or not (ends is None or _is_interval(ends)):

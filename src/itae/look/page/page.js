@@ -156,16 +156,16 @@ function gallery(shown) {
   const tiles = (list) => make("div", { class: "tiles" }, ...list.map(tile));
 
   function open(i) {
-    const facts = make("dl", { class: "facts" });
-    const fact = (name, text) => facts.append(make("dt", {}, name), make("dd", {}, String(text)));
-    if (labelled) fact("class", className(i));
-    for (const [side, name] of Object.entries(sides)) fact(`cluster, ${name}`, clusterOf(side, i));
-    fact("changed cluster", shown.left[i] ? "yes" : "no");
-    fact("moved", `${shown.moved[i]} (cosine distance)`);
+    const details = make("dl", { class: "details" });
+    const detail = (name, text) => details.append(make("dt", {}, name), make("dd", {}, String(text)));
+    if (labelled) detail("class", className(i));
+    for (const [side, name] of Object.entries(sides)) detail(`cluster, ${name}`, clusterOf(side, i));
+    detail("changed cluster", shown.left[i] ? "yes" : "no");
+    detail("moved", `${shown.moved[i]} (cosine distance)`);
     const close = make("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
     dialog.replaceChildren(
       make("header", {}, make("h3", { id: "image-title" }, shown.ids[i]), close),
-      make("div", { class: "one" }, ...(shown.thumbnails ? [picture(i)] : []), facts),
+      make("div", { class: "one" }, ...(shown.thumbnails ? [picture(i)] : []), details),
     );
     const among = shown.ids.length < shown.n ? `, among the ${shown.ids.length} images shown` : "";
     for (const [side, name] of Object.entries(sides)) {

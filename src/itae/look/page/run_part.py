@@ -15,8 +15,8 @@ import yaml
 from itae.base.errors import UserError
 from itae.look.page.gallery_part import gallery_part
 from itae.look.page.pictures import address
-from itae.look.run_figures import Seen, draw
-from itae.results.report import facts, score_rows, title, with_std
+from itae.look.run_figures import Seen, draw_run
+from itae.results.report import details, score_rows, title, with_std
 from itae.results.shown import shown_of
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = 
         "over": shown.over,
         "unit": shown.unit if shown.over else "",
         "scores": score_rows(result),
-        "facts": facts(result),
+        "details": details(result),
         "parts": [told for one in parts if (told := _plain(one)) is not None],
     }
     part["missing"] += [f"There is a part of kind {str(one.get('kind'))[:80]!r}, which this version of itae can't show."
@@ -163,7 +163,7 @@ def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]
     paths = [path for path in paths if path.resolve().is_relative_to(run.folder.resolve())]  # nor by a link
     with tempfile.TemporaryDirectory() as folder:
         if seen is not None and sum(path.stem in _CAPTIONS for path in paths) < 2:
-            paths += draw(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
+            paths += draw_run(seen, Path(folder), _CAPTIONS.keys() - but, svg=False)
         found = {path.stem: path.read_bytes() for path in paths if path.is_file() and path.stem not in but}
     order = [*(name for name in captions if name in found), *(name for name in found if name not in captions)]
     return [

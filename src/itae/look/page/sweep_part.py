@@ -15,7 +15,7 @@ from itables.javascript import generate_init_offline_itables_html
 
 from itae.look.page.pictures import address
 from itae.look.page.run_part import commands
-from itae.look.sweep_figures import draw
+from itae.look.sweep_figures import draw_sweep
 from itae.measure.scores import told_interval
 from itae.results.report import with_std
 from itae.results.rows import (
@@ -148,7 +148,7 @@ def _figures(table: pd.DataFrame, metric: str, shown: Shown) -> list[dict[str, s
     if not with_values(table, metric):
         return []
     with tempfile.TemporaryDirectory() as folder:
-        drawn, told = draw(table, metric, Path(folder), shown, svg=False)
+        drawn, told = draw_sweep(table, metric, Path(folder), shown, svg=False)
         found = {path.stem: address(path.read_bytes(), "png") for path in drawn}
     more = dict(line.split(": ", 1) for line in told)
     return [
