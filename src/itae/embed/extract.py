@@ -22,7 +22,7 @@ from itae.base.versions import versions
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.collect import example_rows
-from itae.embed.diagnostics.flags import SIGNAL_EDGES
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
 from itae.embed.source import Source, shard_of, stop_for, whole_images
 from itae.embed.worker import Worker
 from itae.images.image_set import ImageSet

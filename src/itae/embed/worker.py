@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from itae.base.memory import memory_reused
 from itae.base.runtime import Runtime
 from itae.base.versions import versions
 from itae.embed.diagnostics.choose import collector
-from itae.embed.diagnostics.collect import Collector, looked_at
+from itae.embed.diagnostics.collect import Collector, arrivals, looked_at
 from itae.embed.diagnostics.flags import FlagCollector
 from itae.embed.diagnostics.outliers import OutlierCollector
 from itae.images.batches import batches
@@ -205,15 +206,19 @@ class Worker:
         collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
         shared = self._shared_pass(edits, self._watch(collectors))
         wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
-        done = 0
+        done, coming = 0, deque[Callable[[], None]]()
         while done < count:
             batch, digests = next(pixels)
             looks = bool(wanted[done : done + len(batch)].any())
             if edits:  # otherwise every draft has this shard, and its images are passed over
-                for each, vectors in zip(collectors, shared(batch, digests, looks), strict=True):
-                    each.add(vectors.cpu().numpy())
+                found = zip(collectors, shared(batch, digests, looks), strict=True)
+                coming.append(arrivals([one for each, vectors in found for one in each.sent(vectors)]))
+            while len(coming) > (self.device.type == "cuda"):  # a GPU goes on with the next batch meanwhile
+                coming.popleft()()
             done += len(batch)
             advance(len(batch))
+        for hand_over in coming:
+            hand_over()
         return collectors
 
     def _watch(self, collectors: Sequence[Collector]) -> Watch:
