@@ -35,7 +35,7 @@ def device_kind(what: str, device: object) -> tuple[str, int]:
 
 @contextlib.contextmanager
 def forward_context(device: torch.device, precision: str) -> Iterator[None]:
-    """Run forwards in `precision`: fp32, or autocast to bf16 or fp16. What is in fp32 is really so, see `_whole_fp32`."""
+    """Run forwards in `precision`: fp32, or autocast to bf16 or fp16; what stays in fp32 is really so."""
     import torch
 
     low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
@@ -79,9 +79,9 @@ def _whole_fp32() -> Iterator[None]:
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:
     """Return a tensor of the host on `device`, without waiting for what a GPU is at."""
-    if device.type != "cuda":
-        return tensor.to(device)
-    return tensor.pin_memory().to(device, non_blocking=True)  # pinned already, it is taken as it is
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # taken as it is where it is so already; of other memory a copy is waited for
+    return tensor.to(device, non_blocking=True)
 
 
 def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[np.ndarray]]:

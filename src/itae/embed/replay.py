@@ -234,8 +234,8 @@ class SharedPass:
         self.edits[position] = edit
         self._does[position] |= edit.does()
         if isinstance(edit, Edit):
-            known = [layer for layer in edit.looks if not edit.unfitted and (edit.thetas is None or layer in edit.thetas)]
-            self._finds[position] |= {layer: edit.finds(layer) for layer in known}
+            thetas = edit.thetas if edit.detector.fitted else dict.fromkeys(edit.looks)
+            self._finds[position] |= {layer: edit.finds(layer) for layer in edit.looks if layer in (thetas or ())}
 
     def _untouched(self) -> list[int]:
         """Return the positions of no edit, and of edits that found nothing to edit."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.device import forward_context
+from itae.base.device import forward_context, on_device
 from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.base.memory import memory_reused
@@ -189,7 +189,7 @@ class Worker:
         size, transform, at = self.runtime.batch_size, self.source.transform, start
         stop = min(len(images), stop or len(images))
         for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
-            pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
+            pixels = normalise(on_device(torch.from_numpy(raw), self.device), transform)
             yield pixels, images.digests[at : at + len(raw)]
             at += len(raw)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from itae.base.device import on_device
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -80,7 +82,7 @@ def _least_on(device: torch.device) -> Tensor:
     import torch
 
     with torch.inference_mode(False):
-        return torch.from_numpy(_least()).to(device)
+        return on_device(torch.from_numpy(_least()), device)
 
 
 @functools.cache

@@ -124,7 +124,7 @@ class FlagCollector(Collector):
         def keep(name: str, place: tuple[int, ...], found: dict[str, np.ndarray]) -> None:
             self._some[name][place] = found["row"]
 
-        for example in np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop)):
+        for example in np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop)).tolist():
             image = int(self._examples[example]) - some.start
             self.later({"row": flags.mask[image].any(dim=0)}, partial(keep, "example_mask", (example, i)))
             for side, weights_BHT in enumerate(paid or (None, None)):
