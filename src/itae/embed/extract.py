@@ -134,7 +134,11 @@ def _compute(
 def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | RayWorkers]:
     """Yield what calibrates and fills shards: a model in this process, or the workers of a Ray cluster."""
     if runtime.engine == "local":
-        yield Worker(source, images, runtime)
+        worker = Worker(source, images, runtime)
+        try:
+            yield worker
+        finally:
+            worker.close()
         return
     from itae.embed.on_ray import ray_workers
 
