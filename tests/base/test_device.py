@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -77,6 +78,20 @@ def test_numbers_in_fp32_are_so_whatever_was_asked_for_and_that_is_put_back(way,
             assert {place.fp32_precision for place in PLACES} <= {"ieee"}
             assert torch.is_autocast_enabled("cpu") == (precision == "bf16")
             raise KeyError
+        assert asked() == before
+
+
+def test_what_was_asked_for_is_put_back_by_the_last_of_two_threads():
+    with as_before():
+        torch.set_float32_matmul_precision("high")
+        before, first = asked(), forward_context(CPU, "fp32")
+        with first:
+            inside = asked()
+            with ThreadPoolExecutor(1) as pool:
+                other = forward_context(CPU, "fp32")
+                pool.submit(other.__enter__).result()
+                pool.submit(other.__exit__, None, None, None).result()
+            assert asked() == inside
         assert asked() == before
 
 

@@ -7,6 +7,7 @@ number comes to the host: so all of a batch's come at once, and go on their way 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -39,15 +40,40 @@ def forward_context(device: torch.device, precision: str) -> Iterator[None]:
     import torch
 
     low = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    with _whole_fp32(), torch.autocast(device.type, dtype=low, enabled=low is not None):
+    with _whole_fp32, torch.autocast(device.type, dtype=low, enabled=low is not None):
         yield
 
 
-@contextlib.contextmanager
-def _whole_fp32() -> Iterator[None]:
+class _WholeFp32:
     """Have products and convolutions of fp32 numbers be in fp32, neither in TF32 nor in bf16, whatever was asked for.
 
-    torch has two ways to ask, old and new, and refuses to read one where the other was used.
+    What was asked for holds in the whole process, and is put back when the last of its threads is through.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._put_back: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._put_back = _ask_for_fp32()
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._put_back()
+
+
+_whole_fp32 = _WholeFp32()
+
+
+def _ask_for_fp32() -> Callable[[], None]:
+    """Ask for fp32, and return what asks for what was asked for before.
+
+    torch has two ways to ask, old and new, and refuses to read the one where the other was used.
     """
     import torch
 
@@ -62,19 +88,20 @@ def _whole_fp32() -> Iterator[None]:
         products = torch.get_float32_matmul_precision()
     with contextlib.suppress(RuntimeError):
         convolutions = torch.backends.cudnn.allow_tf32
-    try:
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cudnn.allow_tf32 = False
-        for place in places:
-            place.fp32_precision = "ieee"
-        yield
-    finally:
+
+    def put_back() -> None:
         if products is not None:
             torch.set_float32_matmul_precision(products)
         if convolutions is not None:
             torch.backends.cudnn.allow_tf32 = convolutions
         for place, was in zip(places, before, strict=True):
             place.fp32_precision = was
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    for place in places:
+        place.fp32_precision = "ieee"
+    return put_back
 
 
 def on_device(tensor: Tensor, device: torch.device) -> Tensor:

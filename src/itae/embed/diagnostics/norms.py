@@ -105,11 +105,16 @@ class NormCollector(Collector):
 
 def _binned(norms_GX: Tensor) -> Tensor:
     """Return a histogram for each row, [G, bins]."""
+    import torch
+
     # What isn't finite is counted anywhere: the vectors won't be, either, and that ends the run.
     place = (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
     place = place.clamp_(0, _BINS - 1).long()
+    rows = torch.arange(0, len(place) * _BINS, _BINS, device=place.device)
+    place = (place + rows.unsqueeze(1)).flatten()
     # Not by bincount, which waits for a GPU.
-    return place.new_zeros(len(place), _BINS).scatter_add_(1, place, place.new_ones(()).expand_as(place))
+    counts = place.new_zeros(len(rows) * _BINS).scatter_add_(0, place, place.new_ones(()).expand(len(place)))
+    return counts.view(len(rows), _BINS)
 
 
 def histograms(diagnostics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
