@@ -110,8 +110,8 @@ def test_joblib(itae_, deadly):
 @pytest.mark.slow
 def test_after_the_pass_jobs_run_in_processes(itae_, monkeypatch):
     grid = ("layers=last,last2,all", "attenuator.strength=0.5,1.0", "dataset.limit=60", *WORDS)
-    passes, extract = [], sweep.extract
-    monkeypatch.setattr(sweep, "extract", lambda *a: passes.append(len(a[1])) or extract(*a))
+    passes, ensure = [], sweep.ensure
+    monkeypatch.setattr(sweep, "ensure", lambda *a: passes.append(len(a[1])) or ensure(*a))
     status, out, err = itae_("-m", *grid, "hydra.launcher.n_jobs=2")
     assert status == 0, err
     assert "6 jobs, 6 of them run now" in out
@@ -212,7 +212,7 @@ def test_jobs_of_a_pass_that_broke_off_run_in_this_process(itae_, monkeypatch):
     def fails(*_):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("itae.app.sweep.extract", fails)
+    monkeypatch.setattr("itae.app.sweep.ensure", fails)
     monkeypatch.setattr(_processes, "run", fails)  # there, passes of their own would want memory at a time
     words = (*WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
     assert itae_("-m", *words)[0] == 0

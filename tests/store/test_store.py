@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import hashlib
 import json
 import logging
@@ -10,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,7 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.base import disk
+from itae.base import disk, waiting
 from itae.base.errors import UserError
 from itae.store import draft, entry
 from itae.store.entry import FILES, META, render, seal_of
@@ -461,7 +463,7 @@ def test_a_damaged_entry_that_another_process_is_mending_is_left_to_it(tmp_path,
     store = Store(tmp_path)
     path = make(store, key()).path
     (path / "ids.txt").unlink()
-    with Store(tmp_path).claim([key(0.5)]) as _, store._lock(path, wait=False):
+    with Store(tmp_path).claim([key(0.5)]) as _, store._hold([path], wait=False):
         assert Store(tmp_path).load(key()) is None
     assert path.exists()
     assert f"process {os.getpid()} on" in caplog.text
@@ -735,27 +737,22 @@ def test_overlapping_claims_in_any_order_end(tmp_path):
     assert len(visible(Store(tmp_path / "cache"))) == 3
 
 
-def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path, monkeypatch):
-    """Each takes its first lock, and time enough for the other to take its own first one."""
-    real = Store._lock
-
-    @contextmanager
-    def slow(self, path, wait):
-        with real(self, path, wait):
-            time.sleep(0.2)
-            yield
-
-    monkeypatch.setattr(Store, "_lock", slow)
-    done = []
+def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path):
+    """Both wait for what a third holds; had each taken some before, in its own order, neither would come to an end."""
+    done, keys = [], (key(0.25), key(0.5), key(0.75))
 
     def work(*wanted):
         with Store(tmp_path).claim(wanted) as missing:
+            time.sleep(0.2)
             done.append(missing)
 
-    keys = key(0.25), key(0.5)
     pair = [threading.Thread(target=work, args=order, daemon=True) for order in (keys, keys[::-1])]
-    for thread in pair:
-        thread.start()
+    with Store(tmp_path).claim([key(0.5)]):
+        for thread in pair:
+            thread.start()
+        time.sleep(0.5)
+        with Store(tmp_path).claim([key(0.25), key(0.75)], wait=False) as free:
+            assert len(free) == 2, "who waits holds nothing"
     for thread in pair:
         thread.join(10)
     assert sorted(done, key=lambda got: got != [*keys]) == [[*keys], [*keys[::-1]]]
@@ -764,14 +761,14 @@ def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path, monkeypatch):
 def test_damage_is_set_aside_by_who_holds_the_claim(tmp_path):
     store = Store(tmp_path)
     path = make(store, key()).path
-    with store._lock(path, wait=False):
+    with store._hold([path], wait=False):
         (path / "ids.txt").unlink()
         assert store.load(key()) is None
         assert not path.exists()
 
 
-def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST", 0.2)
     hold = """
         import sys, time
         from itae.store.store import Key, Store
@@ -786,9 +783,15 @@ def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog):
     with Store(tmp_path).claim([Key({"edit": 1}, {"split": "all"}, ("digits-all", "vit"))]) as missing:
         assert len(missing) == 1
     process.communicate()
-    waiting = [line for line in caplog.messages if line.startswith("Waiting")]
-    assert len(waiting) == 1
-    assert f"process {process.pid} on" in waiting[0]
+    (told,) = [record for record in caplog.records if record.message.startswith("Waiting")]
+    assert told.levelno == logging.WARNING, "or it would not be on the console"
+    who = f"process {process.pid} on {socket.gethostname()} of {getpass.getuser()} since 20"
+    assert who in told.message
+
+
+def is_free(store: Store, wanted: Key) -> bool:
+    with Store(store.root)._hold([store.path(wanted)], wait=False) as claim:
+        return bool(claim.names)
 
 
 def test_a_claim_gives_what_is_missing_in_the_order_asked_and_frees_the_rest(tmp_path):
@@ -796,12 +799,11 @@ def test_a_claim_gives_what_is_missing_in_the_order_asked_and_frees_the_rest(tmp
     make(store, key(0.5))
     with store.claim([key(0.75), key(0.5), key(0.25), key(0.75)]) as missing:
         assert missing == [key(0.75), key(0.25)]
-        with Store(tmp_path)._lock(store.path(key(0.5)), wait=False):
-            pass
+        assert is_free(store, key(0.5))
+        assert not is_free(store, key(0.75))
     with pytest.raises(ZeroDivisionError), store.claim([key(0.75)]):
         _ = 1 / 0
-    with Store(tmp_path)._lock(store.path(key(0.75)), wait=False):
-        pass
+    assert is_free(store, key(0.75))
 
 
 def test_threads_with_one_store_take_turns(tmp_path):

@@ -14,7 +14,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
 from itae.base.versions import versions
-from itae.embed.extract import extract
+from itae.embed.extract import ensure
 from itae.embed.source import Source
 from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
@@ -191,9 +191,11 @@ def fill(group: Sequence[Job]) -> bool:
         for job in ready:
             job.usable(source, images)
 
+    whole = any(job.settings.runtime.diagnostics for job in ready)
+    runtime = replace(ready[0].settings.runtime, diagnostics=whole)
     try:
         for source, edits in passes(want for job in ready for want in job.wants):
-            extract(source, list(edits.values()), ready[0].settings.runtime, partial(usable, source))
+            ensure(source, list(edits.values()), runtime, partial(usable, source))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         log.warning("The pass that %d jobs share broke off (%s); each goes on by itself.", len(group), reason)

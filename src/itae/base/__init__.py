@@ -14,5 +14,7 @@
 `place`      where a command was started
 `versions`   what numbers depend on beside this code
 `disk`       files that appear whole or not at all
+`lock`       what one process at a time holds
+`waiting`    a wait that is told
 `beside`     what may fail without costing a number
 """

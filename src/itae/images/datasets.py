@@ -172,14 +172,15 @@ class Downloaded(Dataset):
         UserError
             When the network, the disk or the checksum fails.
         """
-        from filelock import FileLock
+        from itae.base.lock import Lock
 
         target = Path(self.root).expanduser()
         if target.name == self._folder():
             target = target.parent
         try:
             target.mkdir(parents=True, exist_ok=True)
-            with FileLock(target / f".{self._folder()}.lock"):  # several jobs may prepare at once
+            file = target / f".{self._folder()}.lock"  # several jobs may prepare at once
+            with Lock(file).held(f"another process that fetches {self._folder()} to {target}"):
                 self._download(str(target))
         except (OSError, RuntimeError, EOFError) as error:  # a bad checksum is a RuntimeError
             raise UserError(

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import HydraException
@@ -25,10 +24,13 @@ from itae.app.launch.composer import Composer
 from itae.app.launch.group import Group, Launching, Program
 from itae.base.beside import beside
 from itae.base.errors import UserError
+from itae.base.lock import Lock, lease_of, this_process
 from itae.base.progress import progress
 from itae.look import page
 
 log = logging.getLogger(__name__)
+
+_LOCK, _HOLDER = ".lock", ".lock.who"  # in a sweep's folder
 
 
 def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
@@ -127,15 +129,15 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
     again = [] if by_user or not grid else [path for path in _siblings(new) if _digest_of(path) == digest]
     for folder in (*again, new):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            if folder != new:
-                continue
-            raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
-        break
+        lock, note = Lock(folder / _LOCK), folder / _HOLDER
+        if lock.take_from_the_dead(str(folder)):
+            break
+        if folder == new:
+            raise UserError(
+                f"{folder} is in use by another sweep{_told_of(note)}; give this one another hydra.sweep.dir."
+            )
     try:
+        note.write_text(this_process())
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
@@ -149,12 +151,19 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             _leave_nothing(folder)
         raise
     finally:
+        note.unlink(missing_ok=True)
         lock.release()
+
+
+def _told_of(note: Path) -> str:
+    with contextlib.suppress(OSError):
+        return f" ({note.read_text()})"
+    return ""
 
 
 def _leave_nothing(folder: Path) -> None:
     """Remove the folder of a sweep in which nothing began; one in which there is anything of worth stays."""
-    ours = {"multirun.yaml", ".lock", sweep.MANIFEST}
+    ours = {"multirun.yaml", _LOCK, lease_of(Path(_LOCK)).name, _HOLDER, sweep.MANIFEST}
     with contextlib.suppress(OSError):
         if {path.name for path in folder.iterdir()} <= ours:
             for name in ours:
