@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import getpass
 import hashlib
 import json
@@ -737,6 +738,79 @@ def test_overlapping_claims_in_any_order_end(tmp_path):
     assert len(visible(Store(tmp_path / "cache"))) == 3
 
 
+WITHOUT_LOCKS = """
+    import errno, fcntl
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+    fcntl.flock = flock
+"""
+
+
+def test_a_crowd_on_a_disk_without_locks_makes_each_entry_once(tmp_path):
+    tally = tmp_path / "tally.txt"
+    orders = [(1, 2, 3), (3, 2, 1), (2, 3)]
+    crowd = [run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0.002, *order) for order in orders]
+    for process in crowd:
+        finish(process)
+    assert len(set(lines(tally))) == len(lines(tally)) == 3 * SHARDS
+    store = Store(tmp_path / "cache")
+    assert len(visible(store)) == 3
+    assert sorted(file.name for file in (store.root / ".locks").iterdir()) == ["claims.json", "turn"]
+
+
+def test_who_is_killed_on_a_disk_without_locks_is_followed_at_once(tmp_path):
+    tally = tmp_path / "tally.txt"
+    process = run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0.1, 1)
+    while len(lines(tally)) < 3:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    finish(run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0, 1))
+    assert SHARDS <= len(lines(tally)) <= SHARDS + 1
+
+
+def test_a_claim_takes_one_file_however_many_keys_it_is_for(tmp_path):
+    """And those of two processes that overlap go on being told apart."""
+    claim = """
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        from itae.store.store import Key, Store
+        store = Store(sys.argv[1])
+        keys = [Key({"edit": i}, {"split": "all"}, ("digits-all", "vit")) for i in range(2000)]
+        with store.claim(keys[:1200], wait=False) as first:
+            assert len(first) == 1200
+            with Store(sys.argv[1]).claim(keys[800:], wait=False) as second:
+                assert second == keys[1200:]
+                drafts = [store.draft(key, 40, 8) for key in first]
+                assert len(os.listdir("/dev/fd")) < 20
+        with store.claim(keys) as all:
+            assert len(all) == 2000
+    """
+    finish(run_python(claim, tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"x": 1}', b'{"x": {"holder": "me"}}'])
+def test_a_table_of_claims_that_is_none_is_empty(tmp_path, data):
+    store = Store(tmp_path)
+    (store.root / ".locks").mkdir()
+    (store.root / ".locks" / "claims.json").write_bytes(data)
+    assert make(store, key()) is not None
+
+
+def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch, store.claim([key()]):
+        patch.setattr(os, "replace", full)
+    assert is_free(store, key())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(UserError, match="No room for the cache"), store.claim([key()]):
+            pass
+
+
 def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path):
     """Both wait for what a third holds; had each taken some before, in its own order, neither would come to an end."""
     done, keys = [], (key(0.25), key(0.5), key(0.75))
@@ -827,6 +901,60 @@ def test_threads_with_one_store_take_turns(tmp_path):
 
 
 # Disks
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_disk_that_can_not_flush_does_without(tmp_path, monkeypatch, error):
+    def unable(_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(disk.os, "fsync", unable)
+    assert make(Store(tmp_path), key()) is not None
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_is_told(tmp_path, monkeypatch, error):
+    def broken(*_):
+        raise OSError(error, os.strerror(error))
+
+    with open_draft(Store(tmp_path)) as work:
+        monkeypatch.setattr(disk.os, "fsync", broken)
+        with pytest.raises(UserError, match=r"The disk of the cache at .* fails \("):
+            work.write(0, *shard_of(0))
+    monkeypatch.undo()
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(UserError, match=r"The disk of the cache at .* fails \("), Store(tmp_path).claim([key()]):
+        pass
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOMEM])
+def test_what_can_not_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch, error):
+    store = Store(tmp_path)
+    path = make(store, key()).path
+
+    def unable(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", unable)
+        with pytest.raises(UserError, match=r"can't be read now \("):
+            store.load(key())
+    assert store.load(key()).path == path
+
+
+def test_vectors_are_read_where_a_disk_has_no_maps(tmp_path, monkeypatch):
+    store, real = Store(tmp_path), np.load
+    mapped = make(store, key())
+
+    def unable(file, mmap_mode=None, **options):
+        if mmap_mode:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return real(file, **options)
+
+    monkeypatch.setattr(np, "load", unable)
+    read = store.load(key())
+    np.testing.assert_array_equal(read.vectors, mapped.vectors)
+    assert not read.vectors.flags.writeable
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

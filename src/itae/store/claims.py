@@ -133,7 +133,7 @@ class Claims:
                 lock.release(remove=True)
                 del table[place]
             else:
-                found |= dict.fromkeys(names.intersection(claim["names"]), claim["holder"])
+                found.update((name, claim["holder"]) for name in names.intersection(claim["names"]))
         return found
 
     def _read(self) -> Table:

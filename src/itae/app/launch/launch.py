@@ -137,7 +137,8 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
                 f"{folder} is in use by another sweep{_told_of(note)}; give this one another hydra.sweep.dir."
             )
     try:
-        note.write_text(this_process())
+        with contextlib.suppress(OSError):
+            note.write_text(this_process())
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
