@@ -26,7 +26,7 @@ from itae.edits.detect import ClsAttention, Random, VectorNorm
 from itae.edits.edit import make_edit
 from itae.embed.diagnostics.collect import Collector
 from itae.embed.diagnostics.flags import SIGNAL_EDGES, FlagCollector, by_layer
-from itae.embed.extract import extract
+from itae.embed.extract import ensure, extract
 from itae.embed.replay import SharedPass
 from itae.embed.source import Source
 from itae.embed.worker import Worker
@@ -162,6 +162,53 @@ def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monke
     assert set(source.images.digests[16:]) >= set(seen)
     whole = dataclasses.replace(source, store=Store(source.store.root / "whole"))
     np.testing.assert_allclose(entry.vectors, extract(whole, [edit()], CPU)[0].vectors, atol=1e-5)
+
+
+MANY = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+from itae.base.runtime import Runtime
+from itae.edits.attenuate import Scale
+from itae.edits.detect import VectorNorm
+from itae.edits.edit import make_edit
+from itae.embed.extract import ensure, extract
+from itae.embed.replay import SharedPass
+from itae.embed.source import Source
+from itae.images.datasets import Digits
+from itae.store.store import Store
+from itae.vit.backbone import Backbone
+
+seen, call = [], SharedPass.__call__
+def counting(self, pixels, digests, *look):
+    if len(digests) > 1:
+        seen.append((len(digests), len(self.edits)))
+    return call(self, pixels, digests, *look)
+SharedPass.__call__ = counting
+backbone = Backbone("tiny_vit", checkpoint=sys.argv[1], image_size=32, module="tiny_models")
+source = Source.open(Digits(limit=8), backbone, Store(sys.argv[2]))
+detector = VectorNorm(rule="quantile", quantile=0.2)
+edits = [make_edit(detector, Scale(strength=(i + 1) / 300), "last", 2) for i in range(300)]
+runtime = Runtime("cpu", batch_size=8, num_workers=0, diagnostics=False)
+for _ in range(2):
+    ensure(source, edits, runtime)
+assert seen == [(8, 300)], seen
+assert len(extract(source, edits[:100], runtime)) == 100
+assert len(seen) == 1
+"""
+
+
+def test_more_edits_than_files_may_be_open_share_a_pass(tmp_path, weights):
+    command = [sys.executable, "-c", MANY, str(weights), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_there_is_not_read_to_know_that_it_is(source, monkeypatch):
+    extract(source, [None, edit()], CPU)
+    monkeypatch.setattr("itae.store.entry._read_files", lambda *_: pytest.fail("read"))
+    ensure(source, [None, edit()], CPU)
+    with pytest.raises(pytest.fail.Exception, match="read"):
+        extract(source, [None], CPU)
 
 
 def test_what_others_are_making_is_waited_for_with_the_own_work_done(source, monkeypatch):
