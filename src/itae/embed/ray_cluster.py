@@ -11,8 +11,7 @@ import ray
 
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay
-
-log = logging.getLogger(__name__)
+from itae.base.waiting import FIRST, Waiting
 
 _PATIENCE = 10.0  # seconds for a cluster to answer
 
@@ -60,14 +59,30 @@ def _knock(address: str) -> None:
 
 def _check_resources(asked: OnRay, word: str) -> None:
     """Refuse what this machine can't ever give, which Ray would wait for; another cluster may grow."""
+    if asked.address == "local" and (lacking := _lacking(asked, word)):
+        raise UserError(f"{lacking}; ask for no more.")
+
+
+def _lacking(asked: OnRay, word: str) -> str:
+    """Say what no machine of the cluster has now, an empty text where one has all."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, key in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
         wanted, has = asked.options[name], max((node.get(key, 0) for node in nodes), default=0)
-        told = f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
-        if wanted > has and asked.address == "local":
-            raise UserError(f"{told}; ask for no more.")
         if wanted > has:
-            log.warning("%s; waiting until it has more.", told)
+            return f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
+    return ""
+
+
+def wait(
+    tasks: list[ray.ObjectRef], asked: OnRay, word: str, waiting: Waiting
+) -> tuple[ray.ObjectRef, list[ray.ObjectRef]]:
+    """Wait until a task ends; return it and those that are left. That the cluster has to grow for one is told."""
+    while True:
+        ended, left = ray.wait(tasks, timeout=FIRST)
+        if ended:
+            return ended[0], left
+        if lacking := _lacking(asked, word):
+            waiting.goes_on(f"the Ray cluster to grow ({lacking})")
 
 
 def lost(error: Exception) -> str:
