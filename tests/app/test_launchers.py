@@ -196,6 +196,42 @@ def test_processes_see_the_environment_as_it_is_now(itae_, monkeypatch):
         assert [itae.load_run(f"{place}/{i}").settings["paths"]["data"] for i in range(2)] == [place] * 2
 
 
+OPENED = """
+import os
+from itae.images.datasets import Digits
+from itae.vit.backbone import Backbone
+
+class Noted(Digits):
+    def open(self):
+        print(os.getpid(), file=open("opened", "a"))
+        return super().open()
+
+class Weighed(Backbone):
+    def weights(self, facts):
+        print(os.getpid(), file=open("weighed", "a"))
+        return super().weights(facts)
+"""
+
+
+@pytest.mark.slow
+def test_processes_are_given_the_images_and_the_weights_as_they_are_known(itae_, monkeypatch):
+    """Each would read all bytes of both again: 349 MB of a ViT-B's weights became 3."""
+    Path("noting.py").write_text(OPENED)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "noting", raising=False)
+    classes = ("dataset._target_=noting.Noted", "backbone._target_=noting.Weighed")
+    words = (*WORDS, *classes, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
+    assert itae_("-m", *words)[0] == 0
+    assert {file: set(Path(file).read_text().split()) for file in ("opened", "weighed")} == {
+        "opened": {str(os.getpid())},
+        "weighed": {str(os.getpid())},
+    }
+    assert itae_("-m", *words, "seed=1", "hydra.sweep.dir=again")[0] == 0
+    for i in range(2):
+        assert itae.load_run(f"again/{i}").result["cached"]
+    monkeypatch.delitem(sys.modules, "noting", raising=False)
+
+
 def test_all_that_a_page_is_made_of_can_be_imported_ahead():
     assert [part.__name__ for part in page.import_parts()] == list(page._PARTS)
 

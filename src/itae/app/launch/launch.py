@@ -18,10 +18,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
 from itae.app.compose import plain_config
-from itae.app.job import shared
+from itae.app.job import shared, sources_of
 from itae.app.launch import processes as _processes
 from itae.app.launch.composer import Composer
 from itae.app.launch.group import Group, Launching, Program
+from itae.app.settings import Settings
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.lock import Lock, lease_of, this_process
@@ -208,7 +209,8 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
         if sweep.fill(group.jobs) and (n := _processes.count(group, n_jobs)) > 1:
             try:
                 ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
-                return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead).items()}
+                sources = sources_of(Settings.of(group.jobs[0].config))
+                return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
             except UserError as error:
                 log.warning("The jobs run in this process, one after the other: %s", error)
                 group = group.left()
