@@ -454,6 +454,8 @@ def test_an_entry_without_diagnostics_stays_until_the_other_takes_its_place(sour
     (whole,) = extract(source, [None], WHOLE)
     assert seen == source.images.digests[16:]
     assert whole.path == bare.path
+    assert whole.meta["diagnostics"]
+    assert extract(source, [None], WHOLE)[0].meta["seal"] == whole.meta["seal"]
     np.testing.assert_array_equal(whole.vectors, bare.vectors)
     assert [item.kind for item in source.store.survey()] == ["entry"]
 
