@@ -44,7 +44,8 @@ class Claim:
         if not self.names <= names:
             self.names &= names
             with self._claims.turn() as table:
-                table[self._place]["names"] = sorted(self.names)
+                if self._place in table:  # and nobody has taken this process for dead
+                    table[self._place]["names"] = sorted(self.names)
 
 
 class Claims:
