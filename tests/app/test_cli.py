@@ -148,6 +148,7 @@ MISTAKES = [
     # how and where it runs
     ("runtime.device=gpu", "runtime.device='gpu'", "auto, cpu, cuda"),
     ("runtime.device=cuda:99", "cuda:99", "runtime.device="),
+    ("-m runtime.device=cuda:99 seed=1,2", "cuda:99", "2 of 2 jobs", "runtime.device=auto"),
     ("runtime.batch_size=0", "runtime.batch_size=0", "at least 1"),
     ("runtime.num_workers=-1", "runtime.num_workers=-1", "at least 0"),
     ("paths.cache={}/file", "/file'", "needs a folder"),

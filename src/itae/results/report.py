@@ -101,7 +101,8 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _time(result: Mapping[str, Any]) -> str:
     timing = result["timing"]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
-    parts = [f"embeddings {timing['extract_s']:.2f} s ({speed})"]
+    device = f", computed on {result['device']}" if result.get("device") else ""  # results of before don't say it
+    parts = [f"embeddings {timing['extract_s']:.2f} s ({speed}{device})"]
     if (seconds := timing.get("task_s", timing.get("cluster_s"))) is not None:
         parts.append(f"{kind_of(result)} {seconds:.2f} s")
     return f"{', '.join(parts)}, peak memory {timing['peak_rss_mb']:.0f} MB"

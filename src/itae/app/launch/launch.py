@@ -206,11 +206,12 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
     """
     program.enter()
     with shared():
-        if sweep.fill(group.jobs) and (n := _processes.count(group, n_jobs)) > 1:
+        if sweep.fill(group.jobs):
             try:
-                ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
-                sources = sources_of(Settings.of(group.jobs[0].config))
-                return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
+                if (n := _processes.count(group, n_jobs)) > 1:
+                    ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
+                    sources = sources_of(Settings.of(group.jobs[0].config))
+                    return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
             except UserError as error:
                 log.warning("The jobs run in this process, one after the other: %s", error)
                 group = group.left()
