@@ -216,17 +216,17 @@ def diagnostics(bench: Bench) -> None:
         ],
     }  # fmt: skip
     with mock.patch.object(Backbone, "build", return_value=model):
-        on, off = (Worker(source, source.images, Runtime("cpu", size, diagnostics=kept)) for kept in (True, False))
+        worker = Worker(source, source.images, Runtime("cpu", size))
 
-    def work(worker: Worker, edits: list[Edit | None]) -> None:
+    def work(edits: list[Edit | None], whole: bool) -> None:
         batches = iter([(pixels, [bytes(32)] * size)] * count)
         with memory_reused(), torch.inference_mode():
-            worker.gather(edits, batches, 0, count * size, lambda images: None)
+            worker.gather(edits, batches, 0, count * size, lambda images: None, whole)
 
     for name, some in passes.items():
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                times = in_turns(5, lambda some=some: work(on, some), lambda some=some: work(off, some))
+                times = in_turns(5, lambda some=some: work(some, True), lambda some=some: work(some, False))
             say(f"{precision}: {name}, all diagnostics against none (at most 1.05)", ratio(*times))
 
 
