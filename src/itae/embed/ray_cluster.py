@@ -54,7 +54,7 @@ def _connect(asked: OnRay, word: str) -> None:
 def _knock(address: str) -> None:
     """Raise an `OSError` if nobody listens at ``host:port``, where Ray would try for many minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 

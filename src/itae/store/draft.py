@@ -34,7 +34,7 @@ DRAFT = "draft.json"
 def shard_size(path: Path) -> int | None:
     """Return how many images a shard of the draft in `path` holds, None where there is none to go on with."""
     try:
-        size = json.loads((path / DRAFT).read_text())["shard"]
+        size = json.loads((path / DRAFT).read_bytes())["shard"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return size if isinstance(size, int) and size >= 1 and any(path.glob("*.shard")) else None

@@ -225,7 +225,7 @@ class Store:
         try:
             with disk_trouble_told(self.root):
                 since = datetime.now().isoformat(" ", "seconds")
-                note.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+                note.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}", encoding="utf-8")
             self._held.add(path)
             yield
         finally:
@@ -295,6 +295,6 @@ def _note(path: Path) -> Path:
 
 def _holder(path: Path) -> str:
     try:
-        return _note(path).read_text() or "another process"
+        return _note(path).read_text(encoding="utf-8", errors="replace") or "another process"
     except OSError:
         return "another process"

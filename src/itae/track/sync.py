@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from itae.base.checks import above_0
 from itae.base.errors import UserError
@@ -94,7 +95,8 @@ def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
     reason = ""
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, **pipes, encoding="utf-8", errors="replace") as process:
         try:
             said = _last_words(process, runs, seconds)
             reason = _reason(said) if process.returncode else ""

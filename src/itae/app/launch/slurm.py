@@ -45,7 +45,7 @@ def send(asked: Mapping[str, Any], parcels: Sequence[Parcel]) -> list[str]:
     _refuse_if_alive(submitted)
     jobs = _submit(asked, parcels, folder)
     main = jobs[0].job_id.partition("_")[0]
-    submitted.write_text(f"{main}\n")
+    submitted.write_text(f"{main}\n", encoding="utf-8")
     log.info("Slurm job %s, %d groups; logs in %s", main, len(jobs), folder)
     try:
         states = _wait(jobs, main)
@@ -74,7 +74,7 @@ def _refuse_if_alive(submitted: Path) -> None:
     """Raise a `UserError` if jobs of an earlier call still run, whose process was killed while it waited."""
     if not submitted.is_file():
         return
-    main = submitted.read_text().strip()
+    main = submitted.read_text(encoding="utf-8").strip()
     if any(state not in _OVER for state in (_states(main) or {}).values()):
         raise UserError(f"Slurm job {main} of an earlier call of this sweep still goes on; wait, or scancel {main}.")
 
@@ -99,7 +99,7 @@ def _wait(jobs: Sequence[Any], main: str) -> dict[str, str]:
 def _states(main: str) -> dict[str, str] | None:
     """Return the state of each job of an array that Slurm remembers, or None if it doesn't answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={main}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         return {} if "Invalid job id" in done.stderr else None
     return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())

@@ -150,7 +150,7 @@ def _render(content: dict[str, Any]) -> str:
     from itae.base.versions import __version__
 
     def ours(name: str) -> Markup:
-        return Markup(resources.files("itae.look.page").joinpath(name).read_text("utf-8"))
+        return Markup(resources.files("itae.look.page").joinpath(name).read_text(encoding="utf-8"))
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("itae.look.page", "."),
