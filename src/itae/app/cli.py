@@ -30,6 +30,7 @@ from itae.app.compose import as_typed, check_choices, conf_dir
 from itae.app.next_step import print_next_step
 from itae.app.sentences import before_the_job, sentence_of
 from itae.app.verbs import VERBS
+from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.base.place import terminated
 
@@ -60,6 +61,8 @@ def main() -> None:
     # The last collections would look at all that was imported: 1.1 CPU s of the 5.5 of a cached run of 100 digits (five
     # pairs, .7 to 1.3).
     atexit.register(gc.freeze)
+    if hasattr(sys.stdout, "reconfigure"):  # what stands in for it may have none
+        sys.stdout.reconfigure(errors="replace")  # no letter of a name may cost what is printed
     argv = sys.argv[1:]
     if argv and argv[0] in VERBS:
         sys.exit(_guarded(lambda: importlib.import_module(VERBS[argv[0]]).main(argv[1:])))
@@ -127,7 +130,7 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def _tell(sentence: str, status: int) -> int:
-    sys.stderr.write(f"itae: {' '.join(sentence.splitlines())}\n")
+    sys.stderr.write(f"itae: {one_line(' '.join(sentence.splitlines()))}\n")
     return status
 
 

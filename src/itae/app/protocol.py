@@ -26,6 +26,7 @@ from itae.app.compose import as_typed, searchpath
 from itae.app.held_out import Job, compare, frozen_words, key_of, refuse_another_method
 from itae.app.settings import SELECTIONS
 from itae.base.checks import one_of
+from itae.base.console import say
 from itae.base.errors import UserError
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
@@ -243,9 +244,6 @@ def _note(folder: Path, text: str) -> None:
 
 
 def _tell(told: dict[str, Any], folder: Path) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     best = (
         "the best setting"
         if told["edit"]
@@ -260,4 +258,4 @@ def _tell(told: dict[str, Any], folder: Path) -> None:
         ("results", str(folder)),
     )  # fmt: skip
     for name, text in lines:
-        console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
+        say(f"{name:10} {text}")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from itae.base.checks import whole
+from itae.base.console import say
 from itae.base.errors import UserError
 from itae.look.page import MOST, PAGE, write_page
 from itae.results.find import find_results
@@ -35,5 +35,5 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")
     out = options.out and options.out.expanduser()
     page = write_page(paths, out, options.best, options.images, trust=options.trust)
-    sys.stdout.write(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)\n")
+    say(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -9,6 +9,7 @@
 `runtime`    how a run is executed: the settings of ``runtime``
 `device`     device and precision of forwards
 `memory`     how much a process takes, and how it is used again
+`console`    what is printed: words as they are
 `progress`   bars on a terminal, lines in a log
 `threads`    work in threads, in order
 `place`      where a command was started
