@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
 import ray
 
 from itae.base.errors import UserError
+from itae.base.place import socket_folder
 from itae.base.runtime import OnRay
 
 log = logging.getLogger(__name__)
 
+_LONGEST = 107 - len("/ray/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")  # bytes
 _PATIENCE = 10.0  # seconds for a cluster to answer
 
 
@@ -30,6 +33,7 @@ def connected(asked: OnRay, word: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_short_names())
             _connect(asked, word)
             stack.callback(ray.shutdown)
         _check_resources(asked, word)
@@ -49,6 +53,19 @@ def _connect(asked: OnRay, word: str) -> None:
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{word}.address={asked.address}: no Ray cluster there ({reason}).") from error
+
+
+@contextlib.contextmanager
+def _short_names() -> Iterator[None]:
+    """Have a Ray cluster of this process put its sockets where their names have room."""
+    if "RAY_TMPDIR" in os.environ or (folder := socket_folder(_LONGEST)) is None:
+        yield
+        return
+    os.environ["RAY_TMPDIR"] = folder  # else TMPDIR counts
+    try:
+        yield
+    finally:
+        del os.environ["RAY_TMPDIR"]
 
 
 def _knock(address: str) -> None:
