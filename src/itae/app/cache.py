@@ -19,6 +19,7 @@ from rich.table import Table
 from itae.base.console import console, say
 from itae.base.disk import megabytes
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.store.store import DamagedEntry, Item, Store, read_entry
 
 _DAY = 86_400.0
@@ -44,7 +45,7 @@ def main(argv: Sequence[str], default_root: Path | None = None) -> int:
     options = _parser(default_root).parse_args(argv)
     commands = {"ls": _list, "verify": _verify, "prune": _prune}
     try:
-        if options.cache is not None and not options.cache.expanduser().exists():
+        if options.cache is not None and not at_home(options.cache).exists():
             raise UserError(f"--cache={options.cache}: there is no such folder; the default is {default_root}.")
         return commands[options.command](Store(options.cache or default_root), options)
     except UserError as error:

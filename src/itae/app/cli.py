@@ -26,10 +26,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from itae.app.compose import as_typed, check_choices, conf_dir
+from itae.app.compose import check_choices, conf_dir
 from itae.app.next_step import print_next_step
 from itae.app.sentences import before_the_job, sentence_of
 from itae.app.verbs import VERBS
+from itae.app.words import as_typed
 from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.base.place import terminated
@@ -71,12 +72,12 @@ def main() -> None:
 
         print(f"itae {__version__}")  # noqa: T201
         return
-    sys.argv[1:] = as_typed(argv)
     signal.signal(signal.SIGTERM, terminated)
     sys.exit(_guarded(_hydra_run))
 
 
 def _hydra_run() -> int:
+    sys.argv[1:] = as_typed(sys.argv[1:])
     check_choices(sys.argv[1:])
     _name_plugins()
     before = os.environ.get("HYDRA_FULL_ERROR")

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from itae.base.console import console, say
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.look.sweep_figures import draw_sweep
 from itae.results.controls import against_random, print_controls
 from itae.results.find import RESULT, find_results
@@ -43,8 +44,8 @@ _NAMED = 5  # damaged files
 def main(argv: Sequence[str]) -> int:
     """Run ``itae collect`` with what stands after it; return the exit status."""
     options = _parser().parse_args(argv)
-    paths = [path.expanduser() for path in options.paths]
-    out = options.out.expanduser() if options.out else _home(paths[0])
+    paths = [at_home(path) for path in options.paths]
+    out = at_home(options.out) if options.out else _home(paths[0])
     files = find_results(paths)
     table, damaged, shown = read_table(files, out)
     if table.empty:

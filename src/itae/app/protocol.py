@@ -20,14 +20,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
-from itae.app.compose import as_typed, searchpath
-from itae.app.held_out import Job, compare, frozen_words, key_of, refuse_another_method
+from itae.app.compose import searchpath
+from itae.app.held_out import Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
+from itae.app.words import as_typed, key_of, quoted
 from itae.base.checks import one_of
 from itae.base.console import say
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
 from itae.results.find import RESULT, find_results
@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     words, held_out = as_typed(options.words), as_typed(options.held_out)
     if options.config_dir is not None:
         words = [searchpath(options.config_dir), *words]  # as a word it goes with what is frozen
-    folder = (options.out or Path("outputs/protocols") / _token()).expanduser().absolute()
+    folder = at_home(options.out or Path("outputs/protocols") / _token()).absolute()
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
     compared = compare(words, held_out)
@@ -114,7 +114,7 @@ def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
 
 def _set(key: str, path: Path) -> str:
     """Return the word that sets a path, whatever characters are in it."""
-    return f"{key}={QuotedString(str(path), Quote.single).with_quotes()}"
+    return f"{key}={quoted(str(path))}"
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -37,6 +38,20 @@ class Place:
             raise UserError(f"{self.cwd} is not there on {os.uname().nodename}: a shared file system is needed.")
         os.chdir(self.cwd)
         sys.path += [each for each in self.path if each not in sys.path]
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder for ``~``, and for ``~name``, which is a folder's name if nobody is called so.
+
+    Raises
+    ------
+    UserError
+        If there is no home folder: no HOME, and, as in a container, a user who isn't known.
+    """
+    found = os.path.expanduser(path)
+    if re.match(r"~(/|$)", found):
+        raise UserError(f"{found}: there is no home folder for ~, as HOME is not set; set it, or write the whole path.")
+    return Path(found)
 
 
 def socket_folder(longest: int) -> str | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
+from itae.base.place import at_home
 from itae.images.class_names import are_splits, like_no_class
 from itae.images.decode import ENDINGS
 from itae.images.formats import Listing
@@ -66,7 +67,7 @@ def image_folder(root: str | Path, split: str) -> Listing:
 
 def _top_of(root: str | Path, split: str) -> Path:
     """Return the folder that `split` means: `root` for "all", or a folder directly in it."""
-    root = Path(root).expanduser()
+    root = at_home(root)
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"dataset.root='{root}' {what}; set dataset.root to a folder of images.")

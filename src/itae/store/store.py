@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 
 from itae.base.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.store.draft import Draft, shard_size
 from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry
 from itae.store.survey import Item, look_at, read_json, size_of, used
@@ -54,7 +55,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = at_home(root).absolute()
         if os.path.exists(self.root) and not os.path.isdir(self.root):
             raise UserError(f"paths.cache={str(root)!r} is a file; the cache needs a folder.")
         self._held: set[Path] = set()

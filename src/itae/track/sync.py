@@ -18,6 +18,7 @@ from typing import Any
 
 from itae.base.checks import above_0
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.base.progress import progress
 from itae.results.find import RESULT
 from itae.results.run import read_run
@@ -43,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent")
     options = parser.parse_args(argv)
     above_0("--timeout", options.timeout, "seconds")
-    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
+    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(at_home(path))})
     going_on = [run for run in found if _goes_on(run)]
     new = [run for run in found if not _is_sent(run) and run not in going_on]
     before = len(found) - len(new) - len(going_on)

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from itae.app.compose import plain_config
 from itae.app.launch.launch import end
 from itae.app.launch.objectives import Objective, objectives_of, settled
+from itae.app.words import as_typed
 from itae.base.checks import one_of, whole
 from itae.base.console import console, say
 from itae.base.errors import UserError
@@ -55,7 +56,9 @@ def search(
     while done < options["n_trials"]:
         trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
         words = [
-            [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            as_typed(
+                [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            )
             for trial in trials
         ]
         returns = launcher.launch(words, initial_job_idx=number)
@@ -95,7 +98,7 @@ def _space(
     optuna: Any, searched: Mapping[str, Any], loader: ConfigLoader, arguments: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the distributions to search and the words that are the same for all trials."""
-    params = [f"{key}={value}" for key, value in searched.items()]
+    params = as_typed([f"{key}={value}" for key, value in searched.items()])
     parser = OverridesParser.create(config_loader=loader)
     space, fixed = {}, []
     for override in parser.parse_overrides([*params, *arguments]):
