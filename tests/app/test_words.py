@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.itae_sweeps import PLUGINS, GridSweeper
 from itae.app.compose import compose, conf_dir
-from itae.app.words import LISTS, TEXTS, as_typed, quoted, to_type
+from itae.app.words import LISTS, TEXTS, as_typed
 from itae.base.construct import NEEDS
+from itae.base.typed import quoted, to_type
 
 NUMBERS = ("2024", "2024_05", "1e3", "0x10", "true", "FALSE", ".5", "007", "-1", "1.50", "1.", "inf", "nan", "1_0")
 SPECIAL = string.punctuation + " é日😀"

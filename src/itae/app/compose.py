@@ -17,9 +17,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from itae.app.words import TEXTS, as_typed, quoted, refuse_no_texts, to_type
+from itae.app.words import TEXTS, as_typed, refuse_no_texts
 from itae.base.errors import UserError
 from itae.base.names import public_target
+from itae.base.typed import quoted, to_type
 
 
 def conf_dir() -> Path:

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from itae.app.compose import searchpath
 from itae.app.held_out import Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
-from itae.app.words import as_typed, key_of, quoted
+from itae.app.words import as_typed, key_of
 from itae.base.checks import one_of
 from itae.base.console import say
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.base.typed import quoted
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
 from itae.results.find import RESULT, find_results
@@ -64,8 +65,8 @@ def main(argv: Sequence[str]) -> int:
         _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
     except UserError as error:
         raise UserError(
-            f"The held-out run did not end well; what was chosen is frozen, and the same command with --out {folder} "
-            "tries it again."
+            f"The held-out run did not end well; what was chosen is frozen, and the same command with "
+            f"--out {shlex.quote(str(folder))} tries it again."
         ) from error
     if compared.overlap:
         _note(folder / HELD_OUT, _overlap(told))

@@ -14,8 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app.compose import choices, compose, conf_dir
 from itae.app.verbs import VERBS
-from itae.app.words import TEXTS, as_texts, key_of, to_type
+from itae.app.words import TEXTS, as_texts, key_of
 from itae.base.errors import UserError, did_you_mean
+from itae.base.typed import to_type
 
 
 def before_the_job(error: Exception) -> str:

@@ -11,16 +11,15 @@ import contextlib
 import functools
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.base.typed import quoted, to_type
 
 TEXTS = frozenset(
     {
@@ -65,20 +64,6 @@ def as_typed(words: Sequence[str]) -> list[str]:
 def key_of(word: str) -> str:
     """Return what a word of the command line sets: ``detector.k`` of ``++detector.k=3``."""
     return word.partition("=")[0].lstrip("+~")
-
-
-def quoted(text: str) -> str:
-    r"""Return text as Hydra takes it for that text and nothing else, whatever is in it.
-
-    What OmegaConf would resolve, ``${``, gets a backslash, and those before it become two each.
-    """
-    plain = re.sub(r"(\\*)\$\{", lambda found: f"{2 * found[1]}\\${{", text)
-    return QuotedString(plain, Quote.double).with_quotes()
-
-
-def to_type(key: str, *texts: str) -> str:
-    """Return the word that sets `key` to a text, or in a sweep to several, as a shell is given it."""
-    return shlex.quote(f"{key}={','.join(map(quoted, texts))}")
 
 
 def refuse_no_texts(words: Iterable[str]) -> None:

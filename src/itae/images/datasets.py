@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -16,6 +15,7 @@ import numpy as np
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.base.typed import to_type
 from itae.images import folder, formats
 from itae.images.class_names import alike, told_apart
 from itae.images.image_set import ImageSet
@@ -161,7 +161,7 @@ class Downloaded(Dataset):
         try:
             return super().open()
         except UserError as error:
-            command = f"itae prepare dataset={self.name} {shlex.quote(f'dataset.root={self.root}')}"
+            command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
             raise UserError(f"{error} To fetch it, run: {command}") from error
 
     def prepare(self) -> None:
