@@ -28,9 +28,9 @@ def started(*words: str, cwd: Path, **more) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, capture_output=True, encoding="utf-8", errors="surrogateescape", **more)
 
 
-def pictures(folder: Path, classes, n: int = 6) -> Path:
+def pictures(folder: Path, classes, n: int = 6, seed: int = 0) -> Path:
     """Make small pictures of noise, some in each class."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name in classes:
         place = os.path.join(os.fsencode(folder), os.fsencode(name))
         os.makedirs(place)
