@@ -113,8 +113,9 @@ def test_the_options_that_are_text_are_known():
 @example(text='a\\${b}\\\\${c} "q" \\\' \\')
 @example(text="${no}$x{}\\")
 def test_quoted_text_is_that_text(text):
-    value = parsed(f"dataset.root={quoted(text)}").value()
-    assert OmegaConf.create({"root": value}).root == text
+    for mark in "\"'":
+        value = parsed(f"dataset.root={quoted(text, mark)}").value()
+        assert OmegaConf.create({"root": value}).root == text
 
 
 ANY = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))

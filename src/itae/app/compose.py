@@ -54,7 +54,8 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
 
 def searchpath(config_dir: str) -> str:
     """Return the word that does what ``--config-dir`` does."""
-    return f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"
+    place = quoted(f"file://{Path(config_dir).absolute()}", "'")
+    return f"hydra.searchpath=[{place}]"
 
 
 def choices(words: Iterable[str]) -> Iterator[Override]:

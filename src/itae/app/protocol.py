@@ -115,7 +115,8 @@ def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
 
 def _set(key: str, path: Path) -> str:
     """Return the word that sets a path, whatever characters are in it."""
-    return f"{key}={quoted(str(path))}"
+    folder = quoted(str(path), "'")
+    return f"{key}={folder}"
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:

@@ -6,14 +6,14 @@ import re
 import shlex
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, mark: str = '"') -> str:
     r"""Return text in quotes, which Hydra takes for that text and nothing else, whatever is in it.
 
-    A quote, and what OmegaConf would resolve (``${``), gets a backslash; backslashes before these become two each.
+    Such a quote, and what OmegaConf would resolve (``${``), gets a backslash; backslashes before these become two each.
     """
     plain = re.sub(r"(\\*)\$\{", lambda found: f"{2 * found[1]}\\${{", text)
-    inside = re.sub(r'(\\+)(?="|\Z)', lambda found: 2 * found[1], plain).replace('"', '\\"')
-    return f'"{inside}"'
+    inside = re.sub(rf"(\\+)(?={mark}|\Z)", lambda found: 2 * found[1], plain).replace(mark, f"\\{mark}")
+    return f"{mark}{inside}{mark}"
 
 
 def to_type(key: str, *texts: str) -> str:
