@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 
 from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
+from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.versions import versions
 from itae.embed.extract import ensure
@@ -245,9 +246,8 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
     return result | {"error": f"{result['error'].rstrip('.')} ({why})"} if why else result
 
 
-def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
+def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
     """Print the table at the end of a sweep: one line a job, and what failed."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
@@ -264,16 +264,17 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
             row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     spread = f", mean ± std over {shown.over}" if shown.over else ""
     title = shown.metrics[metric].title
-    show(table)
+    out = console(160)
+    out.print(table)
     caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
-    show(caption, soft_wrap=True, markup=False, style="dim")  # the table's own would be folded to its width
+    out.print(caption, soft_wrap=True, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":
-            show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)
-    show(f"results    {folder}", soft_wrap=True, markup=False)
+            say(f"failed     job {job}: {result['error']}")
+    say(f"results    {folder}")
 
 
 def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:

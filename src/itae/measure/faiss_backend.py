@@ -23,7 +23,7 @@ def cpu_count() -> int:
     """Return the CPUs this process may use: Slurm's or OpenMP's word first, then the scheduler's."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
-        if (said := os.environ.get(name, "")).isdigit() and int(said) > 0:
+        if (said := os.environ.get(name, "")).isdecimal() and int(said) > 0:
             return min(int(said), affinity)
     return affinity
 

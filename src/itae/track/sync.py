@@ -14,9 +14,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from itae.base.checks import above_0
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.base.progress import progress
 from itae.results.find import RESULT
 from itae.results.run import read_run
@@ -42,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent")
     options = parser.parse_args(argv)
     above_0("--timeout", options.timeout, "seconds")
-    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
+    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(at_home(path))})
     going_on = [run for run in found if _goes_on(run)]
     new = [run for run in found if not _is_sent(run) and run not in going_on]
     before = len(found) - len(new) - len(going_on)
@@ -94,7 +96,8 @@ def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
     reason = ""
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, **pipes, encoding="utf-8", errors="replace") as process:
         try:
             said = _last_words(process, runs, seconds)
             reason = _reason(said) if process.returncode else ""

@@ -64,7 +64,7 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
         finally:
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
         results = sweep.outcomes(jobs, fresh, why)
-        _print(results, folder, len(fresh))
+        sweep.report(results, folder, len(fresh))
         if not _searches(launcher.config):
             end([job.config for job in jobs], folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
@@ -139,14 +139,16 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             )
     try:
         with contextlib.suppress(OSError):
-            note.write_text(this_process())
+            note.write_text(this_process(), encoding="utf-8")
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
             _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
-            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n")
+            (folder / sweep.MANIFEST).write_text(
+                json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n", encoding="utf-8"
+            )
         yield folder
     except UserError:
         if not by_user:
@@ -159,7 +161,7 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
 
 def _told_of(note: Path) -> str:
     with contextlib.suppress(OSError):
-        return f" ({note.read_text()})"
+        return f" ({note.read_text(encoding='utf-8', errors='replace')})"
     return ""
 
 
@@ -182,7 +184,7 @@ def _siblings(folder: Path) -> list[Path]:
 
 def _digest_of(folder: Path) -> str | None:
     try:
-        return json.loads((folder / sweep.MANIFEST).read_text())["digest"]
+        return json.loads((folder / sweep.MANIFEST).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -241,10 +243,3 @@ def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], re
         out.status = JobStatus.FAILED
         out.return_value = UserError(f"{result['error']} (more in {job.folder / 'run.log'})")
     return out
-
-
-def _print(results: Mapping[sweep.Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    sweep.report(results, folder, fresh, console.print)
