@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import itae.app.experiment
 from itae import __version__
@@ -41,6 +41,11 @@ def files(tmp_path_factory) -> Path:
     (top / "weights.pth").write_bytes(b"a pickle")
     (top / "noise.safetensors").write_bytes(b"noise")
     save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
+    digits = load_file(Path(itae.__file__).parent / "vit" / "weights" / "digits_vit.safetensors")
+    spoilt = digits["blocks.1.attn.qkv.weight"].copy()
+    spoilt[0, 0] = np.nan
+    save_file(digits | {"blocks.1.attn.qkv.weight": spoilt}, top / "spoilt.safetensors")
+    save_file({name: array for name, array in digits.items() if "blocks.5" not in name}, top / "short.safetensors")
     return top
 
 
@@ -119,6 +124,8 @@ MISTAKES = [
     ("backbone.checkpoint={}/no.safetensors", "/no.safetensors", "give a .safetensors file"),
     ("backbone.checkpoint={}/weights.pth", "/weights.pth", "convert it first"),
     ("backbone.checkpoint={}/other.safetensors", "/other.safetensors", "digits_vit", "Give the architecture"),
+    ("backbone.checkpoint={}/short.safetensors tracker=none", "/short.safetensors", "5 blocks and the model 6"),
+    ("backbone.checkpoint={}/spoilt.safetensors tracker=none", "blocks.1.attn.qkv.weight holds NaN", "give another"),
     ("backbone.checkpoint={}/noise.safetensors", "/noise.safetensors", "is it whole"),
     ("dataset=photos/holidays", "dataset=photos/holidays", "dataset=imagefolder dataset.root=photos/holidays"),
     ("dataset.root={}/flat", "'dataset.root'", "dataset=imagefolder"),
