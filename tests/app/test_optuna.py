@@ -143,7 +143,6 @@ def test_more_failures_than_are_allowed_end_the_study(itae_, rate, status):
 @pytest.mark.slow
 def test_a_later_batch_may_fail_whole(itae_, monkeypatch):
     import itae.app.sweep
-
     from itae.base.errors import UserError
 
     open_job, wanted = itae.app.sweep.open_job, [1]
