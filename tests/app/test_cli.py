@@ -121,6 +121,7 @@ MISTAKES = [
     ("backbone=timm", "backbone.model_name", "set backbone.model_name="),
     ("backbone=timm backbone.model_name=vit_smal_patch16_224", "vit_smal_patch16_224", "'vit_small_patch16_224'"),
     ("backbone=timm backbone.model_name=resnet50", "resnet50", "vision transformers"),
+    ("backbone=timm backbone.model_name=vit_base_patch16_xp_224", "a ParallelScalingBlock", "choose another backbone"),
     ("backbone.checkpoint={}/no.safetensors", "/no.safetensors", "give a .safetensors file"),
     ("backbone.checkpoint={}/weights.pth", "/weights.pth", "convert it first"),
     ("backbone.checkpoint={}/other.safetensors", "/other.safetensors", "digits_vit", "Give the architecture"),

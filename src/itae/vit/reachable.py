@@ -40,7 +40,7 @@ def reachable(model: Any, name: str) -> int:
     for i, block in enumerate(model.blocks):
         if not hasattr(getattr(block, "attn", None), "num_heads"):
             raise UserError(
-                f"backbone.model_name={name}: block {i}, a {type(block).__name__}, has no attention by itself (attn), so "
+                f"backbone.model_name={name}: block {i}, a {type(block).__name__}, has no attention by itself, so "
                 "itae can't edit it; choose another backbone."
             )
     calls, tokens = _one_forward(model, name)
