@@ -22,7 +22,7 @@ REFUSED = [
     "mobilenetv5_300m_enc", "mobilevit_xxs", "mvitv2_tiny", "naflexvit_base_patch16_gap", "nest_tiny", "nextvit_small",
     "pit_ti_224", "pvt_v2_b0", "qwen3_vit_88m", "repvit_m1", "sam2_hiera_tiny", "samvit_base_patch16", "sequencer2d_s",
     "shvit_s1", "swiftformer_xs", "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "swinv2_cr_tiny_224",
-    "tiny_vit_5m_224", "tnt_s_patch16_224", "twins_pcpvt_small", "visformer_tiny", 
+    "tiny_vit_5m_224", "tnt_s_patch16_224", "twins_pcpvt_small", "visformer_tiny",
     "vit_base_patch16_xp_224", "vit_pwee_patch16_reg1_gap_256", "vit_relpos_small_patch16_224",
     "vit_small_patch16_18x2_224", "volo_d1_224", "xcit_nano_12_p16_224", "resnet18", "convnext_atto",
 ]  # fmt: skip

@@ -22,6 +22,7 @@ from typing import Any
 from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
 from itae.base.errors import UserError
+from itae.base.secrets import hidden
 from itae.base.versions import versions
 from itae.embed.extract import extract
 from itae.embed.source import Source
@@ -166,7 +167,8 @@ def is_done(job: Job, ready: OpenJob) -> bool:
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(config))
+    """Return a job's settings as its result has them."""
+    return json.loads(json.dumps(hidden(config)))
 
 
 def digest(jobs: Sequence[Job]) -> str:

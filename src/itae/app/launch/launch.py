@@ -26,6 +26,7 @@ from itae.app.launch.group import Group, Launching, Program
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.progress import progress
+from itae.base.secrets import hidden_word
 from itae.look import page
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ def _composed(
     compose = Composer(launcher.hydra_context.config_loader, launcher.config)
     jobs, wrong = {}, {}
     for num, overrides in enumerate(job_overrides, first):
-        words = tuple(word for word in overrides if word not in same)
+        words = tuple(hidden_word(word) for word in overrides if word not in same)
         try:
             config = compose(overrides)
             with open_dict(config):

@@ -21,6 +21,7 @@ from itae.app.launch.launch import end
 from itae.app.launch.objectives import Objective, objectives_of, settled
 from itae.base.checks import number, one_of, whole
 from itae.base.errors import UserError
+from itae.base.secrets import hidden_address, hidden_word, hide_in_files
 from itae.results.shown import Shown, shown_of
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ def search(
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
+    hide_in_files([folder / "multirun.yaml"])
     study, objectives = _study(optuna, options, objectives, folder)
     _refuse_another(study, options, objectives, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
@@ -251,7 +253,7 @@ def _refuse_another(
     """Raise a `UserError` if the study was made for something else: its trials would be mixed up with these."""
     asked = {
         "metric": ", ".join(one.key for one in objectives),
-        "words": " ".join(sorted(fixed)),
+        "words": " ".join(sorted(map(hidden_word, fixed))),
         "space": ", ".join(f"{key} in {told}" for key, told in sorted(space.items())),
     }
     before = study.user_attrs.get("asked")
@@ -262,7 +264,7 @@ def _refuse_another(
     asked["direction"] = ", ".join(str(one.direction) for one in objectives)
     for name, value in asked.items():
         if before.get(name) != value:
-            place = options["storage"] or folder
+            place = hidden_address(options["storage"] or str(folder))
             raise UserError(
                 f"The study {options['study_name']!r} in {place} searches by another {name} ({before.get(name)}, not "
                 f"{value}); give this one another hydra.sweep.dir, or hydra.sweeper.study_name."
