@@ -90,6 +90,6 @@ def test_a_system_without_resource_imports_it():
 
 def test_hydra_in_somebody_elses_program_does_not_ask_where_it_runs():
     """Hydra imports all plugins that are installed, ours too, whatever program it serves."""
-    code = "import sys, hydra, pathlib; sys.platform = 'win32'; import hydra_plugins.itae_sweeps; print('itae' in sys.modules)"
+    code = "import sys, hydra; sys.platform = 'win32'; import hydra_plugins.itae_sweeps; print('itae' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == "False\n", done.stderr
