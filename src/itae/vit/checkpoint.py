@@ -7,6 +7,7 @@ its own, or none; one that a training wrapper saved has a word before each name.
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -77,12 +78,13 @@ def check_weights(model: nn.Module, path: Path, pool: str) -> None:
         types = {name: one.get_dtype() for name, one in slices.items()}
     numbers = {name: tensor for name, tensor in state.items() if tensor.is_floating_point() and not _under(name, parts)}
     for name, tensor in numbers.items():
-        if not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all()):
+        total = float(tensor.sum())  # finite, and not 0, of nearly all that are as they should be: one pass over them
+        if not math.isfinite(total) and not bool(tensor.isfinite().all()):
             what = "NaN" if bool(tensor.isnan().any()) else "infinite numbers"
             raise UserError(_spoilt(path, f"{name} {f'holds {what}' if _place(name, shapes) else 'is not in it'}"))
         if types.get(_place(name, shapes) or "", "F")[0] not in "FB":  # F32, BF16, ...
             raise UserError(_spoilt(path, f"{name} holds whole numbers, as a quantised model does"))
-        if tensor.ndim > 1 and name.endswith("weight") and not bool(tensor.any()):
+        if total == 0 and tensor.ndim > 1 and name.endswith("weight") and not bool(tensor.any()):
             empty.append(name)
     for tensor in (tensor for name, tensor in state.items() if tensor.is_floating_point() and name not in numbers):
         tensor.nan_to_num_(0, 0, 0)
@@ -98,9 +100,9 @@ def check_weights(model: nn.Module, path: Path, pool: str) -> None:
                     path, there[-1], here[-1])  # fmt: skip
 
 
-def _place(name: str, names: Iterable[str]) -> str | None:
+def _place(name: str, names: Mapping[str, Any]) -> str | None:
     """Return what a file calls a weight of the model, which may have a wrapper's word before it."""
-    return next((each for each in names if each == name or each.endswith(f".{name}")), None)
+    return name if name in names else next((each for each in names if each.endswith(f".{name}")), None)
 
 
 def _spoilt(path: Path, why: str) -> str:
