@@ -6,20 +6,21 @@ import logging
 
 import pytest
 import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 
 from itae.base.secrets import HIDDEN, Veil, hidden, hidden_word, hide_in_files
 
 WORDS = {
-    "runtime.ray.runtime_env={env_vars:{HF_TOKEN:tops3cret,MODE:'1'}}": "runtime.ray.runtime_env={env_vars:{***}}",
+    "runtime.ray.runtime_env={env_vars:{HF_TOKEN:tops3cret,MODE:'1'}}": "runtime.ray.runtime_env={env_vars:***}",
     "runtime.ray.runtime_env.env_vars.ANYTHING=tops3cret": "runtime.ray.runtime_env.env_vars.ANYTHING=***",
-    "+runtime.ray.runtime_env.env_vars={A:tops3cret}": "+runtime.ray.runtime_env.env_vars={***}",
+    "+runtime.ray.runtime_env.env_vars={A:tops3cret}": "+runtime.ray.runtime_env.env_vars=***",
     "++tracker.api_key=tops3cret": "++tracker.api_key=***",
     "hydra.sweeper.storage=postgresql://me:tops3cret@host/db": "hydra.sweeper.storage=postgresql://me:***@host/db",
     "hydra.sweeper.storage=mysql+pymysql://me:tops3cret@host:3306/db": "hydra.sweeper.storage=mysql+pymysql://me:***@host:3306/db",
     "dataset.root=https://tops3cret@host/set": "dataset.root=https://***@host/set",
-    "dataset.root=s3://host/set?X-Amz-Signature=tops3cret&a=1": "dataset.root=s3://host/set?X-Amz-Signature=***&a=1",
+    "dataset.root='s3://host/set?X-Amz-Signature=tops3cret&a=1'": "dataset.root='s3://host/set?X-Amz-Signature=***&a=1'",
     "x.password='tops3cret'": "x.password=***",
     'x.db={user:me,password:"tops3cret, too",port:3}': "x.db={user:me,password:***,port:3}",
     "x.aws_secret_access_key=tops3cret": "x.aws_secret_access_key=***",
@@ -35,6 +36,7 @@ PLAIN = [
 def test_a_word_is_told_without_its_secret(word):
     assert hidden_word(word) == WORDS[word]
     assert hidden_word(WORDS[word]) == WORDS[word], "once more changes nothing"
+    OverridesParser.create().parse_override(WORDS[word])  # what reads words goes on reading them
 
 
 @pytest.mark.parametrize("word", PLAIN)

@@ -56,8 +56,14 @@ def hidden_address(text: str) -> str:
 def hidden_word(word: str) -> str:
     """Return a word of a command line, ``key=value``, without the secrets in its value."""
     word = _WORD.sub(rf"\g<1>{HIDDEN}", word)
-    word = _GROUP.sub(rf"\g<1>{{{HIDDEN}}}", word)
+    word = _GROUP.sub(rf"\g<1>{HIDDEN}", word)
     return hidden_address(_GIVEN.sub(rf"\g<1>{HIDDEN}", word))
+
+
+def restored(words: Sequence[str], given: Sequence[str]) -> list[str]:
+    """Return words that `hidden_word` returned as they were given, where one of those became them."""
+    known = {hidden_word(word): word for word in given}
+    return [known.get(word, word) for word in words]
 
 
 def _is_secret(key: str) -> bool:
@@ -118,15 +124,15 @@ def hide_in_files(files: Sequence[Path]) -> None:
             if all(hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()):
                 continue  # most have none, and yaml is read slowly
             node = yaml.safe_load(text)
-            clean = _hidden_words(hidden(node))
+            clean = hidden_words(hidden(node))
             if clean != node:
                 file.write_text(yaml.safe_dump(clean, sort_keys=False, allow_unicode=True))
 
 
-def _hidden_words(node: Any) -> Any:
-    """Return a node with each text that is words of a command line without their secrets."""
+def hidden_words(node: Any) -> Any:
+    """Return plain values with each text that is words of a command line without their secrets."""
     if isinstance(node, Mapping):
-        return {key: _hidden_words(value) for key, value in node.items()}
+        return {key: hidden_words(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_hidden_words(value) for value in node]
+        return [hidden_words(value) for value in node]
     return hidden_word(node) if isinstance(node, str) and "=" in node else node

@@ -19,7 +19,7 @@ FEW = (
     "clusterer.restarts=1",
     f"runtime.ray.runtime_env={{env_vars:{{KEY:{SECRET}}}}}",
 )
-HIDDEN = "runtime.ray.runtime_env={env_vars:{***}}"
+HIDDEN = "runtime.ray.runtime_env={env_vars:***}"
 
 
 def telling(folder):
