@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import itae.app.experiment
 from itae import __version__
@@ -41,6 +41,11 @@ def files(tmp_path_factory) -> Path:
     (top / "weights.pth").write_bytes(b"a pickle")
     (top / "noise.safetensors").write_bytes(b"noise")
     save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
+    digits = load_file(Path(itae.__file__).parent / "vit" / "weights" / "digits_vit.safetensors")
+    spoilt = digits["blocks.1.attn.qkv.weight"].copy()
+    spoilt[0, 0] = np.nan
+    save_file(digits | {"blocks.1.attn.qkv.weight": spoilt}, top / "spoilt.safetensors")
+    save_file({name: array for name, array in digits.items() if "blocks.5" not in name}, top / "short.safetensors")
     return top
 
 
@@ -116,9 +121,12 @@ MISTAKES = [
     ("backbone=timm", "backbone.model_name", "set backbone.model_name="),
     ("backbone=timm backbone.model_name=vit_smal_patch16_224", "vit_smal_patch16_224", "'vit_small_patch16_224'"),
     ("backbone=timm backbone.model_name=resnet50", "resnet50", "vision transformers"),
+    ("backbone=timm backbone.model_name=vit_base_patch16_xp_224", "a ParallelScalingBlock", "choose another backbone"),
     ("backbone.checkpoint={}/no.safetensors", "/no.safetensors", "give a .safetensors file"),
     ("backbone.checkpoint={}/weights.pth", "/weights.pth", "convert it first"),
     ("backbone.checkpoint={}/other.safetensors", "/other.safetensors", "digits_vit", "Give the architecture"),
+    ("backbone.checkpoint={}/short.safetensors tracker=none", "/short.safetensors", "5 blocks and the model 6"),
+    ("backbone.checkpoint={}/spoilt.safetensors tracker=none", "blocks.1.attn.qkv.weight holds NaN", "give another"),
     ("backbone.checkpoint={}/noise.safetensors", "/noise.safetensors", "is it whole"),
     ("dataset=photos/holidays", "dataset=photos/holidays", "dataset=imagefolder dataset.root=photos/holidays"),
     ("dataset.root={}/flat", "'dataset.root'", "dataset=imagefolder"),
@@ -154,6 +162,15 @@ MISTAKES = [
     ("paths.cache={}/file", "/file'", "needs a folder"),
     ("paths.cache=null", "paths.cache=None", "set paths.cache="),
     ("tracker.mode=onlin", "tracker.mode='onlin'", "offline, online"),
+    ("tracker.project=a/b", "tracker.project='a/b'", "can't hold '/'"),
+    ("tracker.project=2024", "tracker.project=2024", "'tracker.project=\"2024\"'"),
+    ("tracker.entity=a:b", "tracker.entity='a:b'", "can't hold ':'"),
+    ("tracker.tags=paper", "tracker.tags='paper'", "tracker.tags=[paper]"),
+    ("'tracker.tags=[\"\"]'", "A tag of tracker.tags=''", "null for none"),
+    (f"tracker.group={'g' * 129}", "tracker.group=ggg", "129 letters", "128"),
+    ("tracker.notes=''", "tracker.notes=''", "null for none"),
+    ("sync --project=a/b", "--project='a/b'", "can't hold '/'"),
+    ("dashboard me/a#b", "PROJECT='a#b'", "can't hold '#'"),
     ("hydra.run.dir={}/file/x", "/file/x", "hydra.run.dir"),
     # classes of one's own
     ("detector._target_=itae.detect.No", "itae.detect.No", "package.module.Class"),

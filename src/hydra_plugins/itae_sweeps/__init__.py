@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -260,6 +261,10 @@ class GridSweeper(BasicSweeper):
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job; a launcher of ours does that itself before it starts any."""
+        from itae.base.secrets import hide_in_files
+
+        assert self.config is not None
+        hide_in_files([Path(str(self.config.hydra.sweep.dir), "multirun.yaml")])  # which Hydra has just written
         if not isinstance(self.launcher, SharedPassLauncher):
             from itae.app.launch.composer import Composer
 

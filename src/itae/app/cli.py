@@ -34,6 +34,7 @@ from itae.app.words import as_typed
 from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.base.place import terminated
+from itae.base.secrets import hide_in_files
 
 USER_MISTAKE = 2
 INTERRUPTED = 130
@@ -44,6 +45,8 @@ def _run(cfg: DictConfig) -> None:
     from itae.app.experiment import run
 
     hydra_ = HydraConfig.get()
+    if hydra_.output_subdir is not None:
+        hide_in_files(sorted(Path(hydra_.runtime.output_dir, hydra_.output_subdir).glob("*.yaml")))
     done = run(cfg, Path(hydra_.runtime.output_dir))
     if hydra_.mode == RunMode.RUN:
         print_next_step(done.result)

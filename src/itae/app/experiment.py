@@ -26,6 +26,7 @@ from itae.app.started import in_a_sweep, started
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.memory import peak_rss_mb
+from itae.base.secrets import Veil, hidden
 from itae.base.versions import versions
 from itae.embed.about import about_edit, notes_on_edit
 from itae.look import page
@@ -61,9 +62,12 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
     """
     folder = folder or Path("outputs/runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
     result: dict[str, Any] = {"status": "failed", "error": None, "started": started(), "versions": versions()}
+    veil, quiet = Veil({}), contextlib.ExitStack()
     try:
-        result["settings"] = plain_config(cfg)
-        settings = Settings.of(result["settings"])
+        plain = plain_config(cfg)
+        result["settings"], veil = hidden(plain), Veil(plain)  # the run itself has the secrets, and writes none
+        quiet.enter_context(veil.over_logs())
+        settings = Settings.of(plain)
         result["code"] = settings.code  # now: a file may be edited while the run goes on
         with contextlib.suppress(OSError):  # of an earlier run in this folder
             (folder / page.PAGE).unlink(missing_ok=True)
@@ -84,11 +88,14 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
                 page.end_with_page(folder, images=job.source.images)
     except BaseException as error:
         if result["status"] != "ok":
-            result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            result["error"] = veil(told)
             with contextlib.suppress(UserError):  # a full disk: then the first error says more
                 write_result(folder, result)
             log.info("the run failed", exc_info=True)  # to run.log; the console has it from elsewhere
         raise
+    finally:
+        quiet.close()
     return RunView(folder.absolute(), result)
 
 

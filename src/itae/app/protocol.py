@@ -28,6 +28,7 @@ from itae.base.checks import one_of
 from itae.base.console import say
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.base.secrets import hidden_words, restored
 from itae.base.typed import quoted
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
     told = told or _chosen(folder, asked, compared.development["selection"])
     _refuse_what_changed(folder, told)
     told["overlap"] = [compared.overlap, compared.images]
-    _write(folder / RECORD, told)  # before it is run
+    _write(folder / RECORD, hidden_words(told))  # before it is run
     where = _set("hydra.run.dir", folder / HELD_OUT)
     try:  # hydra.mode: an overlay that is a sweep, as experiment=threshold_sweep, is none here
         _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
@@ -90,16 +91,16 @@ def _begun(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     held_out = folder / HELD_OUT
     if before is None or ((held_out / RESULT).exists() and read_run(held_out).ok):
         raise UserError(f"{folder} holds a protocol that has been reported; choose another --out.")
-    if before != asked:
+    if before != hidden_words(asked):
         raise UserError(f"{folder} holds a protocol of other words, to be reported yet; choose another --out.")
-    return told
+    return told | {"held_out": restored(told["held_out"], [*asked["words"], *asked["held_out"]])}
 
 
 def _chosen(folder: Path, asked: Mapping[str, Any], said: str) -> dict[str, Any]:
     """Sweep on the development data, choose, and return what is frozen."""
     _itae("-m", *asked["words"], _set("hydra.sweep.dir", folder / DEV))
     chosen = choose_setting(folder / DEV, asked["by"])
-    frozen = frozen_words(chosen["words"], asked["held_out"])
+    frozen = frozen_words(restored(chosen["words"], asked["words"]), asked["held_out"])
     found = [word for word in asked["words"] if key_of(word) == "hydra.searchpath"]  # Hydra keeps it from its jobs
     frozen = [*found, *frozen]
     selection = max("dev_labels" if chosen.pop("labels") else "proxy", said, key=SELECTIONS.index)

@@ -23,6 +23,7 @@ from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
 from itae.base.console import console, say
 from itae.base.errors import UserError
+from itae.base.secrets import hidden
 from itae.base.versions import versions
 from itae.embed.extract import ensure
 from itae.embed.source import Source
@@ -71,8 +72,8 @@ def named(num: int, words: Sequence[str]) -> str:
     return f"{num} ({' '.join(words)})" if words else str(num)
 
 
-def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
-    """Return the jobs that are not done yet, in groups that share a pass.
+def plan(jobs: Sequence[Job], unmade: Mapping[str, str], may_fail: int = 0) -> tuple[list[list[Job]], dict[Job, str]]:
+    """Return the jobs that are not done yet, in groups that share a pass, and those that can't run, and why.
 
     Parameters
     ----------
@@ -80,37 +81,39 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
         Those that could be composed.
     unmade
         Those that couldn't, by name, and why.
+    may_fail
+        How many of them may be unable to run: a search learns from it.
 
     Raises
     ------
     UserError
-        If any job can't run, naming each, or the disk has no room for what all of them will store.
+        If more jobs than that can't run, naming each, or the disk has no room for what all of them will store.
     """
     if "WANDB_SWEEP_ID" in os.environ and any(is_wandb(job.config) for job in jobs):
         raise UserError(
             "--multirun under `wandb agent` (WANDB_SWEEP_ID is set) would make one run of W&B's sweep out of all jobs: "
             "leave out --multirun, set tracker=none, or start the sweep without the agent."
         )
-    opened, wrong = {}, dict(unmade)
+    opened: dict[Job, OpenJob] = {}
+    refused: dict[Job, str] = {}
     folders = Counter(job.folder for job in jobs)
     for job in jobs:
         try:
             opened[job] = open_job(Settings.of(job.config))
         except UserError as error:
-            wrong[str(job)] = str(error)
+            refused[job] = str(error)
         if folders[job.folder] > 1:
-            wrong[str(job)] = (
-                f"{job.folder} is another job's folder, too; have ${{hydra.job.num}} in hydra.sweep.subdir."
-            )
-    if wrong:
+            refused[job] = f"{job.folder} is another job's folder, too; have ${{hydra.job.num}} in hydra.sweep.subdir."
+    wrong = {**unmade, **{str(job): why for job, why in refused.items()}}
+    if unmade or len(refused) > may_fail:
         count = len(jobs) + len(unmade)
         raise UserError(f"{len(wrong)} of {count} jobs can't run, so none was started: {_told(wrong)}")
     groups: dict[Any, list[Job]] = {}
     for job, ready in opened.items():
-        if not is_done(job, ready):
+        if job not in refused and not is_done(job, ready):
             groups.setdefault(ready.group, []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
-    return list(groups.values())
+    return list(groups.values()), refused
 
 
 def refuse_others(folder: Path, jobs: Sequence[Job]) -> None:
@@ -165,7 +168,8 @@ def is_done(job: Job, ready: OpenJob) -> bool:
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(config))
+    """Return a job's settings as its result has them."""
+    return json.loads(json.dumps(hidden(config)))
 
 
 def digest(jobs: Sequence[Job]) -> str:

@@ -4,6 +4,7 @@
 `checks`     what a setting may be
 `names`      what classes are called in yaml, results and keys, wherever their files lie
 `construct`  from a config node to an object
+`secrets`    what a run is given and nobody is to read in its folder
 `identity`   what a rule is in a cache key
 `code`       the code of somebody's own rule or model, as a digest
 `runtime`    how a run is executed: the settings of ``runtime``

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import math
 import mmap
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,5 +61,7 @@ def peak_rss_mb() -> float:
     with contextlib.suppress(OSError, StopIteration):
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
+    import resource  # which not every system has
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -27,6 +27,7 @@ from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.lock import Lock, lease_of, this_process
 from itae.base.progress import progress
+from itae.base.secrets import hidden_word
 from itae.look import page
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
     Raises
     ------
     UserError
-        If any of the jobs can't run; then none has begun.
+        If any of the jobs can't run, of a search all of the first; then none has begun.
     """
     setup_globals()
     hydra_cfg = launcher.config.hydra
@@ -51,7 +52,9 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
             config.hydra.sweep.dir = str(folder)
         by_job = {replace(job, folder=_place(config)): config for job, config in by_job.items()}
         jobs = list(by_job)
-        planned = sweep.plan(jobs, wrong)
+        # Where not one of a search's first jobs can run, it is a mistake in what they have in common.
+        may_fail = len(jobs) - (initial_job_idx == 0) if _searches(launcher.config) else 0
+        planned, refused = sweep.plan(jobs, wrong, may_fail)
         fresh = {job: sweep.stamp(job) for group in planned for job in group}
         groups = [
             Group(part, [fresh[job] for job in part], [by_job[job] for job in part])
@@ -64,6 +67,7 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
         finally:
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
         results = sweep.outcomes(jobs, fresh, why)
+        results |= {job: {"status": "failed", "error": why} for job, why in refused.items()}
         sweep.report(results, folder, len(fresh))
         if not _searches(launcher.config):
             end([job.config for job in jobs], folder)
@@ -81,7 +85,7 @@ def _composed(
     compose = Composer(launcher.hydra_context.config_loader, launcher.config)
     jobs, wrong = {}, {}
     for num, overrides in enumerate(job_overrides, first):
-        words = tuple(word for word in overrides if word not in same)
+        words = tuple(hidden_word(word) for word in overrides if word not in same)
         try:
             config = compose(overrides)
             with open_dict(config):
