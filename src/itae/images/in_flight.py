@@ -1,0 +1,77 @@
+"""How much memory pictures may take at once while they are decoded: by their bytes, which their headers tell.
+
+A count of pictures bounds nothing: a file of 2 MB may unpack to a gigabyte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+IN_FLIGHT = 10**9  # bytes in all threads of a process; a picture that takes more is decoded alone
+
+# Bytes a pixel that decoders take beside the picture itself, as measured with Pillow 13 (peak of the process on 24
+# megapixels); those written in Python hold the samples twice. JPEG and JPEG 2000 see `_beside`.
+_BESIDE = {"WEBP": 12, "AVIF": 8, "BMP": 8, "DIB": 8, "QOI": 8, "DDS": 8, "SGI": 8, "XPM": 8, "ICO": 8}
+
+
+class Room:
+    """So many bytes, of which threads take some for a while. They come in turn, so a large picture isn't passed by."""
+
+    def __init__(self, size: int) -> None:
+        self.size = self._free = size
+        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def taken(self, wanted: int) -> Iterator[None]:
+        """Wait until so many bytes are free, all of them if that is more than there are, and hold them."""
+        wanted = min(wanted, self.size)
+        with self._turn, self._changed:
+            self._changed.wait_for(lambda: self._free >= wanted)
+            self._free -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += wanted
+                self._changed.notify_all()
+
+
+ROOM = Room(IN_FLIGHT)
+
+
+def bytes_of(image: Any, path: str) -> int:
+    """Return how many bytes it takes at most to bring a picture to upright 8-bit RGB.
+
+    Parameters
+    ----------
+    image
+        As `PIL.Image.open` returns it; its pixels aren't loaded yet.
+    path
+        Its file, which some decoders read as a whole.
+    """
+    width, height = image.size
+    stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    result = 4  # Pillow has RGB in four bytes; a picture that is turned is there twice, too
+    return width * height * (stored + max(result, _beside(image))) + _buffer(image) + os.path.getsize(path)
+
+
+def _beside(image: Any) -> int:
+    if image.format in ("JPEG", "MPO"):
+        return 2 * len(image.getbands()) if image.info.get("progressive") else 0
+    if image.format == "JPEG2000":
+        return 6 * len(image.getbands())  # 32 bits a sample, and its bytes
+    return _BESIDE.get(image.format, 0)
+
+
+def _buffer(image: Any) -> int:
+    """Return the bytes of the strip or tile of a TIFF, which is unpacked as a whole."""
+    if image.format != "TIFF":
+        return 0
+    from itae.images.tiff import piece_bytes
+
+    return piece_bytes(image.tag_v2)
