@@ -66,7 +66,7 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     path = edit.calibration
     told = _read(Path(path).expanduser())
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
-        theirs = told[name]
+        theirs = {"decode": "full"} | told[name]  # as it was before there was a choice
         for field, value in ours.items():
             unsaid = field == "resize" and field not in theirs  # in files of earlier versions
             if theirs.get(field) != value and not unsaid:
@@ -120,7 +120,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _backbone(source: Source) -> dict[str, Any]:
     space = source.key(None).space
     told = {name: space[name] for name in ("model", "weights", "image_size") if name in space}
-    return told | {"resize": space["transform"]["resize"]}
+    return told | {"resize": space["transform"]["resize"], "decode": space["transform"].get("decode", "full")}
 
 
 def _detector(edit: Edit) -> dict[str, Any]:

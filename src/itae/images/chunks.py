@@ -26,6 +26,7 @@ _SOI, _EOI, _SOS, _JFIF, _EXIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of what a picture is: its size, its components
 _ABOUT = {*range(0xE0, 0xF0), 0xFE}  # markers of segments for applications, and of comments
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # none but these stand among a scan's samples
+_RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _END = bytes([0xFF, _EOI])
 
 
@@ -179,18 +180,26 @@ def _scans(data: bytes, names: bytes) -> tuple[int, bool, bool]:
 def is_cut(file: BinaryIO) -> bool:
     """Return whether a JPEG's samples end too early: then what is put behind them has a say in the picture.
 
-    Decoders fill up with grey, without a word. Where the marker of the end is missing, and what is there ends with
-    zeros, a download may have left them.
+    Decoders fill up with grey, without a word. A download that broke off may have left zeros.
     """
     found = _jpeg(file)
-    file.seek(max(found.scans.start, found.scans.stop - 8))
-    if not found.ended and (not found.sent or file.read(8) == bytes(8)):
+    if not found.ended and (not found.sent or ends_with_zeros(file)):
         return True
+    file.seek(found.scans.start)
+    restarts = _RESTART.findall(file.read(len(found.scans)))
+    next_one = restarts[-1][0] + 1 if restarts else 0
     draw = random.Random(0)
-    parts = [bytes(draw.choices(range(255), k=64)) for _ in range(18)]
-    restarts = [bytes([0xFF, 0xD0 + i]) for i in range(8)]
-    noise = [b"".join(sum(zip(some, [*restarts, b""], strict=True), ())) for some in (parts[:9], parts[9:])]
-    return len({_pixels(file, [*found.segments, found.scans, end, _END]) for end in (b"", *noise)}) > 1
+    ends = [b""]  # and twice noise, with all markers at which a decoder would go on
+    for _ in range(2):
+        noise = [bytes(draw.choices(range(255), k=64)) + bytes([0xFF, 0xD0 | (next_one + i) % 8]) for i in range(8)]
+        ends.append(b"".join([*noise, noise[0][:64]]))
+    return len({_pixels(file, [*found.segments, found.scans, end, _END]) for end in ends}) > 1
+
+
+def ends_with_zeros(file: BinaryIO) -> bool:
+    """Return whether the last bytes of a file are zeros."""
+    file.seek(max(0, file.seek(0, io.SEEK_END) - 8))
+    return file.read() == bytes(8)
 
 
 def _pixels(file: BinaryIO, pieces: list[range | bytes]) -> bytes:

@@ -12,9 +12,9 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from itae.base.errors import UserError
 from itae.images.chunks import mended
@@ -27,11 +27,12 @@ from itae.images.unread import other_picture
 if TYPE_CHECKING:
     from PIL import Image
 
+R = TypeVar("R")
 ImageFile = Any
 """What `PIL.Image.open` returns: its pixels aren't loaded yet."""
 Use = Callable[[ImageFile], "Image.Image"]
 Least = Callable[[tuple[int, int]], tuple[int, int]]
-"""From the size of a picture to the size that does; see `picture`."""
+"""From the size of a picture to the size that does; see `with_picture`."""
 
 # Part of every transform's `spec`, and so of the cache's keys. Raise it when any file that could be decoded before
 # comes out as other pixels (also when a new Pillow is the cause), and not for one that was refused, or now is.
@@ -72,16 +73,18 @@ warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds li
 warnings.filterwarnings("ignore", message="Corrupt EXIF data|Image appears to be a malformed MPO file")
 
 
-@contextlib.contextmanager
-def picture(path: str, least: Least | None = None) -> Iterator[Image.Image]:
-    """Hold a picture as a person sees it: upright, 8-bit RGB, transparency over white, the first frame.
+def with_picture(path: str, use: Callable[[Image.Image], R], least: Least | None = None) -> R:
+    """Return what `use` makes of a picture as a person sees it: upright, 8-bit RGB, over white, the first frame.
 
-    All threads together hold `IN_FLIGHT` bytes, or one picture: wait for the others' to be let go, and use it briefly.
+    The pictures that all threads have in use take `IN_FLIGHT` bytes together, or it is one alone: a call waits for its
+    turn, and `use` should be brief and keep no picture.
 
     Parameters
     ----------
     path
         A file in one of `FORMATS`; the content decides which, not the name.
+    use
+        Is given the picture; what it raises comes through as it is.
     least
         Where it isn't None, a JPEG may come at a half, a quarter or an eighth of its size, if that is no smaller.
 
@@ -94,13 +97,12 @@ def picture(path: str, least: Least | None = None) -> Iterator[Image.Image]:
         When there is too little memory for it.
     """
     with contextlib.ExitStack() as held:
-        yield _guarded(path, to_rgb, held, least)
+        return use(_guarded(path, to_rgb, held, least))
 
 
 def decode(path: str) -> Image.Image:
-    """Return a picture, read as `picture` does."""
-    with picture(path) as image:
-        return image
+    """Return a picture, as `with_picture` reads it."""
+    return with_picture(path, lambda image: image)
 
 
 def check(path: str) -> None:

@@ -7,11 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
 
+from itae.base.memory import give_back
+from itae.images.tiff import piece_bytes
+
 IN_FLIGHT = 10**9  # bytes in all threads of a process; a picture that takes more is decoded alone
+
+_LARGE = 2**26  # what is freed of less may stay with its thread, for the next one
 
 # Bytes a pixel that decoders take beside the picture itself, as measured with Pillow 13 (peak of the process on 24
 # megapixels); those written in Python hold the samples twice. JPEG and JPEG 2000 see `_beside`.
@@ -36,6 +42,8 @@ class Room:
         try:
             yield
         finally:
+            if wanted >= _LARGE:
+                give_back()
             with self._changed:
                 self._free += wanted
                 self._changed.notify_all()
@@ -54,7 +62,7 @@ def bytes_of(image: Any, path: str) -> int:
     path
         Its file, which some decoders read as a whole.
     """
-    width, height = image.size
+    width, height = _icon(image) if image.format == "ICO" else image.size
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     result = 4  # Pillow has RGB in four bytes; a picture that is turned is there twice, too
     return width * height * (stored + max(result, _beside(image))) + _buffer(image) + os.path.getsize(path)
@@ -70,8 +78,13 @@ def _beside(image: Any) -> int:
 
 def _buffer(image: Any) -> int:
     """Return the bytes of the strip or tile of a TIFF, which is unpacked as a whole."""
-    if image.format != "TIFF":
-        return 0
-    from itae.images.tiff import piece_bytes
+    return piece_bytes(image.tag_v2) if image.format == "TIFF" else 0
 
-    return piece_bytes(image.tag_v2)
+
+def _icon(image: Any) -> tuple[int, int]:
+    """Return the size of the picture in an ICO: it may be a PNG of any, whatever the directory says."""
+    place = image.fp.tell()
+    image.fp.seek(image.ico.entry[image.ico.getentryindex(image.size)].offset)
+    head = image.fp.read(24)
+    image.fp.seek(place)
+    return struct.unpack(">II", head[16:24]) if head.startswith(b"\x89PNG") and len(head) == 24 else image.size

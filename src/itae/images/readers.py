@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.images.chunks import is_cut, refuse_damaged
+from itae.images.chunks import ends_with_zeros, is_cut, refuse_damaged
 from itae.images.samples import BadImage, check_colours, read_as, sixteen_bits
 from itae.images.tiff import load_tiff
 
@@ -67,13 +67,14 @@ def _png(image: Any) -> Image.Image:
 
 def _jpeg(image: Any) -> Image.Image:
     """Read a JPEG, unless the end of its samples is missing: from there on all is grey, by a decoder's own choice."""
-    source = image.filename or image.fp
+    source, hollow = image.filename or image.fp, ends_with_zeros(image.fp)
     image.load()
-    last = image.getpixel((image.width - 1, image.height - 1))
-    if all(value in (127, 128) for value in np.atleast_1d(last)):
-        with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
-            if is_cut(file):
-                raise BadImage("truncated: its end is missing, and decoders make it grey")
+    last = np.atleast_1d(image.getpixel((image.width - 1, image.height - 1)))
+    if not hollow and not np.isin(last, (127, 128)).all():
+        return image
+    with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
+        if is_cut(file):
+            raise BadImage("truncated: the end of it is missing, and decoders put grey there")
     return image
 
 

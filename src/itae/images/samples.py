@@ -31,7 +31,7 @@ class BadImage(Exception):  # noqa: N818
 
 
 Box = tuple[int, int, int, int]
-_STRIP = 2**20  # pixels
+_STRIP = 2**18  # pixels
 
 
 def boxes(size: tuple[int, int]) -> Iterator[Box]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-HOW = "convert them to JPEG or PNG, for instance with ImageMagick: magick mogrify -format jpg FILES"
+HOW = "convert such pictures to JPEG or PNG, for instance with ImageMagick: magick mogrify -format jpg FILES"
 
 # In lower case.
 UNREAD = frozenset(
