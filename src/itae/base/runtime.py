@@ -65,7 +65,7 @@ class Runtime:
         Images a forward.
     num_workers
         Threads that decode images ahead of the model; 0 decodes in between. ``auto``: beside a GPU, which would wait
-        for them, as many as there are CPUs for this process, up to 16; on the CPU, which the model itself wants, one.
+        for them, as many as there are CPUs for this process (of a worker of Ray: `ray.num_cpus`), up to 16; on the CPU, which the model itself wants, one.
     diagnostics
         Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
         vectors. Embeddings that were made without them are made again.
@@ -111,7 +111,8 @@ class Runtime:
         """Return how many threads decode for a model on this device."""
         if self.num_workers != "auto":
             return int(self.num_workers)
-        return min(_DECODERS, cpu_count()) if device.type == "cuda" else 1
+        cpus = int(self.ray.num_cpus) if self.engine == "ray" else cpu_count()
+        return max(1, min(_DECODERS, cpus)) if device.type == "cuda" else 1
 
     def torch_device(self) -> torch.device:
         """Return the device.

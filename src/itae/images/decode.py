@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from itae.base.errors import UserError
 from itae.images.chunks import mended
-from itae.images.in_flight import ROOM, bytes_of
+from itae.images.in_flight import ROOM, bytes_before, bytes_of
 from itae.images.readers import load
 from itae.images.samples import BadImage, boxes, in_8_bits
 from itae.images.tiff import open_more, tiff_refusal
@@ -164,18 +164,22 @@ def _opened(
     from PIL import Image
 
     held.close()  # of an attempt that failed
+    if early := bytes_before(path):
+        held.enter_context(ROOM.taken(early))
     with Image.open(source, formats=_readable_formats()) as image:
+        size = image.size
         if least is not None and image.format in _SCALED:
-            image.draft(None, least(image.size))  # None keeps the mode
-        wanted = bytes_of(image, path)
-        held.enter_context(ROOM.taken(wanted))
+            image.draft(None, least(size))  # None keeps the mode
+        wanted = early or bytes_of(image, size, path)
+        if not early:
+            held.enter_context(ROOM.taken(wanted))
         try:
             return use(image)
         except (MemoryError, OSError) as error:
             if isinstance(error, OSError) and "out of memory" not in str(error).lower():
                 raise
             raise UserError(
-                f"There is too little memory to decode '{path}', whose {image.width} x {image.height} pixels take up "
+                f"There is too little memory to decode '{path}', whose {size[0]} x {size[1]} pixels take up "
                 f"to {wanted / 1e6:.0f} MB; make it smaller, or allow the process more memory."
             ) from error
 

@@ -6,6 +6,7 @@ A count of pictures bounds nothing: a file of 2 MB may unpack to a gigabyte.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import threading
@@ -20,8 +21,8 @@ IN_FLIGHT = 10**9  # bytes in all threads of a process; a picture that takes mor
 _LARGE = 2**26  # what is freed of less may stay with its thread, for the next one
 
 # Bytes a pixel that decoders take beside the picture itself, as measured with Pillow 13 (peak of the process on 24
-# megapixels); those written in Python hold the samples twice. JPEG and JPEG 2000 see `_beside`.
-_BESIDE = {"WEBP": 12, "AVIF": 8, "BMP": 8, "DIB": 8, "QOI": 8, "DDS": 8, "SGI": 8, "XPM": 8, "ICO": 8}
+# megapixels); those written in Python hold the samples twice. More in `_beside`.
+_BESIDE = {"AVIF": 8, "BMP": 8, "DIB": 8, "QOI": 8, "DDS": 8, "SGI": 8, "XPM": 8, "ICO": 8}
 
 
 class Room:
@@ -52,20 +53,41 @@ class Room:
 ROOM = Room(IN_FLIGHT)
 
 
-def bytes_of(image: Any, path: str) -> int:
+def bytes_of(image: Any, size: tuple[int, int], path: str) -> int:
     """Return how many bytes it takes at most to bring a picture to upright 8-bit RGB.
 
     Parameters
     ----------
     image
-        As `PIL.Image.open` returns it; its pixels aren't loaded yet.
+        As `PIL.Image.open` returns it, or to be decoded smaller; its pixels aren't loaded yet.
+    size
+        What it is in the file.
     path
         Its file, which some decoders read as a whole.
     """
-    width, height = _icon(image) if image.format == "ICO" else image.size
+    shown = math.prod(_icon(image) if image.format == "ICO" else image.size)
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     result = 4  # Pillow has RGB in four bytes; a picture that is turned is there twice, too
-    return width * height * (stored + max(result, _beside(image))) + _buffer(image) + os.path.getsize(path)
+    beside = max(shown, math.prod(size)) * _beside(image)
+    return shown * stored + max(shown * result, beside) + _buffer(image) + os.path.getsize(path)
+
+
+def bytes_before(path: str) -> int:
+    """Return how many bytes a WebP takes, whose decoder asks for them when the file is opened; 0 for other formats."""
+    with open(path, "rb") as file:
+        head = file.read(30)
+    if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return 0
+    kind, animated = head[12:16], False
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
+        animated = bool(head[20] & 2)
+    elif kind == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    else:
+        width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return width * height * (24 if animated else 16) + os.path.getsize(path)
 
 
 def _beside(image: Any) -> int:
@@ -73,6 +95,8 @@ def _beside(image: Any) -> int:
         return 2 * len(image.getbands()) if image.info.get("progressive") else 0
     if image.format == "JPEG2000":
         return 6 * len(image.getbands())  # 32 bits a sample, and its bytes
+    if image.format == "PNG" and str(image.tile[0][3]).endswith(";16B"):
+        return 6  # of deep colours the low bytes are read apart
     return _BESIDE.get(image.format, 0)
 
 
