@@ -74,7 +74,9 @@ EXIF = Image.Exif()
 EXIF[0x0112] = 6
 XMP = b'<x:xmpmeta xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
 ITXT = b"XML:com.adobe.xmp\0\0\0\0\0" + XMP
-RAW = b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n%8d\n" % len(EXIF.tobytes()) + EXIF.tobytes().hex().encode())
+RAW = b"Raw profile type exif\0\0" + zlib.compress(
+    b"\nexif\n%8d\n" % len(EXIF.tobytes()) + EXIF.tobytes().hex().encode()
+)
 BULKY = (b"zTXt", b"k\0\0" + zlib.compress(bytes(2_000_000)))
 METADATA = {
     "texts of 2 MB": text(),

@@ -13,8 +13,6 @@ from contextlib import chdir
 from pathlib import Path
 
 import pytest
-import rich.live  # with its modules: what is imported late, somebody else may not be allowed to read
-import rich.progress
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

@@ -93,6 +93,17 @@ def test_the_difference_is_a_few_levels(tmp_path, size, factor, resize, kind, mo
         assert difference.mean() <= mean
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_a_size_that_cannot_be_halved_moves_nothing(tmp_path, orientation, resize):
+    """A last column that is an eighth of one would, by its being taken for a whole one."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = jpeg(tmp_path / "a.jpg", edges(905, 969, 0), exif=exif)
+    full, reduced = both(path, 56, resize)
+    assert np.abs(full - reduced).max() <= 12
+
+
 def test_where_nothing_is_far_larger_nothing_changes(tmp_path):
     for name, pixels in (("a.jpg", noise(300, 440, 0)), ("b.png", noise(1000, 900, 1))):
         Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / name)
@@ -120,8 +131,9 @@ def test_embeddings_of_real_weights_hardly_move(assets, tmp_path):
     emoji = sorted((assets / "images" / "emoji").rglob("*.png"))[::40][:6]
     for i, path in enumerate(emoji):
         image = Image.open(path).convert("RGBA").resize((2000, 1500), Image.Resampling.LANCZOS)
-        grounded = Image.alpha_composite(Image.fromarray(like_a_photo(2000, 1500, i).astype(np.uint8)).convert("RGBA"), image)
-        jpeg(tmp_path / f"{i}.jpg", np.asarray(grounded.convert("RGB")))
+        ground = Image.fromarray(like_a_photo(2000, 1500, i).astype(np.uint8))
+        ground.paste(image, mask=image)
+        jpeg(tmp_path / f"{i}.jpg", np.asarray(ground))
     weights = str(assets / "weights" / "dinov2_vits14.safetensors")
     backbone = Backbone("vit_small_patch14_dinov2.lvd142m", checkpoint=weights)
     sources = [Source.open(ImageFolder(root=str(tmp_path), decode=decode), backbone, Store(tmp_path / ".cache"))

@@ -185,7 +185,7 @@ def _refuse_what_is_not_said(nodes: Sequence[Mapping[str, Any]], held_out: Seque
 def frozen_words(words: Sequence[str], held_out: Sequence[str]) -> list[str]:
     """Return a setting's words with those of the held-out data in their place.
 
-    Another ``dataset`` replaces what names the data and nothing else: ``dataset.resize``, ``dataset.decode``, ``dataset.limit`` stay.
+    Another ``dataset`` replaces what names the data and nothing else: ``dataset.resize``, ``dataset.limit`` stay.
     """
     gone = {key_of(word) for word in held_out}
     if "dataset" in gone:

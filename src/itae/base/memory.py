@@ -45,7 +45,7 @@ def memory_reused() -> Iterator[None]:
 
 
 def give_back() -> None:
-    """Return to the system what is free: glibc keeps that for the thread that freed it, and so once for each of them."""
+    """Return free memory to the system: glibc keeps it for the thread that freed it, so once for each of them."""
     with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
         ctypes.CDLL(None).malloc_trim(0)
 

@@ -65,7 +65,8 @@ class Runtime:
         Images a forward.
     num_workers
         Threads that decode images ahead of the model; 0 decodes in between. ``auto``: beside a GPU, which would wait
-        for them, as many as there are CPUs for this process (of a worker of Ray: `ray.num_cpus`), up to 16; on the CPU, which the model itself wants, one.
+        for them, as many as there are CPUs for this process (`ray.num_cpus` for a worker of Ray), up to 16; on the CPU,
+        which the model itself wants, one.
     diagnostics
         Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
         vectors. Embeddings that were made without them are made again.

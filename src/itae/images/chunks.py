@@ -54,17 +54,17 @@ class Pieces(io.RawIOBase):
         self._starts = list(accumulate(map(len, self._pieces), initial=0))
         self._at = 0
 
-    def readable(self) -> bool:
+    def readable(self) -> bool:  # noqa: D102
         return True
 
-    def seekable(self) -> bool:
+    def seekable(self) -> bool:  # noqa: D102
         return True
 
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:  # noqa: D102
         self._at = max(0, (0, self._at, self._starts[-1])[whence] + offset)
         return self._at
 
-    def readinto(self, into: Any) -> int:
+    def readinto(self, into: Any) -> int:  # noqa: D102
         i = bisect_right(self._starts, self._at) - 1
         if i == len(self._pieces):
             return 0

@@ -63,6 +63,8 @@ FORMATS = {
     "XBM": (".xbm",),
     "XPM": (".xpm",),
 }
+# By an EXIF orientation: which edges the right and the lower one become (0 to 3: left, top, right, bottom).
+_EDGES = {2: (0, 3), 3: (0, 1), 4: (2, 1), 5: (3, 2), 6: (3, 0), 7: (1, 0), 8: (1, 2)}
 _SCALED = ("JPEG", "MPO")  # which can be decoded to a half, a quarter or an eighth of their size
 ENDINGS = frozenset(ending for endings in FORMATS.values() for ending in endings)
 
@@ -87,6 +89,7 @@ def with_picture(path: str, use: Callable[[Image.Image], R], least: Least | None
         Is given the picture; what it raises comes through as it is.
     least
         Where it isn't None, a JPEG may come at a half, a quarter or an eighth of its size, if that is no smaller.
+        Where that is no whole number of pixels, `info` has the `box` of the picture: left, top, right, bottom.
 
     Raises
     ------
@@ -169,7 +172,9 @@ def _opened(
     with Image.open(source, formats=_readable_formats()) as image:
         size = image.size
         if least is not None and image.format in _SCALED:
-            image.draft(None, least(size))  # None keeps the mode
+            drafted = image.draft(None, least(size))  # None keeps the mode
+            if drafted and drafted[1][2:] != image.size:  # the last column or row is less than one
+                image.info["box"] = drafted[1]
         wanted = early or bytes_of(image, size, path)
         if not early:
             held.enter_context(ROOM.taken(wanted))
@@ -224,6 +229,18 @@ def _turn_upright(image: Image.Image) -> None:
     from PIL import ImageOps
 
     try:
+        orientation = image.getexif().get(0x0112, 1)
         ImageOps.exif_transpose(image, in_place=True)
     except Exception:
         return
+    if "box" in image.info and orientation in _EDGES:
+        image.info["box"] = _turned(image.info["box"], image.size, _EDGES[orientation])
+
+
+def _turned(box: tuple[float, ...], size: tuple[int, int], edges: tuple[int, int]) -> tuple[float, ...]:
+    """Return the box in an upright picture of this size, from that of the stored one, which began at 0, 0."""
+    stored = size if edges[0] % 2 == 0 else size[::-1]
+    out = [0.0, 0.0, *map(float, size)]
+    for edge, whole, part in zip(edges, stored, box[2:], strict=True):
+        out[edge] += (whole - part) * (1 if edge < 2 else -1)
+    return tuple(out)

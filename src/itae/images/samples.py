@@ -108,9 +108,9 @@ def check_colours(image: Image.Image, all_bits: Callable[[], Iterator[tuple[Box,
         ranges = ranges[:-1]
     low, high = 257 * int(ranges[:, 0].min()), 257 * int(ranges[:, 1].max())
     colours = len(ranges)
-    if _is_narrow(low, high, 65535) and all_bits is not None:
-        if all(_were_8_bits(values[..., :colours]) for _, values in all_bits()):
-            return
+    in_full = all_bits() if all_bits is not None and _is_narrow(low, high, 65535) else None
+    if in_full is not None and all(_were_8_bits(values[..., :colours]) for _, values in in_full):
+        return
     _check_range(low, high, 65535)
     if all_bits is not None and (ranges[:, 0] == ranges[:, 1]).all() and ranges.max() < 64:
         found = [(values[..., :colours].min((0, 1)), values[..., :colours].max((0, 1))) for _, values in all_bits()]

@@ -75,22 +75,23 @@ class Transform:
             raise UserError(f"std={list(self.std)} has to be positive in all three colours.")
 
     def __call__(self, image: Image.Image) -> np.ndarray:
-        """Bring an RGB image of any size to uint8 [S, S, 3]."""
+        """Bring an RGB image of any size, or the `box` of it that its `info` has, to uint8 [S, S, 3]."""
         from PIL import Image
 
-        side, (width, height) = self.image_size, image.size
+        side, box = self.image_size, image.info.get("box", (0, 0, *image.size))
+        width, height = box[2] - box[0], box[3] - box[1]
         filter_ = Image.Resampling[self.interpolation.upper()]
         if self.resize == "pad":
             scale = side / max(width, height)
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             padded = Image.new("RGB", (side, side), "white")
-            padded.paste(image.resize(size, filter_), ((side - size[0]) // 2, (side - size[1]) // 2))
+            padded.paste(image.resize(size, filter_, box=box), ((side - size[0]) // 2, (side - size[1]) // 2))
             return np.asarray(padded)
-        box = None
         if self.resize == "crop":
             # Only what will be kept is resized, so that a strip of 10 x 100,000 pixels costs no gigabytes.
             half = 0.5 * min(width, height) * side / self._short_side
-            box = (width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half)
+            x, y = box[0] + width / 2, box[1] + height / 2
+            box = (x - half, y - half, x + half, y + half)
         return np.asarray(image.resize((side, side), filter_, box=box))
 
     @property

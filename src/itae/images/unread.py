@@ -20,7 +20,7 @@ _BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1
 
 
 def other_picture(start: bytes) -> str:
-    """Return what a file is that has such 16 bytes at its start, if it is a picture that can't be read; else nothing."""
+    """Return which picture that can't be read a file is, by its first 16 bytes; an empty string for none."""
     if start[4:8] == b"ftyp" and start[8:12] in _BRANDS:
         return "a HEIC picture, whatever its name says, which can't be read; convert it to JPEG or PNG"
     if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):

@@ -90,8 +90,8 @@ class Walk:
                     walk.classes[name] = walk._enter(entry.path, f"{prefix}{name}", name)
                 except RecursionError:
                     raise UserError(
-                        f"'{entry.path}' has hundreds of folders in each other, more than can be followed; move what is "
-                        "meant elsewhere."
+                        f"'{entry.path}' has hundreds of folders in each other, more than can be followed; move what "
+                        "is meant elsewhere."
                     ) from None
             else:
                 walk.loose.append((f"{prefix}{name}", entry.path))

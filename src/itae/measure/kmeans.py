@@ -20,8 +20,8 @@ import numpy as np
 
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.errors import UserError
-from itae.measure.clustered import Objective, Partition
 from itae.base.threads import omp_threads
+from itae.measure.clustered import Objective, Partition
 from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu
 
 log = logging.getLogger(__name__)
