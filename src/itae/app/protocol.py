@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.app.compose import searchpath
-from itae.app.held_out import Job, compare, frozen_words, refuse_another_method
+from itae.app.held_out import OF_THE_METHOD, Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
 from itae.app.words import as_typed, key_of
 from itae.base.checks import one_of
@@ -192,7 +192,7 @@ def choose_setting(sweep: Path, by: str | None = None) -> dict[str, Any]:
         raise UserError(
             f"{several[0]} has several values, across which {by} does not compare; run one protocol for each."
         )
-    data = [name for name in rows if name.startswith("dataset.") and name != "dataset.resize"]
+    data = [name for name in rows if name.startswith("dataset.") and name.partition(".")[2] not in OF_THE_METHOD]
     sets = rows[data].astype("string").fillna("").agg(" ".join, axis=1)
     names = [name for name in settings_of(settings) if name not in data]
     groups = [group.index for _, group in settings.groupby(names, dropna=False, sort=False)] if names else [rows.index]

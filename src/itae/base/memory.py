@@ -43,6 +43,12 @@ def memory_reused() -> Iterator[None]:
         trim(0)
 
 
+def give_back() -> None:
+    """Return free memory to the system: glibc keeps it for the thread that freed it, so once for each of them."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def own_memory(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Return an array of zeros in a map of its own, for what outlives a batch while `memory_reused`.
 

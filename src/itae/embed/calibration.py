@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = "itae calibration 1"
-_TRANSFORM = ("resize", "interpolation", "mean", "std")  # of which files of earlier versions lack some
+_TRANSFORM = ("resize", "decode", "interpolation", "mean", "std")  # of which files of earlier versions lack some
 _FITTED_WITH = ("calibration_images", "calibration_seed")
 
 
@@ -68,7 +68,7 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     path = edit.calibration
     told = _read(at_home(path))
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
-        theirs = told[name]
+        theirs = {"decode": "full"} | told[name]  # as it was before there was a choice
         for field, value in ours.items():
             unsaid = field in _TRANSFORM and field not in theirs
             if theirs.get(field) != value and not unsaid:
@@ -122,7 +122,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _backbone(source: Source) -> dict[str, Any]:
     space = source.key(None).space
     told = {name: space[name] for name in ("model", "weights", "image_size") if name in space}
-    return told | {name: space["transform"][name] for name in _TRANSFORM}
+    transform = {"decode": "full"} | space["transform"]
+    return told | {name: transform[name] for name in _TRANSFORM}
 
 
 def _detector(edit: Edit) -> dict[str, Any]:

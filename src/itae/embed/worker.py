@@ -192,7 +192,8 @@ class Worker:
 
         size, transform, at = self.runtime.batch_size, self.source.transform, start
         stop = min(len(images), stop or len(images))
-        for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
+        decoders, on_gpu = self.runtime.decoders(self.device), self.device.type == "cuda"
+        for raw in batches(images, transform, start, stop, size, decoders, shard, pinned=on_gpu):
             pixels = normalise(on_device(torch.from_numpy(raw), self.device), transform)
             yield pixels, images.digests[at : at + len(raw)]
             at += len(raw)

@@ -19,7 +19,7 @@ from itae.base.typed import to_type
 from itae.images import folder, formats
 from itae.images.class_names import alike, told_apart
 from itae.images.image_set import ImageSet
-from itae.images.transform import RESIZES
+from itae.images.transform import DECODES, RESIZES
 from itae.images.walk import listed
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Dataset:
         takes all. What a fingerprint is of are the images that are taken.
     resize
         How images come to the backbone's size; see `itae.images.transform.Transform`.
+    decode
+        Whether all pixels of a JPEG are decoded where far fewer are needed; see there, too.
     bad_image
         ``error`` stops before the long work when a file cannot be decoded, ``skip`` leaves it out.
 
@@ -57,6 +59,7 @@ class Dataset:
     split: str
     limit: int | None = None
     resize: str = "squash"
+    decode: str = "full"
     bad_image: str = "error"
 
     SPLITS: ClassVar[tuple[str, ...]] = ()
@@ -70,6 +73,7 @@ class Dataset:
             one_of("dataset.split", self.split, self.SPLITS)
         whole("dataset.limit", self.limit, low=1, optional=True)
         one_of("dataset.resize", self.resize, RESIZES)
+        one_of("dataset.decode", self.decode, DECODES)
         one_of("dataset.bad_image", self.bad_image, ("error", "skip"))
 
     def open(self) -> ImageSet:

@@ -34,9 +34,9 @@ class Listing(NamedTuple):
 def official_folder(root: str | Path, folder: str, marker: str) -> Path:
     """Return where an official `folder` is: in `root`, or `root` itself (told by its name or by `marker`)."""
     root = at_home(root)
-    if (root / folder).is_dir():
+    if os.path.isdir(root / folder):
         return root / folder
-    if root.is_dir() and (root.name == folder or (root / marker).is_file()):
+    if os.path.isdir(root) and (root.name == folder or os.path.isfile(root / marker)):
         return root
     raise UserError(f"dataset.root='{root}' does not hold the folder '{folder}'.")
 

@@ -29,7 +29,7 @@ from itae.app.launch.sending import enter, packed
 from itae.base.errors import UserError
 from itae.base.place import Place, socket_folder
 from itae.base.progress import progress
-from itae.measure.faiss_backend import cpu_count
+from itae.base.threads import omp_threads
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -146,7 +146,7 @@ def _serve(
     lost: dict[int, str] = {}
     broke: dict[int, str] = {}
     context = get_context("forkserver")
-    surroundings = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // n))}
+    surroundings = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, omp_threads() // n))}
 
     def start() -> None:
         ours, theirs = context.Pipe()
