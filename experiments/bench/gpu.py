@@ -213,7 +213,7 @@ def folder(bench: Bench) -> None:
 
 
 def kmeans(bench: Bench) -> None:
-    """Time FAISS's k-means on the device against the CPU: an iteration, the seeding, and their inertia."""
+    """Time FAISS's k-means on the device against the CPU, an iteration and the seeding, and hold the inertia to it."""
     sizes, device = bench.sizes, bench.device.type
     if device == "cuda" and pick_gpu(load_faiss(), "cuda") is None:
         bench.say("k-means", "not measured: this faiss has no GPU (pip install faiss-gpu)")

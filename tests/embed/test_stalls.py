@@ -68,7 +68,7 @@ def replace_runtime(worker, batch_size):
 def counted(worker, edits):
     """Return what one batch under these edits would wait for."""
     with Stalls() as stalls, torch.inference_mode():
-        worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None)
+        worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None, whole=True)
     return stalls.found
 
 

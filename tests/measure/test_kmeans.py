@@ -322,13 +322,3 @@ def test_two_faisses(monkeypatch):
         KMeans().fit(mixture(), 5, 0)
     with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
         KMeans().check(10, 2)
-
-
-def test_cpus_are_those_of_the_job(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
-    everything = faiss_backend.cpu_count()
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
-    assert faiss_backend.cpu_count() == 1
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", str(everything + 5))
-    assert faiss_backend.cpu_count() == everything

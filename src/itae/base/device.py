@@ -29,7 +29,7 @@ def device_kind(what: str, device: object) -> tuple[str, int]:
         When `device` is none of these; `what` names the setting.
     """
     kind, _, number = str(device).partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdecimal())):
         raise UserError(f"{what}={device!r} is not one of auto, cpu, cuda, cuda:0, cuda:1, ...")
     return kind, int(number or 0)
 

@@ -146,14 +146,14 @@ class Worker:
         `advance` is called with the number of images that were passed.
         """
         failed: dict[Key, UserError] = {}
-        wanted = set(todo)
-        per_shard = next(iter(drafts.values())).shard
+        wanted, one = set(todo), next(iter(drafts.values()))
+        per_shard, whole = one.shard, bool(one.settled["diagnostics"])
         pixels = self._pixels(self.images, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
         with contextlib.closing(pixels), self._at_work():
             for i in range(todo[0], todo[-1] + 1):
                 first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
                 lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
-                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance)
+                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance, whole)
                 self._check_unchanged(first, count)
                 for key, collected in zip(lacking, gathered, strict=True):
                     rows = collected.rows()
@@ -194,7 +194,8 @@ class Worker:
 
         size, transform, at = self.runtime.batch_size, self.source.transform, start
         stop = min(len(images), stop or len(images))
-        for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
+        decoders, on_gpu = self.runtime.decoders(self.device), self.device.type == "cuda"
+        for raw in batches(images, transform, start, stop, size, decoders, shard, pinned=on_gpu):
             pixels = normalise(on_device(torch.from_numpy(raw), self.device), transform)
             yield pixels, images.digests[at : at + len(raw)]
             at += len(raw)
@@ -206,11 +207,15 @@ class Worker:
         first: int,
         count: int,
         advance: Callable[[int], None],
+        whole: bool,
     ) -> list[Collector]:
-        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`."""
-        facts, whole = self.source.facts, self.runtime.diagnostics
+        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`.
+
+        With `whole`, diagnostics are gathered beside the vectors.
+        """
+        facts = self.source.facts
         collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
-        shared = self._shared_pass(edits, self._watch(collectors))
+        shared = self._shared_pass(edits, self._watch(collectors, whole))
         wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
         done, coming = 0, deque[Callable[[], None]]()
         while done < count:
@@ -227,7 +232,7 @@ class Worker:
             hand_over()
         return collectors
 
-    def _watch(self, collectors: Sequence[Collector]) -> Watch:
+    def _watch(self, collectors: Sequence[Collector], whole: bool) -> Watch:
         from itae.embed.diagnostics.norms import NormCollector
         from itae.embed.replay import Watch
 
@@ -240,7 +245,7 @@ class Worker:
             if isinstance(outlier_collector := collectors[position], OutlierCollector):
                 outlier_collector.see(layer, tokens)
 
-        attention = self.runtime.diagnostics and self.source.facts.has_cls
+        attention = whole and self.source.facts.has_cls
         for each in collectors:
             if isinstance(each, NormCollector):
                 return Watch(flags, attention, each.operands, each.output, longer)

@@ -9,23 +9,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib.util
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from itae.base.device import device_kind
 from itae.base.errors import UserError
+from itae.base.threads import omp_threads
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss-cuda")
-
-
-def cpu_count() -> int:
-    """Return the CPUs this process may use: Slurm's or OpenMP's word first, then the scheduler's."""
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
-        if (said := os.environ.get(name, "")).isdigit() and int(said) > 0:
-            return min(int(said), affinity)
-    return affinity
 
 
 @functools.cache
@@ -122,7 +113,7 @@ def flat_index(faiss: Any, width: int, gpu: int | None, cosine: bool = False) ->
 def threads(faiss: Any) -> Iterator[None]:
     """Let FAISS use the CPUs that this process may use, in the body, in this thread."""
     before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(cpu_count())
+    faiss.omp_set_num_threads(omp_threads())
     try:
         yield
     finally:

@@ -21,8 +21,9 @@ import numpy as np
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.device import memory_told
 from itae.base.errors import UserError
+from itae.base.threads import omp_threads
 from itae.measure.clustered import Objective, Partition
-from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu, require_faiss
+from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, require_faiss
 
 log = logging.getLogger(__name__)
 
@@ -154,7 +155,7 @@ class KMeans:
         replace(self, k=k).check(n, None)
         whole("seed", seed, low=0)
         vectors_NE = _checked(vectors_NE, self.spherical)
-        cpus = cpu_count()
+        cpus = omp_threads()
         workers = 1 if gpu is not None else min(cpus, self.restarts)
         log.debug("k-means: n=%d k=%d restarts=%d on %s, %d at a time", n, k, self.restarts, where, workers)
 
