@@ -124,7 +124,7 @@ def test_results_that_come_while_the_next_batch_is_computed_are_the_same(worker,
     found = []
     for behind in ({}, {"cpu": 1}, {"cpu": 5}):
         monkeypatch.setattr("itae.embed.worker._BEHIND", behind)
-        found.append(worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None))
+        found.append(worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None, True))
     for at_once, *later in zip(*found, strict=True):
         for one in later:
             for name in ("rows", "sums", "some"):
