@@ -55,7 +55,7 @@ class Begun:
 def begun(path: Path) -> Begun | None:
     """Return what the draft in `path` was begun with, None where there is none to go on with."""
     try:
-        told = json.loads((path / DRAFT).read_text())
+        told = json.loads((path / DRAFT).read_bytes())
         found = Begun(told["n"], told["shard"], dict(told["settled"]), sum(1 for _ in path.glob("*.shard")))
     except (OSError, ValueError, LookupError, TypeError):
         return None

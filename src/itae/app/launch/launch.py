@@ -139,7 +139,7 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             )
     try:
         with contextlib.suppress(OSError):
-            note.write_text(this_process())
+            note.write_text(this_process(), encoding="utf-8")
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
@@ -159,7 +159,7 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
 
 def _told_of(note: Path) -> str:
     with contextlib.suppress(OSError):
-        return f" ({note.read_text()})"
+        return f" ({note.read_text(encoding='utf-8', errors='replace')})"
     return ""
 
 

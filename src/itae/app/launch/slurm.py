@@ -46,7 +46,7 @@ def send(asked: Mapping[str, Any], parcels: Sequence[Parcel]) -> list[str]:
     _refuse_if_alive(submitted)
     jobs = _submit(asked, parcels, folder)
     main = jobs[0].job_id.partition("_")[0]
-    submitted.write_text(f"{main}\n")
+    submitted.write_text(f"{main}\n", encoding="utf-8")
     log.info("Slurm job %s, %d groups; logs in %s", main, len(jobs), folder)
     try:
         states = _wait(jobs, main)
@@ -75,7 +75,7 @@ def _refuse_if_alive(submitted: Path) -> None:
     """Raise a `UserError` if jobs of an earlier call still run, whose process was killed while it waited."""
     if not submitted.is_file():
         return
-    main = submitted.read_text().strip()
+    main = submitted.read_text(encoding="utf-8").strip()
     if any(state not in _OVER for state, _ in (_queue(main) or {}).values()):
         raise UserError(f"Slurm job {main} of an earlier call of this sweep still goes on; wait, or scancel {main}.")
 
@@ -103,7 +103,7 @@ def _wait(jobs: Sequence[Any], main: str) -> dict[str, str]:
 def _queue(main: str) -> dict[str, tuple[str, str]] | None:
     """Return the state of each job of an array that Slurm remembers, and why it is in it; None if it doesn't answer."""
     command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", f"--jobs={main}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         return {} if "Invalid job id" in done.stderr else None
     lines = (line.split("|", 2) for line in done.stdout.splitlines() if line.strip())
