@@ -65,3 +65,31 @@ def test_a_run_changes_nothing_of_the_program(tmp_path):
 def test_a_change_would_be_seen(tmp_path):
     body = "argparse.ArgumentParser.error = print; os.environ['A'] = 'b'; gc.freeze(); signal.signal(15, print)"
     assert changed(body, tmp_path) == "['ArgumentParser.error', 'signals', 'gc', 'environment']"
+
+
+@pytest.mark.parametrize(
+    "body", ["import itae", "import itae.app.cli", "from itae.app.cli import main", "import itae.detect"]
+)
+def test_windows_is_told_of_in_one_sentence(body):
+    code = f"import sys; sys.platform = 'win32'\n{body}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = (
+        "ImportError: itae needs a POSIX system, Linux for one, and does not run on Windows; install it in WSL there."
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, said)
+
+
+def test_a_system_without_resource_imports_it():
+    """Python has no such module everywhere; where there is a /proc it is not asked."""
+    code = "import sys; sys.modules['resource'] = None\nimport itae.app.cli; from itae.base import memory\n"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}print(memory.peak_rss_mb() > 1)"], capture_output=True, text=True
+    )
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_hydra_in_somebody_elses_program_does_not_ask_where_it_runs():
+    """Hydra imports all plugins that are installed, ours too, whatever program it serves."""
+    code = "import sys, hydra; sys.platform = 'win32'; import hydra_plugins.itae_sweeps; print('itae' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr

@@ -24,6 +24,7 @@ PRIVATE = {
     "x_service_wait": ("wandb", "itae/track/tracking.py"),
     ".synced": ("wandb", "itae/track/sync.py"),
     "wandb-core": ("wandb", "itae/track/wandb_service.py"),
+    "_active_runs": ("wandb", "itae/track/wandb_service.py"),
     "use_naflex": ("timm", "itae/vit/backbone.py"),
     "pretrained_cfg_overlay": ("timm", "itae/vit/backbone.py"),
     "fused_attn": ("timm", "itae/vit/door.py"),

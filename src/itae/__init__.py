@@ -21,7 +21,11 @@ Rooms, each of which imports those before it alone:
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("itae needs a POSIX system, Linux for one, and does not run on Windows; install it in WSL there.")
 
 from itae.base.names import importable
 from itae.base.versions import __version__

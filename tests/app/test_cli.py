@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import itae.app.experiment
 from itae import __version__
@@ -41,6 +41,11 @@ def files(tmp_path_factory) -> Path:
     (top / "weights.pth").write_bytes(b"a pickle")
     (top / "noise.safetensors").write_bytes(b"noise")
     save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
+    digits = load_file(Path(itae.__file__).parent / "vit" / "weights" / "digits_vit.safetensors")
+    spoilt = digits["blocks.1.attn.qkv.weight"].copy()
+    spoilt[0, 0] = np.nan
+    save_file(digits | {"blocks.1.attn.qkv.weight": spoilt}, top / "spoilt.safetensors")
+    save_file({name: array for name, array in digits.items() if "blocks.5" not in name}, top / "short.safetensors")
     return top
 
 
@@ -116,9 +121,12 @@ MISTAKES = [
     ("backbone=timm", "backbone.model_name", "set backbone.model_name="),
     ("backbone=timm backbone.model_name=vit_smal_patch16_224", "vit_smal_patch16_224", "'vit_small_patch16_224'"),
     ("backbone=timm backbone.model_name=resnet50", "resnet50", "vision transformers"),
+    ("backbone=timm backbone.model_name=vit_base_patch16_xp_224", "a ParallelScalingBlock", "choose another backbone"),
     ("backbone.checkpoint={}/no.safetensors", "/no.safetensors", "give a .safetensors file"),
     ("backbone.checkpoint={}/weights.pth", "/weights.pth", "convert it first"),
     ("backbone.checkpoint={}/other.safetensors", "/other.safetensors", "digits_vit", "Give the architecture"),
+    ("backbone.checkpoint={}/short.safetensors tracker=none", "/short.safetensors", "5 blocks and the model 6"),
+    ("backbone.checkpoint={}/spoilt.safetensors tracker=none", "blocks.1.attn.qkv.weight holds NaN", "give another"),
     ("backbone.checkpoint={}/noise.safetensors", "/noise.safetensors", "is it whole"),
     ("dataset=photos/holidays", "dataset=photos/holidays", "dataset=imagefolder dataset.root=photos/holidays"),
     ("dataset.root={}/flat", "'dataset.root'", "dataset=imagefolder"),
@@ -148,11 +156,23 @@ MISTAKES = [
     # how and where it runs
     ("runtime.device=gpu", "runtime.device='gpu'", "auto, cpu, cuda"),
     ("runtime.device=cuda:99", "cuda:99", "runtime.device="),
+    ("-m runtime.device=cuda:99 seed=1,2", "cuda:99", "2 of 2 jobs", "runtime.device=auto"),
     ("runtime.batch_size=0", "runtime.batch_size=0", "at least 1"),
-    ("runtime.num_workers=-1", "runtime.num_workers=-1", "at least 0"),
+    ("runtime.num_workers=-1", "runtime.num_workers=-1", "at least 0, or auto"),
+    ("runtime.num_workers=max", "runtime.num_workers='max'", "at least 0, or auto"),
+    ("dataset.decode=half", "dataset.decode='half'", "full, reduced"),
     ("paths.cache={}/file", "/file'", "needs a folder"),
     ("paths.cache=null", "paths.cache=None", "set paths.cache="),
     ("tracker.mode=onlin", "tracker.mode='onlin'", "offline, online"),
+    ("tracker.project=a/b", "tracker.project='a/b'", "can't hold '/'"),
+    ("tracker.project=2024", "tracker.project=2024", "'tracker.project=\"2024\"'"),
+    ("tracker.entity=a:b", "tracker.entity='a:b'", "can't hold ':'"),
+    ("tracker.tags=paper", "tracker.tags='paper'", "tracker.tags=[paper]"),
+    ("'tracker.tags=[\"\"]'", "A tag of tracker.tags=''", "null for none"),
+    (f"tracker.group={'g' * 129}", "tracker.group=ggg", "129 letters", "128"),
+    ("tracker.notes=''", "tracker.notes=''", "null for none"),
+    ("sync --project=a/b", "--project='a/b'", "can't hold '/'"),
+    ("dashboard me/a#b", "PROJECT='a#b'", "can't hold '#'"),
     ("hydra.run.dir={}/file/x", "/file/x", "hydra.run.dir"),
     # classes of one's own
     ("detector._target_=itae.detect.No", "itae.detect.No", "package.module.Class"),
@@ -171,6 +191,30 @@ MISTAKES = [
     ("seed=${no}", "'no'", "seed"),
     ("hydra.run.dir=${no}", "hydra.run.dir", "'no'"),
     ("hydra.verbose=3", "hydra-help"),
+    # names with a meaning to Hydra
+    ("dataset=imagefolder 'dataset.root=odd/p (1)'", "quote", """: as a text it is 'dataset.root="odd/p (1)"'."""),
+    ("dataset=imagefolder dataset.root=Käfer", """: as a text it is 'dataset.root="Käfer"'."""),
+    ("dataset=imagefolder dataset.root=a=b", """: as a text it is 'dataset.root="a=b"'."""),
+    ("dataset=imagefolder 'dataset.root=~me'", """: as a text it is 'dataset.root="~me"'."""),
+    ("hydra.run.dir=a#b", """: as a text it is 'hydra.run.dir="a#b"'."""),
+    ("dataset=imagefolder 'dataset.root=a (1),b'", "for one text", """'dataset.root="a (1)","b"' for 2."""),
+    ("dataset=imagefolder dataset.root=a,b", "--multirun", """one text 'dataset.root="a,b"'."""),
+    ("dataset=imagefolder dataset.root=[x]", "a list", """as a text it is 'dataset.root="[x]"'."""),
+    ("dataset=imagefolder dataset.root={a:1}", "options", """as a text it is 'dataset.root="{a:1}"'."""),
+    ("dataset=imagefolder 'dataset.root=a${no}b'", "'no'", """as a text, 'dataset.root="a\\${no}b"'."""),
+    # numbers as names
+    ("dataset=imagefolder dataset.root=2024", "dataset.root='2024' does not exist"),
+    ("dataset=imagefolder dataset.root=2024_05", "dataset.root='2024_05' does not exist"),
+    ("dataset=imagefolder dataset.root=true", "dataset.root='true' does not exist"),
+    ("dataset=imagefolder dataset.root={}/labelled dataset.split=2019", "dataset.split='2019'", "'cat', 'dog'"),
+    ("dataset=imagefolder dataset.root=null", "dataset.root=None", "set dataset.root="),
+    ("-m dataset=imagefolder dataset.root=2_3,2_4", 'job 1 (dataset.root="2_4")', "dataset.root='2_4' does not exist"),
+    ("prepare dataset=imagefolder dataset.root=1e3", "dataset.root='1e3' does not exist"),
+    ("calibrate {}/2.json detector.rule=bimodal dataset=imagefolder dataset.root=1e3", "dataset.root='1e3' does not"),
+    ("protocol dataset=imagefolder dataset.root=1_0 clusterer.k=2 --held-out dataset.root=2_0", "'1_0' does not exist"),
+    ("backbone=timm backbone.model_name=2024_05", "model_name=2024_05", "no such model"),
+    ("hydra.run.dir=/proc/2024_05", "/proc/2024_05", "hydra.run.dir"),
+    ("tracker.tags=2024", "tracker.tags='2024'", "tracker.tags=[paper]"),
     ("--config-name=conf", "'conf'", "--config-name", "--config-dir"),
     ("--config-dir={}/no", "/no'", "not found"),
     ("--foo", "--foo", "itae --help"),

@@ -115,9 +115,115 @@ def test_a_failed_trial_does_not_end_the_study(itae_, monkeypatch):
     assert json.loads(Path("study/best.json").read_text())["trials"] == 4
 
 
+@pytest.mark.slow
+def test_a_trial_that_can_not_run_fails_alone(itae_):
+    words = (*SEARCH, "hydra.sweeper.metric=inertia", "clusterer.k=choice(3,4,5000)", "hydra.sweeper.batch=5", *SMALL)
+    status, out, _ = itae_(*words)
+    assert status == 0
+    assert "clusterer.k=5000" in out
+    ran = len(results())
+    assert 0 < ran < 5
+    assert json.loads(Path("study/best.json").read_text())["trials"] == ran
+    status, _, err = itae_(*words, "clusterer.k=choice(5000,6000)", "hydra.sweep.dir=none")
+    assert status == 2
+    assert "5 of 5 jobs can't run, so none was started" in err
+
+
+@pytest.mark.parametrize(("rate", "status"), [(1, 0), (0.1, 2)])
+def test_more_failures_than_are_allowed_end_the_study(itae_, rate, status):
+    words = (*SEARCH, "hydra.sweeper.metric=inertia", "hydra.sweeper.batch=5", "clusterer.k=choice(3,4,5000)", *SMALL)
+    done = itae_(*words, f"hydra.sweeper.max_failure_rate={rate}")
+    assert done[0] == status, done
+    if status:
+        assert "of 5 trials of a batch failed, and hydra.sweeper.max_failure_rate=0.1: " in done[2]
+        assert "clusterer.k=5000 is more clusters" in done[2]
+        assert done[2].count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_later_batch_may_fail_whole(itae_, monkeypatch):
+    import itae.app.sweep
+    from itae.base.errors import UserError
+
+    open_job, wanted = itae.app.sweep.open_job, [1]
+
+    def refused_unless_wanted(settings):
+        if settings.plain["detector"]["k"] not in wanted:
+            raise UserError("it can't be.")
+        return open_job(settings)
+
+    monkeypatch.setattr(itae.app.sweep, "open_job", refused_unless_wanted)
+    words = (*SEARCH, "hydra.sweeper.metric=inertia", "hydra.sweeper.batch=1", "hydra.sweeper.sampler=random", *SMALL)
+    assert itae_(*words, "detector.k=1", "layers=last,last2", "hydra.sweeper.n_trials=1")[0] == 0
+    wanted.clear()
+    status, out, err = itae_(*words, "detector.k=1", "layers=last,last2", "hydra.sweeper.n_trials=3")
+    assert (status, err) == (0, "")
+    assert out.count("it can't be.") == 2
+    assert len(results()) == 1
+
+
+GOOD = {"status": "ok", "edited": {"a": {"mean": 1.0}, "b": {"mean": 2.0}}}
+BAD = {
+    "none": {"edited": {"a": {"mean": 1.0}, "b": {"mean": None}}},
+    "not a number": {"edited": {"a": {"mean": float("nan")}, "b": {"mean": 2.0}}},
+    "infinite": {"edited": {"a": {"mean": 1.0}, "b": {"mean": float("inf")}}},
+    "no such key": {"edited": {"a": {"mean": 1.0}}},
+    "a word": {"edited": {"a": "x", "b": {"mean": 2.0}}},
+    "no side": {"edited": None},
+    "failed": None,
+}
+
+
+@pytest.mark.parametrize("keys", [("edited.a", "edited.b"), ("edited.b", "edited.a")])
+def test_a_trial_without_a_number_fails_alone(keys):
+    from itae.app.launch.objectives import Objective
+    from itae.app.launch.optuna import _tell
+    from itae.base.errors import UserError
+
+    objectives = [Objective("hydra.sweeper.objectives", key, "maximize") for key in keys]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(directions=["maximize"] * 2)
+    batch = [*BAD.values(), GOOD]
+    _tell(optuna, study, [study.ask() for _ in batch], batch, objectives)
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * len(BAD) + ["COMPLETE"]
+    missing = [BAD["no such key"]]
+    _tell(optuna, study, [study.ask()], missing, objectives)  # some had it before
+    assert study.trials[-1].state.name == "FAIL"
+    empty = optuna.create_study(directions=["maximize"] * 2)
+    with pytest.raises(UserError, match="edited has a"):
+        _tell(optuna, empty, [empty.ask()], missing, objectives)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+@pytest.mark.parametrize("batches", [(4, 4), (1, 1, 6), (8,)])
+def test_a_study_that_is_gone_on_with_draws_other_trials(tmp_path, sampler, batches):
+    """And the same ones for the same seed, however they came about."""
+    from itae.app.launch.objectives import Objective
+    from itae.app.launch.optuna import _study
+
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+    def drawn(folder):
+        folder.mkdir()
+        options = {"storage": None, "study_name": "itae", "sampler": sampler, "seed": 0}
+        values = []
+        for batch in batches:
+            study, _ = _study(optuna, options, [Objective("", "x", "minimize")], folder)
+            for trial in [study.ask(space) for _ in range(batch)]:
+                values.append(trial.params["x"])
+                study.tell(trial.number, trial.params["x"])
+        return values
+
+    values = drawn(tmp_path / "one")
+    assert len(set(values)) == 8
+    assert values == drawn(tmp_path / "two")
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [
+        ("hydra.sweeper.max_failure_rate=2", "hydra.sweeper.max_failure_rate=2 must be a number in [0, 1]"),
         ("hydra.sweeper.metric=accuracy", "hydra.sweeper.metric='accuracy' is not one of acc, nmi,"),
         ("hydra.sweeper.direction=up", "hydra.sweeper.direction='up'"),
         ("hydra.sweeper.sampler=grid", "hydra.sweeper.sampler='grid'"),

@@ -16,6 +16,7 @@ from itae.app import protocol
 from itae.app.held_out import Job, frozen_words, key_of
 from itae.app.protocol import choose_setting
 from itae.base.errors import UserError
+from itae.base.secrets import hidden_word
 from itae.look.view import load_run
 
 
@@ -135,7 +136,7 @@ def staged(tmp_path, monkeypatch):
         own = [w for w in words if w != "-m" and not w.startswith("hydra.")]
         if words[0] == "-m":
             for i, (k, after) in enumerate(says["silhouettes"].items()):
-                some = [w.replace("detector.k=3,5", f"detector.k={k}") for w in own]
+                some = [hidden_word(w.replace("detector.k=3,5", f"detector.k={k}")) for w in own]
                 write(folder / str(i), some, (0.3, after), "ok", says["selection"])
             return
         end = ends.pop(0)
@@ -216,6 +217,17 @@ def test_a_held_out_run_that_did_not_end_well_can_be_tried_again(staged, end):
     assert record() == frozen
     with pytest.raises(UserError, match="has been reported"):
         run()
+
+
+def test_a_secret_goes_with_all_runs_and_into_no_record(staged):
+    run, runs = staged
+    word = "runtime.ray.runtime_env={env_vars:{KEY:tops3cret}}"
+    with pytest.raises(UserError, match="tries it again"):
+        run(word, ended=["failed"])
+    assert "tops3cret" not in Path("out/protocol.json").read_text()
+    assert run(word) == 0
+    assert [word in words for words in runs] == [True, True, True]
+    assert "tops3cret" not in Path("out/protocol.json").read_text()
 
 
 @pytest.mark.parametrize("best", [0.6, 0.1])

@@ -64,6 +64,19 @@ def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):
         assert told in err
 
 
+@pytest.mark.parametrize("field", ["resize", "interpolation", "mean", "std"])
+def test_a_file_for_other_pixels_is_refused_whatever_differs(itae_, calibrated, field):
+    """One weights file may be used under two names of timm's, whose pixels have another mean."""
+    path, _ = calibrated
+    told = json.loads(path.read_text())
+    ours = told["backbone"][field]
+    told["backbone"][field] = other = [0.25] * 3 if isinstance(ours, list) else "other"
+    path.write_text(json.dumps(told))
+    status, _, err = itae_(*WORDS, f"detector.calibration={path}")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"for backbone {field}={other!r}, and this run has {ours!r}" in err
+
+
 def test_a_file_that_lacks_a_block_or_is_damaged_is_told(itae_, tmp_path, calibrated):
     path, _ = calibrated
     told = json.loads(path.read_text())

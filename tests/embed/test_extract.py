@@ -25,7 +25,8 @@ from itae.edits.bimodal import Fit
 from itae.edits.detect import ClsAttention, Random, VectorNorm
 from itae.edits.edit import make_edit
 from itae.embed.diagnostics.collect import Collector
-from itae.embed.diagnostics.flags import SIGNAL_EDGES, FlagCollector, by_layer
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
+from itae.embed.diagnostics.flags import FlagCollector, by_layer
 from itae.embed.extract import ensure, extract
 from itae.embed.replay import SharedPass
 from itae.embed.source import Source

@@ -1,11 +1,16 @@
 """Image folders as people keep them."""
 
+import contextlib
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from contextlib import chdir
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -142,7 +147,8 @@ def test_folders_without_images(tmp_path):
     with pytest.raises(UserError, match=r"holds no images: an image ends in one of .*\.png"):
         open_(tmp_path)
     write(tmp_path, "a/movie.mp4", "a/scan.heic")
-    with pytest.raises(UserError, match=r"holds no images \(there are 2 other files \(\.mp4: 1, \.heic: 1\)\)"):
+    told = r"holds no images \(there are 1 pictures that itae can't read \(\.heic: 1\), 1 other files \(\.mp4: 1\)\)"
+    with pytest.raises(UserError, match=rf"{told}: convert such pictures to JPEG or PNG, .* magick mogrify"):
         open_(tmp_path)
 
 
@@ -160,13 +166,92 @@ def test_a_tilde_means_home(tmp_path, monkeypatch):
     assert open_("~/pictures").ids == ["a.png"]
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(tmp_path):
+@pytest.fixture
+def closed():
+    """Return a folder in which mode 000 counts: root, who may read all, becomes somebody else for the test."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    yield folder
+    if os.getuid() == 0:
+        os.seteuid(0)
+    for path in folder.rglob("*"):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def shut(path):
+    """Have a folder or file closed for whoever looks."""
+    path.chmod(0)
+    if os.getuid() == 0:
+        os.seteuid(12345)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+        path.chmod(0o755)
+
+
+def test_a_folder_that_may_not_be_read(closed):
+    write(closed, "a/1.png", "a/deep/2.png", "b/1.png")
+    for name in ("a", "a/deep"):
+        path = closed / name
+        with shut(path), pytest.raises(UserError, match=rf"'{path}' cannot be read \(Permission denied\): allow your"):
+            open_(closed)
+    with shut(closed), pytest.raises(UserError, match=rf"dataset.root='{closed}/a' cannot be read \(Permission den"):
+        open_(closed / "a")
+    with shut(closed), pytest.raises(UserError, match=rf"'{closed}' cannot be read \(Permission denied\): allow your"):
+        open_(closed)
+
+
+def test_a_file_that_may_not_be_read_is_a_bad_image(closed):
+    write(closed, "a/1.png", "b/1.png")
+    with shut(closed / "a" / "1.png"):
+        images = open_(closed)
+        assert images.bad() == {"a/1.png": "Permission denied"}
+        assert images.fingerprint()
+
+
+def test_links_that_cannot_be_followed_are_counted(closed, caplog):
+    write(closed, "all/a/1.png", "all/b/1.png", "elsewhere/c/1.png")
+    for name, target in (("c", "elsewhere/c"), ("d", "gone"), ("e", "all/e"), ("f.txt", "gone")):
+        (closed / "all" / name).symlink_to(closed / target)
+    with shut(closed / "elsewhere"), caplog.at_level(logging.WARNING):
+        assert open_(closed / "all").ids == ["a/1.png", "b/1.png"]
+    assert "left out 4 links that can't be followed (c: 1, d: 1, e: 1, f.txt: 1)" in caplog.text
+
+
+def test_pictures_that_cannot_be_read_are_told_apart_from_other_files(tmp_path, caplog):
+    write(tmp_path, "a/1.png", "a/2.HEIC", "a/3.cr2", "b/1.png", "b/4.heic", "b/notes.txt")
+    with caplog.at_level(logging.WARNING):
+        assert open_(tmp_path).ids == ["a/1.png", "b/1.png"]
+    (told,) = caplog.messages
+    assert "left out 3 pictures that itae can't read (.heic: 2, .cr2: 1), 1 other files (.txt: 1); convert such" in told
+
+
+def test_folders_in_folders_without_end(tmp_path):
     write(tmp_path, "a/1.png")
-    (tmp_path / "a").chmod(0)
-    with pytest.raises(UserError, match="cannot be read"):
+    with chdir(tmp_path / "a"):
+        for _ in range(1200):
+            os.mkdir("d")
+            os.chdir("d")
+        with open("1.png", "wb") as file:
+            file.write((tmp_path / "a" / "1.png").read_bytes())
+    with pytest.raises(UserError, match=rf"'{tmp_path}/a.*hundreds of folders in each other"):
         open_(tmp_path)
-    (tmp_path / "a").chmod(0o700)
+    subprocess.run(["rm", "-r", tmp_path / "a"], check=True)  # shutil has a limit, too
+
+
+def test_a_name_of_255_bytes_and_a_root_that_is_too_long(tmp_path):
+    name = "n" * 251 + ".png"
+    write(tmp_path, f"a/{name}", "b/1.png")
+    images = open_(tmp_path)
+    assert images.ids == [f"a/{name}", "b/1.png"]
+    assert images.bad() == {}
+    with pytest.raises(UserError, match=r"cannot be read \(File name too long\)"):
+        open_(tmp_path / ("n" * 300))
 
 
 def read(root, caplog, **options):

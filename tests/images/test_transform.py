@@ -103,9 +103,12 @@ def test_spec_is_plain_and_tells_transforms_apart():
             {"interpolation": "bilinear"},
             {"mean": (0.5, 0.5, 0.4)},
             {"std": (0.5, 0.25, 0.9)},
+            {"decode": "reduced"},
         )
     ]
-    assert len({json.dumps(t.spec(), sort_keys=True) for t in [first, *others]}) == 6
+    assert len({json.dumps(t.spec(), sort_keys=True) for t in [first, *others]}) == 7
+    assert "decode" not in first.spec(), "keys are what they were before there was a choice"
+    assert Transform.of(others[-1].spec()) == others[-1]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +124,7 @@ def test_spec_is_plain_and_tells_transforms_apart():
         ({"mean": 0.5}, "mean=0.5"),
         ({"std": (0.5, float("nan"), 1)}, "std="),
         ({"std": (0.5, 0, 1)}, "positive"),
+        ({"decode": "reduce"}, "dataset.decode='reduce'.*Did you mean 'reduced'"),
     ],
 )
 def test_mistakes_in_a_transform(change, told):
@@ -176,13 +180,31 @@ def test_a_batch_that_was_yielded_is_never_written_to_again():
     assert np.array_equal(np.concatenate(got), [transform(images.read(i)) for i in range(40)])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_for_a_gpu_lie_in_pinned_memory(monkeypatch, workers):
+    """Each in memory of its own, as a copy may still go on when the next one is made."""
+    empty, pinned = torch.empty, []
+
+    def counting(*shape, pin_memory=False, **options):
+        pinned.append(pin_memory)
+        return empty(*shape, **options)
+
+    images, transform = array_set(11), Transform(4)
+    plain = list(batches(images, transform, 0, 11, 4, workers))
+    monkeypatch.setattr(torch, "empty", counting)
+    got = list(batches(images, transform, 0, 11, 4, workers, pinned=True))
+    assert pinned == [True] * 3
+    assert [batch.tolist() for batch in got] == [batch.tolist() for batch in plain]
+    assert len({batch.ctypes.data for batch in got}) == 3
+
+
 class Slow(ImageSet):
     """Counts what was read, and takes its time."""
 
-    def read(self, i):
+    def pixels(self, i, transform):
         time.sleep(0.002)
         self.seen.append(i)
-        return super().read(i)
+        return super().pixels(i, transform)
 
 
 def slow_set(n):
@@ -237,7 +259,7 @@ def test_a_bug_names_the_image_too(workers):
     def transform(image):
         raise ZeroDivisionError("oops")
 
-    transform.image_size = 4
+    transform.image_size, transform.least = 4, None
     with pytest.raises(RuntimeError, match="image 'all/00000': ZeroDivisionError: oops"):
         list(batches(array_set(2), transform, 0, 2, 2, workers))
 

@@ -30,7 +30,7 @@ def quiet_environment(monkeypatch, tmp_path):
 
 class FakeRun:
     def __init__(self, fake):
-        self.fake = fake
+        self.fake, self.dir = fake, os.path.join(os.environ["HOME"], "offline-run-1", "files")
 
     def log(self, values):
         self.fake.did("log", values)
@@ -95,11 +95,14 @@ def test_what_is_sent(fake, tmp_path):
     (about,) = wandb.named("init")
     assert about["settings"] == {"mode": "offline", "silent": True, "init_timeout": 30.0}
     del about["settings"]
+    assert len(about.pop("id")) == 8
     assert about == {
         "project": "itae",
         "entity": "me",
+        "notes": None,
         "tags": ["t"],
-        "reinit": "finish_previous",
+        "reinit": "create_new",
+        "resume": "never",
         "dir": str(tmp_path),
         "config": {"a": {"b": 1}},
         "name": "name",
@@ -191,6 +194,11 @@ def test_online_that_fails_goes_offline(fake, tmp_path, caplog, monkeypatch):
         ("offline", {"WANDB_API_KEY": "k", "WANDB_MODE": "online"}, "offline"),
         ("offline", {"WANDB_MODE": "disabled"}, None),
         ("offline", {"WANDB_DISABLED": "true"}, None),
+        (None, {}, "offline"),
+        (None, {"WANDB_API_KEY": "k"}, "offline"),
+        (None, {"WANDB_API_KEY": "k", "WANDB_MODE": "online"}, "online"),
+        (None, {"WANDB_API_KEY": "k", "WANDB_MODE": "dryrun"}, "offline"),
+        (None, {"WANDB_MODE": "Disabled"}, None),
     ],
 )
 def test_the_environment_only_makes_it_quieter(fake, tmp_path, monkeypatch, caplog, asked, variables, got):
@@ -219,8 +227,11 @@ def test_environment_is_scrubbed_and_put_back(fake, tmp_path, monkeypatch):
         monkeypatch.setenv(key, value)
     before = dict(os.environ)
     log_all(Wandb(), tmp_path)
-    assert not {"WANDB_RUN_ID", "WANDB_SERVICE", "WANDB_RESUME"} & wandb.environ.keys()
-    assert wandb.environ["WANDB_DIR"] == str(tmp_path)
+    (about,) = wandb.named("init")
+    assert "WANDB_SERVICE" not in wandb.environ
+    assert about["id"] != "old"
+    assert about["resume"] == "never"
+    assert about["dir"] == str(tmp_path), "and not elsewhere"
     for key in ("CACHE", "DATA", "ARTIFACT"):
         assert wandb.environ[f"WANDB_{key}_DIR"].startswith(str(tmp_path))
     assert wandb.environ["WANDB_ERROR_REPORTING"] == "false"
@@ -228,6 +239,7 @@ def test_environment_is_scrubbed_and_put_back(fake, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep")  # then the agent's choice stays
     log_all(Wandb(), tmp_path)
     assert wandb.environ["WANDB_RUN_ID"] == "old"
+    assert "id" not in wandb.named("init")[1]
 
 
 @pytest.mark.parametrize(
@@ -236,6 +248,18 @@ def test_environment_is_scrubbed_and_put_back(fake, tmp_path, monkeypatch):
         ({"mode": "onlin"}, "Did you mean 'online'"),
         ({"tags": "paper"}, "tracker.tags='paper'"),
         ({"tags": [1]}, "tracker.tags="),
+        ({"tags": ["a", ""]}, "A tag of tracker.tags='' is no name"),
+        ({"tags": ["a" * 65]}, "has 65 letters, and W&B takes 64"),
+        ({"project": "a/b"}, "tracker.project='a/b' can't hold '/'"),
+        ({"project": "50%"}, "can't hold '%'"),
+        ({"project": ""}, "tracker.project='' is no name"),
+        ({"project": "p" * 129}, "has 129 letters, and W&B takes 128"),
+        ({"project": 2024}, "write 'tracker.project=\"2024\"'"),
+        ({"entity": "my team/x"}, "tracker.entity='my team/x' can't hold '/'"),
+        ({"entity": []}, "tracker.entity=[] is no name"),
+        ({"group": "g" * 129}, "tracker.group=gggggggggggggggggggg... has 129 letters"),
+        ({"name": True}, "tracker.name=True is no text"),
+        ({"notes": " "}, "tracker.notes=' ' is no name"),
         ({"init_timeout": 0}, "tracker.init_timeout=0"),
         ({"finish_timeout": "1m"}, "tracker.finish_timeout='1m'"),
     ],
@@ -244,6 +268,70 @@ def test_settings_out_of_range(settings, said):
     with pytest.raises(UserError) as error:
         Wandb(**settings)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("WANDB_PROJECT", "a#b", "WANDB_PROJECT='a#b' can't hold '#'"),
+        ("WANDB_ENTITY", "a:b", "WANDB_ENTITY='a:b' can't hold ':'"),
+        ("WANDB_RUN_GROUP", "g" * 200, "WANDB_RUN_GROUP="),
+        ("WANDB_NAME", "n" * 200, "WANDB_NAME="),
+        ("WANDB_TAGS", "a," + "b" * 65, "A tag of WANDB_TAGS="),
+        ("WANDB_MODE", "ofline", "Did you mean 'offline'"),
+    ],
+)
+def test_variables_out_of_their_range(monkeypatch, variable, value, said):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError) as error:
+        Wandb()
+    assert said in str(error.value)
+    Wandb(project="p", entity="e", group="g", name="n", tags=["t"]) if variable != "WANDB_MODE" else None
+    NoTracker()
+
+
+def test_our_limits_are_those_of_wandb():
+    """Whatever W&B's own settings refuse of a project or of tags, we refuse before them, and nothing else."""
+    import wandb
+
+    for name, values in {
+        "project": ["a", "a" * 128, "a" * 129, "ü b", *(f"a{letter}b" for letter in "/\\#?%:;,&+=@!~'\"<>|*")],
+        "run_tags": [["a"], ["a" * 64], ["a" * 65], [""], ["a b", "ü/#"]],
+    }.items():
+        for value in values:
+            try:
+                wandb.Settings(**{name: value})
+                taken = True
+            except Exception:
+                taken = False
+            try:
+                Wandb(**{name.removeprefix("run_"): value})
+                ours = True
+            except UserError:
+                ours = False
+            assert ours == taken, (name, value)
+
+
+def test_variables_of_wandb_count_where_nothing_is_given(fake, tmp_path, monkeypatch):
+    wandb = fake()
+    said = {"PROJECT": "mine", "ENTITY": "us", "RUN_GROUP": "many", "NAME": "one", "NOTES": "why", "TAGS": "a, b,"}
+    for key, value in said.items():
+        monkeypatch.setenv(f"WANDB_{key}", value)
+    log_all(Wandb(), tmp_path)
+    log_all(Wandb(project="p", entity="e", group="g", name="n", notes="o", tags=[]), tmp_path)
+    keys = ("project", "entity", "group", "name", "notes", "tags")
+    by_variable, given = ([about[key] for key in keys] for about in wandb.named("init"))
+    assert by_variable == ["mine", "us", "many", "one", "why", ["a", "b"]]
+    assert given == ["p", "e", "g", "n", "o", []]
+
+
+def test_names_of_ours_are_no_longer_than_wandb_takes(fake, tmp_path):
+    """A name lists all blocks that are edited, a group is a folder, and a job type somebody's class."""
+    wandb = fake()
+    with Wandb().run(tmp_path, {}, "n" * 300, "g" * 255, "j" * 100):
+        pass
+    (about,) = wandb.named("init")
+    assert [len(about[key]) for key in ("name", "group", "job_type")] == [128, 128, 64]
 
 
 def test_no_tracker_forgets(tmp_path):
@@ -347,7 +435,9 @@ from itae.track.tracking import Wandb
 folder = Path(sys.argv[1])
 wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True))
 service, = [child for child in psutil.Process().children() if child.name().startswith("wandb-core")]
-with Wandb(project="no/name").run(folder, {}, "n"):
+ours = Wandb()
+object.__setattr__(ours, "project", "no/name")
+with ours.run(folder, {}, "n"):
     pass
 wandb.init(mode="offline", dir=folder, settings=wandb.Settings(silent=True)).log({"acc": 1})
 print(service.is_running() and service.status() != psutil.STATUS_ZOMBIE)
@@ -360,6 +450,83 @@ def test_a_service_of_somebody_elses_is_left_when_a_run_of_ours_fails(tmp_path):
     )
     assert "W&B failed to start" in done.stderr
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+BESIDE = """
+import os, sys, time, psutil
+from pathlib import Path
+import wandb
+from itae.track.tracking import Wandb
+folder = Path(sys.argv[1])
+os.chdir(folder)
+def theirs(name):
+    return wandb.init(project="theirs", name=name, mode="offline", settings=wandb.Settings(silent=True))
+def alive():
+    return [c.pid for c in psutil.Process().children() if c.name().startswith("wandb-core") and c.status() != "zombie"]
+def ours(name, body=lambda log: None):
+    (folder / name).mkdir()
+    with Wandb().run(folder / name, {}, name) as log:
+        log.metrics({"acc": 0.5})
+        body(log)
+def fails(log):
+    log.run.finish = lambda exit_code: 1 / 0
+    alive_before.append(alive())
+alive_before = []
+"""
+FIRST = """
+run = theirs("first")
+run.log({"x": 1})
+ours("ours")
+wandb.log({"x": 2})
+ours("outer", lambda log: (ours("inner", fails), log.metrics({"more": 1})))
+assert wandb.run is run
+run.log({"x": 3})
+run.finish()
+assert alive_before == [alive()]
+"""
+LATER = """
+ours("ours")
+run = theirs("later")
+run.log({"x": 1})
+ours("failing", fails)
+run.log({"x": 2})
+assert alive_before == [alive()] and len(alive()) == 1, "ours, and theirs is in it"
+ours("outer", lambda log: (ours("inner"), log.metrics({"more": 1})))
+run.log({"x": 3})
+run.finish()
+ours("last", fails)
+time.sleep(0.2)
+assert alive() == [], "nobody else's run is in it any more"
+"""
+
+
+@pytest.mark.parametrize(
+    ("order", "failed"), [(FIRST, {"inner"}), (LATER, {"failing", "last"})], ids=["before", "between"]
+)
+def test_a_run_of_the_users_own_lives_on(tmp_path, order, failed):
+    """Begun before ours or between them: it is theirs all along, with every number, where they want it."""
+    env = os.environ | {"WANDB_RUN_ID": "theirs", "WANDB_PROJECT": "mine"}
+    command = [sys.executable, "-c", BESIDE + order, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=env)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("wandb/offline-run-*/*.wandb")
+    read = records(file)
+    (run,) = (record.run for record in read if record.WhichOneof("record_type") == "run")
+    assert (run.project, run.run_id) == ("theirs", "theirs")
+    rows = [items(record.history.item) for record in read if record.WhichOneof("record_type") == "history"]
+    assert [row["x"] for row in rows] == [1, 2, 3]
+    names = {path.parent.name for path in tmp_path.glob("*/wandb") if not path.parent.name.startswith(".")}
+    assert names == {"ours", "inner", "outer"} | failed
+    for folder in (tmp_path / name for name in names - failed):
+        (file,) = folder.glob("wandb/offline-run-*/*.wandb")
+        read = records(file)
+        (run,) = (record.run for record in read if record.WhichOneof("record_type") == "run")
+        assert (run.project, run.display_name) == ("mine", folder.name)
+        assert run.run_id != "theirs"
+        rows = [items(record.history.item) for record in read if record.WhichOneof("record_type") == "history"]
+        kept = {key: value for row in rows for key, value in row.items() if not key.startswith("_")}
+        assert kept == {"acc": 0.5} | ({"more": 1} if folder.name == "outer" else {})
+    assert done.stderr.count("W&B failed to finish") == len(failed)
 
 
 def test_offline_makes_no_network_call(tmp_path):

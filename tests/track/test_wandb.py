@@ -33,7 +33,8 @@ DEMO = ["experiment=demo", *FEW]
 def itae(folder, *words, **env):
     """Run ``itae`` in a process of its own, W&B's service and all."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    clean |= {"ITAE_CACHE": str(CACHE), "NETRC": str(folder / "none"), "PYTHONPATH": str(folder)} | env
+    path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
+    clean |= {"ITAE_CACHE": str(CACHE), "NETRC": str(folder / "none"), "PYTHONPATH": path} | env
     return subprocess.run(
         [sys.executable, "-m", "itae", *words], env=clean, cwd=folder, capture_output=True, text=True, timeout=280
     )
@@ -265,8 +266,33 @@ def test_sync_sends_each_run_once(tmp_path):
     assert "--timeout=0" in itae(tmp_path, "sync", "--timeout", "0").stderr
 
 
+def test_sync_sends_a_run_that_was_killed_and_none_that_goes_on(tmp_path):
+    env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    words = [*FEW, "clusterer.restarts=100000", "hydra.run.dir=outputs/runs/killed"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "itae", *words], cwd=tmp_path, env=env | {"ITAE_CACHE": str(CACHE)}
+    )
+    try:
+        deadline = time.monotonic() + 120
+        files = "outputs/runs/killed/wandb/*/*.wandb"
+        while sum(file.stat().st_size for file in tmp_path.glob(files)) < 100 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "1 still going on, 0 to send" in itae(tmp_path, "sync", "--dry-run").stdout
+    finally:
+        process.kill()
+        process.wait()
+    with wandb_server() as server:
+        env = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address, "WANDB_PROJECT": "another"}
+        done = itae(tmp_path, "sync", **env)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "0 still going on, 1 to send\nsent       1 runs\n" in done.stdout
+        projects = {variables["project"] for name, variables in server.asked if name == "UpsertBucket"}
+        assert projects == {"itae"}, "where it was logged to"
+
+
 def test_the_dashboard_is_a_workspace_and_a_report(tmp_path):
     pytest.importorskip("wandb_workspaces")
+    mine = {"WANDB_ENTITY": "me", "WANDB_PROJECT": "mine"}
     with wandb_server() as server:
         env = {"WANDB_API_KEY": KEY, "WANDB_BASE_URL": server.address}
         done = itae(tmp_path, "dashboard", "me/itae", **env)
@@ -278,11 +304,22 @@ def test_the_dashboard_is_a_workspace_and_a_report(tmp_path):
             for key in ("delta.acc.mean", "layer/q_p50", "layer/cls_attention_before", "figures/artifacts"):
                 assert key in view["spec"]
         server.asked.clear()
+        assert itae(tmp_path, "dashboard", **env, **mine).returncode == 0
+        views = [variables for name, variables in server.asked if name.lower().startswith("upsertview")]
+        assert [(view["entityName"], view["projectName"]) for view in views] == [("me", "mine")] * 2
+        server.asked.clear()
         told = itae(tmp_path, "dashboard", "me/itae", "--dry-run", **env)
         assert [line.split()[0] for line in told.stdout.splitlines()] == list(panels())
         assert server.asked == []
-    for words, said in ((["me"], "'me' is not ENTITY/PROJECT"), (["me/itae"], "Nobody is logged in")):
-        done = itae(tmp_path, "dashboard", *words)
+    wrong = (
+        (["me"], {}, "'me' is not ENTITY/PROJECT"),
+        (["me/a#b"], {}, "PROJECT='a#b' can't hold '#'"),
+        (["me/itae"], {}, "Nobody is logged in"),
+        ([], {}, "set WANDB_ENTITY"),
+        ([], mine, "Nobody is logged in"),
+    )
+    for words, env, said in wrong:
+        done = itae(tmp_path, "dashboard", *words, **env)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr
     with wandb_server("refuses") as server:

@@ -122,6 +122,8 @@ def test_build_loads_the_file_and_freezes(tmp_path):
         ({"model_name": "beit_base_patch16_224"}, "attn_mask"),
         ({"model_name": "vit_small_patch14_dinov2", "image_size": 225}, "use 224"),
         ({"model_name": "vit_base_patch16_siglip_224"}, "backbone.pool=mean or head"),
+        ({"model_name": "vit_base_patch16_xp_224"}, "block 0, a ParallelScalingBlock, has no attention by itself"),
+        ({"model_name": "vit_small_patch16_18x2_224"}, "block 0, a ParallelThingsBlock, has no attention by itself"),
         ({"model_name": "tiny_twice", "module": "tiny_models", "image_size": 32}, "block 1"),
         ({"model_name": "tiny_lost", "module": "tiny_models", "image_size": 32}, "puts out 16 tokens and not 17"),
         ({"model_name": "tiny_vit", "module": "tiny_modells", "image_size": 32}, "backbone.module=tiny_modells"),

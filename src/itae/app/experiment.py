@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -26,11 +26,13 @@ from itae.app.started import in_a_sweep, started
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.memory import peak_rss_mb
+from itae.base.secrets import Veil, hidden
 from itae.base.versions import versions
 from itae.embed.about import about_edit, notes_on_edit
 from itae.look import page
 from itae.look.figures import save
 from itae.look.run_figures import Seen, copied, draw_run, signal_seen
+from itae.look.style import plain_style
 from itae.look.view import RunView
 from itae.measure.distance import moved
 from itae.results.report import print_report
@@ -60,9 +62,12 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
     """
     folder = folder or Path("outputs/runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
     result: dict[str, Any] = {"status": "failed", "error": None, "started": started(), "versions": versions()}
+    veil, quiet = Veil({}), contextlib.ExitStack()
     try:
-        result["settings"] = plain_config(cfg)
-        settings = Settings.of(result["settings"])
+        plain = plain_config(cfg)
+        result["settings"], veil = hidden(plain), Veil(plain)  # the run itself has the secrets, and writes none
+        quiet.enter_context(veil.over_logs())
+        settings = Settings.of(plain)
         result["code"] = settings.code  # now: a file may be edited while the run goes on
         with contextlib.suppress(OSError):  # of an earlier run in this folder
             (folder / page.PAGE).unlink(missing_ok=True)
@@ -83,11 +88,14 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
                 page.end_with_page(folder, images=job.source.images)
     except BaseException as error:
         if result["status"] != "ok":
-            result["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            result["error"] = veil(told)
             with contextlib.suppress(UserError):  # a full disk: then the first error says more
                 write_result(folder, result)
             log.info("the run failed", exc_info=True)  # to run.log; the console has it from elsewhere
         raise
+    finally:
+        quiet.close()
     return RunView(folder.absolute(), result)
 
 
@@ -163,8 +171,13 @@ def _figures(seen: Seen, outcome: Outcome, folder: Path) -> list[Path]:
     """Draw all pictures of a run; of a job in a sweep one, quickly, since its page draws the rest of the best job's."""
     drawn = _one_picture(seen, folder) if in_a_sweep() else draw_run(seen, folder)
     for name, (_, make) in outcome.figures.items():
-        drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+        drawn += beside(f"The figure {name}", partial(_draw, make, folder, name)) or []
     return drawn
+
+
+@plain_style()
+def _draw(make: Callable[[], Any], folder: Path, name: str) -> list[Path]:
+    return save(make(), folder, name)
 
 
 def _one_picture(seen: Seen, folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from itae.app.compose import check_choices, compose, conf_dir
 from itae.app.settings import KEYS
+from itae.app.words import as_typed, key_of
 from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.store.entry import differences
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAMES = ("_target_", "name", "root", "split", "variant")
 """What names the data, under ``dataset``; of the rest, ``resize`` is a part of the method."""
+OF_THE_METHOD = {"resize": None, "decode": "full"}
+"""Options of a data set that say how an image is seen, and what they were before they could be chosen."""
 _NO_METHOD = ("selection", "seed", "paths", "runtime", "tracker")
 _OURS = ("hydra.mode", "hydra.run.dir", "hydra.sweep.dir")
 
@@ -89,11 +92,6 @@ def compare(words: Sequence[str], held_out: Sequence[str]) -> Compared:
     return Compared(jobs[0].plain, len(held), sum(digest in known for digest in held))
 
 
-def key_of(word: str) -> str:
-    """Return what a word of the command line sets: ``detector.k`` of ``++detector.k=3``."""
-    return word.partition("=")[0].lstrip("+~")
-
-
 def _check_words(words: Sequence[str], held_out: Sequence[str]) -> None:
     for word in (*words, *held_out):
         if "=" not in word:
@@ -109,7 +107,7 @@ def _check_held_out(held_out: Sequence[str]) -> None:
     """Raise a `UserError` unless these words name one other data set and leave the method alone."""
     for word in held_out:
         group, _, option = key_of(word).partition(".")
-        if group not in ("dataset", "paths", "runtime", "tracker") or option == "resize":
+        if group not in ("dataset", "paths", "runtime", "tracker") or option in OF_THE_METHOD:
             raise UserError(
                 f"--held-out {word} changes the method and not the data: it may name another dataset, dataset.root, "
                 f"dataset.split or dataset.variant, and have a dataset.limit; {key_of(word)} is given before it, for "
@@ -146,7 +144,7 @@ def _params(given: Sequence[Override]) -> list[str]:
     words = [str(one.input_line) for one in given if not one.is_sweep_override()]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose("config", words, return_hydra_config=True)
-    return [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    return as_typed([f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()])
 
 
 def _values(override: Override) -> list[str]:
@@ -172,7 +170,7 @@ def _refuse_what_is_not_said(nodes: Sequence[Mapping[str, Any]], held_out: Seque
         said |= set(_NAMES)
     for name in dict.fromkeys(name for node in nodes for name in node):
         values = dict.fromkeys(str(node.get(name)) for node in nodes)
-        if len(values) > 1 and name not in (*said, "resize"):
+        if len(values) > 1 and name not in (*said, *OF_THE_METHOD):
             key = "dataset" if name in ("_target_", "name") else f"dataset.{name}"
             raise UserError(
                 f"dataset.{name} is {' or '.join(values)} on the development data: say with --held-out {key}= what it "
@@ -206,7 +204,7 @@ def refuse_another_method(development: Mapping[str, Any], there: Job) -> None:
 
 def _method(plain: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in plain.items() if name not in _NO_METHOD}
-    return kept | {"dataset": {"resize": plain["dataset"].get("resize")}}
+    return kept | {"dataset": {name: plain["dataset"].get(name, default) for name, default in OF_THE_METHOD.items()}}
 
 
 def _opened(job: Job) -> ImageSet:

@@ -118,6 +118,7 @@ def open_job(settings: Settings) -> OpenJob:
         For whatever is wrong with them.
     """
     began = time.perf_counter()
+    settings.runtime.check_device()
     common = in_hand()
     source = _source(common, settings, settings.dataset, settings.plain["dataset"])
     edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)

@@ -20,13 +20,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
-from itae.app.compose import as_typed, searchpath
-from itae.app.held_out import Job, compare, frozen_words, key_of, refuse_another_method
+from itae.app.compose import searchpath
+from itae.app.held_out import OF_THE_METHOD, Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
+from itae.app.words import as_typed, key_of
 from itae.base.checks import one_of
+from itae.base.console import say
 from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.base.secrets import hidden_words, restored
+from itae.base.typed import quoted
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
 from itae.results.find import RESULT, find_results
@@ -48,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     words, held_out = as_typed(options.words), as_typed(options.held_out)
     if options.config_dir is not None:
         words = [searchpath(options.config_dir), *words]  # as a word it goes with what is frozen
-    folder = (options.out or Path("outputs/protocols") / _token()).expanduser().absolute()
+    folder = at_home(options.out or Path("outputs/protocols") / _token()).absolute()
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
     compared = compare(words, held_out)
@@ -57,14 +60,14 @@ def main(argv: Sequence[str]) -> int:
     told = told or _chosen(folder, asked, compared.development["selection"])
     _refuse_what_changed(folder, told)
     told["overlap"] = [compared.overlap, compared.images]
-    _write(folder / RECORD, told)  # before it is run
+    _write(folder / RECORD, hidden_words(told))  # before it is run
     where = _set("hydra.run.dir", folder / HELD_OUT)
     try:  # hydra.mode: an overlay that is a sweep, as experiment=threshold_sweep, is none here
         _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
     except UserError as error:
         raise UserError(
-            f"The held-out run did not end well; what was chosen is frozen, and the same command with --out {folder} "
-            "tries it again."
+            f"The held-out run did not end well; what was chosen is frozen, and the same command with "
+            f"--out {shlex.quote(str(folder))} tries it again."
         ) from error
     if compared.overlap:
         _note(folder / HELD_OUT, _overlap(told))
@@ -88,16 +91,16 @@ def _begun(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:
     held_out = folder / HELD_OUT
     if before is None or ((held_out / RESULT).exists() and read_run(held_out).ok):
         raise UserError(f"{folder} holds a protocol that has been reported; choose another --out.")
-    if before != asked:
+    if before != hidden_words(asked):
         raise UserError(f"{folder} holds a protocol of other words, to be reported yet; choose another --out.")
-    return told
+    return told | {"held_out": restored(told["held_out"], [*asked["words"], *asked["held_out"]])}
 
 
 def _chosen(folder: Path, asked: Mapping[str, Any], said: str) -> dict[str, Any]:
     """Sweep on the development data, choose, and return what is frozen."""
     _itae("-m", *asked["words"], _set("hydra.sweep.dir", folder / DEV))
     chosen = choose_setting(folder / DEV, asked["by"])
-    frozen = frozen_words(chosen["words"], asked["held_out"])
+    frozen = frozen_words(restored(chosen["words"], asked["words"]), asked["held_out"])
     found = [word for word in asked["words"] if key_of(word) == "hydra.searchpath"]  # Hydra keeps it from its jobs
     frozen = [*found, *frozen]
     selection = max("dev_labels" if chosen.pop("labels") else "proxy", said, key=SELECTIONS.index)
@@ -113,7 +116,8 @@ def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
 
 def _set(key: str, path: Path) -> str:
     """Return the word that sets a path, whatever characters are in it."""
-    return f"{key}={QuotedString(str(path), Quote.single).with_quotes()}"
+    folder = quoted(str(path), "'")
+    return f"{key}={folder}"
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:
@@ -188,7 +192,7 @@ def choose_setting(sweep: Path, by: str | None = None) -> dict[str, Any]:
         raise UserError(
             f"{several[0]} has several values, across which {by} does not compare; run one protocol for each."
         )
-    data = [name for name in rows if name.startswith("dataset.") and name != "dataset.resize"]
+    data = [name for name in rows if name.startswith("dataset.") and name.partition(".")[2] not in OF_THE_METHOD]
     sets = rows[data].astype("string").fillna("").agg(" ".join, axis=1)
     names = [name for name in settings_of(settings) if name not in data]
     groups = [group.index for _, group in settings.groupby(names, dropna=False, sort=False)] if names else [rows.index]
@@ -243,9 +247,6 @@ def _note(folder: Path, text: str) -> None:
 
 
 def _tell(told: dict[str, Any], folder: Path) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     best = (
         "the best setting"
         if told["edit"]
@@ -260,4 +261,4 @@ def _tell(told: dict[str, Any], folder: Path) -> None:
         ("results", str(folder)),
     )  # fmt: skip
     for name, text in lines:
-        console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
+        say(f"{name:10} {text}")

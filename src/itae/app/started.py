@@ -8,6 +8,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+from itae.base.secrets import hidden_word
+
 
 def in_a_sweep() -> bool:
     """Whether this run is a job of a sweep, which has one table and one page for all."""
@@ -22,6 +24,8 @@ def in_a_sweep() -> bool:
 def started() -> dict[str, Any]:
     """Return when, where, by which words and with whose configs the run was started: what it takes to start it again.
 
+    Secrets in the words are hidden.
+
     ``config_dir`` is the folder of configs beside ours, of ``--config-dir`` or the first of ``hydra.searchpath``, which
     is no word of the job; None without one.
     """
@@ -31,7 +35,8 @@ def started() -> dict[str, Any]:
     if not HydraConfig.initialized():
         return {"at": now, "cwd": os.getcwd(), "overrides": None, "config_dir": None}
     hydra = HydraConfig.get()
-    words = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one may hold an interpolation
+    words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # one may hold an interpolation
+    words = [hidden_word(word) for word in words]
     own = ("command-line", "hydra.searchpath in command-line")
     folders = (one.path for one in hydra.runtime.config_sources if one.provider in own and one.schema == "file")
     return {"at": now, "cwd": hydra.runtime.cwd, "overrides": words, "config_dir": next(folders, None)}

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,9 @@ from typing import Any
 
 from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
+from itae.base.console import console, say
 from itae.base.errors import UserError
+from itae.base.secrets import hidden
 from itae.base.versions import versions
 from itae.embed.extract import ensure
 from itae.embed.source import Source
@@ -70,8 +72,8 @@ def named(num: int, words: Sequence[str]) -> str:
     return f"{num} ({' '.join(words)})" if words else str(num)
 
 
-def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
-    """Return the jobs that are not done yet, in groups that share a pass.
+def plan(jobs: Sequence[Job], unmade: Mapping[str, str], may_fail: int = 0) -> tuple[list[list[Job]], dict[Job, str]]:
+    """Return the jobs that are not done yet, in groups that share a pass, and those that can't run, and why.
 
     Parameters
     ----------
@@ -79,37 +81,39 @@ def plan(jobs: Sequence[Job], unmade: Mapping[str, str]) -> list[list[Job]]:
         Those that could be composed.
     unmade
         Those that couldn't, by name, and why.
+    may_fail
+        How many of them may be unable to run: a search learns from it.
 
     Raises
     ------
     UserError
-        If any job can't run, naming each, or the disk has no room for what all of them will store.
+        If more jobs than that can't run, naming each, or the disk has no room for what all of them will store.
     """
     if "WANDB_SWEEP_ID" in os.environ and any(is_wandb(job.config) for job in jobs):
         raise UserError(
             "--multirun under `wandb agent` (WANDB_SWEEP_ID is set) would make one run of W&B's sweep out of all jobs: "
             "leave out --multirun, set tracker=none, or start the sweep without the agent."
         )
-    opened, wrong = {}, dict(unmade)
+    opened: dict[Job, OpenJob] = {}
+    refused: dict[Job, str] = {}
     folders = Counter(job.folder for job in jobs)
     for job in jobs:
         try:
             opened[job] = open_job(Settings.of(job.config))
         except UserError as error:
-            wrong[str(job)] = str(error)
+            refused[job] = str(error)
         if folders[job.folder] > 1:
-            wrong[str(job)] = (
-                f"{job.folder} is another job's folder, too; have ${{hydra.job.num}} in hydra.sweep.subdir."
-            )
-    if wrong:
+            refused[job] = f"{job.folder} is another job's folder, too; have ${{hydra.job.num}} in hydra.sweep.subdir."
+    wrong = {**unmade, **{str(job): why for job, why in refused.items()}}
+    if unmade or len(refused) > may_fail:
         count = len(jobs) + len(unmade)
         raise UserError(f"{len(wrong)} of {count} jobs can't run, so none was started: {_told(wrong)}")
     groups: dict[Any, list[Job]] = {}
     for job, ready in opened.items():
-        if not is_done(job, ready):
+        if job not in refused and not is_done(job, ready):
             groups.setdefault(ready.group, []).append(job)
     _check_room([[opened[job] for job in group] for group in groups.values()])
-    return list(groups.values())
+    return list(groups.values()), refused
 
 
 def refuse_others(folder: Path, jobs: Sequence[Job]) -> None:
@@ -164,7 +168,8 @@ def is_done(job: Job, ready: OpenJob) -> bool:
 
 
 def _as_json(config: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(config))
+    """Return a job's settings as its result has them."""
+    return json.loads(json.dumps(hidden(config)))
 
 
 def digest(jobs: Sequence[Job]) -> str:
@@ -245,9 +250,8 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
     return result | {"error": f"{result['error'].rstrip('.')} ({why})"} if why else result
 
 
-def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
+def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
     """Print the table at the end of a sweep: one line a job, and what failed."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
@@ -264,16 +268,17 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
             row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     spread = f", mean ± std over {shown.over}" if shown.over else ""
     title = shown.metrics[metric].title
-    show(table)
+    out = console(160)
+    out.print(table)
     caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
-    show(caption, soft_wrap=True, markup=False, style="dim")  # the table's own would be folded to its width
+    out.print(caption, soft_wrap=True, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":
-            show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)
-    show(f"results    {folder}", soft_wrap=True, markup=False)
+            say(f"failed     job {job}: {result['error']}")
+    say(f"results    {folder}")
 
 
 def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:

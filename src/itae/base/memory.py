@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import math
 import mmap
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +43,12 @@ def memory_reused() -> Iterator[None]:
         trim(0)
 
 
+def give_back() -> None:
+    """Return free memory to the system: glibc keeps it for the thread that freed it, so once for each of them."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def own_memory(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     """Return an array of zeros in a map of its own, for what outlives a batch while `memory_reused`.
 
@@ -60,7 +65,9 @@ def peak_rss_mb() -> float:
     From /proc where there is one: ``getrusage`` also counts what the parent held when it forked.
     """
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
+    import resource  # which not every system has
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.device import device_kind
 from itae.base.errors import UserError
+from itae.base.threads import cpu_count
 
 if TYPE_CHECKING:
     import torch
+
+_DECODERS = 16  # threads, at most: each picture costs Python a little, too, and that a single core does
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Runtime:
     batch_size
         Images a forward.
     num_workers
-        Threads that decode images ahead of the model; 0 decodes in between.
+        Threads that decode images ahead of the model; 0 decodes in between. ``auto``: beside a GPU, which would wait
+        for them, as many as there are CPUs for this process (`ray.num_cpus` for a worker of Ray), up to 16; on the CPU,
+        which the model itself wants, one.
     diagnostics
         Whether norms in all blocks, maps of what is flagged and the CLS token's attention on it are kept beside the
         vectors. Embeddings that were made without them are made again.
@@ -79,7 +84,7 @@ class Runtime:
 
     device: str = "auto"
     batch_size: int = 32
-    num_workers: int = 1
+    num_workers: int | str = "auto"
     diagnostics: bool = True
     report: bool = True
     links: bool = False
@@ -90,7 +95,7 @@ class Runtime:
     def __post_init__(self) -> None:
         """Check every value."""
         whole("runtime.batch_size", self.batch_size, low=1)
-        whole("runtime.num_workers", self.num_workers, low=0)
+        whole("runtime.num_workers", self.num_workers, low=0, other="auto")
         for name in ("diagnostics", "report", "links"):
             true_or_false(f"runtime.{name}", getattr(self, name))
         one_of("runtime.projection", self.projection, ("pca", "umap"))
@@ -102,6 +107,18 @@ class Runtime:
                     f"runtime.{word}={extra} needs {extra}, which is not installed: pip install 'itae[{extra}]'"
                 )
         device_kind("runtime.device", self.device)
+
+    def check_device(self) -> None:
+        """Raise a `UserError` if a GPU of this machine is named that isn't there; workers of Ray have their own."""
+        if self.engine == "local" and device_kind("runtime.device", self.device)[0] == "cuda":
+            self.torch_device()
+
+    def decoders(self, device: torch.device) -> int:
+        """Return how many threads decode for a model on this device."""
+        if self.num_workers != "auto":
+            return int(self.num_workers)
+        cpus = int(self.ray.num_cpus) if self.engine == "ray" else cpu_count()
+        return max(1, min(_DECODERS, cpus)) if device.type == "cuda" else 1
 
     def torch_device(self) -> torch.device:
         """Return the device.

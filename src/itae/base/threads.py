@@ -19,12 +19,32 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def cpu_count() -> int:
+    """Return the CPUs for this process: by the scheduler, by a container's quota (cgroups), or what Slurm was asked.
+
+    `joblib.cpu_count` knows the first two, and LOKY_MAX_CPU_COUNT.
+    """
+    import joblib
+
+    return _told("SLURM_CPUS_PER_TASK", joblib.cpu_count())
+
+
+def omp_threads() -> int:
+    """Return the threads for numerical work in this process: the CPUs, or fewer where OpenMP is told so."""
+    return _told("OMP_NUM_THREADS", cpu_count())
+
+
+def _told(name: str, most: int) -> int:
+    said = os.environ.get(name, "")
+    return min(int(said), most) if said.isdigit() and int(said) > 0 else most
+
+
 def in_threads(work: Callable[[T], R], items: Iterable[T], total: int, title: str) -> Iterator[R]:
     """Yield ``work(item)`` in order, from a few threads, with a progress bar once it takes over a second.
 
     Items go to the threads in groups: one by one, the hand-over would cost more than a small file.
     """
-    workers = min(8, os.cpu_count() or 1)
+    workers = min(8, cpu_count())
     source = iter(items)
     groups = iter(lambda: list(islice(source, 32)), [])
     ahead: deque[Future[list[R]]] = deque()

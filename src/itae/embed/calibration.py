@@ -1,7 +1,7 @@
 """Fitted thresholds as a small file that travels with a paper: ``itae calibrate FILE``, ``detector.calibration=FILE``.
 
 The file is JSON. It holds one threshold a block and how it was found, and what it may be used with: the backbone
-(name, sha256 of the weights, pixels, how images are resized to them) and the detector (signal, side, scope, layer).
+(name, sha256 of the weights, pixels, how images become them) and the detector (signal, side, scope, layer).
 The edit and the images that it was fitted with are told beside.
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
+from itae.base.place import at_home
 from itae.edits.edit import AnyEdit, Edit
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = "itae calibration 1"
+_TRANSFORM = ("resize", "decode", "interpolation", "mean", "std")  # of which files of earlier versions lack some
 _FITTED_WITH = ("calibration_images", "calibration_seed")
 
 
@@ -64,11 +66,11 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     if not isinstance(edit, Edit) or edit.calibration is None:
         return edit
     path = edit.calibration
-    told = _read(Path(path).expanduser())
+    told = _read(at_home(path))
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
-        theirs = told[name]
+        theirs = {"decode": "full"} | told[name]  # as it was before there was a choice
         for field, value in ours.items():
-            unsaid = field == "resize" and field not in theirs  # in files of earlier versions
+            unsaid = field in _TRANSFORM and field not in theirs
             if theirs.get(field) != value and not unsaid:
                 raise UserError(
                     f"detector.calibration={path} is for {name} {field}={theirs.get(field)!r}, and this run has "
@@ -120,7 +122,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _backbone(source: Source) -> dict[str, Any]:
     space = source.key(None).space
     told = {name: space[name] for name in ("model", "weights", "image_size") if name in space}
-    return told | {"resize": space["transform"]["resize"]}
+    transform = {"decode": "full"} | space["transform"]
+    return told | {name: transform[name] for name in _TRANSFORM}
 
 
 def _detector(edit: Edit) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from itae.base.versions import versions
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.collect import example_rows
-from itae.embed.diagnostics.flags import SIGNAL_EDGES
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
 from itae.embed.resume import Way, kept_fits, ways
 from itae.embed.source import Source, stop_for, whole_images
 from itae.embed.worker import Worker
@@ -193,7 +193,11 @@ def _fill(
 def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | RayWorkers]:
     """Yield what calibrates and fills shards: a model in this process, or the workers of a Ray cluster."""
     if runtime.engine == "local":
-        yield Worker(source, images, runtime)
+        worker = Worker(source, images, runtime)
+        try:
+            yield worker
+        finally:
+            worker.close()
         return
     from itae.embed.on_ray import ray_workers
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
 import ray
 
 from itae.base.errors import UserError
+from itae.base.place import socket_folder
 from itae.base.runtime import OnRay
 from itae.base.waiting import FIRST, Waiting
 
+_LONGEST = 107 - len("/ray/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")  # bytes
 _PATIENCE = 10.0  # seconds for a cluster to answer
 
 
@@ -29,6 +32,7 @@ def connected(asked: OnRay, word: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_short_names())
             _connect(asked, word)
             stack.callback(ray.shutdown)
         _check_resources(asked, word)
@@ -50,10 +54,23 @@ def _connect(asked: OnRay, word: str) -> None:
         raise UserError(f"{word}.address={asked.address}: no Ray cluster there ({reason}).") from error
 
 
+@contextlib.contextmanager
+def _short_names() -> Iterator[None]:
+    """Have a Ray cluster of this process put its sockets where their names have room."""
+    if "RAY_TMPDIR" in os.environ or (folder := socket_folder(_LONGEST)) is None:
+        yield
+        return
+    os.environ["RAY_TMPDIR"] = folder  # else TMPDIR counts
+    try:
+        yield
+    finally:
+        del os.environ["RAY_TMPDIR"]
+
+
 def _knock(address: str) -> None:
     """Raise an `OSError` if nobody listens at ``host:port``, where Ray would try for many minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 

@@ -59,11 +59,12 @@ class Source:
     def transform(self) -> Transform:
         """How an image comes to the backbone."""
         facts = self.facts
-        return Transform(self.backbone.image_size, self.dataset.resize, facts.interpolation, facts.mean, facts.std)
+        size, data = self.backbone.image_size, self.dataset
+        return Transform(size, data.resize, facts.interpolation, facts.mean, facts.std, data.decode)
 
     def picture(self, name: str) -> np.ndarray:
         """Return what the backbone sees of the image of that id, uint8 [S, S, 3]."""
-        return self.transform(self.images.read(self.images.ids.index(name)))
+        return self.images.pixels(self.images.ids.index(name), self.transform)
 
     @cached_property
     def _space(self) -> dict[str, Any]:

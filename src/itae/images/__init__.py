@@ -4,9 +4,12 @@
 `image_set`    the images that one of them finds: read, hashed, checked
 `folder`       a folder of pictures as a data set
 `walk`         what lies under a folder
+`unread`       pictures in formats that are not read
 `class_names`  which names can't be told apart, or are no classes
 `formats`      how CIFAR, STL-10 and Tiny-ImageNet lie on the disk
 `decode`       one file to RGB, or why not
+`chunks`       what in a PNG or JPEG its pixels hang on
+`in_flight`    how many bytes of pictures there may be at once
 `readers`      the formats that Pillow doesn't read as they are meant
 `samples`      what a sample means: bits, colours, transparency
 `tiff`         TIFF's photometric interpretations and layouts

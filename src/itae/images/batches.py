@@ -28,6 +28,7 @@ def batches(
     batch_size: int,
     workers: int = 1,
     shard: int | None = None,
+    pinned: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yield the images `start` to `stop` (exclusive), in order, as uint8 arrays [b, S, S, 3].
 
@@ -44,6 +45,8 @@ def batches(
         The threads end with the generator, also when it is closed early.
     shard
         A batch never crosses a multiple of this many images.
+    pinned
+        Whether batches lie in memory that a GPU copies from while the next one is made; there has to be a GPU.
 
     Raises
     ------
@@ -61,7 +64,10 @@ def batches(
     shape = (transform.image_size, transform.image_size, 3)
     if workers == 0:
         for span in spans:
-            yield np.stack([_pixels(images, transform, i) for i in span])
+            pixels_bSSC = _memory((len(span), *shape), pinned)
+            for j, i in enumerate(span):
+                pixels_bSSC[j] = _pixels(images, transform, i)
+            yield pixels_bSSC
         return
 
     def fill(into: np.ndarray, i: int) -> None:
@@ -73,7 +79,7 @@ def batches(
         while spans or ahead:
             while spans and len(ahead) <= PREFETCH:
                 span = spans.popleft()
-                pixels_bSSC = own_memory((len(span), *shape), np.uint8)
+                pixels_bSSC = _memory((len(span), *shape), pinned)
                 ahead.append((pixels_bSSC, [pool.submit(fill, pixels_bSSC[j], i) for j, i in enumerate(span)]))
             pixels_bSSC, jobs = ahead.popleft()
             for job in jobs:
@@ -83,10 +89,18 @@ def batches(
         pool.shutdown(cancel_futures=True)
 
 
+def _memory(shape: tuple[int, ...], pinned: bool) -> np.ndarray:
+    if not pinned:
+        return own_memory(shape, np.uint8)
+    import torch
+
+    return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()  # which the array keeps alive
+
+
 def _pixels(images: ImageSet, transform: Transform, i: int) -> np.ndarray:
     """Read and transform image i; an error that is not the user's names the image too."""
     try:
-        return transform(images.read(i))
+        return images.pixels(i, transform)
     except UserError:
         raise
     except Exception as error:

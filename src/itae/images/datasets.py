@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.base.typed import to_type
 from itae.images import folder, formats
 from itae.images.class_names import alike, told_apart
 from itae.images.image_set import ImageSet
-from itae.images.transform import RESIZES
+from itae.images.transform import DECODES, RESIZES
 from itae.images.walk import listed
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Dataset:
         takes all. What a fingerprint is of are the images that are taken.
     resize
         How images come to the backbone's size; see `itae.images.transform.Transform`.
+    decode
+        Whether all pixels of a JPEG are decoded where far fewer are needed; see there, too.
     bad_image
         ``error`` stops before the long work when a file cannot be decoded, ``skip`` leaves it out.
 
@@ -57,6 +59,7 @@ class Dataset:
     split: str
     limit: int | None = None
     resize: str = "squash"
+    decode: str = "full"
     bad_image: str = "error"
 
     SPLITS: ClassVar[tuple[str, ...]] = ()
@@ -70,6 +73,7 @@ class Dataset:
             one_of("dataset.split", self.split, self.SPLITS)
         whole("dataset.limit", self.limit, low=1, optional=True)
         one_of("dataset.resize", self.resize, RESIZES)
+        one_of("dataset.decode", self.decode, DECODES)
         one_of("dataset.bad_image", self.bad_image, ("error", "skip"))
 
     def open(self) -> ImageSet:
@@ -161,7 +165,7 @@ class Downloaded(Dataset):
         try:
             return super().open()
         except UserError as error:
-            command = f"itae prepare dataset={self.name} {shlex.quote(f'dataset.root={self.root}')}"
+            command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
             raise UserError(f"{error} To fetch it, run: {command}") from error
 
     def prepare(self) -> None:
@@ -174,7 +178,7 @@ class Downloaded(Dataset):
         """
         from itae.base.lock import Lock
 
-        target = Path(self.root).expanduser()
+        target = at_home(self.root)
         if target.name == self._folder():
             target = target.parent
         try:
@@ -268,4 +272,5 @@ class TinyImageNet(Downloaded):
 
 def _check_root(root: object) -> None:
     if not isinstance(root, str) or not root.strip():
-        raise UserError(f"dataset.root={root!r} is not a folder; set dataset.root=/path/to/the/folder.")
+        hint = f", or, if it is called so, root: '{root}' in a yaml" if isinstance(root, int | float) else ""
+        raise UserError(f"dataset.root={root!r} is not a folder; set dataset.root=/path/to/the/folder{hint}.")

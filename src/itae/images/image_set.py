@@ -11,19 +11,22 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.threads import in_threads
-from itae.images.decode import BadImage, check, decode
+from itae.images.decode import BadImage, Least, check, with_picture
+from itae.images.transform import Transform
 
 if TYPE_CHECKING:
     from PIL import Image
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +75,26 @@ class ImageSet:
         UserError
             When its file cannot be decoded.
         """
+        return self._used(i, lambda image: image)
+
+    def pixels(self, i: int, transform: Transform) -> np.ndarray:
+        """Return image i as a backbone sees it, uint8 [S, S, 3]; pictures in all threads share `IN_FLIGHT` bytes.
+
+        Raises
+        ------
+        UserError
+            When its file cannot be decoded.
+        """
+        return self._used(i, transform, transform.least)
+
+    def _used(self, i: int, use: Callable[[Image.Image], R], least: Least | None = None) -> R:
         item = self.items[i]
         if isinstance(item, np.ndarray):
             from PIL import Image
 
-            return Image.fromarray(np.ascontiguousarray(item)).convert("RGB")
+            return use(Image.fromarray(np.ascontiguousarray(item)).convert("RGB"))
         try:
-            return decode(item)
+            return with_picture(item, use, least)
         except BadImage as reason:
             raise UserError(
                 f"image '{self.ids[i]}' cannot be read: {reason}. Mend or remove it, or leave out such "
@@ -164,7 +180,7 @@ def _digest(item: str | np.ndarray) -> bytes:
         if not stat.S_ISREG(os.stat(item).st_mode):  # to read a named pipe or a device may take for ever
             raise OSError(errno.EINVAL, "not a regular file")
         with open(item, "rb", buffering=0) as file:
-            return hashlib.sha256(file.read()).digest()
+            return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         return hashlib.sha256(f"unreadable: {error.errno}".encode()).digest()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.images.chunks import ends_with_zeros, is_cut, refuse_damaged
 from itae.images.samples import BadImage, check_colours, read_as, sixteen_bits
 from itae.images.tiff import load_tiff
 
@@ -44,18 +46,35 @@ def load(image: Any) -> Image.Image:
 def _png(image: Any) -> Image.Image:
     from PIL import Image
 
-    tiles = image.tile
+    tiles, source, place = image.tile, image.filename or image.fp, image.fp.tell()
+    refuse_damaged(image.fp)
+    image.fp.seek(place)
     rawmode = tiles[0][3]
     image.load()
     key = image.info.get("transparency")
     if rawmode in ("L;2", "L;4") and isinstance(key, int):  # the pixels have been scaled, the key hasn't
         image.info["transparency"] = key * (85 if rawmode == "L;2" else 17)
     if rawmode in ("RGB;16B", "RGBA;16B", "LA;16B"):
-        check_colours(image, lambda: sixteen_bits(image, tiles))
+        check_colours(image, lambda: sixteen_bits(image, tiles, source))
         if isinstance(key, tuple):  # one colour is transparent: all of its bits count
-            opaque = (sixteen_bits(image, tiles) != np.array(key, np.uint16)).any(-1)
+            opaque = np.empty(image.size[::-1], bool)
+            for (left, top, right, bottom), values in sixteen_bits(image, tiles, source):
+                opaque[top:bottom, left:right] = (values != np.array(key, np.uint16)).any(-1)
             del image.info["transparency"]
             image.putalpha(Image.fromarray(opaque))
+    return image
+
+
+def _jpeg(image: Any) -> Image.Image:
+    """Read a JPEG, unless the end of its samples is missing: from there on all is grey, by a decoder's own choice."""
+    source, hollow = image.filename or image.fp, ends_with_zeros(image.fp)
+    image.load()
+    last = np.atleast_1d(image.getpixel((image.width - 1, image.height - 1)))
+    if not hollow and not np.isin(last, (127, 128)).all():
+        return image
+    with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
+        if is_cut(file):
+            raise BadImage("truncated: the end of it is missing, and decoders put grey there")
     return image
 
 
@@ -142,6 +161,8 @@ def _xbm(image: Any) -> Image.Image:
 
 READERS = {
     "PNG": _png,
+    "JPEG": _jpeg,
+    "MPO": _jpeg,
     "TIFF": load_tiff,
     "JPEG2000": _jpeg2000,
     "PPM": _ppm,

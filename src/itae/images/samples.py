@@ -17,8 +17,8 @@ looks like that; a picture of a single value may, and is let through.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 class BadImage(Exception):  # noqa: N818
     """A file that cannot be decoded; the message is the reason, to be put behind the name of the file."""
+
+
+Box = tuple[int, int, int, int]
+_STRIP = 2**18  # pixels
+
+
+def boxes(size: tuple[int, int]) -> Iterator[Box]:
+    """Yield boxes that cover a picture, row by row, so that what is made of them on the way stays small."""
+    width, height = size
+    rows = max(1, _STRIP // width)
+    for top in range(0, height, rows):
+        for left in range(0, width, _STRIP):
+            yield left, top, min(left + _STRIP, width), min(top + rows, height)
 
 
 def in_8_bits(image: Image.Image, top: int = 65535, white_is_zero: bool = False) -> Image.Image:
@@ -42,17 +55,25 @@ def in_8_bits(image: Image.Image, top: int = 65535, white_is_zero: bool = False)
 
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
-    values = np.asarray(image).astype(np.int64).clip(0, top)
-    grey = ((values * 255 + top // 2) // top).astype(np.uint8)
-    if white_is_zero:
-        grey = 255 - grey
-    shown = values
-    if isinstance(transparent := image.info.get("transparency"), int):
-        grey[values == transparent] = 255
-        shown = values[values != transparent]
-    if shown.size and not _were_8_bits(shown):
-        _check_range(int(shown.min()), int(shown.max()), top)
-    return Image.fromarray(grey)
+    transparent = image.info.get("transparency")
+    out = np.empty(image.size[::-1], np.uint8)
+    low, high, were_8_bits = top, 0, True
+    for box in boxes(image.size):
+        values = np.asarray(image.crop(box)).astype(np.int64).clip(0, top)
+        grey = ((values * 255 + top // 2) // top).astype(np.uint8)
+        if white_is_zero:
+            grey = 255 - grey
+        shown = values
+        if isinstance(transparent, int):
+            grey[values == transparent] = 255
+            shown = values[values != transparent]
+        out[box[1] : box[3], box[0] : box[2]] = grey
+        if shown.size:
+            low, high = min(low, int(shown.min())), max(high, int(shown.max()))
+            were_8_bits = were_8_bits and _were_8_bits(shown)
+    if not were_8_bits:
+        _check_range(low, high, top)
+    return Image.fromarray(out)
 
 
 def _were_8_bits(values: np.ndarray) -> bool:
@@ -72,7 +93,7 @@ def _check_range(low: int, high: int, top: int) -> None:
         )
 
 
-def check_colours(image: Image.Image, all_bits: Callable[[], np.ndarray] | None = None) -> None:
+def check_colours(image: Image.Image, all_bits: Callable[[], Iterator[tuple[Box, np.ndarray]]] | None = None) -> None:
     """Raise `BadImage` for colours of 16 bits that were never scaled up.
 
     Parameters
@@ -80,37 +101,50 @@ def check_colours(image: Image.Image, all_bits: Callable[[], np.ndarray] | None 
     image
         The 8 bits that Pillow keeps of each sample.
     all_bits
-        Gives all of them, uint16 [H, W, C], of the colours first; called where 8 bits are dark and nearly one shade.
+        Gives all of them, as `sixteen_bits` does; called where 8 bits are dark and nearly one shade.
     """
     ranges = np.reshape(image.getextrema(), (-1, 2))
     if image.mode in ("LA", "RGBA", "RGBX"):
         ranges = ranges[:-1]
     low, high = 257 * int(ranges[:, 0].min()), 257 * int(ranges[:, 1].max())
-    if _is_narrow(low, high, 65535) and all_bits is not None and _were_8_bits(all_bits()[..., : len(ranges)]):
+    colours = len(ranges)
+    in_full = all_bits() if all_bits is not None and _is_narrow(low, high, 65535) else None
+    if in_full is not None and all(_were_8_bits(values[..., :colours]) for _, values in in_full):
         return
     _check_range(low, high, 65535)
     if all_bits is not None and (ranges[:, 0] == ranges[:, 1]).all() and ranges.max() < 64:
-        values = all_bits()[..., : len(ranges)]
-        lows, highs = values.min((0, 1)), values.max((0, 1))
+        found = [(values[..., :colours].min((0, 1)), values[..., :colours].max((0, 1))) for _, values in all_bits()]
+        lows, highs = (np.min([low for low, _ in found], 0), np.max([high for _, high in found], 0))
         if (lows < highs).any():
             _check_range(int(lows.min()), int(highs.max()), 65535)
 
 
-def sixteen_bits(image: Any, tiles: list[Any]) -> np.ndarray:
-    """Read all bits of colours of 16 bits, uint16 [H, W, C]; grey with alpha comes as grey.
+def sixteen_bits(image: Any, tiles: list[Any], source: str | BinaryIO) -> Iterator[tuple[Box, np.ndarray]]:
+    """Yield all bits of colours of 16 bits, piece by piece, uint16 [h, w, C]; grey with alpha comes as grey.
 
     Pillow keeps the high bytes, which `image` has. The low ones are what it takes for high ones when it is told that
-    the byte order is the other one; grey with alpha fits into the 4 bytes of RGBA as it is. `tiles` is what
-    `image.tile` was before the pixels were loaded.
+    the byte order is the other one; grey with alpha fits into the 4 bytes of RGBA as it is.
+
+    Parameters
+    ----------
+    image
+        Loaded.
+    tiles
+        What `image.tile` was before.
+    source
+        Its path, or its file.
     """
     from PIL import Image
 
-    with Image.open(image.filename, formats=[image.format]) as again:
+    with Image.open(source, formats=[image.format]) as again:
         again.tile = read_as(tiles, _other_order)
-        low = np.asarray(again, np.uint16)
-    if tiles[0][3] == "LA;16B":
-        return low[..., :1] << 8 | low[..., 1:2]
-    return np.asarray(image, np.uint16) << 8 | low
+        again.load()
+        for box in boxes(image.size):
+            low = np.asarray(again.crop(box), np.uint16)
+            if tiles[0][3] == "LA;16B":
+                yield box, low[..., :1] << 8 | low[..., 1:2]
+            else:
+                yield box, np.asarray(image.crop(box), np.uint16) << 8 | low
 
 
 def read_as(tiles: list[Any], change: Callable[[Any], Any]) -> list[Any]:

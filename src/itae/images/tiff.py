@@ -5,6 +5,7 @@ What the tags mean stands in TIFF 6.0; the numbers below are its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +14,11 @@ from itae.images.samples import BadImage, check_colours, in_8_bits, read_as, six
 if TYPE_CHECKING:
     from PIL import Image
 
-WIDTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, PLANES = 256, 258, 259, 262, 266, 277, 284
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS = 256, 257, 258, 259, 262, 266, 277, 278
+PLANES, TILE_WIDTH, TILE_HEIGHT = 284, 322, 323
 COLOUR_MAP, INK_SET, EXTRA, FORMAT, SUBSAMPLING = 320, 332, 338, 339, 530
 WHITE_IS_ZERO, SEPARATED, YCBCR, LAB = 0, 5, 6, 8
+_TILE = 2**26  # pixels, which no writer puts in one tile, but for a picture that is about as large
 NUMBERS = {2: "signed", 3: "floating point", 5: "complex", 6: "complex"}  # SampleFormat
 
 
@@ -63,7 +66,7 @@ def load_tiff(image: Any) -> Image.Image:
     if image.mode == "La":
         return image.convert("LA")  # Pillow has no way from it to RGB
     if 16 in tags.get(BITS, ()) and image.mode in ("RGB", "RGBA", "RGBX", "CMYK"):
-        check_colours(image, lambda: sixteen_bits(image, tiles))
+        check_colours(image, lambda: sixteen_bits(image, tiles, image.filename))
     top = 4095 if tags.get(BITS) == (12,) else 65535  # Pillow puts 12 bits into 16 as they are
     return in_8_bits(image, top, white_is_zero=tags.get(PHOTOMETRIC) == WHITE_IS_ZERO)
 
@@ -88,6 +91,10 @@ def _refused(tags: Mapping[int, Any], mode: str) -> str:
         return f"{numbers.pop()} samples have no agreed white; convert it to unsigned samples of 8 or 16 bits"
     if max(tags.get(BITS, (1,))) > 16:
         return "viewers don't agree on the white of more than 16 bits; convert it to 8 or 16 bits"
+    tile = tags.get(TILE_WIDTH, 0), tags.get(TILE_HEIGHT, 0)
+    shown = tags.get(WIDTH, 0), tags.get(HEIGHT, 0)
+    if math.prod(tile) > max(_TILE, 4 * math.prod(shown)):
+        return f"a tile of {tile[0]} x {tile[1]} pixels for a picture of {shown[0]} x {shown[1]}; save it again"
     if photometric is None and mode in ("1", "L", "I;16"):
         return "it doesn't say whether 0 is black or white (PhotometricInterpretation); save it again"
     if photometric == LAB:
@@ -100,6 +107,17 @@ def _refused(tags: Mapping[int, Any], mode: str) -> str:
     if tags.get(SAMPLES, 1) > 1 and tags.get(PLANES) == 2 and not _planes_are_read(tags, mode):
         return "samples in planes of their own (PlanarConfiguration 2) can't be read for this kind; save it interleaved"
     return ""
+
+
+def piece_bytes(tags: Mapping[int, Any]) -> int:
+    """Return the bytes of a strip or a tile, which is unpacked as a whole."""
+    width, height = tags.get(WIDTH, 0), tags.get(HEIGHT, 0)
+    if TILE_WIDTH in tags:
+        width, height = tags[TILE_WIDTH], tags.get(TILE_HEIGHT, 0)
+    else:
+        height = min(height, tags.get(ROWS, height))
+    samples = 1 if tags.get(PLANES) == 2 else tags.get(SAMPLES, 1)
+    return int(width * height * samples * max(tags.get(BITS, (1,))) // 8)
 
 
 def _planes_are_read(tags: Mapping[int, Any], mode: str) -> bool:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from itae.base.errors import UserError
 from itae.images.decode import ENDINGS
+from itae.images.unread import HOW, UNREAD
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,20 @@ class Walk:
         The images directly in the folder.
     classes
         Those of each sub-folder and all that is below it, by its name; none for a sub-folder without images.
-    others, hidden, system
-        How many were left out: of files that are not images, by their ending; of what is hidden and of the folders of
-        systems, by their name.
+    unread, others, hidden, system, broken
+        How many were left out: of pictures that can't be read and of files that are not images, by their ending; of
+        what is hidden, of the folders of systems, and of links that can't be followed, by their name.
     again
         Ids of folders that were left out as links to one that was entered already.
     """
 
     loose: list[Pair] = field(default_factory=list)
     classes: dict[str, list[Pair]] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
     others: Counter[str] = field(default_factory=Counter)
     hidden: Counter[str] = field(default_factory=Counter)
     system: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)
     again: list[str] = field(default_factory=list)
     _seen: dict[tuple[int, int], _Visit] = field(default_factory=dict)
 
@@ -76,14 +79,20 @@ class Walk:
         Raises
         ------
         UserError
-            If a folder can't be read, or links make it part of two classes.
+            If a folder can't be read or lies too deep, or links make it part of two classes.
         """
         walk = cls()
         for above in (top, *Path(os.path.realpath(top)).parents):  # a link back to one of them is not entered
             walk._seen[_key(str(above))] = _Visit(str(above), "")
         for name, entry in walk._entries(str(top)):
             if is_folder(entry):
-                walk.classes[name] = walk._enter(entry.path, f"{prefix}{name}", name)
+                try:
+                    walk.classes[name] = walk._enter(entry.path, f"{prefix}{name}", name)
+                except RecursionError:
+                    raise UserError(
+                        f"'{entry.path}' has hundreds of folders in each other, more than can be followed; move what "
+                        "is meant elsewhere."
+                    ) from None
             else:
                 walk.loose.append((f"{prefix}{name}", entry.path))
         return walk
@@ -130,6 +139,10 @@ class Walk:
             self.system[name] += 1
         elif ending in ENDINGS:
             return True
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            self.broken[name] += 1
+        elif ending in UNREAD:
+            self.unread[ending] += 1
         else:
             self.others[ending or "no ending"] += 1
         return False
@@ -137,16 +150,18 @@ class Walk:
     def left_out(self) -> str:
         """Return what was left out by its name, in words; nothing for nothing."""
         kinds = {
+            "pictures that itae can't read": self.unread,
             "other files": self.others,
             "hidden files and folders": self.hidden,
             "folders of the system": self.system,
+            "links that can't be followed": self.broken,
         }
         return ", ".join(_counted(counts, what) for what, counts in kinds.items() if counts)
 
     def report(self, top: Path) -> None:
         """Log what was left out, each kind once."""
         if told := self.left_out():
-            why = "; an image is told by its ending" if self.others else ""
+            why = f"; {HOW}" if self.unread else "; an image is told by its ending" if self.others else ""
             log.warning("'%s': left out %s%s", top, told, why)
         if self.again:
             some = listed(self.again)
@@ -167,7 +182,7 @@ def entries(folder: str) -> list[tuple[str, os.DirEntry[str]]]:
         with os.scandir(folder) as found:
             named = [(as_utf8(entry.name), entry) for entry in found]
     except OSError as error:
-        raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
+        raise _closed(folder, error) from None
     return sorted(named, key=lambda pair: pair[0])
 
 
@@ -180,7 +195,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
     """Tell a folder, or a link to one."""
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # a link to itself, or into a folder that may not be read
         return False
 
 
@@ -217,5 +232,12 @@ def _key(folder: str) -> tuple[int, int]:
     try:
         status = os.stat(folder)
     except OSError as error:
-        raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
+        raise _closed(folder, error) from None
     return status.st_dev, status.st_ino
+
+
+def _closed(folder: str, error: OSError) -> UserError:
+    return UserError(
+        f"'{folder}' cannot be read ({error.strerror}): allow yourself to read it, or move it elsewhere if its images "
+        "aren't meant."
+    )

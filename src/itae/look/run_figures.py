@@ -100,7 +100,7 @@ class Seen:
             run.result["layers"],
             run.result["edit"],
             tuple(run.result["grid"]),
-            (lambda name: transform(images.read(place[name]))) if images else None,
+            (lambda name: images.pixels(place[name], transform)) if images else None,
             run.settings["runtime"].get("projection", "pca"),
         )
 

@@ -49,7 +49,8 @@ class Run:
     @property
     def settings(self) -> dict[str, Any]:
         """The resolved config of the run, as plain values."""
-        return self.result["settings"]
+        settings: dict[str, Any] = self._told("settings")
+        return settings
 
     @property
     def parts(self) -> list[Mapping[str, Any]]:
@@ -81,11 +82,11 @@ class Run:
     def scores(self) -> pd.DataFrame:
         """One row a metric: mean and std of both sides over the seeds, and of their paired delta, with its interval.
 
-        95 %, over images and seeds; None where the result has none.
+        95 %, over images and seeds; None where the result has none. A `UserError` if the run didn't end well.
         """
         import pandas as pd
 
-        baseline, edited, delta = (self.result[side] for side in ("baseline", "edited", "delta"))
+        baseline, edited, delta = (self._told(side) for side in ("baseline", "edited", "delta"))
         rows = {}
         for name, one in baseline.items():
             other = edited.get(name)
@@ -113,7 +114,7 @@ class Run:
             | row["norm"]
             | {"bimodality": row["bimodality"]}
             | (row["modes"] or {})
-            for site, row in self.result["norms"].items()
+            for site, row in self._told("norms").items()
         }
         return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -122,7 +123,7 @@ class Run:
         """One row an edited block: what was flagged, and the CLS token's attention on it."""
         import pandas as pd
 
-        rows = [{name: value for name, value in row.items() if name != "signal"} for row in self.result["layers"]]
+        rows = [{name: value for name, value in row.items() if name != "signal"} for row in self._told("layers")]
         return pd.DataFrame(rows).set_index("layer") if rows else pd.DataFrame()
 
     def read_assignments(self) -> Assignments:
@@ -169,6 +170,12 @@ class Run:
             raise UserError(f"the images of {images.name} are not the ones that the run saw")
         return images
 
+    def _told(self, name: str) -> Any:
+        """Return what the result has of a run that ended well; a `UserError` says why one has none."""
+        if name not in self.result:
+            raise UserError(f"The run {self.folder} has no {name}: it ended with {self.result.get('error')!r}.")
+        return self.result[name]
+
     def _embeddings(self, which: str) -> Embeddings:
         from itae.store.store import DamagedEntry, read_entry
 
@@ -204,7 +211,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     try:
         if not file.is_file():  # a pipe would be waited for
             raise FileNotFoundError(file)
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no run: it has no {RESULT} that can be read ({type(error).__name__}).") from error
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
@@ -223,7 +230,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     unfinished = folder / f".{RESULT}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+        unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         unfinished.replace(folder / RESULT)
     except OSError as error:
         raise UserError(

@@ -98,7 +98,7 @@ class Claims:
             if (after := json.dumps(table)) != before:
                 unfinished = self._table.with_suffix(".tmp")
                 unfinished.unlink(missing_ok=True)  # of somebody who was killed, and may be another user
-                unfinished.write_text(after, encoding="ascii")
+                unfinished.write_text(after, encoding="utf-8")
                 os.replace(unfinished, self._table)
 
     def _take(self, place: str, lock: Lock, names: set[str], wait: bool) -> set[str]:

@@ -24,6 +24,7 @@ from typing import Any
 
 from itae.base.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.store.claims import Claim, Claims
 from itae.store.draft import Begun, Draft, begun
 from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, look_up, read_entry
@@ -57,7 +58,7 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = at_home(root).absolute()
         if os.path.exists(self.root) and not os.path.isdir(self.root):
             raise UserError(f"paths.cache={str(root)!r} is a file; the cache needs a folder.")
         self._claims = Claims(self.root / ".locks")

@@ -15,6 +15,7 @@ from typing import Any
 
 from itae.base.errors import UserError
 from itae.results.shown import shown_of
+from itae.track.labels import address, chosen, project_of
 from itae.track.tracking import logged_in
 from itae.track.wandb_service import starting, within
 
@@ -26,13 +27,16 @@ _TIMEOUT = 30.0  # seconds for each of the two
 def main(argv: Sequence[str]) -> int:
     """Run ``itae dashboard`` with what stands after it; return the exit status."""
     parser = argparse.ArgumentParser(prog="itae dashboard", description="Make a W&B workspace and a W&B report.")
-    parser.add_argument("target", metavar="ENTITY/PROJECT", help="where the runs are")
+    parser.add_argument(
+        "target",
+        metavar="ENTITY/PROJECT",
+        nargs="?",
+        help="where the runs are (WANDB_ENTITY, and WANDB_PROJECT or itae)",
+    )
     parser.add_argument("--metric", default="acc", help="whose delta is shown (%(default)s, of clustering)")
     parser.add_argument("--dry-run", action="store_true", help="say what they would hold, and send nothing")
     options = parser.parse_args(argv)
-    entity, _, project = options.target.partition("/")
-    if not entity or not project or "/" in project:
-        raise UserError(f"{options.target!r} is not ENTITY/PROJECT, as in my-team/itae.")
+    entity, project = _target(options.target)
     if importlib.util.find_spec("wandb_workspaces") is None:
         raise UserError("itae dashboard needs wandb-workspaces, which is not installed: pip install 'itae[dashboard]'")
     sections = panels(options.metric)
@@ -49,6 +53,21 @@ def main(argv: Sequence[str]) -> int:
             url = _saved(kind, lambda make=make: make(entity, project, sections).save().url)  # type: ignore[misc]
             sys.stdout.write(f"{kind:10} {url}\n")
     return 0
+
+
+def _target(told: str | None) -> tuple[str, str]:
+    """Return entity and project: those that are told, else those that runs are logged to."""
+    if told is None:
+        entity = chosen("entity", None)
+        if entity is None:
+            raise UserError("Name ENTITY/PROJECT, as in my-team/itae, or set WANDB_ENTITY.")
+        return entity, project_of(None)
+    entity, _, project = told.partition("/")
+    if not entity or not project or "/" in project:
+        raise UserError(f"{told!r} is not ENTITY/PROJECT, as in my-team/itae.")
+    address("ENTITY", entity)
+    address("PROJECT", project)
+    return entity, project
 
 
 def _saved(kind: str, save: Callable[[], str]) -> str:

@@ -1,7 +1,8 @@
 """``itae sync``: send offline runs to W&B, each once.
 
 W&B's own ``wandb sync`` does the sending and marks a run that is sent with a file beside it. What is added: the runs
-are found wherever the run folders are, one that still goes on is left alone, and a server that never answers is left.
+are found wherever the run folders are, one that still goes on is left alone, one that was killed is not, and a server
+that never answers is left.
 """
 
 from __future__ import annotations
@@ -14,17 +15,22 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from itae.base.checks import above_0
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.base.progress import progress
 from itae.results.find import RESULT
 from itae.results.run import read_run
+from itae.track.going_on import STALE, is_written, untouched_for
+from itae.track.labels import address
 from itae.track.tracking import logged_in
 from itae.track.wandb_service import GRACE
 
 _BATCH = 16  # runs that one process sends
 _AT_A_TIME = 5
+_HEAD = 7  # bytes that each .wandb file begins with
 _MARK = ".synced"  # what W&B leaves beside the file of a run that is sent
 
 
@@ -38,16 +44,22 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--entity", help="send them to this one instead")
     parser.add_argument("--project", help="send them to this one instead")
+    parser.add_argument("--all", action="store_true", help="also those that seem to go on: what they have by now")
     parser.add_argument("--timeout", type=float, default=300, metavar="SECONDS", help="for each 16 runs (300)")
     parser.add_argument("--dry-run", action="store_true", help="say what would be sent")
     options = parser.parse_args(argv)
     above_0("--timeout", options.timeout, "seconds")
-    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
-    going_on = [run for run in found if _goes_on(run)]
-    new = [run for run in found if not _is_sent(run) and run not in going_on]
-    before = len(found) - len(new) - len(going_on)
-    told = f"{len(found)} offline runs: {before} sent before, {len(going_on)} still going on, {len(new)} to send"
-    sys.stdout.write(f"found      {told}\n")
+    for name in ("entity", "project"):
+        if (value := getattr(options, name)) is not None:
+            address(f"--{name}", value)
+    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(at_home(path))})
+    unsent = [run for run in found if not _is_sent(run)]
+    going_on = [] if options.all else [run for run in unsent if _goes_on(run)]
+    empty = [run for run in unsent if run not in going_on and _is_empty(run)]
+    new = [run for run in unsent if run not in going_on and run not in empty]
+    told = f"{len(found) - len(unsent)} sent before, {len(going_on)} still going on, {len(new)} to send"
+    none = f", {len(empty)} killed before anything was logged" if empty else ""
+    sys.stdout.write(f"found      {len(found)} offline runs: {told}{none}\n")
     if options.dry_run or not new:
         return 0
     if not logged_in():
@@ -77,15 +89,21 @@ def _is_sent(run: Path) -> bool:
     return any(run.glob(f"*.wandb{_MARK}"))
 
 
+def _is_empty(run: Path) -> bool:
+    """Whether there is nothing in the run's file but its head, which W&B can't send."""
+    return all(file.stat().st_size <= _HEAD for file in run.glob("*.wandb"))
+
+
 def _goes_on(run: Path) -> bool:
-    """Whether the run that this belongs to has not ended; one that was killed looks the same, and is not sent."""
-    folder = run.parents[1]
-    if not (folder / RESULT).is_file():
-        return False
+    """Whether a process still writes the run; of one without a mark, an older version's, its result and age tell."""
+    written, folder = is_written(run), run.parents[1]
+    if written is not None or not (folder / RESULT).is_file():
+        return bool(written)
     try:
-        return read_run(folder).result["status"] == "running"
+        running = read_run(folder).result["status"] == "running"
     except UserError:
         return False
+    return running and untouched_for(folder / RESULT, folder / "run.log", *run.glob("*.wandb")) < STALE
 
 
 def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
@@ -94,7 +112,8 @@ def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
     reason = ""
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, **pipes, encoding="utf-8", errors="replace") as process:
         try:
             said = _last_words(process, runs, seconds)
             reason = _reason(said) if process.returncode else ""

@@ -22,15 +22,14 @@ from urllib.parse import urlparse
 import numpy as np
 
 from itae.base.checks import above_0, one_of, true_or_false
-from itae.base.errors import UserError
 from itae.track import wandb_service
+from itae.track.going_on import Writer
+from itae.track.labels import LONGEST, LONGEST_JOB_TYPE, VARIABLES, chosen, mode_of_environment, project_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOG_TIMEOUT = 10.0  # seconds; one log call takes about a millisecond
-# Left by a process that started this one; they would send this run's data into that one's run.
-INHERITED = ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_RESUME")
 
 
 class Histogram(NamedTuple):
@@ -75,11 +74,12 @@ class Wandb:
     Parameters
     ----------
     mode
-        ``offline`` (default): files in the run folder and no network call. ``online`` for those who are logged
-        in; others get offline and a warning, never a prompt. WANDB_MODE and WANDB_DISABLED in the
-        environment can only make it quieter.
-    project, entity, group, tags
-        As W&B has them; `group` None takes the one given to `run`.
+        ``offline``: files in the run folder and no network call. ``online`` for those who are logged in; others get
+        offline and a warning, never a prompt. None (default): what WANDB_MODE says, else offline. Where it is given,
+        WANDB_MODE and WANDB_DISABLED in the environment can only make it quieter.
+    project, entity, group, name, notes, tags
+        As W&B has them. None (default): what WANDB_PROJECT, WANDB_ENTITY, WANDB_RUN_GROUP, WANDB_NAME, WANDB_NOTES
+        and WANDB_TAGS say, else the project ``itae``, and the group and the name that `run` is given.
     tables
         Whether tables are logged: of images with their artifacts, and, at the end of a sweep, of its runs. None
         (default): the former for single runs, the latter not. W&B keeps each picture as a file of its own, and projects
@@ -90,23 +90,26 @@ class Wandb:
     Raises
     ------
     UserError
-        When a setting is out of its range.
+        When a setting, or the variable that counts in its place, is out of its range.
     """
 
-    mode: str = "offline"
-    project: str = "itae"
+    mode: str | None = None
+    project: str | None = None
     entity: str | None = None
     group: str | None = None
-    tags: Sequence[str] = ()
+    name: str | None = None
+    notes: str | None = None
+    tags: Sequence[str] | None = None
     tables: bool | None = None
     init_timeout: float = 30.0
     finish_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        one_of("tracker.mode", self.mode, ("offline", "online"))
-        if isinstance(self.tags, str) or not all(isinstance(tag, str) for tag in self.tags):
-            raise UserError(f"tracker.tags={self.tags!r} must be a list of words, e.g. tracker.tags=[paper].")
-        object.__setattr__(self, "tags", tuple(self.tags))
+        if self.mode is not None:
+            one_of("tracker.mode", self.mode, ("offline", "online"))
+        mode_of_environment()
+        for name in VARIABLES:
+            chosen(name, getattr(self, name))
         true_or_false("tracker.tables", self.tables, optional=True)
         for name in ("init_timeout", "finish_timeout"):
             above_0(f"tracker.{name}", getattr(self, name), "seconds")
@@ -137,9 +140,9 @@ class Wandb:
             writer.start(
                 dir=str(folder),
                 config=json.loads(json.dumps(config, default=str)),
-                name=name,
-                group=self.group or group,
-                job_type=job_type,
+                name=_cut(chosen("name", self.name) or name, LONGEST),
+                group=_cut(chosen("group", self.group) or group, LONGEST),
+                job_type=_cut(job_type, LONGEST_JOB_TYPE),
             )
             try:
                 yield writer
@@ -149,11 +152,10 @@ class Wandb:
             writer.finish(0)
 
     def _mode(self) -> str:
-        asked = os.environ.get("WANDB_MODE", "").lower()
-        disabled = os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1", "yes")
-        if disabled or asked == "disabled":
-            return "disabled"
-        if self.mode == "online" and asked not in ("offline", "dryrun"):
+        said = mode_of_environment()
+        if said == "disabled":
+            return said
+        if (self.mode or said) == "online" and said != "offline":
             if logged_in():
                 return "online"
             log.warning("W&B runs offline: nobody is logged in. Run `wandb login`, or set WANDB_API_KEY.")
@@ -167,6 +169,7 @@ class _WandbLog(Log):
         self.settings = settings
         self.mode = mode
         self.run: Any = None
+        self.writer: Writer | None = None
         self.broken = False  # nothing more is logged
         self.hung = False  # a call never came back, so no other is made
         self.told = False
@@ -175,14 +178,21 @@ class _WandbLog(Log):
         def init() -> Any:
             import wandb
 
-            return wandb.init(
-                project=self.settings.project,
-                entity=self.settings.entity,
-                tags=list(self.settings.tags),
-                reinit="finish_previous",
-                settings=_settings(wandb, self.settings, self.mode),
+            asked = self.settings
+            # Not those of the environment, which are a process's that started this one, or of the user's own run.
+            own: dict[str, Any] = {} if _under_agent() else {"id": os.urandom(4).hex(), "resume": "never"}
+            run = wandb.init(
+                project=project_of(asked.project),
+                entity=chosen("entity", asked.entity),
+                notes=chosen("notes", asked.notes),
+                tags=list(chosen("tags", asked.tags) or ()),
+                reinit="create_new",  # a run of the user's own in this process lives on
+                settings=_settings(wandb, asked, self.mode),
+                **own,
                 **about,
             )
+            wandb_service.own(run)
+            return run
 
         with wandb_service.starting():
             deadline = time.monotonic() + self.settings.init_timeout
@@ -192,6 +202,8 @@ class _WandbLog(Log):
                     return
                 self.mode, self.broken = "offline", False
             self.run = self._guarded("start", init, max(0.1, deadline - time.monotonic()))
+            if self.run is not None:
+                self.writer = Writer(Path(self.run.dir).parent)
 
     def metrics(self, values: Mapping[str, Any]) -> None:
         self._guarded("log", lambda: self.run.log(dict(values)), LOG_TIMEOUT)
@@ -238,7 +250,9 @@ class _WandbLog(Log):
             self.broken = False  # one log call that failed need not keep the run's file open
             self._guarded("finish", lambda: self.run.finish(exit_code=exit_code), self.settings.finish_timeout)
         if self.broken:
-            wandb_service.end()
+            wandb_service.end(self.run)
+        if self.writer is not None:
+            self.writer.end()
 
     def _guarded(self, what: str, call: Callable[[], T], seconds: float) -> T | None:
         if self.broken:
@@ -282,6 +296,7 @@ def _settings(wandb: Any, tracker: Wandb, mode: str) -> Any:
         "x_disable_machine_info": True,
         "x_save_requirements": False,
         "x_service_wait": tracker.init_timeout,
+        "x_transaction_log_flush_interval": 2.0,  # seconds; of a run that is killed, what was written is left
     }
     known = wandb.Settings.model_fields  # older versions lack some
     return wandb.Settings(**{key: value for key, value in wanted.items() if key in known})
@@ -289,14 +304,19 @@ def _settings(wandb: Any, tracker: Wandb, mode: str) -> Any:
 
 @contextlib.contextmanager
 def _environment(folder: Path) -> Iterator[None]:
-    """Keep W&B's caches in the run folder and its error reports at home, then put everything back."""
+    """Keep W&B's caches in the run folder and its error reports at home, then put everything back.
+
+    What else we want of W&B is told to our run alone: what it reads of the environment when the first run of a process
+    starts holds for the user's own runs after ours, too.
+    """
     before = {key: value for key, value in os.environ.items() if key.startswith("WANDB_")}
-    under_agent = "WANDB_SWEEP_ID" in before  # the agent chose this run's id
-    for key in INHERITED if not under_agent else ():
-        os.environ.pop(key, None)
-    for key in ("DIR", "CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"):
-        os.environ[f"WANDB_{key}"] = str(folder if key == "DIR" else folder / "wandb" / key.lower())
-    os.environ |= {"WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
+    if not _under_agent():
+        os.environ.pop("WANDB_SERVICE", None)  # of a process that started this one
+    for key in ("CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"):
+        os.environ[f"WANDB_{key}"] = str(folder / "wandb" / key.lower())
+    os.environ["WANDB_ERROR_REPORTING"] = "false"
+    if os.path.expanduser("~") == "~":  # there is no home, where W&B would look for settings
+        os.environ.setdefault("WANDB_CONFIG_DIR", str(folder / "wandb" / "config_dir"))
     try:
         yield
     finally:
@@ -305,13 +325,23 @@ def _environment(folder: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
+def _under_agent() -> bool:
+    """Whether ``wandb agent`` started this process, and chose the run's id."""
+    return "WANDB_SWEEP_ID" in os.environ
+
+
+def _cut(text: str | None, longest: int) -> str | None:
+    """Return a name of ours no longer than W&B takes."""
+    return text if text is None or len(text) <= longest else f"{text[: longest - 3]}..."
+
+
 def logged_in() -> bool:
     """Return whether W&B finds a key without asking: from the environment, or from netrc for its host."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
-    for place in (Path(place).expanduser() for place in places if place):
+    for place in (os.path.expanduser(place) for place in places if place):  # without a home there is none
         with contextlib.suppress(OSError, netrc.NetrcParseError):
             if host in netrc.netrc(place).hosts:
                 return True

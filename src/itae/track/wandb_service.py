@@ -2,14 +2,17 @@
 
 When a process ends, W&B waits for its service without a limit; one that retries a request, or hangs, may take minutes
 or for ever. So ours has some seconds, and is killed then. A service that somebody else started in the same process
-(in a notebook, with their own ``wandb.init``) is never touched.
+(in a notebook, with their own ``wandb.init``) is never touched, nor is ours while another run than the one that failed
+is in it: W&B has one service a process, and whoever comes later is in the first one's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -18,6 +21,8 @@ T = TypeVar("T")
 GRACE = 5.0  # seconds from the end of the main thread to that of the service, which takes milliseconds
 _WATCH = "wandb-watch"
 _ours: set[Any] = set()  # psutil's processes
+_runs: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()  # ours, and whether all is well with each
+_session: list[Any] = []  # W&B's own record of this process, once there is one
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
@@ -51,11 +56,17 @@ def starting() -> Iterator[None]:
         yield
     finally:
         _ours.update(_services() - before)
+        _remember_session()
 
 
-def end() -> None:
-    """End our service at once. One that failed would be waited for by the next run in this process."""
-    if not _ours:
+def end(run: Any = None) -> None:
+    """End our service at once, after a failure of `run` in it, unless another run goes on there.
+
+    One that failed would be waited for when the process ends.
+    """
+    if run is not None:
+        _runs[run] = False
+    if not _ours or any(_runs.get(one, True) for one in _going_on()):
         return
     _kill()
     _ours.clear()
@@ -69,10 +80,36 @@ def end() -> None:
         within(2.0, teardown)
 
 
+def own(run: Any) -> None:
+    """Take a run for one of ours, which is not waited for when the process ends."""
+    _runs[run] = True
+
+
 def _watch() -> None:
-    threading.main_thread().join()  # W&B's hook at exit runs after this, and no thread can be started any more
+    main, theirs = threading.main_thread(), False
+    while main.is_alive():
+        theirs = _somebody_elses()  # asked before it ends: a run that is closed at exit is in no list while it sends
+        main.join(1.0)  # W&B's hook at exit runs after this, and no thread can be started any more
     time.sleep(GRACE)
-    _kill()
+    if not theirs:
+        _kill()
+
+
+def _remember_session() -> None:
+    """Keep what W&B keeps of this process; at its end W&B hands out none any more."""
+    wandb = sys.modules.get("wandb")
+    with contextlib.suppress(Exception):
+        _session[:] = [within(2.0, wandb.setup)] if wandb and _services() & _ours else []
+
+
+def _going_on() -> list[Any]:
+    """Return the runs that are in our service now."""
+    return [run for session in _session for run in getattr(session, "_active_runs", ())]
+
+
+def _somebody_elses() -> bool:
+    """Whether a run that is not ours is in our service: it may take its time to send what it has."""
+    return any(run not in _runs for run in _going_on())
 
 
 def _kill() -> None:

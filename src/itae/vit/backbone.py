@@ -23,6 +23,7 @@ from itae.base.checks import one_of, whole
 from itae.base.code import code_of, origin, sha256
 from itae.base.errors import UserError, did_you_mean
 from itae.base.names import packaged
+from itae.base.place import at_home
 from itae.vit.facts import Facts, recall, remember
 from itae.vit.timm_import import compiler_asleep, import_timm
 
@@ -103,7 +104,7 @@ class Backbone:
             If there is no such file, or it isn't a whole safetensors file.
         """
         assert self.checkpoint is not None
-        path = Path(self.checkpoint).expanduser()
+        path = at_home(self.checkpoint)
         if self.checkpoint.startswith("pkg://"):
             package, _, inner = packaged(self.checkpoint[len("pkg://") :]).partition("/")
             inside = origin(package)
@@ -111,7 +112,9 @@ class Backbone:
                 raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no package {package!r}.")
             path = inside.parent / inner
         if not path.is_file():
-            raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file.")
+            raise UserError(
+                f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file, or null."
+            )
         if path.suffix != ".safetensors":
             raise UserError(
                 f"backbone.checkpoint={self.checkpoint} isn't a .safetensors file; other formats may run code when "
@@ -206,20 +209,42 @@ class Backbone:
         Raises
         ------
         UserError
-            If the weights don't fit the model.
+            If the weights don't fit the model, or aren't numbers. A classifier that doesn't fit, or isn't there, does
+            not matter, nor does a pooling that isn't the embedding.
         """
+        from itae.vit.checkpoint import check_weights
+
         path = self.weights(facts)
+        overlay: dict[str, Any] = {"file": str(path), "custom_load": False}
         try:
-            model = self._create(pretrained=True, pretrained_cfg_overlay={"file": str(path), "custom_load": False})
+            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
         except UserError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())
+            model = self._fitted(path, overlay, error)
+        check_weights(model.requires_grad_(False), path, self.pool)
+        return model.eval().to(device)
+
+    def _fitted(self, path: Path, overlay: dict[str, Any], error: Exception) -> nn.Module:
+        """Return the model with those weights of a file that embeddings depend on; timm refused it, with `error`."""
+        import torch
+
+        from itae.vit.checkpoint import fitted
+
+        reason = " ".join(str(error).split())[:300]
+        try:
+            with torch.device("meta"):
+                model = self._create(pretrained=False)
+            state = fitted(path, model, self.pool)
+            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay | {"state_dict": state})
+        except Exception as second:
+            reason = str(second) if isinstance(second, UserError) else reason
             raise UserError(
-                f"The weights in {path} don't fit backbone.model_name={self.model_name}: {reason[:300]}. "
+                f"The weights in {path} don't fit backbone.model_name={self.model_name}: {reason}. "
                 "Give the architecture that they were saved from."
             ) from error
-        return model.eval().requires_grad_(False).to(device)
+        model.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator,union-attr]
+        return model
 
     def _register(self) -> ModuleType:
         """Import timm, and the module that registers a model of one's own with it."""
@@ -234,10 +259,12 @@ class Backbone:
         if not timm.is_model(self.model_name.partition(".")[0]):
             hint = did_you_mean(self.model_name.partition(".")[0], timm.list_models())
             raise UserError(f"backbone.model_name={self.model_name}: timm has no such model.{hint}")
-        from itae.vit.blank import without_draws
+        from itae.vit.blank import blank, without_draws
 
+        # Of timm's own, each number is in the file or of no use; somebody's own model may have random ones.
+        make = blank if options.get("pretrained") and self.module is None else without_draws
         try:
-            return without_draws(lambda: _create_plain(self.model_name, options))
+            return make(lambda: _create_plain(self.model_name, options))
         except (TypeError, RuntimeError) as error:
             if options.get("pretrained"):
                 raise

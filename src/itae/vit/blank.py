@@ -29,17 +29,25 @@ class _NoDraws(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def blank(create: Callable[[], nn.Module]) -> nn.Module:
+    """Return the model that `create` makes and loads weights into; what would be random and none came to is NaN.
+
+    Where anything fails, the model is made once more, random numbers and all.
+    """
+    try:
+        with _NoDraws():
+            return create()
+    except Exception:
+        return create()
+
+
 def without_draws(create: Callable[[], nn.Module]) -> nn.Module:
     """Return the model that `create` makes and loads weights into, each of which it would have anyway.
 
     Where a number is left that no weight came to, or anything fails, the model is made once more, random numbers and
     all: what was not in the file, and what is wrong with it, is as it always was.
     """
-    try:
-        with _NoDraws():
-            model = create()
-    except Exception:
-        return create()
+    model = blank(create)
     return create() if any(_unwritten(tensor) for tensor in (*model.parameters(), *model.buffers())) else model
 
 

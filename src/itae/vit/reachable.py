@@ -37,6 +37,12 @@ def reachable(model: Any, name: str) -> int:
             f"backbone.model_name={name}: a {type(model).__name__} has no {missing[0]!r}, so it isn't a plain or RoPE "
             "vision transformer, and itae can't edit its attention; choose another backbone."
         )
+    for i, block in enumerate(model.blocks):
+        if not hasattr(getattr(block, "attn", None), "num_heads"):
+            raise UserError(
+                f"backbone.model_name={name}: block {i}, a {type(block).__name__}, has no attention by itself, so "
+                "itae can't edit it; choose another backbone."
+            )
     calls, tokens = _one_forward(model, name)
     wrong = {i: calls[i] for i in range(len(model.blocks)) if calls[i] != 1}
     if wrong:

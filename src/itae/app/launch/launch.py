@@ -27,6 +27,7 @@ from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.lock import Lock, lease_of, this_process
 from itae.base.progress import progress
+from itae.base.secrets import hidden_word
 from itae.look import page
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
     Raises
     ------
     UserError
-        If any of the jobs can't run; then none has begun.
+        If any of the jobs can't run, of a search all of the first; then none has begun.
     """
     setup_globals()
     hydra_cfg = launcher.config.hydra
@@ -51,7 +52,9 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
             config.hydra.sweep.dir = str(folder)
         by_job = {replace(job, folder=_place(config)): config for job, config in by_job.items()}
         jobs = list(by_job)
-        planned = sweep.plan(jobs, wrong)
+        # Where not one of a search's first jobs can run, it is a mistake in what they have in common.
+        may_fail = len(jobs) - (initial_job_idx == 0) if _searches(launcher.config) else 0
+        planned, refused = sweep.plan(jobs, wrong, may_fail)
         fresh = {job: sweep.stamp(job) for group in planned for job in group}
         groups = [
             Group(part, [fresh[job] for job in part], [by_job[job] for job in part])
@@ -64,7 +67,8 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
         finally:
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
         results = sweep.outcomes(jobs, fresh, why)
-        _print(results, folder, len(fresh))
+        results |= {job: {"status": "failed", "error": why} for job, why in refused.items()}
+        sweep.report(results, folder, len(fresh))
         if not _searches(launcher.config):
             end([job.config for job in jobs], folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
@@ -81,7 +85,7 @@ def _composed(
     compose = Composer(launcher.hydra_context.config_loader, launcher.config)
     jobs, wrong = {}, {}
     for num, overrides in enumerate(job_overrides, first):
-        words = tuple(word for word in overrides if word not in same)
+        words = tuple(hidden_word(word) for word in overrides if word not in same)
         try:
             config = compose(overrides)
             with open_dict(config):
@@ -146,7 +150,9 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
-            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n")
+            (folder / sweep.MANIFEST).write_text(
+                json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n", encoding="utf-8"
+            )
         yield folder
     except UserError:
         if not by_user:
@@ -182,7 +188,7 @@ def _siblings(folder: Path) -> list[Path]:
 
 def _digest_of(folder: Path) -> str | None:
     try:
-        return json.loads((folder / sweep.MANIFEST).read_text())["digest"]
+        return json.loads((folder / sweep.MANIFEST).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -206,11 +212,12 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
     """
     program.enter()
     with shared():
-        if sweep.fill(group.jobs) and (n := _processes.count(group, n_jobs)) > 1:
+        if sweep.fill(group.jobs):
             try:
-                ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
-                sources = sources_of(Settings.of(group.jobs[0].config))
-                return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
+                if (n := _processes.count(group, n_jobs)) > 1:
+                    ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
+                    sources = sources_of(Settings.of(group.jobs[0].config))
+                    return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
             except UserError as error:
                 log.warning("The jobs run in this process, one after the other: %s", error)
                 group = group.left()
@@ -240,10 +247,3 @@ def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], re
         out.status = JobStatus.FAILED
         out.return_value = UserError(f"{result['error']} (more in {job.folder / 'run.log'})")
     return out
-
-
-def _print(results: Mapping[sweep.Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    sweep.report(results, folder, fresh, console.print)

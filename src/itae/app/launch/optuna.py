@@ -12,15 +12,18 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.utils import JobStatus
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
 
 from itae.app.compose import plain_config
 from itae.app.launch.launch import end
 from itae.app.launch.objectives import Objective, objectives_of, settled
-from itae.base.checks import one_of, whole
+from itae.app.words import as_typed
+from itae.base.checks import number, one_of, whole
+from itae.base.console import console, say
 from itae.base.errors import UserError
+from itae.base.secrets import hidden_address, hidden_word, hide_in_files
 from itae.results.shown import Shown, shown_of
 
 log = logging.getLogger(__name__)
@@ -46,30 +49,29 @@ def search(
     folder = Path(str(config.hydra.sweep.dir)).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
+    hide_in_files([folder / "multirun.yaml"])
     study, objectives = _study(optuna, options, objectives, folder)
     _refuse_another(study, options, objectives, space, fixed, folder)
     done = len(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
     log.info("%d of %d trials are done.", done, options["n_trials"])
-    number, configs = len(study.trials), []
+    first, configs = len(study.trials), []
     while done < options["n_trials"]:
         trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
         words = [
-            [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            as_typed(
+                [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            )
             for trial in trials
         ]
-        returns = launcher.launch(words, initial_job_idx=number)
+        returns = launcher.launch(words, initial_job_idx=first)
         configs += [plain_config(job.cfg) for job in returns if job.cfg is not None]
         results = [job.return_value if job.status == JobStatus.COMPLETED else None for job in returns]
         if any(one.direction is None for one in objectives):
             study, objectives = _directed(optuna, study, options, objectives, results, folder)
             _refuse_another(study, options, objectives, space, fixed, folder)
-        for trial, result in zip(trials, results, strict=True):
-            values = [None if result is None else one.value(result) for one in objectives]
-            if None in values:  # the job failed, or has no such number
-                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-            else:
-                study.tell(trial.number, values)
-        done, number = done + len(trials), number + len(trials)
+        _tell(optuna, study, trials, results, objectives)
+        _refuse_failures(options["max_failure_rate"], study.trials[-len(trials) :], returns)
+        done, first = done + len(trials), first + len(trials)
     found = _found(optuna, study, objectives, selection, folder)
     end(configs, folder, objectives[0].best if len(objectives) == 1 else None)
     return found
@@ -88,13 +90,14 @@ def _check(options: Mapping[str, Any]) -> None:
     one_of("hydra.sweeper.sampler", options["sampler"], SAMPLERS)
     for name in ("n_trials", "batch"):
         whole(f"hydra.sweeper.{name}", options[name], low=1)
+    number("hydra.sweeper.max_failure_rate", options["max_failure_rate"], low=0, high=1)
 
 
 def _space(
     optuna: Any, searched: Mapping[str, Any], loader: ConfigLoader, arguments: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the distributions to search and the words that are the same for all trials."""
-    params = [f"{key}={value}" for key, value in searched.items()]
+    params = as_typed([f"{key}={value}" for key, value in searched.items()])
     parser = OverridesParser.create(config_loader=loader)
     space, fixed = {}, []
     for override in parser.parse_overrides([*params, *arguments]):
@@ -133,9 +136,10 @@ def _study(
     storage = options["storage"] or optuna.storages.JournalStorage(
         optuna.storages.journal.JournalFileBackend(str(folder / "study.journal"))
     )
-    name, sampler, asked = options["study_name"], _sampler(optuna, options), [one.direction for one in objectives]
+    name, sampler, asked = options["study_name"], _sampler(optuna, options, 0), [one.direction for one in objectives]
     if name in optuna.get_all_study_names(storage):
-        study = optuna.load_study(study_name=name, storage=storage, sampler=sampler)
+        study = optuna.load_study(study_name=name, storage=storage)
+        study.sampler = _sampler(optuna, options, len(study.trials))
         if len(study.directions) == len(asked):
             objectives = [replace(one, direction=one.direction or way)
                           for one, way in zip(objectives, _ways(study), strict=True)]  # fmt: skip
@@ -167,12 +171,63 @@ def _directed(
     return study, objectives
 
 
+def _tell(
+    optuna: Any,
+    study: Any,
+    trials: Sequence[Any],
+    results: Sequence[Mapping[str, Any] | None],
+    objectives: Sequence[Objective],
+) -> None:
+    """Tell a study what came out: of a trial whose job failed, or whose result lacks a number, that it failed.
+
+    Raises
+    ------
+    UserError
+        For a number that no result has, of this batch and of those before.
+    """
+    values, missing, ok = [], [], bool(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+    for result in results:
+        try:
+            values.append([None if result is None else one.value(result) for one in objectives])
+            ok = ok or result is not None
+        except UserError as error:
+            values.append([None])
+            missing.append(error)
+    if missing and not ok:
+        raise missing[0]
+    for trial, found in zip(trials, values, strict=True):
+        if None in found:
+            study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial.number, found)
+
+
+def _refuse_failures(rate: float, trials: Sequence[Any], returns: Sequence[JobReturn]) -> None:
+    """Raise a `UserError` if more than the allowed share of a batch has failed, as Hydra's own sweeper does."""
+    failed = [trial.state.name == "FAIL" for trial in trials]
+    if sum(failed) > rate * len(trials):
+        told = f"{sum(failed)} of {len(trials)} trials of a batch failed, and hydra.sweeper.max_failure_rate={rate:g}"
+        for job in (job for job in returns if job.status != JobStatus.COMPLETED):
+            try:
+                _ = job.return_value  # which raises what the job raised
+            except Exception as error:
+                raise UserError(f"{told}: {error}") from error
+        raise UserError(f"{told}: their results lack the metric.")
+
+
 def _ways(study: Any) -> list[str]:
     return [direction.name.lower() for direction in study.directions]
 
 
-def _sampler(optuna: Any, options: Mapping[str, Any]) -> Any:
+def _sampler(optuna: Any, options: Mapping[str, Any], trials: int) -> Any:
+    """Return the sampler of a study that has had so many trials.
+
+    A sampler is not kept with its study (Optuna has it pickled), and one of the same seed would draw its first trials
+    once more. Quasi-random ones are kept in the study by their seed, and go on by themselves.
+    """
     samplers, seed = optuna.samplers, options["seed"]
+    if trials and seed is not None and options["sampler"] != "qmc":
+        seed += 1 + trials  # + 1 is the stand-in's: see `_study`
     make = {
         "tpe": lambda: samplers.TPESampler(seed=seed, constant_liar=True),  # trials of a batch keep apart
         "random": lambda: samplers.RandomSampler(seed=seed),
@@ -202,7 +257,7 @@ def _refuse_another(
     """Raise a `UserError` if the study was made for something else: its trials would be mixed up with these."""
     asked = {
         "metric": ", ".join(one.key for one in objectives),
-        "words": " ".join(sorted(fixed)),
+        "words": " ".join(sorted(map(hidden_word, fixed))),
         "space": ", ".join(f"{key} in {told}" for key, told in sorted(space.items())),
     }
     before = study.user_attrs.get("asked")
@@ -213,7 +268,7 @@ def _refuse_another(
     asked["direction"] = ", ".join(str(one.direction) for one in objectives)
     for name, value in asked.items():
         if before.get(name) != value:
-            place = options["storage"] or folder
+            place = hidden_address(options["storage"] or str(folder))
             raise UserError(
                 f"The study {options['study_name']!r} in {place} searches by another {name} ({before.get(name)}, not "
                 f"{value}); give this one another hydra.sweep.dir, or hydra.sweeper.study_name."
@@ -234,15 +289,15 @@ def _found(
             "job": study.best_trial.number, "settings": study.best_params, "metric": key,
             "value": study.best_value, "selection": selection, "trials": len(complete),
         }  # fmt: skip
-        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
-        print(f"best       job {best['job']} ({_told(study.best_params)}): {key} {study.best_value:.4f}, {chosen}")  # noqa: T201
+        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+        say(f"best       job {best['job']} ({_told(study.best_params)}): {key} {study.best_value:.4f}, {chosen}")
         return best
     front = [
         {"job": trial.number, "settings": trial.params, "selection": selection,
          "values": {one.key: value for one, value in zip(objectives, trial.values, strict=True)}}
         for trial in sorted(study.best_trials, key=lambda trial: trial.number)
     ]  # fmt: skip
-    (folder / "front.json").write_text(json.dumps(front, indent=2) + "\n")
+    (folder / "front.json").write_text(json.dumps(front, indent=2) + "\n", encoding="utf-8")
     _print_front(front, objectives, f"{len(front)} of {len(complete)} trials are on the front, {chosen}")
     return front
 
@@ -256,7 +311,6 @@ def _told(params: Mapping[str, Any]) -> str:
 
 def _print_front(front: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], title: str) -> None:
     """Print the trials that no other is better than in all objectives, the best in the first of them first."""
-    from rich.console import Console
     from rich.table import Table
 
     first = objectives[0]
@@ -266,4 +320,4 @@ def _print_front(front: Sequence[Mapping[str, Any]], objectives: Sequence[Object
         table.add_column(name, justify="left" if name == "settings" else "right")
     for one in sorted(front, key=lambda one: sign * one["values"][first.key]):
         table.add_row(str(one["job"]), _told(one["settings"]), *(f"{value:.4f}" for value in one["values"].values()))
-    Console(width=None if Console().is_terminal else 160, highlight=False).print(table)
+    console(160).print(table)

@@ -16,6 +16,7 @@ import gc
 import logging
 import os
 import signal
+import tempfile
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import connection, forkserver, get_context, resource_tracker
@@ -26,9 +27,9 @@ from threadpoolctl import threadpool_limits
 
 from itae.app.launch.sending import enter, packed
 from itae.base.errors import UserError
-from itae.base.place import Place
+from itae.base.place import Place, socket_folder
 from itae.base.progress import progress
-from itae.measure.faiss_backend import cpu_count
+from itae.base.threads import omp_threads
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WORTH, _MOST, _FEW = 16, 8, 20_000  # see `count`
+_LONGEST = 107 - len("/pymp-12345678/listener-12345678")  # bytes, of the folder that multiprocessing's socket is in
 _GRACE = 10  # seconds that a process has to leave word of its job when it is to end
 _TRACKED = ("wandb", "wandb.apis.public", "wandb.sdk.wandb_init", "requests")
 
@@ -54,9 +56,20 @@ def start_server(jobs: int, n_jobs: int | None, tracked: bool) -> None:
         # Ctrl-C is for this process, which ends the others: they inherit that they don't hear it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            forkserver.ensure_running()
+            with contextlib.suppress(OSError), _short_names():  # told when the first process is to start
+                forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _short_names() -> Iterator[None]:
+    """Have multiprocessing put its socket where the name of one has room."""
+    before, tempfile.tempdir = tempfile.tempdir, socket_folder(_LONGEST) or tempfile.tempdir
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _at_most(jobs: int, n_jobs: int | None) -> int:
@@ -133,7 +146,7 @@ def _serve(
     lost: dict[int, str] = {}
     broke: dict[int, str] = {}
     context = get_context("forkserver")
-    surroundings = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, cpu_count() // n))}
+    surroundings = Place.here(), {**os.environ, "OMP_NUM_THREADS": str(max(1, omp_threads() // n))}
 
     def start() -> None:
         ours, theirs = context.Pipe()
