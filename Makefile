@@ -6,7 +6,7 @@ EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /d
 
 PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
 
-.PHONY: demo test test-slow test-all test-lowest lint docs bench setup clean
+.PHONY: demo test test-slow test-all test-lowest lint docs bench gpu setup clean
 
 demo: $(VENV)/.installed-demo
 	$(BIN)/itae experiment=demo
@@ -40,6 +40,12 @@ docs: setup
 
 bench: setup
 	$(BIN)/python experiments/bench/run.py $(ARGS)
+
+# The tests that need a GPU and a benchmark of it, from the wheel, without network: with what GPU_PYTHON has (torch with
+# CUDA among it) and the wheels in the folder GPU_WHEELS, if it is set. Writes experiments/bench/results_gpu.txt.
+GPU_PYTHON ?= $(firstword $(wildcard $(BIN)/python) $(PYTHON))
+gpu:
+	$(GPU_PYTHON) experiments/bench/gpu_machine.py $(ARGS)
 
 setup: $(VENV)/.installed
 

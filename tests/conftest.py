@@ -159,20 +159,20 @@ def chromium():
         browser.close()
 
 
-@pytest.fixture
-def _gpu() -> None:
-    import torch
+@pytest.hookimpl(tryfirst=True)  # before any fixture is made
+def pytest_runtest_setup(item):
+    """Skip a test marked `gpu` where there is none; of a parametrised one, those of its cases that are marked."""
+    if item.get_closest_marker("gpu"):
+        import torch
 
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device here")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Have every test marked `gpu` skip where there is none, and those that share a dear fixture run in one process."""
+    """Have those that share a dear fixture run in one process."""
     for item in items:
-        if item.get_closest_marker("gpu"):
-            item.fixturenames.insert(0, "_gpu")
         for name in ONE_A_SESSION:
             if name in item.fixturenames:
                 item.add_marker(pytest.mark.xdist_group(name))

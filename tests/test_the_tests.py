@@ -87,7 +87,7 @@ def test_how_many_slow_tests_were_left_out_is_the_last_line(pytester, monkeypatc
     [
         ("pytest.importorskip('nowhere')", True),
         ("pytest.skip(debian.why_not(['nowhere'], ['a', 'b']), allow_module_level=True)", True),
-        ("pytest.skip('no CUDA device', allow_module_level=True)", False),
+        ("pytest.skip('no CUDA device here', allow_module_level=True)", False),
     ],
 )
 @pytest.mark.parametrize("where", ["def test():\n    {}", "{}\ndef test(): pass"], ids=["in a test", "in a module"])

@@ -168,7 +168,7 @@ def report_flags(model: nn.Module, images: Tensor, planted: Tensor, k_used: floa
     _, door = edited_embeddings(model, images, layers, k_used)
     for handle in handles:
         handle.remove()
-    with file.open("w", newline="") as stream:
+    with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["signal", "block", "k", "precision", "recall", "rate", "planted_mean", "others_mean"])
         for name, norms in (*door.norms.items(), ("residual_norm", residual)):
@@ -209,7 +209,7 @@ def report_choice(content: Tensor, planted: Tensor, images: Tensor, labels: np.n
         "mutual information of content and class, nats": round(float(mutual_info_score(labels, content)), 4),
         "the same, adjusted for chance": round(float(adjusted_mutual_info_score(labels, content)), 4),
     }
-    file.write_text(json.dumps(told, indent=2) + "\n")
+    file.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def evaluate(clean: nn.Module, model: nn.Module, images: Tensor, labels: np.ndarray, args: argparse.Namespace) -> None:
@@ -224,7 +224,7 @@ def evaluate(clean: nn.Module, model: nn.Module, images: Tensor, labels: np.ndar
             label = f"edited: {signal}, layers {name}"
             vectors[label], _ = edited_embeddings(model, images, layers, args.k, signal)
     vectors["clean, edited: key_norm, layers all"], _ = edited_embeddings(clean, images, range(DEPTH), args.k)
-    with args.results.open("w", newline="") as stream:
+    with args.results.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["embedding", "seed", "acc", "nmi", "ari"])
         for name, vector in vectors.items():

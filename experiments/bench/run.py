@@ -216,17 +216,17 @@ def diagnostics(bench: Bench) -> None:
         ],
     }  # fmt: skip
     with mock.patch.object(Backbone, "build", return_value=model):
-        on, off = (Worker(source, source.images, Runtime("cpu", size, diagnostics=kept)) for kept in (True, False))
+        worker = Worker(source, source.images, Runtime("cpu", size))
 
-    def work(worker: Worker, edits: list[Edit | None]) -> None:
+    def work(edits: list[Edit | None], whole: bool) -> None:
         batches = iter([(pixels, [bytes(32)] * size)] * count)
         with memory_reused(), torch.inference_mode():
-            worker.gather(edits, batches, 0, count * size, lambda images: None)
+            worker.gather(edits, batches, 0, count * size, lambda images: None, whole)
 
     for name, some in passes.items():
         for precision in ("fp32", "bf16"):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                times = in_turns(5, lambda some=some: work(on, some), lambda some=some: work(off, some))
+                times = in_turns(5, lambda some=some: work(some, True), lambda some=some: work(some, False))
             say(f"{precision}: {name}, all diagnostics against none (at most 1.05)", ratio(*times))
 
 
@@ -240,7 +240,7 @@ def growth(bench: Bench) -> None:
         folder = bench.scratch / f"grow{edits}-{limit}"
         _sweep(folder, "shared_pass", [*words, f"paths.cache={folder}-cache", "clusterer.seeds=1"])
         peak = max(result["timing"]["peak_rss_mb"] for result in _results(folder))
-        meta = [json.loads(path.read_text()) for path in Path(f"{folder}-cache").glob("*/*/*/meta.json")]
+        meta = [json.loads(path.read_bytes()) for path in Path(f"{folder}-cache").glob("*/*/*/meta.json")]
         say(f"{edits} edits of {limit} images (384 wide)", f"pass {meta[0]['seconds']:.1f} s, peak {peak:.0f} MB")
 
 
@@ -314,13 +314,13 @@ def _sweep(folder: Path, launcher: str, words: list[str]) -> float:
     env = {**os.environ, "PYTHONPATH": str(HERE)}
     command = [sys.executable, "-m", "itae", "-m", f"hydra/launcher={launcher}", f"hydra.sweep.dir={folder}", *words]
     began = time.perf_counter()
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False)
     assert done.returncode == 0, done.stderr
     return time.perf_counter() - began
 
 
 def _results(folder: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*/result.json"))]
+    return [json.loads(path.read_bytes()) for path in sorted(folder.glob("*/result.json"))]
 
 
 def _against_plain(
@@ -359,9 +359,9 @@ def itae(folder: Path, *overrides: str) -> dict:
     """Run the command line in `folder` and return its result."""
     env = {**os.environ, "PYTHONPATH": str(HERE)}
     command = [sys.executable, "-m", "itae", "tracker=none", f"hydra.run.dir={folder}", *overrides]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=env, capture_output=True, encoding="utf-8", errors="replace", check=False)
     assert done.returncode == 0, done.stderr
-    return json.loads((folder / "result.json").read_text())
+    return json.loads((folder / "result.json").read_bytes())
 
 
 def cache(bench: Bench) -> None:
@@ -403,7 +403,7 @@ def small(bench: Bench) -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
         say(f"{name}, CPU seconds", f"{seconds[0]:.2f}" if len(seconds) == 1 else f"{min(seconds):.2f}")
-    timing = json.loads((bench.scratch / "small-run" / "result.json").read_text())["timing"]
+    timing = json.loads((bench.scratch / "small-run" / "result.json").read_bytes())["timing"]
     shown = ", ".join(f"{key} {timing[key]:.2f}" for key in ("open_s", "extract_s", "cluster_s"))
     say("  seconds in it (opening, the pass, the clusterings)", shown)
 

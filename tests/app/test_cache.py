@@ -163,7 +163,7 @@ def test_prune_what_is_unfinished_or_damaged(store, cache):
 
 
 def test_prune_leaves_what_a_running_process_holds(store, cache):
-    with store.claim([key(EDIT)]), store._lock(age(store, 3), wait=False):
+    with store.claim([key(EDIT)]), store._hold([age(store, 3)], wait=False):
         for dry in ((), ("--dry-run",)):
             code, out = cache("prune", "--unfinished", "--max-gb", 0, *dry)
             assert code == 0

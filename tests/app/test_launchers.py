@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -23,6 +24,7 @@ from itae.app.compose import compose, conf_dir
 from itae.app.launch import launch as _launch
 from itae.app.launch import processes as _processes
 from itae.app.launch.parcel import Parcel
+from itae.base import waiting
 from itae.base.errors import UserError
 from itae.base.place import Place
 from itae.look import page
@@ -110,8 +112,8 @@ def test_joblib(itae_, deadly):
 @pytest.mark.slow
 def test_after_the_pass_jobs_run_in_processes(itae_, monkeypatch):
     grid = ("layers=last,last2,all", "attenuator.strength=0.5,1.0", "dataset.limit=60", *WORDS)
-    passes, extract = [], sweep.extract
-    monkeypatch.setattr(sweep, "extract", lambda *a: passes.append(len(a[1])) or extract(*a))
+    passes, ensure = [], sweep.ensure
+    monkeypatch.setattr(sweep, "ensure", lambda *a: passes.append(len(a[1])) or ensure(*a))
     status, out, err = itae_("-m", *grid, "hydra.launcher.n_jobs=2")
     assert status == 0, err
     assert "6 jobs, 6 of them run now" in out
@@ -194,6 +196,42 @@ def test_processes_see_the_environment_as_it_is_now(itae_, monkeypatch):
         assert [itae.load_run(f"{place}/{i}").settings["paths"]["data"] for i in range(2)] == [place] * 2
 
 
+OPENED = """
+import os
+from itae.images.datasets import Digits
+from itae.vit.backbone import Backbone
+
+class Noted(Digits):
+    def open(self):
+        print(os.getpid(), file=open("opened", "a"))
+        return super().open()
+
+class Weighed(Backbone):
+    def weights(self, facts):
+        print(os.getpid(), file=open("weighed", "a"))
+        return super().weights(facts)
+"""
+
+
+@pytest.mark.slow
+def test_processes_are_given_the_images_and_the_weights_as_they_are_known(itae_, monkeypatch):
+    """Each would read all bytes of both again: 349 MB of a ViT-B's weights became 3."""
+    Path("noting.py").write_text(OPENED)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.delitem(sys.modules, "noting", raising=False)
+    classes = ("dataset._target_=noting.Noted", "backbone._target_=noting.Weighed")
+    words = (*WORDS, *classes, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
+    assert itae_("-m", *words)[0] == 0
+    assert {file: set(Path(file).read_text().split()) for file in ("opened", "weighed")} == {
+        "opened": {str(os.getpid())},
+        "weighed": {str(os.getpid())},
+    }
+    assert itae_("-m", *words, "seed=1", "hydra.sweep.dir=again")[0] == 0
+    for i in range(2):
+        assert itae.load_run(f"again/{i}").result["cached"]
+    monkeypatch.delitem(sys.modules, "noting", raising=False)
+
+
 def test_all_that_a_page_is_made_of_can_be_imported_ahead():
     assert [part.__name__ for part in page.import_parts()] == list(page._PARTS)
 
@@ -212,7 +250,7 @@ def test_jobs_of_a_pass_that_broke_off_run_in_this_process(itae_, monkeypatch):
     def fails(*_):
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr("itae.app.sweep.extract", fails)
+    monkeypatch.setattr("itae.app.sweep.ensure", fails)
     monkeypatch.setattr(_processes, "run", fails)  # there, passes of their own would want memory at a time
     words = (*WORDS, "dataset.limit=40", "layers=last,all", "hydra.launcher.n_jobs=2")
     assert itae_("-m", *words)[0] == 0
@@ -296,6 +334,60 @@ def test_slurm(itae_, deadly, slurm, monkeypatch):
     status, _, err = itae_("-m", *WORDS, *words, "seed=0,1", "hydra.sweep.dir=stopped")
     assert status == 2
     assert f"Slurm job {number} of an earlier call of this sweep still goes on" in err
+
+
+@pytest.mark.slow
+def test_what_slurm_can_not_start_is_told_with_its_reason(itae_, slurm, monkeypatch, caplog):
+    """Four CPUs on a node of fewer: Slurm takes the job and queues it for ever."""
+    from itae.app.launch import slurm as _slurm
+
+    told, cpus = [], len(os.sched_getaffinity(0))
+
+    def goes_on(self, what):
+        told.append(what)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_slurm.Waiting, "goes_on", goes_on)
+    words = ("hydra/launcher=slurm", f"hydra.launcher.cpus_per_task={2 * cpus}", "dataset.limit=40,50")
+    assert itae_("-m", *WORDS, *words)[0] == 130
+    (line,) = told
+    assert re.fullmatch(r"Slurm: 2 of 2 groups of job \d+ are queued \(PartitionConfig\)", line)
+
+
+def test_a_wait_for_slurm_is_told_on_the_console(monkeypatch, caplog):
+    pytest.importorskip("submitit")
+    from itae.app.launch import slurm as _slurm
+
+    answers = [{"7_0": ("PENDING", "Resources"), "7_1": ("RUNNING", "None")}, None]
+    answers += [{"7_0": ("PENDING", "Resources"), "7_1": ("COMPLETED", "None")}] * 2 + [{}]
+    monkeypatch.setattr(_slurm, "_queue", lambda main: answers.pop(0))
+    monkeypatch.setattr(_slurm, "ASK_EVERY", 0.5)
+    monkeypatch.setattr(waiting, "FIRST", 0.1)
+    never = types.SimpleNamespace(result_pickle=Path("nowhere"))
+    jobs = [types.SimpleNamespace(job_id=f"7_{i}", paths=never) for i in range(2)]
+    assert _slurm._wait(jobs, "7") == {"7_0": "GONE", "7_1": "COMPLETED"}
+    (record,) = caplog.records
+    assert (record.levelname, record.message) == (
+        "WARNING",
+        "Waiting for Slurm: 1 of 2 groups of job 7 are queued (Resources).",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("7_0|PENDING|Priority", {"7_0": ("PENDING", "Priority")}),
+        ("7_1|PENDING|ReqNodeNotAvail, Reserved: a|b", {"7_1": ("PENDING", "ReqNodeNotAvail, Reserved: a|b")}),
+        ("", {}),
+    ],
+)
+def test_what_squeue_says_is_read(monkeypatch, line, told):
+    pytest.importorskip("submitit")
+    from itae.app.launch import slurm as _slurm
+
+    done = types.SimpleNamespace(returncode=0, stdout=f"{line}\n", stderr="")
+    monkeypatch.setattr(_slurm.subprocess, "run", lambda *_, **__: done)
+    assert _slurm._queue("7") == told
 
 
 def test_a_group_that_is_sent_again_goes_on_with_what_is_not_done(itae_, monkeypatch):

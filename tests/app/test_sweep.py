@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import importlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +26,7 @@ from itae.app import sweep
 from itae.app.compose import compose, plain_config
 from itae.app.job import open_job
 from itae.app.settings import Settings
+from itae.base import lock
 from itae.base.errors import UserError
 from itae.embed.worker import Worker
 from itae.images.datasets import Digits
@@ -60,6 +64,12 @@ def test_a_sweep_is_one_pass_and_each_job_is_as_if_alone(itae_, images_seen):
     itae_("layers=last2", "attenuator=scale", *SMALL, "hydra.run.dir=fresh", "paths.cache=other")
     fresh, shared = itae.load_run("fresh").edited, itae.load_run(folder / "3").edited
     np.testing.assert_allclose(fresh.vectors, shared.vectors, atol=1e-5)
+
+
+def test_a_pass_has_diagnostics_if_any_of_its_jobs_wants_them(itae_, images_seen):
+    status, _, err = itae_("-m", "runtime.diagnostics=false,true", *SMALL)
+    assert (status, err) == (0, "")
+    assert images_seen == [(32, 2), (28, 2)]
 
 
 def test_jobs_of_other_data_or_backbones_have_passes_of_their_own(itae_, images_seen):
@@ -273,6 +283,42 @@ def test_two_sweeps_at_a_time_never_share_a_folder(itae_):
         status, _, err = itae_(*words, f"hydra.sweep.dir={first}")
         assert status == 2
         assert "in use by another sweep" in err
+
+
+def test_a_folder_that_is_in_use_says_by_whom(itae_, monkeypatch):
+    words, notes, plan = ("-m", "layers=last", *SMALL, "hydra.sweep.dir=mine"), [], sweep.plan
+    monkeypatch.setattr(sweep, "plan", lambda *args: notes.append(Path("mine/.lock.who").read_text()) or plan(*args))
+    assert itae_(*words)[0] == 0
+    assert not Path("mine/.lock.who").exists(), "nobody uses it now"
+    Path("mine/.lock.who").write_text(*notes)
+    with FileLock("mine/.lock"):
+        status, _, err = itae_(*words)
+    assert status == 2
+    assert f"mine is in use by another sweep (process {os.getpid()} on {socket.gethostname()} of " in err
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS])
+def test_a_sweep_on_a_disk_without_locks_goes_on_where_one_died_on_another_machine(itae_, monkeypatch, error):
+    def unable(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(fcntl, "flock", unable)
+    monkeypatch.setattr(lock, "LEASE", 1.0)
+    monkeypatch.setattr(lock, "_SIGN", 0.2)
+    words = ("-m", "layers=last,last2", *SMALL)
+    assert itae_(*words)[0] == 0
+    (first,) = sweeps()
+    dead = lock.Lock(first / ".lock")
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        patch.setattr(lock, "_SIGN", 0.9)
+        assert dead.take()
+    dead._lock._stop_heartbeat()  # as if its machine was gone
+    status, out, err = itae_(*words)
+    assert status == 0, err
+    assert "2 jobs, 0 of them run now" in out
+    assert sweeps() == [first]
+    dead.release()
 
 
 def test_a_folder_of_ones_own_is_gone_on_with(itae_):

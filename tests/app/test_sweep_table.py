@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from rich.console import Console
 from spreads import SAID, spread_result, write_results
 
 from itae.app import sweep
 from itae.app.settings import Settings
 from itae.app.sweep import Job
+from itae.base.console import console
 
 BEFORE = Path(__file__).parents[1] / "data" / "before_rooms" / "runs"
 
@@ -22,9 +22,9 @@ BEFORE = Path(__file__).parents[1] / "data" / "before_rooms" / "runs"
 def table_of(*results):
     """Return the lines of the table and the cells of its rows."""
     jobs = [Job(i, (f"detector.k={i}",), {}, Path(str(i))) for i in range(len(results))]
-    console = Console(file=io.StringIO(), width=160)
-    sweep.report(dict(zip(jobs, results, strict=True)), Path("sweep"), len(jobs), console.print)
-    lines = console.file.getvalue().splitlines()
+    with redirect_stdout(io.StringIO()) as out:
+        sweep.report(dict(zip(jobs, results, strict=True)), Path("sweep"), len(jobs))
+    lines = out.getvalue().splitlines()
     rows = [[cell.strip() for cell in line.split(mark)[1:-1]] for line in lines for mark in "┃│" if mark in line]
     return " ".join(" ".join(lines).split()), rows
 
@@ -41,12 +41,12 @@ def test_a_sweep_ends_with_the_headline_of_its_task(delta):
     assert "failed job 1 (detector.k=1): no room [/]" in text
 
 
-def test_the_caption_is_not_folded():
-    console = Console(file=io.StringIO(), width=40)
+def test_the_caption_is_not_folded(monkeypatch, capsys):
+    monkeypatch.setattr("itae.app.sweep.console", lambda _: console(40))
     job = Job(0, ("detector.k=0",), {}, Path("0"))
-    sweep.report({job: spread_result(2.0)}, Path("sweep"), 1, console.print)
+    sweep.report({job: spread_result(2.0)}, Path("sweep"), 1)
     caption = "Width, mean ± std over 3 draws; flagged: mean share of patches over the edited blocks"
-    assert caption in console.file.getvalue().splitlines()
+    assert caption in capsys.readouterr().out.splitlines()
 
 
 def test_one_value_has_no_deviation():

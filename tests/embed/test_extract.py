@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import mmap
 import shutil
@@ -24,10 +25,12 @@ from itae.edits.bimodal import Fit
 from itae.edits.detect import ClsAttention, Random, VectorNorm
 from itae.edits.edit import make_edit
 from itae.embed.diagnostics.collect import Collector
-from itae.embed.diagnostics.flags import SIGNAL_EDGES, FlagCollector, by_layer
-from itae.embed.extract import extract
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
+from itae.embed.diagnostics.flags import FlagCollector, by_layer
+from itae.embed.extract import ensure, extract
 from itae.embed.replay import SharedPass
 from itae.embed.source import Source
+from itae.embed.worker import Worker
 from itae.images.batches import batches
 from itae.images.datasets import Digits, ImageFolder
 from itae.images.image_set import ImageSet
@@ -162,6 +165,54 @@ def test_another_batch_size_goes_on_with_the_shards_that_are_there(source, monke
     np.testing.assert_allclose(entry.vectors, extract(whole, [edit()], CPU)[0].vectors, atol=1e-5)
 
 
+MANY = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+from itae.base.runtime import Runtime
+from itae.edits.attenuate import Scale
+from itae.edits.detect import VectorNorm
+from itae.edits.edit import make_edit
+from itae.embed.extract import ensure, extract
+from itae.embed.replay import SharedPass
+from itae.embed.source import Source
+from itae.images.datasets import Digits
+from itae.store.store import Store
+from itae.vit.backbone import Backbone
+
+seen, call = [], SharedPass.__call__
+def counting(self, pixels, digests, *look):
+    if len(digests) > 1:
+        seen.append((len(digests), len(self.edits)))
+    return call(self, pixels, digests, *look)
+SharedPass.__call__ = counting
+backbone = Backbone("tiny_vit", checkpoint=sys.argv[1], image_size=32, module="tiny_models")
+source = Source.open(Digits(limit=8), backbone, Store(sys.argv[2]))
+detector = VectorNorm(rule="quantile", quantile=0.2)
+edits = [make_edit(detector, Scale(strength=(i + 1) / 80), "last", 2) for i in range(80)]
+runtime = Runtime("cpu", batch_size=8, num_workers=0, diagnostics=False)
+for _ in range(2):
+    ensure(source, edits, runtime)
+assert seen == [(8, 80)], seen
+assert len(extract(source, edits[:20], runtime)) == 20
+assert len(seen) == 1
+"""
+
+
+@pytest.mark.slow  # a limit that can't be raised again needs a process of its own, which imports torch
+def test_more_edits_than_files_may_be_open_share_a_pass(tmp_path, weights):
+    command = [sys.executable, "-c", MANY, str(weights), str(tmp_path / "cache")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_is_there_is_not_read_to_know_that_it_is(source, monkeypatch):
+    extract(source, [None, edit()], CPU)
+    monkeypatch.setattr("itae.store.entry._read_files", lambda *_: pytest.fail("read"))
+    ensure(source, [None, edit()], CPU)
+    with pytest.raises(pytest.fail.Exception, match="read"):
+        extract(source, [None], CPU)
+
+
 def test_what_others_are_making_is_waited_for_with_the_own_work_done(source, monkeypatch):
     one, computed = edit("last"), itae.embed.extract._compute
     made = []
@@ -176,8 +227,8 @@ def test_what_others_are_making_is_waited_for_with_the_own_work_done(source, mon
             time.sleep(0.05)
         assert other.load(source.key(one)) is not None, "it does what it can"
         assert not pair.done()
-        computed(Source(source.dataset, source.images, source.backbone, source.facts, other),
-                 {source.key(None): None}, CPU, None)  # fmt: skip
+        list(computed(Source(source.dataset, source.images, source.backbone, source.facts, other),
+                      {source.key(None): None}, CPU, None))  # fmt: skip
     assert [entry.fresh for entry in pair.result()] == [False, True]
     assert made == [[one]], "and no more"
 
@@ -268,21 +319,185 @@ def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
     assert sum(passed) == 1 + 16 + 40, "the proof that the model can be edited, the calibration images, all images"
 
 
-def test_shards_of_another_calibration_are_not_taken_up(source, monkeypatch, killed_at_shard_2):
-    """Half of an entry under one threshold and half under another would be neither."""
-    monkeypatch.setattr("itae.embed.source.SHARD", 8)
-    runtime = Runtime("cpu", batch_size=8, num_workers=1)
-    one = edit(detector=VectorNorm(rule="bimodal", calibration_images=16, side="low"))
-    thetas = iter([1e9, 0.0])
+def fits_of(monkeypatch, thetas):
+    """Have the fits of thresholds give these, one a call; return what is left of them."""
+    left = list(thetas)
 
     def fitted(shared, edits, batches):
-        theta = next(thetas)
-        return [{layer: Fit(theta, "bimodal") for layer in edit.layers} for edit in edits]
+        theta = left.pop(0)
+        return [{layer: Fit(theta, "bimodal", 2, 0.25, 0.125) for layer in edit.layers} for edit in edits]
 
     monkeypatch.setattr("itae.embed.fit_layers.fit_layers", fitted)
-    killed_at_shard_2(extract, source, [one], runtime)
-    (entry,) = extract(source, [one], runtime)
-    assert entry.diagnostics["flagged"].sum() == 0, "a shard of the first threshold, under which all were flagged"
+    return left
+
+
+def fitted_edit(**options):
+    return edit(detector=VectorNorm(rule="bimodal", calibration_images=16, side="low"), **options)
+
+
+def test_what_was_fitted_is_kept_with_the_shards_and_not_fitted_anew(source, monkeypatch, killed_at_shard_2):
+    """A fit made anew, as on another machine, differs in the last digit: no shard would do."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    runtime = Runtime("cpu", batch_size=8, num_workers=1)
+    theta = 1e9 / 3
+    left = fits_of(monkeypatch, [theta, np.nextafter(theta, 1), 0.0])
+    killed_at_shard_2(extract, source, [fitted_edit()], runtime)
+    seen = forwards(monkeypatch)
+    (entry,) = extract(source, [fitted_edit()], runtime)
+    assert len(left) == 2, "one fit"
+    assert seen == source.images.digests[16:], "no image of a whole shard is embedded again"
+    assert entry.diagnostics["flagged"].all(), "all are flagged under the first threshold"
+    told = {"theta": theta, "reason": "bimodal", "components": 2, "valley": 0.25, "minority": 0.125}
+    assert entry.meta["fits"] == {"0": told, "1": told}
+
+
+def test_what_was_fitted_is_kept_before_the_first_shard_and_a_layer_without_modes_too(source, monkeypatch):
+    left = fits_of(monkeypatch, [float("nan"), 1.0])
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, [fitted_edit()], CPU)
+    (entry,) = extract(source, [fitted_edit()], CPU)
+    assert left == [1.0]
+    assert entry.meta["fits"]["0"]["theta"] is None
+    assert not entry.diagnostics["flagged"].any()
+
+
+def test_of_many_edits_those_without_a_draft_alone_are_fitted(source, monkeypatch, killed_at_shard_2):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    left = fits_of(monkeypatch, [1e9, 0.0, 5.0])
+    one, other = fitted_edit(), fitted_edit(attenuator=Scale(strength=0.5))
+    killed_at_shard_2(extract, source, [one], dataclasses.replace(CPU, batch_size=8))
+    entries = extract(source, [one, other], dataclasses.replace(CPU, batch_size=8))
+    assert left == [5.0]
+    assert [entry.meta["fits"]["0"]["theta"] for entry in entries] == [10**9, 0]
+
+
+@pytest.mark.parametrize(
+    "told", ["not json", '{"n": 40, "shard": 8}', '{"n": 40, "shard": 8, "settled": {"fits": {"0": 7}}}']
+)
+def test_a_draft_that_tells_no_fits_is_fitted(source, monkeypatch, killed_at_shard_2, told):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    left = fits_of(monkeypatch, [1e9, 0.0])
+    killed_at_shard_2(extract, source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
+    (draft,) = source.store.root.glob("*/*/.draft-*")
+    (draft / "draft.json").write_text(told)
+    (entry,) = extract(source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
+    assert not left
+    assert not entry.diagnostics["flagged"].any()
+
+
+def test_drafts_of_two_shard_sizes_both_go_on(source, monkeypatch, killed_at_shard_2):
+    """As after two runs that were killed, of other edits in other batches: none of their shards is made again."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 5)
+    edits = [None, edit(), edit("last")]
+    for one, size in zip(edits, (8, 5), strict=False):
+        killed_at_shard_2(extract, source, [one], Runtime("cpu", batch_size=size, num_workers=1))
+    passed = []
+    call = SharedPass.__call__
+
+    def counting(self, pixels, digests, *look):
+        if len(digests) > 1:
+            passed.extend((self.edits.index(one), digest) for one in self.edits for digest in digests)
+        return call(self, pixels, digests, *look)
+
+    monkeypatch.setattr(SharedPass, "__call__", counting)
+    got = extract(source, edits, CPU)
+    assert len(passed) == (40 - 16) + (40 - 10) + 40, "what was missing of each, and the third with one of them"
+    whole = dataclasses.replace(source, store=Store(source.store.root / "whole"))
+    for a, b in zip(got, extract(whole, edits, CPU), strict=True):
+        np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-5)
+
+
+BARE = dataclasses.replace(CPU, batch_size=8, diagnostics=False)
+WHOLE = dataclasses.replace(CPU, batch_size=8)
+
+
+def test_shards_with_diagnostics_do_for_a_run_that_wants_none(source, monkeypatch, killed_at_shard_2):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    killed_at_shard_2(extract, source, [None, edit()], WHOLE)
+    seen = forwards(monkeypatch)
+    entries = extract(source, [None, edit()], BARE)
+    assert seen == source.images.digests[16:]
+    assert all(entry.meta["diagnostics"] for entry in entries), "the rest has them, too"
+    assert extract(source, [None, edit()], WHOLE)[0].fresh is False
+
+
+def test_shards_without_diagnostics_stay_for_a_run_that_wants_none(source, monkeypatch, killed_at_shard_2):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    write = Draft.write
+    killed_at_shard_2(extract, source, [None], BARE)
+    with monkeypatch.context() as patched:
+        patched.setattr(Draft, "write", lambda self, i, *arrays: _interrupt() if i == 1 else write(self, i, *arrays))
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, [None], WHOLE)
+    seen = forwards(monkeypatch)
+    (entry,) = extract(source, [None], BARE)
+    assert seen == source.images.digests[16:], "two of the shards without, not one of those with"
+    assert not entry.meta["diagnostics"]
+    del seen[:]
+    assert extract(source, [None], WHOLE)[0].meta["diagnostics"]
+    assert seen == source.images.digests[8:], "which is gone on with"
+    assert [item.kind for item in source.store.survey()] == ["entry"]
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_an_entry_without_diagnostics_stays_until_the_other_takes_its_place(source, monkeypatch, killed_at_shard_2):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    (bare,) = extract(source, [None], BARE)
+    killed_at_shard_2(extract, source, [None], WHOLE)
+    seen = forwards(monkeypatch)
+    assert not extract(source, [None], BARE)[0].fresh, "nothing is made again for those who want none"
+    assert not seen
+    (whole,) = extract(source, [None], WHOLE)
+    assert seen == source.images.digests[16:]
+    assert whole.path == bare.path
+    assert whole.meta["diagnostics"]
+    assert extract(source, [None], WHOLE)[0].meta["seal"] == whole.meta["seal"]
+    np.testing.assert_array_equal(whole.vectors, bare.vectors)
+    assert [item.kind for item in source.store.survey()] == ["entry"]
+
+
+def test_what_is_pruned_between_its_making_and_its_reading_is_made_again(source, monkeypatch):
+    """Another process made it, and a third one removed it before it could be read."""
+    extract(source, [None], CPU)
+    claimed, pruned = Store.claim, []
+
+    @contextlib.contextmanager
+    def pruning(self, *args, **options):
+        with claimed(self, *args, **options) as mine:
+            yield mine
+        if len(pruned) < 2:
+            pruned.append(shutil.rmtree(self.path(source.key(edit()))))
+
+    monkeypatch.setattr(Store, "claim", pruning)
+    monkeypatch.setattr("itae.embed.extract._made", _made_and_lost(itae.embed.extract._made))
+    entries = extract(source, [None, edit()], CPU)
+    assert len(pruned) == 2
+    assert entries[1].fresh
+    assert len(entries[1].vectors) == 40
+
+
+def _made_and_lost(made):
+    """Have what is made be taken for another process's."""
+    tries = []
+
+    def lost(*args):
+        tries.append(args)
+        for key, entry in made(*args):
+            if len(tries) > 2:
+                yield key, entry
+
+    return lost
+
+
+def test_what_is_pruned_time_and_again_is_told(source, monkeypatch):
+    monkeypatch.setattr("itae.embed.extract._made", lambda *_: iter(()))
+    with pytest.raises(UserError, match=r"was removed as soon as it was there, 5 times.*itae cache prune"):
+        extract(source, [None], CPU)
 
 
 @pytest.mark.parametrize(("precision", "least"), [("bf16", 0.99), ("fp16", 0.9999)])

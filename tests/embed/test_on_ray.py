@@ -8,6 +8,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import tiny_models
 
 import itae
+from itae.base import waiting
 from itae.base.errors import UserError
 from itae.base.place import Place
 from itae.base.runtime import OnRay, Runtime
@@ -194,8 +196,16 @@ def test_what_no_single_machine_has_is_said_and_not_waited_for_in_silence(ray, m
     monkeypatch.setattr(ray_cluster.ray, "nodes", lambda: two)
     with pytest.raises(UserError, match=r"num_cpus=2: the Ray cluster has 1 CPUs at most on one machine"):
         ray_cluster._check_resources(OnRay(num_cpus=2), "runtime.ray")
-    ray_cluster._check_resources(OnRay(num_cpus=2, address="auto"), "runtime.ray")  # which may grow
-    assert "waiting until it has more" in caplog.text
+    growing = OnRay(num_cpus=2, address="auto")
+    ray_cluster._check_resources(growing, "runtime.ray")
+    answers = [([], ["a", "b"])] * 3 + [(["a"], ["b"])]
+    monkeypatch.setattr(ray_cluster.ray, "wait", lambda tasks, timeout: time.sleep(0.05) or answers.pop(0))
+    monkeypatch.setattr(waiting, "FIRST", 0.1)
+    assert ray_cluster.wait(["a", "b"], growing, "runtime.ray", waiting.Waiting()) == ("a", ["b"])
+    (record,) = caplog.records
+    assert record.levelname == "WARNING", "or it would not be on the console"
+    lacking = "runtime.ray.num_cpus=2: the Ray cluster has 1 CPUs at most on one machine"
+    assert record.message == f"Waiting for the Ray cluster to grow ({lacking})."
 
 
 @pytest.mark.slow

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from itae.edits.detect import Random, VectorNorm
-from itae.embed.diagnostics.flags import SIGNAL_EDGES, by_layer
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
+from itae.embed.diagnostics.flags import by_layer
 from itae.look.figures import FLAGGED, KEPT, save, signal_figure
 
 

@@ -227,19 +227,46 @@ def test_devices():
         with pytest.raises(UserError, match="is not one of auto, cpu, cuda"):
             faiss_backend.pick_gpu(faiss, device)
     if not hasattr(faiss, "StandardGpuResources"):
-        assert KMeans(restarts=1).fit(mixture(), 5, 0, "auto").device == "cpu"
-        with pytest.raises(UserError, match=r"device=cuda can't cluster.*runtime.device=cpu"):
-            KMeans().fit(mixture(), 5, 0, "cuda")
+        for device in ("auto", "cuda", "cuda:1"):
+            assert KMeans(restarts=1).fit(mixture(), 5, 0, device).device == "cpu"
 
 
-def test_gpus_are_counted(monkeypatch):
+def test_gpus_are_counted_and_where_there_is_none_of_that_number_it_is_the_cpu(monkeypatch):
     class TwoGpus:
         StandardGpuResources = object
         get_num_gpus = staticmethod(lambda: 2)
 
-    assert [faiss_backend.pick_gpu(TwoGpus, d) for d in ("auto", "cuda", "cuda:1", "cpu")] == [0, 0, 1, None]
-    with pytest.raises(UserError, match=r"device=cuda:2 can't cluster: faiss sees 2 GPU"):
-        faiss_backend.pick_gpu(TwoGpus, "cuda:2")
+    devices = ("auto", "cuda", "cuda:1", "cpu", "cuda:2")
+    assert [faiss_backend.pick_gpu(TwoGpus, device) for device in devices] == [0, 0, 1, None, None]
+    monkeypatch.setattr(faiss_backend, "load_faiss", lambda: TwoGpus)
+    told = [faiss_backend.why_on_cpu(device) for device in devices]
+    assert told == [None] * 4 + [
+        "FAISS ran on the CPU, since this faiss sees 2 GPU(s); for runtime.device=cuda:2 install 'itae[gpu]'."
+    ]
+
+
+def test_a_faiss_without_gpus_is_told_where_one_is_asked_for_by_name_alone():
+    if hasattr(faiss_backend.load_faiss(), "StandardGpuResources"):
+        pytest.skip("this faiss has GPUs")
+    assert [faiss_backend.why_on_cpu(device) for device in ("auto", "cpu")] == [None, None]
+    assert "has no GPU support or sees no GPU; for runtime.device=cuda install" in faiss_backend.why_on_cpu("cuda")
+
+
+@pytest.mark.parametrize(("gpu", "lower"), [(None, "set clusterer.restarts=1"), (0, "set runtime.device=cpu")])
+def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, lower):
+    full = "Error in virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory: 'err == cudaSuccess' failed: "
+    error = (
+        MemoryError("std::bad_alloc") if gpu is None else RuntimeError(f"{full}(cudaMalloc error out of memory [2])")
+    )
+
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr("itae.measure.kmeans.pick_gpu", lambda *_: gpu)
+    monkeypatch.setattr(KMeans, "_once", fails)
+    machine = "This machine" if gpu is None else "The GPU"
+    with pytest.raises(UserError, match=rf"^{machine} has too little memory for k-means of \d+ vectors.*; {lower}"):
+        KMeans().fit(mixture(), 5, 0)
 
 
 @pytest.mark.gpu
@@ -281,11 +308,20 @@ def test_no_faiss(monkeypatch):
         KMeans().fit(mixture(), 5, 0)
 
 
+def test_no_faiss_is_told_before_any_work(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(faiss_backend, "load_faiss", lambda: (_ for _ in ()).throw(UserError("Clustering needs faiss")))
+    with pytest.raises(UserError, match="Clustering needs faiss"):
+        KMeans().check(10, 2)
+
+
 @pytest.mark.usefixtures("fresh_faiss")
 def test_two_faisses(monkeypatch):
     monkeypatch.setattr(faiss_backend, "_installed", lambda names: ["faiss-cpu", "faiss-gpu"])
     with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
         KMeans().fit(mixture(), 5, 0)
+    with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
+        KMeans().check(10, 2)
 
 
 def test_cpus_are_those_of_the_job(monkeypatch):

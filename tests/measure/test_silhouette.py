@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kurtosis, skew
 from sklearn.metrics import silhouette_score
 
 from itae.embed.diagnostics.collect import bimodality
-from itae.embed.diagnostics.flags import SIGNAL_EDGES, _histogram
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES, histograms
 from itae.measure.silhouette import SAMPLE, Space
 
 
@@ -67,7 +68,8 @@ def test_of_many_images_the_same_few_are_drawn():
 def test_bimodality_of_the_histogram_is_that_of_the_samples_to_a_percent(share):
     random = np.random.default_rng(2)
     samples = np.where(random.random(100_000) < share, random.normal(30, 1, 100_000), random.normal(8, 1, 100_000))
-    found = bimodality(_histogram(samples), SIGNAL_EDGES)
+    counts = histograms(torch.from_numpy(samples), torch.zeros(len(samples), dtype=torch.bool))
+    found = bimodality(counts[0].numpy(), SIGNAL_EDGES)
     assert found == pytest.approx((skew(samples) ** 2 + 1) / kurtosis(samples, fisher=False), rel=0.01)
     assert (found > 5 / 9) == (share > 0)
 

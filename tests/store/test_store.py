@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import getpass
 import hashlib
 import json
 import logging
@@ -10,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -23,7 +26,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.base import disk
+from itae.base import disk, waiting
 from itae.base.errors import UserError
 from itae.store import draft, entry
 from itae.store.entry import FILES, META, render, seal_of
@@ -461,7 +464,7 @@ def test_a_damaged_entry_that_another_process_is_mending_is_left_to_it(tmp_path,
     store = Store(tmp_path)
     path = make(store, key()).path
     (path / "ids.txt").unlink()
-    with Store(tmp_path).claim([key(0.5)]) as _, store._lock(path, wait=False):
+    with Store(tmp_path).claim([key(0.5)]) as _, store._hold([path], wait=False):
         assert Store(tmp_path).load(key()) is None
     assert path.exists()
     assert f"process {os.getpid()} on" in caplog.text
@@ -735,27 +738,95 @@ def test_overlapping_claims_in_any_order_end(tmp_path):
     assert len(visible(Store(tmp_path / "cache"))) == 3
 
 
-def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path, monkeypatch):
-    """Each takes its first lock, and time enough for the other to take its own first one."""
-    real = Store._lock
+WITHOUT_LOCKS = """
+    import errno, fcntl
+    def flock(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+    fcntl.flock = flock
+"""
 
-    @contextmanager
-    def slow(self, path, wait):
-        with real(self, path, wait):
-            time.sleep(0.2)
-            yield
 
-    monkeypatch.setattr(Store, "_lock", slow)
-    done = []
+def test_a_crowd_on_a_disk_without_locks_makes_each_entry_once(tmp_path):
+    tally = tmp_path / "tally.txt"
+    orders = [(1, 2, 3), (3, 2, 1), (2, 3)]
+    crowd = [run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0.002, *order) for order in orders]
+    for process in crowd:
+        finish(process)
+    assert len(set(lines(tally))) == len(lines(tally)) == 3 * SHARDS
+    store = Store(tmp_path / "cache")
+    assert len(visible(store)) == 3
+    assert sorted(file.name for file in (store.root / ".locks").iterdir()) == ["claims.json", "turn"]
+
+
+def test_who_is_killed_on_a_disk_without_locks_is_followed_at_once(tmp_path):
+    tally = tmp_path / "tally.txt"
+    process = run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0.1, 1)
+    while len(lines(tally)) < 3:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    finish(run_python(WITHOUT_LOCKS + EXTRACT, tmp_path / "cache", tally, 0, 1))
+    assert SHARDS <= len(lines(tally)) <= SHARDS + 1
+
+
+def test_a_claim_takes_one_file_however_many_keys_it_is_for(tmp_path):
+    """And those of two processes that overlap go on being told apart."""
+    claim = """
+        import os, resource, sys
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        from itae.store.store import Key, Store
+        store = Store(sys.argv[1])
+        keys = [Key({"edit": i}, {"split": "all"}, ("digits-all", "vit")) for i in range(2000)]
+        with store.claim(keys[:1200], wait=False) as first:
+            assert len(first) == 1200
+            with Store(sys.argv[1]).claim(keys[800:], wait=False) as second:
+                assert second == keys[1200:]
+                drafts = [store.draft(key, 40, 8) for key in first]
+                assert len(os.listdir("/dev/fd")) < 20
+        with store.claim(keys) as all:
+            assert len(all) == 2000
+    """
+    finish(run_python(claim, tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"x": 1}', b'{"x": {"holder": "me"}}'])
+def test_a_table_of_claims_that_is_none_is_empty(tmp_path, data):
+    store = Store(tmp_path)
+    (store.root / ".locks").mkdir()
+    (store.root / ".locks" / "claims.json").write_bytes(data)
+    assert make(store, key()) is not None
+
+
+def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store = Store(tmp_path)
+    with monkeypatch.context() as patch, store.claim([key()]):
+        patch.setattr(os, "replace", full)
+    assert is_free(store, key())
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(UserError, match="No room for the cache"), store.claim([key()]):
+            pass
+
+
+def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path):
+    """Both wait for what a third holds; had each taken some before, in its own order, neither would come to an end."""
+    done, keys = [], (key(0.25), key(0.5), key(0.75))
 
     def work(*wanted):
         with Store(tmp_path).claim(wanted) as missing:
+            time.sleep(0.2)
             done.append(missing)
 
-    keys = key(0.25), key(0.5)
     pair = [threading.Thread(target=work, args=order, daemon=True) for order in (keys, keys[::-1])]
-    for thread in pair:
-        thread.start()
+    with Store(tmp_path).claim([key(0.5)]):
+        for thread in pair:
+            thread.start()
+        time.sleep(0.5)
+        with Store(tmp_path).claim([key(0.25), key(0.75)], wait=False) as free:
+            assert len(free) == 2, "who waits holds nothing"
     for thread in pair:
         thread.join(10)
     assert sorted(done, key=lambda got: got != [*keys]) == [[*keys], [*keys[::-1]]]
@@ -764,14 +835,14 @@ def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path, monkeypatch):
 def test_damage_is_set_aside_by_who_holds_the_claim(tmp_path):
     store = Store(tmp_path)
     path = make(store, key()).path
-    with store._lock(path, wait=False):
+    with store._hold([path], wait=False):
         (path / "ids.txt").unlink()
         assert store.load(key()) is None
         assert not path.exists()
 
 
-def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(waiting, "FIRST", 0.2)
     hold = """
         import sys, time
         from itae.store.store import Key, Store
@@ -786,9 +857,15 @@ def test_the_dead_hold_nothing_and_the_waiting_say_for_whom(tmp_path, caplog):
     with Store(tmp_path).claim([Key({"edit": 1}, {"split": "all"}, ("digits-all", "vit"))]) as missing:
         assert len(missing) == 1
     process.communicate()
-    waiting = [line for line in caplog.messages if line.startswith("Waiting")]
-    assert len(waiting) == 1
-    assert f"process {process.pid} on" in waiting[0]
+    (told,) = [record for record in caplog.records if record.message.startswith("Waiting")]
+    assert told.levelno == logging.WARNING, "or it would not be on the console"
+    who = f"process {process.pid} on {socket.gethostname()} of {getpass.getuser()} since 20"
+    assert who in told.message
+
+
+def is_free(store: Store, wanted: Key) -> bool:
+    with Store(store.root)._hold([store.path(wanted)], wait=False) as claim:
+        return bool(claim.names)
 
 
 def test_a_claim_gives_what_is_missing_in_the_order_asked_and_frees_the_rest(tmp_path):
@@ -796,12 +873,11 @@ def test_a_claim_gives_what_is_missing_in_the_order_asked_and_frees_the_rest(tmp
     make(store, key(0.5))
     with store.claim([key(0.75), key(0.5), key(0.25), key(0.75)]) as missing:
         assert missing == [key(0.75), key(0.25)]
-        with Store(tmp_path)._lock(store.path(key(0.5)), wait=False):
-            pass
+        assert is_free(store, key(0.5))
+        assert not is_free(store, key(0.75))
     with pytest.raises(ZeroDivisionError), store.claim([key(0.75)]):
         _ = 1 / 0
-    with Store(tmp_path)._lock(store.path(key(0.75)), wait=False):
-        pass
+    assert is_free(store, key(0.75))
 
 
 def test_threads_with_one_store_take_turns(tmp_path):
@@ -825,6 +901,60 @@ def test_threads_with_one_store_take_turns(tmp_path):
 
 
 # Disks
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_disk_that_can_not_flush_does_without(tmp_path, monkeypatch, error):
+    def unable(_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(disk.os, "fsync", unable)
+    assert make(Store(tmp_path), key()) is not None
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_fails_is_told(tmp_path, monkeypatch, error):
+    def broken(*_):
+        raise OSError(error, os.strerror(error))
+
+    with open_draft(Store(tmp_path)) as work:
+        monkeypatch.setattr(disk.os, "fsync", broken)
+        with pytest.raises(UserError, match=r"The disk of the cache at .* fails \("):
+            work.write(0, *shard_of(0))
+    monkeypatch.undo()
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(UserError, match=r"The disk of the cache at .* fails \("), Store(tmp_path).claim([key()]):
+        pass
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ENOMEM])
+def test_what_can_not_be_read_now_is_not_taken_for_damaged(tmp_path, monkeypatch, error):
+    store = Store(tmp_path)
+    path = make(store, key()).path
+
+    def unable(*_, **__):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", unable)
+        with pytest.raises(UserError, match=r"can't be read now \("):
+            store.load(key())
+    assert store.load(key()).path == path
+
+
+def test_vectors_are_read_where_a_disk_has_no_maps(tmp_path, monkeypatch):
+    store, real = Store(tmp_path), np.load
+    mapped = make(store, key())
+
+    def unable(file, mmap_mode=None, **options):
+        if mmap_mode:
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        return real(file, **options)
+
+    monkeypatch.setattr(np, "load", unable)
+    read = store.load(key())
+    np.testing.assert_array_equal(read.vectors, mapped.vectors)
+    assert not read.vectors.flags.writeable
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -244,6 +245,19 @@ class GridSweeper(BasicSweeper):
                     "a sweep in batches; leave it out."
                 )
         return super().sweep(arguments)
+
+    @staticmethod
+    def split_arguments(overrides: list[Override], max_batch_size: int | None) -> list[list[list[str]]]:
+        """Return the words of each job, in batches; those of an overlay's sweep (``params``) never were typed."""
+        from itae.app.words import as_typed
+
+        batches = BasicSweeper.split_arguments(overrides, max_batch_size)
+        return [[as_typed(words) for words in batch] for batch in batches]
+
+    def _parse_config(self) -> list[str]:
+        from itae.app.words import as_typed
+
+        return as_typed(super()._parse_config())
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Compose every job; a launcher of ours does that itself before it starts any."""

@@ -2,6 +2,7 @@
 
 `cli`         ``itae`` itself
 `verbs`       the commands beside Hydra's
+`words`       a command line's words: as typed, as Hydra takes them, as a shell is given them
 `compose`     from the words of a command line to a config
 `sentences`   one sentence for each mistake
 `settings`    from a config to objects

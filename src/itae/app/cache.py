@@ -8,19 +8,18 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from itae.base.console import console, say
 from itae.base.disk import megabytes
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.store.store import DamagedEntry, Item, Store, read_entry
 
 _DAY = 86_400.0
@@ -44,15 +43,13 @@ def main(argv: Sequence[str], default_root: Path | None = None) -> int:
     """
     default_root = default_root or Path(os.environ.get("ITAE_CACHE", "outputs/cache"))
     options = _parser(default_root).parse_args(argv)
-    # A pipe has no width: rich would take it for 80 columns, and a row would no longer be one line.
-    console = Console(width=None if sys.stdout.isatty() else 500, highlight=False)
     commands = {"ls": _list, "verify": _verify, "prune": _prune}
     try:
-        if options.cache is not None and not options.cache.expanduser().exists():
+        if options.cache is not None and not at_home(options.cache).exists():
             raise UserError(f"--cache={options.cache}: there is no such folder; the default is {default_root}.")
-        return commands[options.command](Store(options.cache or default_root), options, console)
+        return commands[options.command](Store(options.cache or default_root), options)
     except UserError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(escape(f"itae: {error}"))
+        console(stderr=True).print(f"itae: {error}", soft_wrap=True)
         return 2
 
 
@@ -82,21 +79,21 @@ def _not_negative(text: str) -> float:
     return number
 
 
-def _list(store: Store, options: argparse.Namespace, console: Console) -> int:
+def _list(store: Store, options: argparse.Namespace) -> int:
     items = store.survey()
     if not items:
-        console.print(f"Nothing in {escape(str(store.root))} yet.")
+        say(f"Nothing in {store.root} yet.")
         return 0
     table = Table(box=None, pad_edge=False)
     for name in ("digest", "dataset", "backbone", "edit", "n x dim", "size", "used", "state"):
         numeric = name in ("n x dim", "size", "used")
         table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric or name == "digest")
     for item in items:
-        table.add_row(*map(escape, _row(item)))
-    console.print(table)
+        table.add_row(*_row(item))
+    console(500).print(table)  # where nobody looks a row stays one line
     total = megabytes(sum(item.bytes for item in items))
     free = megabytes(shutil.disk_usage(store.root).free)
-    console.print(f"{len(items)} in {escape(str(store.root))}, {total}; {free} free on this disk")
+    say(f"{len(items)} in {store.root}, {total}; {free} free on this disk")
     return 0
 
 
@@ -147,7 +144,7 @@ def _ago(then: float) -> str:
     return f"{seconds:.0f} s ago"
 
 
-def _verify(store: Store, options: argparse.Namespace, console: Console) -> int:
+def _verify(store: Store, options: argparse.Namespace) -> int:
     whole = damaged = aside = 0
     for item in store.survey():
         trouble = _trouble(item)
@@ -157,11 +154,11 @@ def _verify(store: Store, options: argparse.Namespace, console: Console) -> int:
             whole += 1
         else:
             damaged += 1
-            console.print(f"damaged: {escape(str(item.path))}: {escape(trouble)}", soft_wrap=True)
+            say(f"damaged: {item.path}: {trouble}")
     earlier = f" and {aside} set aside earlier" if aside else ""
-    console.print(f"{whole} whole, {damaged} damaged{earlier} in {escape(str(store.root))}", soft_wrap=True)
+    say(f"{whole} whole, {damaged} damaged{earlier} in {store.root}")
     if damaged or aside:
-        console.print("The next run makes what it needs again; `itae cache prune --damaged` makes room.")
+        say("The next run makes what it needs again; `itae cache prune --damaged` makes room.")
     return 1 if damaged else 0
 
 
@@ -176,7 +173,7 @@ def _trouble(item: Item) -> str | None:
     return item.trouble or item.kind
 
 
-def _prune(store: Store, options: argparse.Namespace, console: Console) -> int:
+def _prune(store: Store, options: argparse.Namespace) -> int:
     asked = (options.max_gb, options.older_than)
     if asked == (None, None) and not (options.unfinished or options.damaged):
         raise UserError(
@@ -186,17 +183,14 @@ def _prune(store: Store, options: argparse.Namespace, console: Console) -> int:
     items = store.survey()
     if options.damaged:
         items = [_verified(item) for item in items]
-    gone = _gone(store, _first_choice(items, options), options, console)
+    gone = _gone(store, _first_choice(items, options), options)
     if options.max_gb is not None:
         left = [item for item in items if item not in gone]
-        gone += _make_fit(store, left, options, console)
+        gone += _make_fit(store, left, options)
     verb = "would be removed" if options.dry_run else "removed"
     freed = sum(item.bytes for item in gone)
     left_bytes = megabytes(sum(item.bytes for item in items) - freed)
-    console.print(
-        f"{len(gone)} {verb}, {megabytes(freed)}; {left_bytes} left in {escape(str(store.root))}",
-        soft_wrap=True,
-    )
+    say(f"{len(gone)} {verb}, {megabytes(freed)}; {left_bytes} left in {store.root}")
     return 0
 
 
@@ -215,27 +209,28 @@ def _first_choice(items: list[Item], options: argparse.Namespace) -> list[Item]:
     return sorted(chosen, key=lambda item: item.used)
 
 
-def _gone(store: Store, chosen: list[Item], options: argparse.Namespace, console: Console) -> list[Item]:
+def _gone(store: Store, chosen: list[Item], options: argparse.Namespace) -> list[Item]:
     """Remove what can be removed of `chosen`, say so, and return it."""
     gone = []
     for item in chosen:
         held = store.is_held(item) if options.dry_run else not store.remove(item)
         what = "kept, a running process holds it:" if held else f"{item.kind}, {megabytes(item.bytes)},"
-        console.print(f"{what} {escape(' '.join(_row(item)[:4]))}", soft_wrap=True)
+        say(f"{what} {' '.join(_row(item)[:4])}")
         if not held:
             gone.append(item)
     return gone
 
 
-def _make_fit(store: Store, items: list[Item], options: argparse.Namespace, console: Console) -> list[Item]:
+def _make_fit(store: Store, items: list[Item], options: argparse.Namespace) -> list[Item]:
     """Remove entries, the least recently used first, until all that is left fits in ``--max-gb``."""
     total, limit, gone = sum(item.bytes for item in items), options.max_gb * 1e9, []
     for item in sorted((item for item in items if item.kind == "entry"), key=lambda item: item.used):
         if total <= limit:
             break
-        removed = _gone(store, [item], options, console)
+        removed = _gone(store, [item], options)
         total -= sum(item.bytes for item in removed)
         gone += removed
     if total > limit:
-        console.print("[yellow]What is left is still larger: see `itae cache ls`, --unfinished and --damaged.[/]")
+        told = "What is left is still larger: see `itae cache ls`, --unfinished and --damaged."
+        console().print(told, style="yellow", soft_wrap=True)
     return gone

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from itae.app.compose import plain_config, verb_config, verb_words
 from itae.base.errors import UserError
+from itae.base.place import at_home
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
@@ -24,7 +25,8 @@ def main(argv: Sequence[str]) -> int:
 
     from itae.results.report import print_fits
 
-    print_fits(calibrate(cfg, options.file), options.file)
+    path = at_home(options.file)
+    print_fits(calibrate(cfg, path), path)
     return 0
 
 

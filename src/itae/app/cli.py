@@ -26,10 +26,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from itae.app.compose import as_typed, check_choices, conf_dir
+from itae.app.compose import check_choices, conf_dir
 from itae.app.next_step import print_next_step
 from itae.app.sentences import before_the_job, sentence_of
 from itae.app.verbs import VERBS
+from itae.app.words import as_typed
+from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.base.place import terminated
 from itae.base.secrets import hide_in_files
@@ -59,10 +61,15 @@ def main() -> None:
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
+    os.environ["MPLBACKEND"] = (
+        "agg"  # nothing is shown here, and a name that is none would keep matplotlib from starting
+    )
     gc.set_threshold(1_000_000)  # of what an import makes nothing is garbage; a small run is half imports
     # The last collections would look at all that was imported: 1.1 CPU s of the 5.5 of a cached run of 100 digits (five
     # pairs, .7 to 1.3).
     atexit.register(gc.freeze)
+    if hasattr(sys.stdout, "reconfigure"):  # what stands in for it may have none
+        sys.stdout.reconfigure(errors="replace")  # no letter of a name may cost what is printed
     argv = sys.argv[1:]
     if argv and argv[0] in VERBS:
         sys.exit(_guarded(lambda: importlib.import_module(VERBS[argv[0]]).main(argv[1:])))
@@ -71,12 +78,12 @@ def main() -> None:
 
         print(f"itae {__version__}")  # noqa: T201
         return
-    sys.argv[1:] = as_typed(argv)
     signal.signal(signal.SIGTERM, terminated)
     sys.exit(_guarded(_hydra_run))
 
 
 def _hydra_run() -> int:
+    sys.argv[1:] = as_typed(sys.argv[1:])
     check_choices(sys.argv[1:])
     _name_plugins()
     before = os.environ.get("HYDRA_FULL_ERROR")
@@ -130,7 +137,7 @@ def _guarded(work: Callable[[], int]) -> int:
 
 
 def _tell(sentence: str, status: int) -> int:
-    sys.stderr.write(f"itae: {' '.join(sentence.splitlines())}\n")
+    sys.stderr.write(f"itae: {one_line(' '.join(sentence.splitlines()))}\n")
     return status
 
 

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from itae.base.console import console, say
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.look.sweep_figures import draw_sweep
 from itae.results.controls import against_random, print_controls
 from itae.results.find import RESULT, find_results
@@ -45,10 +44,8 @@ _NAMED = 5  # damaged files
 def main(argv: Sequence[str]) -> int:
     """Run ``itae collect`` with what stands after it; return the exit status."""
     options = _parser().parse_args(argv)
-    # A pipe has no width: rich would fold rows at 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
-    paths = [path.expanduser() for path in options.paths]
-    out = options.out.expanduser() if options.out else _home(paths[0])
+    paths = [at_home(path) for path in options.paths]
+    out = at_home(options.out) if options.out else _home(paths[0])
     files = find_results(paths)
     table, damaged, shown = read_table(files, out)
     if table.empty:
@@ -62,11 +59,11 @@ def main(argv: Sequence[str]) -> int:
     written = write_table(table, out)
     figures, left_out = _figures(table, metric, out / "figures", shown)
     if best is None:
-        _tell_unranked(table, metric, shown, console)
+        _tell_unranked(table, metric, shown)
     else:
-        _tell_ranking(table, winners, best, metric, shown, console)
-    print_controls(table, metric, shown, console)
-    _tell_files(table, damaged, written, _drawn(figures, table, metric), left_out, console)
+        _tell_ranking(table, winners, best, metric, shown)
+    print_controls(table, metric, shown)
+    _tell_files(table, damaged, written, _drawn(figures, table, metric), left_out)
     return 0
 
 
@@ -98,33 +95,31 @@ def _figures(table: pd.DataFrame, metric: str, folder: Path, shown: Shown) -> tu
         raise UserError(f"{folder} can't be written ({error.strerror}); the table was; give another --out.") from error
 
 
-def _tell_ranking(
-    table: pd.DataFrame, winners: list[Any], best: str, metric: str, shown: Shown, console: Console
-) -> None:
+def _tell_ranking(table: pd.DataFrame, winners: list[Any], best: str, metric: str, shown: Shown) -> None:
     """Print the top rows, then the best by name and how it was chosen."""
     rows, column = ranked(table, best, shown), with_values(table, best)
     if column is None:
-        console.print(f"best       no run has {best}, so none is called best; choose another with --best")
+        say(f"best       no run has {best}, so none is called best; choose another with --best")
         return
     chosen, criterion = science(rows), shown.metric(best)
     named = labels(chosen)
     title = f"best by {best}, {min(_TOP, len(rows))} of {len(rows)} rows"
-    _print_rows(rows.head(_TOP), named, winners, {best: column} | _deltas(rows, metric, shown), title, console)
+    _print_rows(rows.head(_TOP), named, winners, {best: column} | _deltas(rows, metric, shown), title)
     named = labels(chosen, [SEED])
     kind = " (oracle: chosen with labels, so its score says nothing about unseen data)" if criterion.labels else ""
     for winner in winners:
         value = f"{best}={rows.loc[winner, column]:.4f}"
         words = " ".join(filter(None, (named[winner], f"in {rows.loc[winner, 'folder']}")))
-        _say(console, f"best       {words}: {value}, of {tried(chosen[~is_control(rows)])} settings tried{kind}")
+        say(f"best       {words}: {value}, of {tried(chosen[~is_control(rows)])} settings tried{kind}")
     if criterion.space == "common" and not best.startswith("delta."):
-        _tell_common(rows.loc[winners], best, shown, console)
+        _tell_common(rows.loc[winners], best, shown)
     if criterion.space == "own":
-        _say(console, f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
+        say(f"note       {best} is measured in each edit's own embedding space: rows do not compare well")
     if left := int((table["status"] == "ok").sum()) - len(rows):
-        _say(console, f"note       {left} runs have no {best} and are not ranked")
+        say(f"note       {left} runs have no {best} and are not ranked")
     if len(winners) > 1:
         each = "task, backbone, data set and clusterer" if "kind" in chosen else "backbone, data set and clusterer"
-        _say(console, f"note       one best row for each {each}: across them nothing compares")
+        say(f"note       one best row for each {each}: across them nothing compares")
 
 
 def _deltas(rows: pd.DataFrame, metric: str, shown: Shown) -> dict[str, str]:
@@ -133,27 +128,25 @@ def _deltas(rows: pd.DataFrame, metric: str, shown: Shown) -> dict[str, str]:
     return {name: column for name in names if (column := with_values(rows, name))}
 
 
-def _tell_common(winners: pd.DataFrame, best: str, shown: Shown, console: Console) -> None:
-    _say(console, f"note       {best} is measured in the space of the baseline, which favours small changes")
+def _tell_common(winners: pd.DataFrame, best: str, shown: Shown) -> None:
+    say(f"note       {best} is measured in the space of the baseline, which favours small changes")
     change = with_values(winners, f"delta.{best}")
     if change is None or not (shown.metric(best).sign * winners[change] > 0).any():
-        _say(console, "note       by this criterion no setting is better than the baseline, the untouched backbone")
+        say("note       by this criterion no setting is better than the baseline, the untouched backbone")
 
 
-def _tell_unranked(table: pd.DataFrame, metric: str, shown: Shown, console: Console) -> None:
+def _tell_unranked(table: pd.DataFrame, metric: str, shown: Shown) -> None:
     """Print the rows of a task that names no criterion, in their order, and what they can be ranked by."""
     rows = table[table["status"] == "ok"]
     if not rows.empty:
         title = f"not ranked, {min(_UNRANKED, len(rows))} of {len(rows)} rows"
-        _print_rows(rows.head(_UNRANKED), labels(science(rows)), [], _deltas(rows, metric, shown), title, console)
+        _print_rows(rows.head(_UNRANKED), labels(science(rows)), [], _deltas(rows, metric, shown), title)
     names = [name for name in metric_names(table, shown) if shown.metric(name).better is not None]
     choice = f"; choose by one with --best: {', '.join(names)}" if names else ""
-    _say(console, f"best       none: these runs name no criterion that needs no labels{choice}")
+    say(f"best       none: these runs name no criterion that needs no labels{choice}")
 
 
-def _print_rows(
-    rows: pd.DataFrame, named: pd.Series, winners: list[Any], shown: dict[str, str], title: str, console: Console
-) -> None:
+def _print_rows(rows: pd.DataFrame, named: pd.Series, winners: list[Any], shown: dict[str, str], title: str) -> None:
     table = Table(title=title, title_justify="left")
     for name in ("settings", *shown, "flagged", "selection", "folder"):
         table.add_column(name, justify="right" if name in (*shown, "flagged") else "left")
@@ -161,8 +154,8 @@ def _print_rows(
         cells = [_cell(row[source], "+" if name.startswith("delta.") else "") for name, source in shown.items()]
         flagged = "" if pd.isna(row["artifact_rate"]) else f"{100 * row['artifact_rate']:.2f} %"
         words = [named[index], *cells, flagged, "" if pd.isna(row["selection"]) else row["selection"], row["folder"]]
-        table.add_row(*map(escape, words), style="bold" if index in winners else None)
-    console.print(table)
+        table.add_row(*words, style="bold" if index in winners else None)
+    console(200).print(table)
 
 
 def _cell(value: float, sign: str) -> str:
@@ -187,18 +180,13 @@ def _tell_files(
     written: list[Path],
     drawn: str,
     left_out: list[str],
-    console: Console,
 ) -> None:
     states = ", ".join(f"{count} {state}" for state, count in table["status"].value_counts().items())
-    _say(console, f"table      {len(table)} rows ({states}): {', '.join(map(str, written))}")
-    _say(console, f"figures    {drawn}")
+    say(f"table      {len(table)} rows ({states}): {', '.join(map(str, written))}")
+    say(f"figures    {drawn}")
     for line in left_out:
-        _say(console, f"note       {line}")
+        say(f"note       {line}")
     for file, reason in list(damaged.items())[:_NAMED]:
-        _say(console, f"damaged    {file}: {reason}")
+        say(f"damaged    {file}: {reason}")
     if damaged:
-        _say(console, f"damaged    {len(damaged)} {RESULT} files could not be read and are left out")
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False)
+        say(f"damaged    {len(damaged)} {RESULT} files could not be read and are left out")

@@ -6,20 +6,21 @@ import argparse
 import contextlib
 import math
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from itae.app.words import TEXTS, as_typed, refuse_no_texts
 from itae.base.errors import UserError
 from itae.base.names import public_target
+from itae.base.typed import quoted, to_type
 
 
 def conf_dir() -> Path:
@@ -36,16 +37,6 @@ OmegaConf.register_new_resolver(
 )
 
 
-def as_typed(words: Sequence[str]) -> list[str]:
-    """Return the words of a command line in the form in which Hydra takes them.
-
-    That is with the home folder for ``~``, which a shell leaves alone after a ``=``, and ``experiment=x`` for
-    ``+experiment=x``, the way of many templates: here the group has a default, and both are right.
-    """
-    words = [re.sub(r"=~(?=/)", f"={Path.home()}", word, count=1) for word in words]
-    return [re.sub(r"^\+experiment=", "experiment=", word) for word in words]
-
-
 def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
     """Return the config of a command line's words, without running anything.
 
@@ -58,13 +49,13 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
     """
     more = [searchpath(config_dir)] if config_dir else []
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra.compose("config", [*more, *words])
+        return hydra.compose("config", [*more, *as_typed(words)])
 
 
 def searchpath(config_dir: str) -> str:
     """Return the word that does what ``--config-dir`` does."""
-    place = QuotedString(f"file://{Path(config_dir).absolute()}", Quote.single)
-    return f"hydra.searchpath=[{place.with_quotes()}]"
+    place = quoted(f"file://{Path(config_dir).absolute()}", "'")
+    return f"hydra.searchpath=[{place}]"
 
 
 def choices(words: Iterable[str]) -> Iterator[Override]:
@@ -79,6 +70,8 @@ def choices(words: Iterable[str]) -> Iterator[Override]:
 
 def check_choices(words: Iterable[str]) -> None:
     """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
+    words = list(words)
+    refuse_no_texts(words)
     for word in choices(words):
         group, value = word.key_or_group, word.value()
         if word.is_add():
@@ -107,11 +100,21 @@ def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         raise UserError(f"{error.full_key} is not set, and it has no default; set {error.full_key}=...") from error
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise UserError(f"{error.full_key or 'The config'} can't be resolved: {reason}; give it a value.") from error
+        key = error.full_key or "The config"
+        raise UserError(f"{key} can't be resolved: {reason}; give it a value{_as_a_text(made, key)}.") from error
     plain.pop("experiment", None)
     _finite(plain)
     named: dict[str, Any] = _named(plain)
     return named
+
+
+def _as_a_text(config: DictConfig, key: str) -> str:
+    """Return how an option is typed whose value has ``${`` in it and is a text."""
+    if key not in TEXTS:
+        return ""
+    group, _, option = key.partition(".")
+    typed: Any = OmegaConf.to_container(config[group], resolve=False)
+    return f", or, as a text, {to_type(key, typed[option])}"
 
 
 def _named(node: Any) -> Any:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,7 @@ from itae.embed.about import about_edit, notes_on_edit
 from itae.look import page
 from itae.look.figures import save
 from itae.look.run_figures import Seen, copied, draw_run, signal_seen
+from itae.look.style import plain_style
 from itae.look.view import RunView
 from itae.measure.distance import moved
 from itae.results.report import print_report
@@ -170,8 +171,13 @@ def _figures(seen: Seen, outcome: Outcome, folder: Path) -> list[Path]:
     """Draw all pictures of a run; of a job in a sweep one, quickly, since its page draws the rest of the best job's."""
     drawn = _one_picture(seen, folder) if in_a_sweep() else draw_run(seen, folder)
     for name, (_, make) in outcome.figures.items():
-        drawn += beside(f"The figure {name}", lambda name=name, make=make: save(make(), folder, name)) or []  # type: ignore[misc]
+        drawn += beside(f"The figure {name}", partial(_draw, make, folder, name)) or []
     return drawn
+
+
+@plain_style()
+def _draw(make: Callable[[], Any], folder: Path, name: str) -> list[Path]:
+    return save(make(), folder, name)
 
 
 def _one_picture(seen: Seen, folder: Path) -> list[Path]:

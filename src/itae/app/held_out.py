@@ -18,6 +18,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from itae.app.compose import check_choices, compose, conf_dir
 from itae.app.settings import KEYS
+from itae.app.words import as_typed, key_of
 from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.store.entry import differences
@@ -89,11 +90,6 @@ def compare(words: Sequence[str], held_out: Sequence[str]) -> Compared:
     return Compared(jobs[0].plain, len(held), sum(digest in known for digest in held))
 
 
-def key_of(word: str) -> str:
-    """Return what a word of the command line sets: ``detector.k`` of ``++detector.k=3``."""
-    return word.partition("=")[0].lstrip("+~")
-
-
 def _check_words(words: Sequence[str], held_out: Sequence[str]) -> None:
     for word in (*words, *held_out):
         if "=" not in word:
@@ -146,7 +142,7 @@ def _params(given: Sequence[Override]) -> list[str]:
     words = [str(one.input_line) for one in given if not one.is_sweep_override()]
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = hydra.compose("config", words, return_hydra_config=True)
-    return [f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()]
+    return as_typed([f"{key}={value}" for key, value in (config.hydra.sweeper.get("params") or {}).items()])
 
 
 def _values(override: Override) -> list[str]:

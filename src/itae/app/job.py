@@ -83,12 +83,15 @@ _shared: ContextVar[Shared | None] = ContextVar("shared", default=None)
 
 
 @contextlib.contextmanager
-def shared() -> Iterator[None]:
+def shared(sources: Mapping[Hashable, Source] | None = None) -> Iterator[None]:
     """Open each source and do each task once for all jobs in the body; images are not looked for again.
 
-    Sources that are open around the body are so in it; what tasks found is let go with it.
+    Sources that are open around the body are so in it, as are `sources`, which another process has opened; what tasks
+    found is let go with it.
     """
-    token = _shared.set(Shared(in_hand().sources))
+    common = in_hand().sources
+    common.update(sources or {})
+    token = _shared.set(Shared(common))
     try:
         yield
     finally:
@@ -100,6 +103,12 @@ def in_hand() -> Shared:
     return _shared.get() or Shared({})
 
 
+def sources_of(settings: Settings) -> dict[Hashable, Source]:
+    """Return the sources in hand of a job and of those that share its passes, with what is known of their bytes."""
+    places = {want.source.place for want in open_job(settings).wants}
+    return {name: source for name, source in in_hand().sources.items() if source.place in places}
+
+
 def open_job(settings: Settings) -> OpenJob:
     """Find the images, learn of the model and check all settings against both, before any work.
 
@@ -109,6 +118,7 @@ def open_job(settings: Settings) -> OpenJob:
         For whatever is wrong with them.
     """
     began = time.perf_counter()
+    settings.runtime.check_device()
     common = in_hand()
     source = _source(common, settings, settings.dataset, settings.plain["dataset"])
     edit = settings.edit.make(settings.detector, settings.attenuator, settings.layers, source.facts)

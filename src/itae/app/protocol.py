@@ -20,14 +20,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.types import Quote, QuotedString
-
-from itae.app.compose import as_typed, searchpath
-from itae.app.held_out import Job, compare, frozen_words, key_of, refuse_another_method
+from itae.app.compose import searchpath
+from itae.app.held_out import Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
+from itae.app.words import as_typed, key_of
 from itae.base.checks import one_of
+from itae.base.console import say
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.base.secrets import hidden_words, restored
+from itae.base.typed import quoted
 from itae.look.page import PAGE, end_with_page
 from itae.results import before
 from itae.results.find import RESULT, find_results
@@ -49,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     words, held_out = as_typed(options.words), as_typed(options.held_out)
     if options.config_dir is not None:
         words = [searchpath(options.config_dir), *words]  # as a word it goes with what is frozen
-    folder = (options.out or Path("outputs/protocols") / _token()).expanduser().absolute()
+    folder = at_home(options.out or Path("outputs/protocols") / _token()).absolute()
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
     compared = compare(words, held_out)
@@ -64,8 +66,8 @@ def main(argv: Sequence[str]) -> int:
         _itae(*told["held_out"], f"selection={told['selection']}", "hydra.mode=RUN", where)
     except UserError as error:
         raise UserError(
-            f"The held-out run did not end well; what was chosen is frozen, and the same command with --out {folder} "
-            "tries it again."
+            f"The held-out run did not end well; what was chosen is frozen, and the same command with "
+            f"--out {shlex.quote(str(folder))} tries it again."
         ) from error
     if compared.overlap:
         _note(folder / HELD_OUT, _overlap(told))
@@ -114,7 +116,8 @@ def _refuse_what_changed(folder: Path, told: Mapping[str, Any]) -> None:
 
 def _set(key: str, path: Path) -> str:
     """Return the word that sets a path, whatever characters are in it."""
-    return f"{key}={QuotedString(str(path), Quote.single).with_quotes()}"
+    folder = quoted(str(path), "'")
+    return f"{key}={folder}"
 
 
 def _write(path: Path, told: Mapping[str, Any]) -> None:
@@ -244,9 +247,6 @@ def _note(folder: Path, text: str) -> None:
 
 
 def _tell(told: dict[str, Any], folder: Path) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
     best = (
         "the best setting"
         if told["edit"]
@@ -261,4 +261,4 @@ def _tell(told: dict[str, Any], folder: Path) -> None:
         ("results", str(folder)),
     )  # fmt: skip
     for name, text in lines:
-        console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
+        say(f"{name:10} {text}")

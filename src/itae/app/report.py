@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from itae.base.checks import whole
+from itae.base.console import say
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.look.page import MOST, PAGE, write_page
 from itae.results.find import find_results
 
@@ -30,10 +31,10 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     options = parser.parse_args(argv)
     whole("--images", options.images, low=1)
-    paths = [path.expanduser() for path in options.paths]
+    paths = [at_home(path) for path in options.paths]
     if options.best is not None and len(files := find_results(paths)) == 1:
         raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")
-    out = options.out and options.out.expanduser()
+    out = options.out and at_home(options.out)
     page = write_page(paths, out, options.best, options.images, trust=options.trust)
-    sys.stdout.write(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)\n")
+    say(f"page       {page} ({page.stat().st_size / 1e6:.1f} MB)")
     return 0

@@ -14,7 +14,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app.compose import choices, compose, conf_dir
 from itae.app.verbs import VERBS
+from itae.app.words import TEXTS, as_texts, key_of
 from itae.base.errors import UserError, did_you_mean
+from itae.base.typed import to_type
 
 
 def before_the_job(error: Exception) -> str:
@@ -38,7 +40,11 @@ def sentence_of(error: Exception) -> str:
     if key:
         return _unknown_key(key[1] or key[2])
     if text.startswith("Ambiguous value"):
-        return f"{text}; to sweep over it add --multirun; a list is key=[a,b], and a text with commas key='a,b'."
+        told = re.search(r"'(.*)'", text)
+        word = told[1] if told else "key=a,b"
+        name, _, values = word.partition("=")
+        one = to_type(name, values)
+        return f"{text}; to sweep over it add --multirun; a list is {name}=[{values}], and one text {one}."
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{text} ({_paragraph(error.__cause__)})."
     if isinstance(error, OmegaConfBaseException) and error.full_key:
@@ -83,7 +89,14 @@ def _unreadable(error: OverrideParseException) -> str:
     if "=" not in word:
         return f"{word!r} is not key=value; the commands, {', '.join(VERBS)}, come first; see itae --help."
     reason = re.sub(r"^Error parsing override '.*?'(?=$| )| expecting .*", "", _paragraph(error)).strip()
-    return f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}; quote special characters."
+    told = f"{word!r} can't be read as key=value{f' ({reason})' if reason else ''}"
+    return f"{told}; quote special characters{_exactly(word)}."
+
+
+def _exactly(word: str) -> str:
+    """Return the word to type if the value is a text, where it may be one."""
+    mistyped = word.partition("=")[2][:1] in ("=", "[", "{") and key_of(word) not in TEXTS
+    return "" if mistyped else f": as a text it is {as_texts(word)}"
 
 
 def _unknown_key(key: str) -> str:

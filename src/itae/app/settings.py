@@ -17,6 +17,7 @@ from itae.base.checks import one_of, whole
 from itae.base.construct import NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.identity import identity
+from itae.base.place import at_home
 from itae.base.runtime import OnRay, Runtime
 from itae.edits.controls import NoControl
 from itae.edits.edit import ATTENTION, Attention, parse_layers
@@ -119,4 +120,4 @@ def _cache_folder(paths: Any) -> Path:
     cache = paths.get("cache")
     if not isinstance(cache, str) or not cache.strip():
         raise UserError(f"paths.cache={cache!r} is not a folder; set paths.cache=/path/to/the/folder.")
-    return Path(cache).expanduser().absolute()
+    return at_home(cache).absolute()

@@ -13,18 +13,19 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from itae.app.job import OpenJob, open_job, passes
 from itae.app.settings import Settings, is_wandb
+from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.secrets import hidden
 from itae.base.versions import versions
-from itae.embed.extract import extract
+from itae.embed.extract import ensure
 from itae.embed.source import Source
 from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
@@ -195,9 +196,11 @@ def fill(group: Sequence[Job]) -> bool:
         for job in ready:
             job.usable(source, images)
 
+    whole = any(job.settings.runtime.diagnostics for job in ready)
+    runtime = replace(ready[0].settings.runtime, diagnostics=whole)
     try:
         for source, edits in passes(want for job in ready for want in job.wants):
-            extract(source, list(edits.values()), ready[0].settings.runtime, partial(usable, source))
+            ensure(source, list(edits.values()), runtime, partial(usable, source))
     except Exception as error:
         reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         log.warning("The pass that %d jobs share broke off (%s); each goes on by itself.", len(group), reason)
@@ -247,9 +250,8 @@ def _outcome(job: Job, stale: bool, why: str) -> dict[str, Any]:
     return result | {"error": f"{result['error'].rstrip('.')} ({why})"} if why else result
 
 
-def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, show: Callable[..., None]) -> None:
+def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
     """Print the table at the end of a sweep: one line a job, and what failed."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
@@ -266,16 +268,17 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int, s
             row.append("" if rate is None else f"{100 * rate:.2f} %")
         else:
             row.append(result["status"])
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     spread = f", mean ± std over {shown.over}" if shown.over else ""
     title = shown.metrics[metric].title
-    show(table)
+    out = console(160)
+    out.print(table)
     caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
-    show(caption, soft_wrap=True, markup=False, style="dim")  # the table's own would be folded to its width
+    out.print(caption, soft_wrap=True, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":
-            show(f"failed     job {job}: {result['error']}", soft_wrap=True, markup=False)
-    show(f"results    {folder}", soft_wrap=True, markup=False)
+            say(f"failed     job {job}: {result['error']}")
+    say(f"results    {folder}")
 
 
 def track(configs: Iterable[Mapping[str, Any]], folder: Path) -> None:

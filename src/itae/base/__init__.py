@@ -10,10 +10,14 @@
 `runtime`    how a run is executed: the settings of ``runtime``
 `device`     device and precision of forwards
 `memory`     how much a process takes, and how it is used again
+`console`    what is printed: words as they are
 `progress`   bars on a terminal, lines in a log
 `threads`    work in threads, in order
+`typed`      a text as the value of an option, as Hydra and a shell take it
 `place`      where a command was started
 `versions`   what numbers depend on beside this code
 `disk`       files that appear whole or not at all
+`lock`       what one process at a time holds
+`waiting`    a wait that is told
 `beside`     what may fail without costing a number
 """

@@ -18,6 +18,8 @@ _NO_ACCESS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG),
 )
+_OUT_OF_REACH = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENOLCK)
+_NO_FLUSH = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what fsync says of folders on some FUSE and SMB disks
 
 
 def megabytes(size: float) -> str:
@@ -43,6 +45,11 @@ def disk_trouble_told(path: Path, needed: Callable[[], int] = lambda: 0) -> Iter
                 f"The cache can't be written at {error.filename or path} ({error.strerror}): "
                 "set paths.cache to a folder that you may write to."
             ) from error
+        if error.errno in _OUT_OF_REACH:
+            raise UserError(
+                f"The disk of the cache at {error.filename or path} fails ({error.strerror}): see to that, or set "
+                "paths.cache to a folder on another, and run the same command again."
+            ) from error
         raise
 
 
@@ -62,7 +69,7 @@ def write_file(path: Path, chunks: Iterable[bytes]) -> tuple[int, str]:
             checksum.update(chunk)
             size += len(chunk)
         file.flush()
-        os.fsync(file.fileno())
+        _flush(file.fileno())
     return size, checksum.hexdigest()
 
 
@@ -82,6 +89,14 @@ def flush_folder(path: Path) -> None:
     if os.name == "posix":
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            _flush(handle)
         finally:
             os.close(handle)
+
+
+def _flush(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise

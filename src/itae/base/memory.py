@@ -59,7 +59,7 @@ def peak_rss_mb() -> float:
     From /proc where there is one: ``getrusage`` also counts what the parent held when it forked.
     """
     with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024 / 1e6
     import resource  # which not every system has
 

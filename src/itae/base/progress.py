@@ -7,6 +7,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 
+from itae.base.console import console
+
 log = logging.getLogger(__name__)
 
 _TOLD_EVERY = 30.0  # seconds between two lines of progress in a log file
@@ -31,12 +33,11 @@ def progress(total: int, what: str, unit: str, done: int = 0) -> Iterator[Callab
     Callable
         Takes the number of units just done.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    out = console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    bar = Progress(*columns, console=out, transient=True, disable=not out.is_terminal)
     task = bar.add_task(what, total=total, completed=done)
     began = told = time.monotonic()
     fresh = 0
@@ -46,9 +47,9 @@ def progress(total: int, what: str, unit: str, done: int = 0) -> Iterator[Callab
         fresh += count
         bar.advance(task, count)
         now = time.monotonic()
-        if console.is_terminal and not bar.live.is_started and now - began > _QUICK:
+        if out.is_terminal and not bar.live.is_started and now - began > _QUICK:
             bar.start()
-        elif not console.is_terminal and now - told > _TOLD_EVERY:
+        elif not out.is_terminal and now - told > _TOLD_EVERY:
             told = now
             log.info("%s: %d of %d %s, %.1f a second", what, done + fresh, total, unit, fresh / (now - began))
 

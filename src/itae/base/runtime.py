@@ -103,6 +103,11 @@ class Runtime:
                 )
         device_kind("runtime.device", self.device)
 
+    def check_device(self) -> None:
+        """Raise a `UserError` if a GPU of this machine is named that isn't there; workers of Ray have their own."""
+        if self.engine == "local" and device_kind("runtime.device", self.device)[0] == "cuda":
+            self.torch_device()
+
     def torch_device(self) -> torch.device:
         """Return the device.
 

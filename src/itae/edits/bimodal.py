@@ -18,6 +18,7 @@ Layers are fitted in order, each on the stream as the edits of the layers before
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ _FLOOR = 0.01  # of the lower mode's density: where the valley counts as empty
 _FEWEST = 100  # patches: a mixture is not fitted on less
 _MOST_COMPONENTS = 4
 _TAILS = (0.01, 0.001)  # shares of the patches that a fit is started with as a component: EM finds no rare mode alone
+_NUMBERS = ("theta", "valley", "minority")  # of a fit, and NaN where it has none
 _MOST_VALUES = 20_000  # half a second a layer; 20 of them are a mode's
 
 
@@ -66,6 +68,12 @@ class Fit:
             name: None if isinstance(value, float) and math.isnan(value) else value
             for name, value in asdict(self).items()
         }
+
+    @classmethod
+    def of_json(cls, told: Mapping[str, Any]) -> Fit:
+        """Return the fit that `as_json` tells."""
+        numbers = {name: math.nan if told[name] is None else float(told[name]) for name in _NUMBERS}
+        return cls(reason=str(told["reason"]), components=int(told["components"]), **numbers)
 
 
 def fit_threshold(signal: np.ndarray, side: str) -> Fit:

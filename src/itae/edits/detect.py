@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from itae.base.checks import number, one_of, whole
+from itae.base.device import on_device
 from itae.base.errors import UserError
 from itae.base.identity import key_of
 from itae.edits.bimodal import FIT
@@ -363,10 +364,13 @@ class Random(Matched):
     def _draw(self, site: Site) -> Tensor:
         from torch import from_numpy
 
-        patches = site.q.shape[2] - site.prefix
-        seeds = ((self.seed, int.from_bytes(digest)) for digest in site.digests)
-        draws = [np.random.default_rng(seed).random(patches, np.float32) for seed in seeds]
-        return from_numpy(np.stack(draws)).unsqueeze(1).to(site.q.device)
+        def drawn() -> Tensor:
+            patches = site.q.shape[2] - site.prefix
+            seeds = ((self.seed, int.from_bytes(digest)) for digest in site.digests)
+            draws = [np.random.default_rng(seed).random(patches, np.float32) for seed in seeds]
+            return on_device(from_numpy(np.stack(draws)).unsqueeze(1), site.q.device)
+
+        return site.once(("random", self.seed), drawn)
 
     def spec(self) -> dict[str, Any]:
         """Return the settings that are read."""

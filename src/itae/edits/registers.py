@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import number, one_of, whole
+from itae.base.device import on_device
 from itae.base.errors import UserError
 from itae.base.identity import identity
 from itae.edits.bimodal import FIT
@@ -228,7 +229,7 @@ def moved(acts_BNM: Tensor, neurons: tuple[int, ...], prefix: int) -> Tensor:
     """
     import torch
 
-    index = torch.tensor(neurons, device=acts_BNM.device)
+    index = on_device(torch.tensor(neurons), acts_BNM.device)
     out = acts_BNM.clone()  # nobody says that the MLP is done with it
     out[:, -1, index] = acts_BNM[:, prefix:-1].index_select(2, index).amax(dim=1)
     out[:, prefix:-1].index_fill_(2, index, 0)

@@ -13,7 +13,26 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Site:
+class _Remembered:
+    """What is computed of it once for all that ask.
+
+    Attributes
+    ----------
+    memo
+        What `once` has given so far.
+    """
+
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return what `make` gives, computed once for all that ask under this name."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        return self.memo[name]
+
+
+@dataclass(frozen=True)
+class Site(_Remembered):
     """One attention call, as a detector sees it.
 
     Parameters
@@ -31,11 +50,6 @@ class Site:
     digests
         B of 32 bytes, the sha256 of each image's file; what a detector draws at random must depend on this, and neither
         on the batch nor on the data set.
-
-    Attributes
-    ----------
-    memo
-        What `once` has given so far.
     """
 
     q: Tensor
@@ -46,17 +60,10 @@ class Site:
     layer: int
     scale: float
     digests: Sequence[bytes]
-    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def once(self, name: Hashable, make: Callable[[], T]) -> T:
-        """Return what `make` gives, computed once for all edits that look at this site under this name."""
-        if name not in self.memo:
-            self.memo[name] = make()
-        return self.memo[name]
 
 
 @dataclass(frozen=True)
-class Flags:
+class Flags(_Remembered):
     """What a detector found.
 
     Attributes

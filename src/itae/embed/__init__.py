@@ -2,6 +2,7 @@
 
 `source`           a data set seen through a backbone
 `extract`          what is missing is computed, the rest is read
+`resume`           what an interrupted run has left, and how it is gone on with
 `worker`           a model at work on the images
 `on_ray`           the workers of a Ray cluster
 `ray_cluster`      how to join one

@@ -25,8 +25,8 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
     -------
     dict
         ``edit``, its spec or None; ``layers``, rows of `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by
-        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``fits``, ``registers``,
-        ``grid``, ``images``.
+        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``device``, on which the
+        embeddings were computed; ``fits``, ``registers``, ``grid``, ``images``.
     """
     layers = by_layer(edited.diagnostics, len(edited.ids))
     return {
@@ -35,6 +35,7 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
         "bimodality": mean_known(row["bimodality"] for row in layers),
         "layers": layers,
         "norms": by_site(baseline.diagnostics),
+        "device": ", ".join(dict.fromkeys(str(entry.meta.get("device", "?")) for entry in (baseline, edited))),
         "fits": edited.meta["fits"],
         "registers": _registers(edited),
         "grid": list(source.facts.grid),

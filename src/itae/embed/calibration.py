@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
+from itae.base.place import at_home
 from itae.edits.edit import AnyEdit, Edit
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     if not isinstance(edit, Edit) or edit.calibration is None:
         return edit
     path = edit.calibration
-    told = _read(Path(path).expanduser())
+    told = _read(at_home(path))
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
         theirs = told[name]
         for field, value in ours.items():

@@ -10,23 +10,26 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.base.runtime import Runtime
 from itae.base.versions import versions
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.collect import example_rows
-from itae.embed.diagnostics.flags import SIGNAL_EDGES
-from itae.embed.source import Source, shard_of, stop_for, whole_images
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
+from itae.embed.resume import Way, kept_fits, ways
+from itae.embed.source import Source, stop_for, whole_images
 from itae.embed.worker import Worker
 from itae.images.image_set import ImageSet
-from itae.store.store import Embeddings, Key, Store
+from itae.store.store import Draft, Embeddings, Key, Store
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
@@ -35,12 +38,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_TRIES = 5  # to have an entry before somebody removes it
+Usable = Callable[[ImageSet], object]
+
 
 def extract(
     source: Source,
     edits: Sequence[AnyEdit | None],
     runtime: Runtime,
-    usable: Callable[[ImageSet], object] | None = None,
+    usable: Usable | None = None,
 ) -> list[Embeddings]:
     """Return the embeddings of `source` under each of `edits` (None is the untouched backbone), in order.
 
@@ -52,89 +58,136 @@ def extract(
     UserError
         For anything that a user can mend: a file that can't be decoded, weights that don't fit, a full disk.
     """
-    for edit in edits:
-        source.check(edit)
-    keys = [source.key(edit) for edit in edits]
-    entries = {key: _as_wanted(source.store, key, runtime) for key in dict.fromkeys(keys)}
-    missing = {key: edit for key, edit in zip(keys, edits, strict=True) if entries[key] is None}
-    for wait in (False, True):  # what others are making is waited for, with one's own work done
-        if missing:
-            with source.store.claim(missing, wait) as mine:
-                if mine:
-                    entries |= _compute(source, {key: missing[key] for key in mine}, runtime, usable)
-            for key in set(missing) - set(mine):
-                entries[key] = source.store.load(key)
-            missing = {key: edit for key, edit in missing.items() if entries[key] is None}
-    out = [entry for key in keys if (entry := entries[key]) is not None]
-    assert len(out) == len(keys), "an entry vanished between its making and its reading"
+    keys = _checked(source, edits)
+    wanted = dict(zip(keys, edits, strict=True))
+    entries: dict[Key, Embeddings] = {}
+    for _ in range(_TRIES):
+        loaded = {key: _as_wanted(source.store, key, runtime) for key in wanted if key not in entries}
+        entries |= {key: entry for key, entry in loaded.items() if entry is not None}
+        missing = {key: edit for key, edit in wanted.items() if key not in entries}
+        if not missing:
+            break
+        for key, entry in _made(source, missing, runtime, usable):
+            entries[key] = replace(entry, fresh=True)
+    if lost := [source.store.path(key) for key in wanted if key not in entries]:
+        raise UserError(
+            f"{lost[0]} was removed as soon as it was there, {_TRIES} times; end what clears {source.store.root} "
+            "(`itae cache prune`?), and run the same command again."
+        )
+    out = [entries[key] for key in keys]
     if source.dataset.bad_image == "error" and out[0].meta["skipped"]:  # made by a run that allowed it
         stop_for(out[0].meta["skipped"])
     return out
 
 
+def ensure(source: Source, edits: Sequence[AnyEdit | None], runtime: Runtime, usable: Usable | None = None) -> None:
+    """Have the store hold what `extract` would return, which reads it: here no bytes of what is there are read.
+
+    Raises
+    ------
+    UserError
+        As `extract` does.
+    """
+    enough = partial(_has_enough, runtime.diagnostics)
+    wanted = dict(zip(_checked(source, edits), edits, strict=True))
+    missing = {key: edit for key, edit in wanted.items() if not source.store.has(key, enough)}
+    for _ in _made(source, missing, runtime, usable):
+        pass
+
+
+def _checked(source: Source, edits: Sequence[AnyEdit | None]) -> list[Key]:
+    for edit in edits:
+        source.check(edit)
+    return [source.key(edit) for edit in edits]
+
+
+def _has_enough(diagnostics: bool, meta: Mapping[str, Any]) -> bool:
+    """Whether an entry has all that is wanted; one without diagnostics does for those who want none."""
+    return bool(meta.get("diagnostics")) or not diagnostics
+
+
 def _as_wanted(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
-    """Return the entry of `key` if it has all that is wanted; one without diagnostics is removed, to be made again."""
+    """Return the entry of `key` if it has all that is wanted; else it stays until the one that has takes its place."""
     entry = store.load(key)
-    if entry is None or entry.meta.get("diagnostics") or not runtime.diagnostics:
+    if entry is None or _has_enough(runtime.diagnostics, entry.meta):
         return entry
     log.warning(
         "%s was made without diagnostics; it is made again (runtime.diagnostics=false takes it as it is).", entry.path
     )
-    store.discard(key, entry)
     return None
 
 
+def _made(
+    source: Source, missing: Mapping[Key, AnyEdit | None], runtime: Runtime, usable: Usable | None
+) -> Iterator[tuple[Key, Embeddings]]:
+    """Make what is missing and yield it, one by one as it is stored; at the end what others have made is there, too."""
+    enough = partial(_has_enough, runtime.diagnostics)
+    for wait in (False, True):  # what others are making is waited for, with one's own work done
+        if missing:
+            with source.store.claim(missing, wait, enough) as mine:
+                if mine:
+                    yield from _compute(source, {key: missing[key] for key in mine}, runtime, usable)
+            left = missing.keys() - set(mine)
+            missing = {key: edit for key, edit in missing.items() if key in left and not source.store.has(key, enough)}
+
+
 def _compute(
-    source: Source, edits: dict[Key, AnyEdit | None], runtime: Runtime, usable: Callable[[ImageSet], object] | None
-) -> dict[Key, Embeddings]:
-    """Compute the claimed entries in one pass over the images, shard by shard, and publish them."""
+    source: Source, edits: Mapping[Key, AnyEdit | None], runtime: Runtime, usable: Usable | None
+) -> Iterator[tuple[Key, Embeddings]]:
+    """Compute the claimed entries in one pass over the images, shard by shard; publish and yield each.
+
+    Only where interrupted runs have left shards of several sizes is there a pass for each.
+    """
     began = time.perf_counter()
     images, skipped = whole_images(source)
     if usable is not None:
         usable(images)
     n = len(images)
-    # What a run with another batch size left is gone on with; a batch never crosses the end of a shard.
-    begun = [size for key in edits if (size := source.store.unfinished_shard(key))]
-    shard = begun[0] if begun else shard_of(runtime.batch_size)
-    source.store.room_for(source.room(edits.values(), n, shard, runtime.diagnostics), edits)
+    made = ways(source.store, edits, n, runtime)
+    passes = {way: {key: edit for key, edit in edits.items() if made[key] == way} for way in made.values()}
+    source.store.room_for(sum(source.room(some.values(), n, *way) for way, some in passes.items()), edits)
+    drafts: dict[Key, Draft] = {}
+    failed: dict[Key, UserError] = {}
+    enough = partial(_has_enough, runtime.diagnostics)
     with _engine(source, images, runtime) as engine:
-        fitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
-        fits = engine.calibrate(fitted) if fitted else {}
-        thresholds = {
-            key: {str(layer): fit.as_json() for layer, fit in (fits.get(key) or _given(edit)).items()}
-            for key, edit in edits.items()
-        }
-        to_search = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
-        neurons = engine.search(to_search) if to_search else {}
-        searched = {key: {"search": neurons[key].summary(edit.settings.top_k)} for key, edit in to_search.items()}
-        ready = {key: _settled(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
-        settled = {
-            key: {"fits": thresholds[key], "diagnostics": runtime.diagnostics} | searched.get(key, {}) for key in edits
-        }
-        drafts = {key: source.store.draft(key, n, shard, settled[key]) for key in edits}
-        todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
-        failed = {}
-        if todo:
-            with progress(n, "embedding", "images", todo[0] * shard) as advance:
-                failed = engine.fill(drafts, ready, todo, advance)
-        extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
-        extra["diagnostics"] = runtime.diagnostics
+        settled, ready = _settle(source, engine, edits, n, made)
+        for way, some in passes.items():
+            begun = {key: source.store.draft(key, n, way.shard, settled[key], way.draft, enough) for key in some}
+            failed |= _fill(engine, begun, ready, n)
+            drafts |= begun
+    extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
     extra["seconds"] = round(time.perf_counter() - began, 3)
-    published = {}
     for key in [key for key in drafts if key not in failed]:
-        about = extra | {"fits": thresholds[key]} | searched.get(key, {})
         whole = _fixed(edits[key], n)
-        published[key] = drafts[key].publish(images.ids, images.labels, images.digests, about, whole)
+        entry = drafts[key].publish(images.ids, images.labels, images.digests, extra | settled[key], whole)
+        if made[key].diagnostics:
+            source.store.drop(key, made[key]._replace(diagnostics=False).draft)
+        yield key, entry
     for error in failed.values():  # the others are in the store by now
         raise error
-    return {key: replace(entry, fresh=True) for key, entry in published.items()}
+
+
+def _fill(
+    engine: Worker | RayWorkers, drafts: Mapping[Key, Draft], edits: Mapping[Key, AnyEdit | None], n: int
+) -> dict[Key, UserError]:
+    """Write the shards that drafts of one shard size lack; return what is wrong with those that can't be."""
+    todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
+    if not todo:
+        return {}
+    shard = next(iter(drafts.values())).shard
+    with progress(n, "embedding", "images", todo[0] * shard) as advance:
+        return engine.fill(drafts, edits, todo, advance)
 
 
 @contextlib.contextmanager
 def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | RayWorkers]:
     """Yield what calibrates and fills shards: a model in this process, or the workers of a Ray cluster."""
     if runtime.engine == "local":
-        yield Worker(source, images, runtime)
+        worker = Worker(source, images, runtime)
+        try:
+            yield worker
+        finally:
+            worker.close()
         return
     from itae.embed.on_ray import ray_workers
 
@@ -155,7 +208,34 @@ def _given(edit: AnyEdit | None) -> dict[int, Fit]:
     }
 
 
-def _settled(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: RegisterNeurons | None) -> AnyEdit | None:
+def _settle(
+    source: Source,
+    engine: Worker | RayWorkers,
+    edits: Mapping[Key, AnyEdit | None],
+    n: int,
+    made: Mapping[Key, Way],
+) -> tuple[dict[Key, dict[str, Any]], dict[Key, AnyEdit | None]]:
+    """Return what the shards of each key are made with, as plain values, and the edits with it.
+
+    Thresholds that shards were begun with are taken from there; the others are fitted, and neurons searched for.
+    """
+    unfitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
+    kept = {key: kept_fits(source.store, key, edit, n, made[key]) for key, edit in unfitted.items()}
+    fits = {key: found for key, found in kept.items() if found is not None}
+    if to_fit := {key: edit for key, edit in unfitted.items() if key not in fits}:
+        fits |= engine.calibrate(to_fit)
+    to_search = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
+    neurons = engine.search(to_search) if to_search else {}
+    settled: dict[Key, dict[str, Any]] = {}
+    for key, edit in edits.items():
+        told = {str(layer): fit.as_json() for layer, fit in (fits.get(key) or _given(edit)).items()}
+        settled[key] = {"fits": told, "diagnostics": made[key].diagnostics}
+        if key in neurons:
+            settled[key]["search"] = neurons[key].summary(to_search[key].settings.top_k)
+    return settled, {key: _ready(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
+
+
+def _ready(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: RegisterNeurons | None) -> AnyEdit | None:
     """Return the edit with what was fitted or found for it."""
     if isinstance(edit, Edit) and fits is not None:
         return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})

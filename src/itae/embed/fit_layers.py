@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from itae.base.errors import UserError
 from itae.edits.bimodal import Fit, fit_threshold
@@ -34,7 +35,7 @@ def fit_layers(
     fits: list[dict[int, Fit]] = [{} for _ in edits]
 
     def fit(layer: int, positions: list[int], signals: list[Tensor]) -> float:
-        pooled = np.concatenate([signal.flatten().float().cpu().numpy() for signal in signals])
+        pooled = torch.cat([signal.flatten().float() for signal in signals]).cpu().numpy()
         if not np.isfinite(pooled).all():
             raise UserError(
                 f"The signal of block {layer} is not finite in this precision, so no threshold can be fitted; use "

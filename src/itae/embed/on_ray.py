@@ -20,7 +20,8 @@ from ray.exceptions import RayError, RayTaskError
 from itae.base.errors import UserError
 from itae.base.place import Place
 from itae.base.runtime import Runtime
-from itae.embed.ray_cluster import connected, lost
+from itae.base.waiting import Waiting
+from itae.embed.ray_cluster import connected, lost, wait
 from itae.embed.worker import Fits, Worker, calibrated_together
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class RayWorkers:
     def __init__(self, source: Source, images: ImageSet, runtime: Runtime) -> None:
         assert source.stamps is not None  # those of the fingerprint, and not of when a worker first looks
         self.job, self.place = ray.put((source, images, runtime)), Place.here()
-        self.images, self.options = images, runtime.ray.options
+        self.images, self.asked = images, runtime.ray
 
     def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
         """Fit thresholds as `Worker.calibrate` does, edits that share a walk together."""
@@ -92,14 +93,14 @@ class RayWorkers:
     def _task(self, work: Callable, what: ray.ObjectRef, *args: int) -> ray.ObjectRef:
         # Without max_calls=0 Ray would end a GPU's worker with each task, and have the next one load the model.
         # In lists, objects stay packed until the worker is where it can find modules of the user's own.
-        return ray.remote(max_calls=0)(work).options(**self.options).remote(self.place, [self.job], [what], *args)
+        return ray.remote(max_calls=0)(work).options(**self.asked.options).remote(self.place, [self.job], [what], *args)
 
     def _done(self, tasks: Sequence[ray.ObjectRef]) -> Generator[tuple[int, Any]]:
         """Yield each task's position and what came of it, as they end; when left, end those that go on."""
-        places, left = {task: i for i, task in enumerate(tasks)}, list(tasks)
+        places, left, waiting = {task: i for i, task in enumerate(tasks)}, list(tasks), Waiting()
         try:
             while left:
-                (ended,), left = ray.wait(left)
+                ended, left = wait(left, self.asked, "runtime.ray", waiting)
                 yield places[ended], _result(ended)
         finally:
             for task in left:

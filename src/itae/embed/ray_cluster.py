@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 from collections.abc import Iterator
 
 import ray
 
 from itae.base.errors import UserError
+from itae.base.place import socket_folder
 from itae.base.runtime import OnRay
+from itae.base.waiting import FIRST, Waiting
 
-log = logging.getLogger(__name__)
-
+_LONGEST = 107 - len("/ray/session_2026-01-01_00-00-00_123456_1234567/sockets/plasma_store")  # bytes
 _PATIENCE = 10.0  # seconds for a cluster to answer
 
 
@@ -30,6 +32,7 @@ def connected(asked: OnRay, word: str) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         if not ray.is_initialized():
+            stack.enter_context(_short_names())
             _connect(asked, word)
             stack.callback(ray.shutdown)
         _check_resources(asked, word)
@@ -51,23 +54,52 @@ def _connect(asked: OnRay, word: str) -> None:
         raise UserError(f"{word}.address={asked.address}: no Ray cluster there ({reason}).") from error
 
 
+@contextlib.contextmanager
+def _short_names() -> Iterator[None]:
+    """Have a Ray cluster of this process put its sockets where their names have room."""
+    if "RAY_TMPDIR" in os.environ or (folder := socket_folder(_LONGEST)) is None:
+        yield
+        return
+    os.environ["RAY_TMPDIR"] = folder  # else TMPDIR counts
+    try:
+        yield
+    finally:
+        del os.environ["RAY_TMPDIR"]
+
+
 def _knock(address: str) -> None:
     """Raise an `OSError` if nobody listens at ``host:port``, where Ray would try for many minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdigit():
+    if colon and port.isdecimal():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
 
 
 def _check_resources(asked: OnRay, word: str) -> None:
     """Refuse what this machine can't ever give, which Ray would wait for; another cluster may grow."""
+    if asked.address == "local" and (lacking := _lacking(asked, word)):
+        raise UserError(f"{lacking}; ask for no more.")
+
+
+def _lacking(asked: OnRay, word: str) -> str:
+    """Say what no machine of the cluster has now, an empty text where one has all."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, key in (("num_cpus", "CPU"), ("num_gpus", "GPU")):
         wanted, has = asked.options[name], max((node.get(key, 0) for node in nodes), default=0)
-        told = f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
-        if wanted > has and asked.address == "local":
-            raise UserError(f"{told}; ask for no more.")
         if wanted > has:
-            log.warning("%s; waiting until it has more.", told)
+            return f"{word}.{name}={wanted}: the Ray cluster has {has:g} {key}s at most on one machine"
+    return ""
+
+
+def wait(
+    tasks: list[ray.ObjectRef], asked: OnRay, word: str, waiting: Waiting
+) -> tuple[ray.ObjectRef, list[ray.ObjectRef]]:
+    """Wait until a task ends; return it and those that are left. That the cluster has to grow for one is told."""
+    while True:
+        ended, left = ray.wait(tasks, timeout=FIRST)
+        if ended:
+            return ended[0], left
+        if lacking := _lacking(asked, word):
+            waiting.goes_on(f"the Ray cluster to grow ({lacking})")
 
 
 def lost(error: Exception) -> str:

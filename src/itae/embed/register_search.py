@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from itae.base.device import on_device
 from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
 from itae.edits.bimodal import fit_threshold
@@ -106,11 +107,11 @@ def emergence(norms_LnT: np.ndarray, outliers_nT: np.ndarray) -> int:
 
 def _norms(model: nn.Module, prefix: int, last: int, batches: Iterable[tuple[Tensor, Sequence[bytes]]]) -> np.ndarray:
     """Return the norm of each patch token behind each block up to `last`, fp32 [L, n, T]."""
-    found: list[list[np.ndarray]] = [[] for _ in range(last + 1)]
+    found: list[list[Tensor]] = [[] for _ in range(last + 1)]
 
     def behind(layer: int) -> Callable[..., None]:
         def see(block: nn.Module, args: Any, y: Tensor) -> None:
-            found[layer].append(y[:, prefix:].float().norm(dim=-1).cpu().numpy())
+            found[layer].append(y[:, prefix:].float().norm(dim=-1))
             if layer == last:
                 raise Stop
 
@@ -122,24 +123,25 @@ def _norms(model: nn.Module, prefix: int, last: int, batches: Iterable[tuple[Ten
         for pixels, _ in batches:
             with contextlib.suppress(Stop):
                 model.forward_features(pixels)  # type: ignore[operator]
-    return np.stack([np.concatenate(some) for some in found])
+    return torch.stack([torch.cat(some) for some in found]).cpu().numpy()
 
 
 def _scores(
     model: nn.Module, prefix: int, last: int, outliers_nT: np.ndarray, batches: Iterable[tuple[Tensor, Sequence[bytes]]]
 ) -> np.ndarray:
     """Return each neuron's mean absolute activation at an image's outliers, mean over images with any: [L, M]."""
-    sums: list[np.ndarray | float] = [0.0] * (last + 1)
-    here = torch.from_numpy(outliers_nT)
+    sums: list[Tensor | None] = [None] * (last + 1)
+    batch = np.zeros((0, 0), bool)  # the outliers of the one under way
 
     def before(layer: int) -> Callable[..., None]:
         def see(fc2: nn.Module, args: Any) -> None:
-            at_BT = here.to(args[0].device)
-            counts = at_BT.sum(dim=1).tolist()
-            acts = args[0][:, prefix:][at_BT].float().abs()  # image by image, so that they split
-            means = [some.mean(dim=0) for some in acts.split(counts) if len(some)]
+            image, patch = (on_device(torch.from_numpy(places), args[0].device) for places in batch.nonzero())
+            acts = args[0][:, prefix:][image, patch].float().abs()  # image by image, so that they split
+            means = [some.mean(dim=0) for some in acts.split(batch.sum(axis=1).tolist()) if len(some)]
             if means:
-                sums[layer] = sums[layer] + torch.stack(means).double().sum(dim=0).cpu().numpy()
+                some = torch.stack(means).double().sum(dim=0)
+                so_far = sums[layer]
+                sums[layer] = some if so_far is None else so_far + some
             if layer == last:
                 raise Stop
 
@@ -150,12 +152,13 @@ def _scores(
         for layer, block in enumerate(list(model.blocks)[: last + 1]):  # type: ignore[arg-type]
             stack.callback(block.mlp.fc2.register_forward_pre_hook(before(layer)).remove)
         for pixels, _ in batches:
-            here = torch.from_numpy(outliers_nT[done : done + len(pixels)])
+            batch = outliers_nT[done : done + len(pixels)]
             done += len(pixels)
             with contextlib.suppress(Stop):
                 model.forward_features(pixels)  # type: ignore[operator]
-    scores_LM = np.full((last + 1, max(map(np.size, sums))), -np.inf)  # blocks may differ in width
-    for row, some in zip(scores_LM, sums, strict=True):
+    found = [some.cpu().numpy() for some in sums if some is not None]
+    scores_LM = np.full((last + 1, max(map(np.size, found))), -np.inf)  # blocks may differ in width
+    for row, some in zip(scores_LM, found, strict=True):
         row[: np.size(some)] = some / outliers_nT.any(axis=1).sum()
     return scores_LM
 

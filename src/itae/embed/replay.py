@@ -142,7 +142,7 @@ class SharedPass:
         # Only the CLS row of the last block is needed, and known to be all that is.
         self.cls_finish = pool == "cls"
         self._does: list[dict[int, str]] = [{} for _ in edits]
-        self._found_as: dict[int, str] = {}  # of the edits whose patches are found in one block for others
+        self._finds: list[dict[int, str]] = [{} for _ in edits]
         for position, edit in enumerate(edits):
             if edit is not None:
                 self._take(position, edit)
@@ -233,8 +233,9 @@ class SharedPass:
         """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
         self.edits[position] = edit
         self._does[position] |= edit.does()
-        if isinstance(edit, Edit) and edit.found_in is not None:
-            self._found_as[position] = edit.finds(edit.found_in)
+        if isinstance(edit, Edit):
+            thetas = edit.thetas if edit.detector.fitted else dict.fromkeys(edit.looks)
+            self._finds[position] |= {layer: edit.finds(layer) for layer in edit.looks if layer in (thetas or ())}
 
     def _untouched(self) -> list[int]:
         """Return the positions of no edit, and of edits that found nothing to edit."""
@@ -303,10 +304,9 @@ class SharedPass:
     def _finders(self) -> dict[int, dict[str, Edit]]:
         """Return, for each block in which patches are found for others, an edit for each way to find them."""
         finders: dict[int, dict[str, Edit]] = {}
-        for position, name in self._found_as.items():
-            edit = self._edit([position])
-            assert edit.found_in is not None
-            finders.setdefault(edit.found_in, {})[name] = edit
+        for edit, names in zip(self.edits, self._finds, strict=True):
+            if isinstance(edit, Edit) and edit.found_in is not None:
+                finders.setdefault(edit.found_in, {})[names[edit.found_in]] = edit
         return finders
 
     # --- edits, replayed
@@ -400,12 +400,19 @@ class SharedPass:
         rules = []
         for way in ways:
             edit = self._edit(way)
-            flags = edit.flag(site) if edit.found_in is None else batch.flagged[self._found_as[way[0]]]
-            rules.append((edit.attenuator, F.pad(flags.mask, (self.prefix, 0))))
+            flags = self._flags(batch, site, way[0], edit)
+            keys = flags.once("keys", lambda mask=flags.mask: F.pad(mask, (self.prefix, 0)))  # type: ignore[misc]
+            rules.append((edit.attenuator, keys))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:
                 self.watch.flags(position, site.layer, flags, paid)
         return rules
+
+    def _flags(self, batch: _Batch, site: Site, position: int, edit: Edit) -> Flags:
+        """Return what an edit flags at a site, found once for all edits that find the same."""
+        if edit.found_in is not None:
+            return batch.flagged[self._finds[position][edit.found_in]]
+        return site.once(("flags", self._finds[position][site.layer]), lambda: edit.flag(site))
 
     def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:
         """Return what the CLS token pays to the patches, before and after."""

@@ -10,19 +10,20 @@ import contextlib
 import functools
 import hashlib
 import logging
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.device import forward_context
+from itae.base.device import forward_context, give_back, memory_told, on_device
 from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.base.memory import memory_reused
 from itae.base.runtime import Runtime
 from itae.base.versions import versions
 from itae.embed.diagnostics.choose import collector
-from itae.embed.diagnostics.collect import Collector, looked_at
+from itae.embed.diagnostics.collect import Collector, arrivals, looked_at
 from itae.embed.diagnostics.flags import FlagCollector
 from itae.embed.diagnostics.outliers import OutlierCollector
 from itae.images.batches import batches
@@ -60,9 +61,15 @@ class Worker:
     def __init__(self, source: Source, images: ImageSet, runtime: Runtime) -> None:
         self.source, self.images, self.runtime = source, images, runtime
         self.device = runtime.torch_device()
-        self.model = source.backbone.build(source.facts, self.device)
         self._rows = _positions(source.images, images)
-        self._prove()
+        with memory_told(f"for {source.facts.architecture}; choose a smaller backbone, or another runtime.device"):
+            self.model = source.backbone.build(source.facts, self.device)
+            self._prove()
+
+    def close(self) -> None:
+        """Let go of the model, and give the GPU's memory back, which FAISS may want."""
+        del self.model
+        give_back(self.device)
 
     def _prove(self) -> None:
         """Try whether edits of this model can be trusted, if that isn't known from an earlier run.
@@ -88,7 +95,8 @@ class Worker:
             if known.read_bytes() == about:
                 return
         facts, backbone = source.facts, source.backbone
-        prove(self.model, facts.prefix, backbone.pool, backbone.image_size, facts.architecture)
+        with forward_context(device, "fp32"):
+            prove(self.model, facts.prefix, backbone.pool, backbone.image_size, facts.architecture)
         with contextlib.suppress(OSError):  # a memo only; the store says what is wrong with the folder
             known.parent.mkdir(parents=True, exist_ok=True)
             replace_file(known, about)
@@ -99,7 +107,7 @@ class Worker:
 
         out: Fits = {}
         for (count, seed, _), alike in calibrated_together(edits).items():
-            with self._at_work():
+            with self._at_work("detector.calibration_images"):
                 sample = self._pixels(self._sample(count, seed))
                 fits = fit_layers(self._shared_pass(list(alike.values())), list(alike.values()), sample)
             out |= zip(alike, fits, strict=True)
@@ -117,7 +125,7 @@ class Worker:
             if neurons is None:
                 images = self._sample(settings.calibration_images, settings.calibration_seed)
                 log.info("Searching %d images for register neurons.", len(images))
-                with self._at_work():
+                with self._at_work("edit.calibration_images"):
                     batches = functools.partial(self._pixels, images)
                     neurons = search(self.model, self.source.facts.prefix, settings, batches)
                 remember(path, name, neurons)
@@ -136,14 +144,14 @@ class Worker:
         `advance` is called with the number of images that were passed.
         """
         failed: dict[Key, UserError] = {}
-        wanted = set(todo)
-        per_shard = next(iter(drafts.values())).shard
+        wanted, one = set(todo), next(iter(drafts.values()))
+        per_shard, whole = one.shard, bool(one.settled["diagnostics"])
         pixels = self._pixels(self.images, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
         with contextlib.closing(pixels), self._at_work():
             for i in range(todo[0], todo[-1] + 1):
                 first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
                 lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
-                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance)
+                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance, whole)
                 self._check_unchanged(first, count)
                 for key, collected in zip(lacking, gathered, strict=True):
                     rows = collected.rows()
@@ -167,17 +175,14 @@ class Worker:
         return SharedPass(self.model, self.source.facts.prefix, self.source.backbone.pool, edits, watch)
 
     @contextlib.contextmanager
-    def _at_work(self) -> Iterator[None]:
-        import torch
-
-        try:
-            with memory_reused(), forward_context(self.device, self.source.backbone.precision):
-                yield
-        except torch.OutOfMemoryError as error:
-            raise UserError(
-                f"The GPU has too little memory for runtime.batch_size={self.runtime.batch_size}; set a smaller one. "
-                "The shards that are done are kept."
-            ) from error
+    def _at_work(self, also: str = "") -> Iterator[None]:
+        """Run forwards; where memory is too little for them, say what to lower, and what beside the batches."""
+        lower = ["set a smaller one"] if self.runtime.batch_size > 1 else ["choose a smaller backbone or image_size"]
+        lower += ["lower " + also] if also else []
+        lower += ["set backbone.precision=bf16"] if self.source.backbone.precision == "fp32" else []
+        told = f"for runtime.batch_size={self.runtime.batch_size}; {', or '.join(lower)}; shards that are done are kept"
+        with memory_told(told), memory_reused(), forward_context(self.device, self.source.backbone.precision):
+            yield
 
     def _pixels(
         self, images: ImageSet, start: int = 0, stop: int | None = None, shard: int | None = None
@@ -188,7 +193,7 @@ class Worker:
         size, transform, at = self.runtime.batch_size, self.source.transform, start
         stop = min(len(images), stop or len(images))
         for raw in batches(images, transform, start, stop, size, self.runtime.num_workers, shard):
-            pixels = normalise(torch.from_numpy(raw).to(self.device, non_blocking=True), transform)
+            pixels = normalise(on_device(torch.from_numpy(raw), self.device), transform)
             yield pixels, images.digests[at : at + len(raw)]
             at += len(raw)
 
@@ -199,24 +204,32 @@ class Worker:
         first: int,
         count: int,
         advance: Callable[[int], None],
+        whole: bool,
     ) -> list[Collector]:
-        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`."""
-        facts, whole = self.source.facts, self.runtime.diagnostics
+        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`.
+
+        With `whole`, diagnostics are gathered beside the vectors.
+        """
+        facts = self.source.facts
         collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
-        shared = self._shared_pass(edits, self._watch(collectors))
+        shared = self._shared_pass(edits, self._watch(collectors, whole))
         wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
-        done = 0
+        done, coming = 0, deque[Callable[[], None]]()
         while done < count:
             batch, digests = next(pixels)
             looks = bool(wanted[done : done + len(batch)].any())
             if edits:  # otherwise every draft has this shard, and its images are passed over
-                for each, vectors in zip(collectors, shared(batch, digests, looks), strict=True):
-                    each.add(vectors.cpu().numpy())
+                found = zip(collectors, shared(batch, digests, looks), strict=True)
+                coming.append(arrivals([one for each, vectors in found for one in each.sent(vectors)]))
+            while len(coming) > (self.device.type == "cuda"):  # a GPU goes on with the next batch meanwhile
+                coming.popleft()()
             done += len(batch)
             advance(len(batch))
+        for hand_over in coming:
+            hand_over()
         return collectors
 
-    def _watch(self, collectors: Sequence[Collector]) -> Watch:
+    def _watch(self, collectors: Sequence[Collector], whole: bool) -> Watch:
         from itae.embed.diagnostics.norms import NormCollector
         from itae.embed.replay import Watch
 
@@ -229,7 +242,7 @@ class Worker:
             if isinstance(outlier_collector := collectors[position], OutlierCollector):
                 outlier_collector.see(layer, tokens)
 
-        attention = self.runtime.diagnostics and self.source.facts.has_cls
+        attention = whole and self.source.facts.has_cls
         for each in collectors:
             if isinstance(each, NormCollector):
                 return Watch(flags, attention, each.operands, each.output, longer)

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import re
-import shlex
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.base.typed import to_type
 from itae.images import folder, formats
 from itae.images.class_names import alike, told_apart
 from itae.images.image_set import ImageSet
@@ -161,7 +161,7 @@ class Downloaded(Dataset):
         try:
             return super().open()
         except UserError as error:
-            command = f"itae prepare dataset={self.name} {shlex.quote(f'dataset.root={self.root}')}"
+            command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
             raise UserError(f"{error} To fetch it, run: {command}") from error
 
     def prepare(self) -> None:
@@ -172,14 +172,15 @@ class Downloaded(Dataset):
         UserError
             When the network, the disk or the checksum fails.
         """
-        from filelock import FileLock
+        from itae.base.lock import Lock
 
-        target = Path(self.root).expanduser()
+        target = at_home(self.root)
         if target.name == self._folder():
             target = target.parent
         try:
             target.mkdir(parents=True, exist_ok=True)
-            with FileLock(target / f".{self._folder()}.lock"):  # several jobs may prepare at once
+            file = target / f".{self._folder()}.lock"  # several jobs may prepare at once
+            with Lock(file).held(f"another process that fetches {self._folder()} to {target}"):
                 self._download(str(target))
         except (OSError, RuntimeError, EOFError) as error:  # a bad checksum is a RuntimeError
             raise UserError(
@@ -267,4 +268,5 @@ class TinyImageNet(Downloaded):
 
 def _check_root(root: object) -> None:
     if not isinstance(root, str) or not root.strip():
-        raise UserError(f"dataset.root={root!r} is not a folder; set dataset.root=/path/to/the/folder.")
+        hint = f", or, if it is called so, root: '{root}' in a yaml" if isinstance(root, int | float) else ""
+        raise UserError(f"dataset.root={root!r} is not a folder; set dataset.root=/path/to/the/folder{hint}.")

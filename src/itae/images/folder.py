@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
+from itae.base.place import at_home
+from itae.base.typed import told
 from itae.images.class_names import are_splits, like_no_class
 from itae.images.decode import ENDINGS
 from itae.images.formats import Listing
@@ -66,7 +68,7 @@ def image_folder(root: str | Path, split: str) -> Listing:
 
 def _top_of(root: str | Path, split: str) -> Path:
     """Return the folder that `split` means: `root` for "all", or a folder directly in it."""
-    root = Path(root).expanduser()
+    root = at_home(root)
     if not root.is_dir():
         what = "is a file, not a folder" if root.exists() else "does not exist"
         raise UserError(f"dataset.root='{root}' {what}; set dataset.root to a folder of images.")
@@ -94,14 +96,14 @@ def _refuse_a_wrapper(top: Path, split: str, classes: Classes) -> None:
     choice = f" dataset.split={below[0]}" if are_splits(below) else "" if split == "all" else " dataset.split=all"
     raise UserError(
         f"all images of '{top}' lie below '{inner}', so they would be of one class, '{name}'; give that folder, "
-        f"dataset.root='{inner}'{choice}."
+        f"{told('dataset.root', str(inner))}{choice}."
     )
 
 
 def _refuse_splits_as_classes(top: Path, split: str, classes: Classes) -> None:
     """Stop before 'train' and 'val' are taken for two classes."""
     if are_splits(list(classes)):
-        root = "" if split == "all" else f"dataset.root='{top}' "
+        root = "" if split == "all" else f"{told('dataset.root', str(top))} "
         raise UserError(
             f"the sub-folders of '{top}' ({', '.join(classes)}) look like splits, not like classes: choose "
             f"one, for instance {root}dataset.split={next(iter(classes))}."

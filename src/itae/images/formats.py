@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.base.place import at_home
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ class Listing(NamedTuple):
 
 def official_folder(root: str | Path, folder: str, marker: str) -> Path:
     """Return where an official `folder` is: in `root`, or `root` itself (told by its name or by `marker`)."""
-    root = Path(root).expanduser()
+    root = at_home(root)
     if (root / folder).is_dir():
         return root / folder
     if root.is_dir() and (root.name == folder or (root / marker).is_file()):

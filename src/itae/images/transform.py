@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.base.checks import one_of, whole
+from itae.base.device import on_device
 from itae.base.errors import UserError
 from itae.images.decode import DECODER
 
@@ -127,7 +128,12 @@ def normalise(pixels_BSSC: torch.Tensor, transform: Transform) -> torch.Tensor:
     """
     import torch
 
-    scale = torch.tensor([1 / (255 * std) for std in transform.std], device=pixels_BSSC.device)
-    shift = torch.tensor([-m / s for m, s in zip(transform.mean, transform.std, strict=True)], device=scale.device)
+    scale, shift = (
+        on_device(torch.tensor(three), pixels_BSSC.device)
+        for three in (
+            [1 / (255 * std) for std in transform.std],
+            [-m / s for m, s in zip(transform.mean, transform.std, strict=True)],
+        )
+    )
     images_BCSS = pixels_BSSC.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     return images_BCSS.mul_(scale.view(3, 1, 1)).add_(shift.view(3, 1, 1))

@@ -1,5 +1,6 @@
 """What people look at, drawn from what it is handed.
 
+`style`              the same look everywhere, names as they are
 `figures`            the figure of the signal, and how all are saved
 `artifact_figures`   the figures of norms, layers and flagged patches
 `embedding_figures`  the figures of embeddings and clusters

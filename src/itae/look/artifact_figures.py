@@ -13,6 +13,7 @@ import numpy as np
 
 from itae.embed.diagnostics.norms import NORM_EDGES, SITES, histograms
 from itae.look.figures import FLAGGED, KEPT, clean
+from itae.look.style import plain_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +28,7 @@ _DIM = 0.55  # of the picture under marked patches
 _CELL, _GAP, _HEAD = 1.45, 0.02, 0.45  # of a grid of pictures: inches a cell, cells between and above them
 
 
+@plain_style()
 def norm_figure(
     diagnostics: Mapping[str, np.ndarray], layers: Sequence[Mapping[str, Any]], edit: Mapping[str, Any] | None
 ) -> Figure | None:
@@ -86,6 +88,7 @@ def _mark_thresholds(ax: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
             ax.legend([line], ["threshold, mean"], fontsize=7, loc="upper left")
 
 
+@plain_style()
 def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Draw the share of flagged patches in each edited block, and the CLS token's attention on them."""
     if not layers:
@@ -193,6 +196,7 @@ def examples(
     return int(diagnostics["layers"][place]), found
 
 
+@plain_style()
 def example_figure(block: int, found: Sequence[Example]) -> Figure | None:
     """Draw some images, what was flagged in them, and the CLS token's attention before and after the edit.
 

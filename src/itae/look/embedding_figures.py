@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib.util
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
+from itae.look.style import legend, plain_style, short
 from itae.measure.matching import one_to_one
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ NOISE = "noise"
 _FEW = 8  # points that UMAP has no neighbourhoods for
 _NAMED = 24  # groups in a legend
 _TICKS = 40  # classes with a name on the axis
+_LONG = 20  # letters of a name
 
 
 def project(baseline: np.ndarray, edited: np.ndarray, how: str) -> tuple[np.ndarray, np.ndarray, tuple[str, str]]:
@@ -66,6 +68,7 @@ def project(baseline: np.ndarray, edited: np.ndarray, how: str) -> tuple[np.ndar
     return points[: len(baseline)], points[len(baseline) :], names
 
 
+@plain_style()
 def embedding_figure(
     baseline: np.ndarray, edited: np.ndarray, groups: Sequence[str], what: str, how: str = "pca"
 ) -> Figure:
@@ -93,26 +96,28 @@ def embedding_figure(
     axes = figure.subplots(1, 2, sharex=True, sharey=True)
     shown = np.array(groups, dtype=object)[rows]
     for ax, title, points in zip(axes, ("baseline", "edited"), sides, strict=True):
+        marks: list[Any] = []
         if noise in names:
             some = points[shown == noise]
-            ax.scatter(some[:, 0], some[:, 1], s=4, color="0.75", linewidths=0, label=noise)
+            marks.append(ax.scatter(some[:, 0], some[:, 1], s=4, color="0.75", linewidths=0, label=noise))
         for i, name in enumerate(name for name in names if name != noise):
             some = points[shown == name]
-            ax.scatter(some[:, 0], some[:, 1], s=9, color=COLOURS[i % len(COLOURS)], linewidths=0,
-                       marker=MARKERS[i // len(COLOURS) % len(MARKERS)], alpha=0.7, label=_short(name))  # fmt: skip
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i // len(COLOURS) % len(MARKERS)]
+            marks.append(ax.scatter(some[:, 0], some[:, 1], s=9, color=colour, linewidths=0, marker=marker, alpha=0.7,
+                                    label=short(name, _LONG)))  # fmt: skip
         ax.set_title(title, fontsize=9)
         ax.set_xlabel(x_name, fontsize=8)
         clean(ax)
     axes[0].set_ylabel(y_name, fontsize=8)
     if len(names) <= _NAMED:
-        handles, found = axes[0].get_legend_handles_labels()
-        figure.legend(handles, found, loc="outside right upper", fontsize=7, frameon=False, markerscale=2, title=what,
-                      title_fontsize=8)  # fmt: skip
+        legend(figure, marks, loc="outside right upper", fontsize=7, frameon=False, markerscale=2, title=what,
+               title_fontsize=8)  # fmt: skip
     if len(rows) < n:
         figure.suptitle(f"{len(rows):,} of {n:,} images", fontsize=8, x=0.01, ha="left")
     return figure
 
 
+@plain_style()
 def cluster_figure(labels: np.ndarray, names: Sequence[str], baseline: np.ndarray, edited: np.ndarray) -> Figure:
     """Draw which share of each class is in which cluster, before and after, clusters in the order of their classes.
 
@@ -163,11 +168,7 @@ def class_shares(labels: np.ndarray, clusters: np.ndarray) -> np.ndarray:
 
 def _class_ticks(ax: Axes, names: Sequence[str]) -> None:
     if len(names) <= _TICKS:
-        ax.set_yticks(range(len(names)), list(map(_short, names)), fontsize=6 if len(names) > 12 else 7)
+        ax.set_yticks(range(len(names)), [short(name, _LONG) for name in names], fontsize=6 if len(names) > 12 else 7)
     else:
         ax.set_yticks([])
         ax.set_ylabel(f"{len(names)} classes", fontsize=8)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 20 else name[:19] + "…"

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.look.style import plain_style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,6 +24,7 @@ _BARS = 48  # at most about so many
 _NONE = 0.5  # where an empty bar ends on a logarithmic axis
 
 
+@plain_style()
 def signal_figure(
     diagnostics: Mapping[str, np.ndarray], layers: list[dict[str, Any]], edit: Mapping[str, Any] | None
 ) -> Figure | None:
@@ -77,12 +80,13 @@ def save(figure: Figure | None, folder: Path, name: str, svg: bool = True) -> li
     if figure is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)
-    if layout := figure.get_layout_engine():
-        layout.execute(figure)  # once for both; by itself each of them would draw everything one time more for it
-        figure.set_layout_engine(None)  # "none" leaves one that does nothing, and counts
-    figure.savefig(folder / f"{name}.png", dpi=130, pil_kwargs={"compress_level": 3})  # a hair larger, sooner done
-    if svg:
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    with plain_style():
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)  # once for both; by itself each of them would draw everything one time more for it
+            figure.set_layout_engine(None)  # "none" leaves one that does nothing, and counts
+        figure.savefig(folder / f"{name}.png", dpi=130, pil_kwargs={"compress_level": 3})  # a hair larger, sooner done
+        if svg:
+            figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
     return [folder / f"{name}.png"]
 
 

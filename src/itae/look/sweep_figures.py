@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from itae.look.figures import COLOURS, MARKERS, clean, save
+from itae.look.style import legend, plain_style, short
 from itae.results.rows import NUMBERS, apart, change_of, in_order, labels, measured
 from itae.results.shown import Shown
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 NAMES = ("metric_threshold", "metric_strength", "metric_layers", "delta_layers_threshold", "delta_artifact_rate")
 LINES = 8  # in one panel
 PANELS = 6  # in one figure
+_LONG = 96  # letters of a name
 _CLOSE = 0.05  # a spread of rates below this part of the largest tells nothing
 
 
@@ -36,6 +38,7 @@ class _Panel:
     about: str = ""
 
 
+@plain_style()
 def draw_sweep(
     table: pd.DataFrame, metric: str, folder: Path, shown: Shown, svg: bool = True
 ) -> tuple[list[Path], list[str]]:
@@ -135,24 +138,30 @@ def _lines(ax: Axes, panel: _Panel, title: str, bars: str) -> int:
     lines = values.index[values > 1] if (values > 1).any() else values.index  # single points tell little
     shown = _spread(panel.rows["_value"].groupby(named).mean()[lines])
     sets = in_order(panel.rows[panel.x]) if panel.x == "layers" else None
+    marks = []
     for i, name in enumerate(shown):
         rows = panel.rows[named == name]
         x = rows[panel.x].map(sets) + 0.05 * (i - (len(shown) - 1) / 2) if sets else rows[panel.x]
         points = pd.DataFrame({"x": x.astype(float), "y": rows["_value"], "std": rows["_value_std"]}).sort_values("x")
-        ax.errorbar(
-            points["x"], points["y"], points["std"].fillna(0), label=name or "edited", color=COLOURS[i],
+        mark = ax.errorbar(
+            points["x"], points["y"], points["std"].fillna(0), label=short(name, _LONG) or "edited", color=COLOURS[i],
             marker=MARKERS[i], markersize=5, linewidth=1.2, capsize=2.5, linestyle=":" if sets else "-",
         )  # fmt: skip
-    _baselines(ax, panel.rows[named.isin(shown)])
+        marks.append(mark)
+    marks = _baselines(ax, panel.rows[named.isin(shown)]) + marks
     _x_axis(ax, panel, sets)
     more = len(values) - len(shown)
     told = [bars] if panel.rows["_value_std"].notna().any() else []
     told += [f"{len(shown)} of {len(values)} combinations, from the lowest to the highest"] if more else []
-    ax.set_title("\n".join(filter(None, (panel.about, "; ".join(told)))), fontsize=8, loc="left")
-    ax.set_ylabel(title, fontsize=9, parse_math=False)
+    ax.set_title(_title(panel.about, "; ".join(told)), fontsize=8, loc="left")
+    ax.set_ylabel(title, fontsize=9)
     clean(ax)
-    _legend(ax)
+    _legend(ax, marks)
     return more
+
+
+def _title(*lines: str) -> str:
+    return "\n".join(short(line, _LONG) for line in lines if line)
 
 
 def _spread(values: pd.Series) -> list[Any]:
@@ -163,14 +172,16 @@ def _spread(values: pd.Series) -> list[Any]:
     return [name for name in values.index if name in kept]
 
 
-def _baselines(ax: Axes, rows: pd.DataFrame) -> None:
-    """Draw the baseline of the rows; where there are several, name the clusterer of each."""
+def _baselines(ax: Axes, rows: pd.DataFrame) -> list[Any]:
+    """Draw the baseline of the rows and return it; where there are several, name the clusterer of each."""
     others = [name for name in rows if not name.startswith(("backbone.", "dataset.", "clusterer"))]
     named = labels(rows, others)
     bases = dict(zip(rows["_base"].round(9), named, strict=True))
+    marks = []
     for (base, name), dashes in zip(bases.items(), cycle(("--", "-.", ":", (0, (6, 2))))):
-        label = f"baseline {name}" if len(bases) > 1 else "baseline (untouched backbone)"
-        ax.axhline(base, color="black", linestyle=dashes, linewidth=1, label=label)
+        label = short(f"baseline {name}", _LONG) if len(bases) > 1 else "baseline (untouched backbone)"
+        marks.append(ax.axhline(base, color="black", linestyle=dashes, linewidth=1, label=label))
+    return marks
 
 
 def _x_axis(ax: Axes, panel: _Panel, sets: dict[str, int] | None) -> None:
@@ -188,15 +199,14 @@ def _x_axis(ax: Axes, panel: _Panel, sets: dict[str, int] | None) -> None:
         ax.minorticks_off()
 
 
-def _legend(ax: Axes) -> None:
+def _legend(ax: Axes, marks: Sequence[Any]) -> None:
     """Put the legend under the axes, where long names have room, and make that room."""
-    handles, names = ax.get_legend_handles_labels()
-    columns = 2 if max(map(len, names)) < 40 else 1
+    columns = 2 if max(len(mark.get_label()) for mark in marks) < 40 else 1
     kind = {"ncols": columns, "fontsize": 7, "frameon": False}
     if len(ax.figure.axes) == 1:
-        ax.figure.legend(handles, names, loc="outside lower left", **kind)
+        legend(ax.figure, marks, loc="outside lower left", **kind)  # type: ignore[arg-type]
     else:
-        ax.legend(handles, names, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
+        legend(ax, marks, loc="upper left", bbox_to_anchor=(0.0, -0.14), borderaxespad=0.6, **kind)
 
 
 def _maps(rows: pd.DataFrame, title: str) -> tuple[Figure, str] | None:
@@ -212,7 +222,7 @@ def _maps(rows: pd.DataFrame, title: str) -> tuple[Figure, str] | None:
             grids = [(name, part[named == name].pivot_table(index="layers", columns="_number", values="_delta"))
                      for name in dict.fromkeys(named)]  # fmt: skip
             found.append([
-                (f"detector.{kind}", "\n".join(filter(None, (about, name))), grid)
+                (f"detector.{kind}", _title(about, name), grid)
                 for name, grid in grids if min(grid.shape) > 1
             ])  # fmt: skip
     panels = [one for some in zip_longest(*found) for one in some if one is not None]  # each kind has a turn
@@ -226,7 +236,7 @@ def _maps(rows: pd.DataFrame, title: str) -> tuple[Figure, str] | None:
         picture = _map(ax, grid, most)
         ax.set_xlabel(x, fontsize=9)
         ax.set_title(about, fontsize=8)
-    figure.colorbar(picture, ax=axes, aspect=30).set_label(title, parse_math=False)
+    figure.colorbar(picture, ax=axes, aspect=30).set_label(title)
     left = len(panels) - len(shown)
     return figure, f"{left} more combinations of settings are only in the table" if left else ""
 
@@ -266,19 +276,21 @@ def _points(ax: Axes, about: str, rows: pd.DataFrame, title: str) -> int:
         if named.nunique() > LINES and name in rows:
             named = labels(rows[[name]])
     shown = list(dict.fromkeys(named))[:LINES]
+    marks = []
     for i, name in enumerate(shown):
         part = rows[named == name]
-        ax.errorbar(
-            100 * part["_rate"], part["_delta"], part["_delta_std"].fillna(0), label=name or "edited",
+        mark = ax.errorbar(
+            100 * part["_rate"], part["_delta"], part["_delta_std"].fillna(0), label=short(name, _LONG) or "edited",
             color=COLOURS[i], marker=MARKERS[i], markersize=5, linestyle="", elinewidth=0.8, capsize=2, alpha=0.85,
         )  # fmt: skip
+        marks.append(mark)
     ax.axhline(0, color="black", linewidth=0.8)
     left = int((~named.isin(shown)).sum())
     ax.set_xlabel("patches flagged, mean over the edited blocks (%)", fontsize=9)
-    ax.set_ylabel(title, fontsize=9, parse_math=False)
+    ax.set_ylabel(title, fontsize=9)
     told = f"{left} rows not shown" if left else ""
-    ax.set_title("\n".join(filter(None, (about, told))), fontsize=8, loc="left")
+    ax.set_title(_title(about, told), fontsize=8, loc="left")
     clean(ax)
     if len(shown) > 1:
-        _legend(ax)
+        _legend(ax, marks)
     return left

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from itae.base.checks import one_of
 from itae.look.page import write_page
 from itae.look.run_figures import Seen, makers
+from itae.look.style import plain_style
 from itae.results.run import Run, read_run
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ class RunView(Run):
         """
         drawn = makers(Seen.of(self, self.open_images(trust) if name == "artifacts" else None, self.clustered))
         one_of("figure", name, drawn)
-        return drawn[name]()
+        figure = drawn[name]()
+        if figure is not None:
+            with plain_style():
+                figure.draw_without_rendering()  # makes what isn't made yet, as ticks are, in the style of the rest
+        return figure
 
     def write_page(self, out: Path | None = None, trust: bool = False) -> Path:
         """Write the run's page, by default ``report.html`` in its folder, and return where it is.

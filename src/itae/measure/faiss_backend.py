@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ def cpu_count() -> int:
     """Return the CPUs this process may use: Slurm's or OpenMP's word first, then the scheduler's."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     for name in ("SLURM_CPUS_PER_TASK", "OMP_NUM_THREADS"):
-        if (said := os.environ.get(name, "")).isdigit() and int(said) > 0:
+        if (said := os.environ.get(name, "")).isdecimal() and int(said) > 0:
             return min(int(said), affinity)
     return affinity
 
@@ -43,13 +44,24 @@ def load_faiss() -> Any:
             f"Clustering needs faiss, which could not be imported ({error}); run pip install 'itae[cpu]', "
             "or pip install 'itae[gpu]' on a machine with an NVIDIA GPU."
         ) from error
+    _refuse_two()
+    return faiss
+
+
+def require_faiss() -> None:
+    """Raise the `UserError` of `load_faiss` as far as it can be told without importing FAISS, before any work."""
+    if importlib.util.find_spec("faiss") is None:
+        load_faiss()
+    _refuse_two()
+
+
+def _refuse_two() -> None:
     found = _installed(FAISS_PACKAGES)
     if len(found) > 1:
         raise UserError(
             f"{' and '.join(found)} are both installed and overwrite each other's faiss; "
             f"run pip uninstall -y {' '.join(found)}, then install one: pip install 'itae[cpu]' or 'itae[gpu]'."
         )
-    return faiss
 
 
 def _installed(names: Sequence[str]) -> list[str]:
@@ -66,22 +78,31 @@ def _installed(names: Sequence[str]) -> list[str]:
 
 
 def pick_gpu(faiss: Any, device: str) -> int | None:
-    """Return the number of the GPU that `device` asks for, or None for the CPU.
+    """Return the number of the GPU that FAISS takes for `device`, or None for the CPU: also where it has no such GPU.
+
+    Embeddings are made by torch, whose GPU has been asked for by then; many who have one have ``faiss-cpu``.
 
     Raises
     ------
     UserError
-        When `device` is no device, or FAISS can't use it; ``auto`` never raises.
+        When `device` is no device.
     """
     kind, chosen = device_kind("device", device)
-    # A wheel without CUDA also has get_num_gpus, and answers 0.
-    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
-    if kind == "cpu" or (kind == "auto" and not gpus):
+    return None if kind == "cpu" or chosen >= _gpus(faiss) else chosen
+
+
+def why_on_cpu(device: str) -> str | None:
+    """Return what a run has to say where `device` names a GPU and FAISS has worked on the CPU, else None."""
+    if device_kind("device", device)[0] != "cuda" or pick_gpu(load_faiss(), device) is not None:
         return None
-    if chosen >= gpus:
-        why = f"faiss sees {gpus} GPU(s)" if gpus else "this faiss has no GPU support or sees no GPU"
-        raise UserError(f"device={device} can't cluster: {why}; set runtime.device=cpu or install 'itae[gpu]'.")
-    return chosen
+    gpus = _gpus(load_faiss())
+    sees = f"sees {gpus} GPU(s)" if gpus else "has no GPU support or sees no GPU"
+    return f"FAISS ran on the CPU, since this faiss {sees}; for runtime.device={device} install 'itae[gpu]'."
+
+
+def _gpus(faiss: Any) -> int:
+    # A wheel without CUDA also has get_num_gpus, and answers 0.
+    return faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else 0
 
 
 def flat_index(faiss: Any, width: int, gpu: int | None, cosine: bool = False) -> Any:

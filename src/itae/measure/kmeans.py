@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from itae.base.checks import number, one_of, true_or_false, whole
+from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.measure.clustered import Objective, Partition
-from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu
+from itae.measure.faiss_backend import cpu_count, flat_index, load_faiss, pick_gpu, require_faiss
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +98,9 @@ class KMeans:
         Raises
         ------
         UserError
-            When there is no k to take, or more clusters than points.
+            When there is no k to take, or more clusters than points; when FAISS is missing.
         """
+        require_faiss()
         if self.k is None and not n_classes:
             raise UserError(
                 "clusterer.k is not set and the images carry no labels to count classes from; "
@@ -129,7 +131,7 @@ class KMeans:
         seed
             A whole number >= 0; the restarts' own seeds are drawn from it.
         device
-            ``cpu``; ``cuda`` or ``cuda:1``; ``auto`` takes a GPU when this FAISS can use one.
+            ``cpu``; ``auto``, ``cuda`` or ``cuda:1`` take a GPU when this FAISS can use it.
 
         Returns
         -------
@@ -142,7 +144,7 @@ class KMeans:
         ------
         UserError
             When rows are NaN, infinite, or too large to square in float32, or of zero length for spherical
-            k-means; when k is not 1..N; when FAISS or the device is missing.
+            k-means; when k is not 1..N; when FAISS is missing; when memory is too little.
         """
         faiss = load_faiss()
         gpu = pick_gpu(faiss, device)
@@ -160,7 +162,9 @@ class KMeans:
             faiss.omp_set_num_threads(max(1, cpus // workers))  # of this thread, not of the process
             return self._once(faiss, vectors_NE, k, restart_seed, gpu)
 
-        with ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
+        lower = "set clusterer.restarts=1" if gpu is None else "set runtime.device=cpu, the embeddings are kept"
+        what = f"for k-means of {n} vectors, clusterer.restarts={self.restarts}, {workers} at a time; {lower}"
+        with memory_told(what), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
             try:
                 _, assignments, centroids, iterations = min(
                     pool.map(restart, _seeds(seed, self.restarts)), key=lambda fitted: fitted[0]

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from itae.base.device import memory_told
 from itae.base.progress import progress
 from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, threads
 from itae.measure.kmeans import BLOCK
@@ -50,7 +51,7 @@ def neighbours(
     Raises
     ------
     UserError
-        When FAISS or the device is missing.
+        When FAISS is missing; when memory is too little.
     """
     n, width = vectors_NE.shape
     groups_N = np.arange(n) if groups_N is None else groups_N
@@ -74,7 +75,9 @@ def neighbours(
             rows_NK[block], similarities_NK[block] = _others(kept[rows], similarities, groups_N, groups_N[block], k)
             advance(len(block))
 
-    with threads(faiss), progress(n, "neighbours", "images") as advance:
+    lower = "set task.knn=0" if gpu is None else "set runtime.device=cpu, the embeddings are kept"
+    told = memory_told(f"for the neighbours of {n} vectors; {lower}")
+    with told, threads(faiss), progress(n, "neighbours", "images") as advance:
         every, many_N = np.arange(n), sizes_N > _TWINS
         if not many_N.all():
             fill(every, every[~many_N])

@@ -46,7 +46,8 @@ def write_assignments(
     """Write one row an image: its id, its label if there is one, its cluster before and after the edit.
 
     Both clusterings are the ones of the best objective; their cluster numbers have nothing to do with each other, and
-    -1 is noise. `moved` is the cosine distance between the image's two embeddings.
+    -1 is noise. `moved` is the cosine distance between the image's two embeddings. Names are written as they are, those
+    too that a spreadsheet takes for a number or a formula (``2024_05``, ``=1+1.png``): they are read back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from itae.base.console import console
 from itae.base.errors import UserError
 from itae.measure.intervals import by_group, image_values, mean_interval
 from itae.results.clusterings import Clusterings, read_clusterings
@@ -104,7 +103,7 @@ def _by_image(sides: Sequence[Clusterings]) -> tuple[dict[str, np.ndarray], str 
     return values, " and ".join(", ".join(["images", *several]).rsplit(", ", 1))
 
 
-def print_controls(table: pd.DataFrame, metric: str, shown: Shown, console: Console) -> None:
+def print_controls(table: pd.DataFrame, metric: str, shown: Shown) -> None:
     """Print each edit's delta, its control's, and the difference with its interval, the best first."""
     metric = metric if f"{AGAINST}.{metric}.mean" in table else shown.headline
     column = f"{AGAINST}.{metric}.mean"
@@ -122,8 +121,8 @@ def print_controls(table: pd.DataFrame, metric: str, shown: Shown, console: Cons
         low, high = (row[f"{AGAINST}.{metric}.{end}"] for end in ("low", "high"))
         span, over = ("", "") if pd.isna(low) else (f"{low:+.4f} to {high:+.4f}", row[OVER])
         cells = (named[i], f"{delta:+.4f}", f"{delta - beyond:+.4f}", f"{beyond:+.4f}", span, over)
-        found.add_row(*map(escape, cells))
-    console.print(found)
+        found.add_row(*cells)
+    console(200).print(found)
 
 
 def _caption(rows: pd.DataFrame) -> str:

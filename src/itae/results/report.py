@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itae.base.console import console, say
 from itae.measure.scores import told_interval
 from itae.results import before
 from itae.results.shown import kind_of, shown_of
@@ -16,12 +17,9 @@ if TYPE_CHECKING:
 
 def print_report(result: Mapping[str, Any], folder: Path) -> None:
     """Print what came out: baseline beside edited, the delta where there is one, and what to know about it."""
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
-    # Where nobody looks (a pipe, a log file) nothing may be folded at 80 columns.
-    console = Console(width=None if Console().is_terminal else 120, highlight=False)
+    out = console(120)
     rows = score_rows(result)
     table = Table("")
     heads = {"baseline": "baseline", "edited": "edited", "delta": "delta (paired)", "interval": "95 %"}
@@ -29,15 +27,15 @@ def print_report(result: Mapping[str, Any], folder: Path) -> None:
     for name in shown:
         table.add_column(heads[name], justify="right")
     for row in rows:
-        table.add_row(*(escape(row[name]) for name in ("metric", *shown)))
+        table.add_row(*(row[name] for name in ("metric", *shown)))
     # A table's own title and caption would be folded to its width.
-    console.print(title(result), soft_wrap=True, markup=False, style="italic")
-    console.print(table)
-    console.print(_caption(result, "interval" in shown), soft_wrap=True, markup=False, style="dim")
+    out.print(title(result), soft_wrap=True, style="italic")
+    out.print(table)
+    out.print(_caption(result, "interval" in shown), soft_wrap=True, style="dim")
     here = Path.cwd()
     place = folder.relative_to(here) if folder.is_relative_to(here) else folder
     for name, text in (*details(result), ("results", str(place))):
-        console.print(f"{name:10} {text}", soft_wrap=True, markup=False)
+        say(f"{name:10} {text}")
 
 
 def score_rows(result: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -101,7 +99,8 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _time(result: Mapping[str, Any]) -> str:
     timing = result["timing"]
     speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
-    parts = [f"embeddings {timing['extract_s']:.2f} s ({speed})"]
+    device = f", computed on {result['device']}" if result.get("device") else ""  # results of before don't say it
+    parts = [f"embeddings {timing['extract_s']:.2f} s ({speed}{device})"]
     if (seconds := timing.get("task_s", timing.get("cluster_s"))) is not None:
         parts.append(f"{kind_of(result)} {seconds:.2f} s")
     return f"{', '.join(parts)}, peak memory {timing['peak_rss_mb']:.0f} MB"
@@ -151,7 +150,6 @@ def _call(rule: Mapping[str, Any]) -> str:
 
 def print_fits(fits: Mapping[int, Fit], path: Path) -> None:
     """Print a table of fitted thresholds, a row a block, and where they are."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table()
@@ -160,9 +158,8 @@ def print_fits(fits: Mapping[int, Fit], path: Path) -> None:
     for layer, fit in fits.items():
         numbers = (f"{fit.theta:.4g}", f"{100 * fit.minority:.2f} %", str(fit.components or ""), f"{fit.valley:.3f}")
         table.add_row(str(layer), *("" if "nan" in number else number for number in numbers), fit.reason)
-    console = Console()
-    console.print(table)
-    console.print(f"thresholds {path}", soft_wrap=True, markup=False, highlight=False)
+    console().print(table)
+    say(f"thresholds {path}")
 
 
 def with_std(value: Any, sign: str = "") -> str:

@@ -211,7 +211,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     try:
         if not file.is_file():  # a pipe would be waited for
             raise FileNotFoundError(file)
-        result = json.loads(file.read_text())
+        result = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is no run: it has no {RESULT} that can be read ({type(error).__name__}).") from error
     if not isinstance(result, dict) or not isinstance(result.get("status"), str):
@@ -230,7 +230,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
     unfinished = folder / f".{RESULT}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+        unfinished.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         unfinished.replace(folder / RESULT)
     except OSError as error:
         raise UserError(

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,13 +182,14 @@ def _column(name: str, values: list[Any]) -> pd.Series:
 
 def write_table(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Write ``results.parquet`` and ``results.csv``, each whole or not at all; a `UserError` says why not."""
-    writers = {"parquet": table.to_parquet, "csv": table.to_csv}
+    writers = {"parquet": table.to_parquet, "csv": partial(table.to_csv, mode="wb", encoding="utf-8")}
     made = []
     for kind, write in writers.items():
         path, unfinished = folder / f"results.{kind}", folder / f".results.{kind}.tmp"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write(unfinished, index=False)
+            with unfinished.open("wb") as file:  # by its name pyarrow takes none that isn't UTF-8
+                write(file, index=False)
             unfinished.replace(path)
         except OSError as error:
             reason = error.strerror or type(error).__name__

@@ -14,6 +14,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,35 @@ log = logging.getLogger(__name__)
 DRAFT = "draft.json"
 
 
-def shard_size(path: Path) -> int | None:
-    """Return how many images a shard of the draft in `path` holds, None where there is none to go on with."""
+@dataclass(frozen=True)
+class Begun:
+    """What a draft that is there was begun with.
+
+    Attributes
+    ----------
+    n, shard
+        How many images there are, and how many a shard holds.
+    settled
+        What its shards were made with beside the key.
+    written
+        How many shards are there, unread.
+    """
+
+    n: int
+    shard: int
+    settled: dict[str, Any]
+    written: int
+
+
+def begun(path: Path) -> Begun | None:
+    """Return what the draft in `path` was begun with, None where there is none to go on with."""
     try:
-        size = json.loads((path / DRAFT).read_text())["shard"]
-    except (OSError, ValueError, KeyError, TypeError):
+        told = json.loads((path / DRAFT).read_bytes())
+        found = Begun(told["n"], told["shard"], dict(told["settled"]), sum(1 for _ in path.glob("*.shard")))
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    return size if isinstance(size, int) and size >= 1 and any(path.glob("*.shard")) else None
+    whole = all(isinstance(size, int) and size >= 1 for size in (found.n, found.shard))
+    return found if whole else None
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -79,7 +102,7 @@ class Draft:
         assert shard >= 1
         self.path, self.key, self.n, self.shard = path, key, n, shard
         self._place = place
-        self._settled = plain(dict(settled or {}), "settled")
+        self.settled = plain(dict(settled or {}), "settled")
 
     @property
     def shards(self) -> int:
@@ -93,7 +116,7 @@ class Draft:
             if not file.is_file() or file.read_bytes() != header:
                 if old := len(list(self.path.glob("*.shard"))):
                     log.warning(
-                        "%d shards of %s were made with other thresholds, sizes or diagnostics; they start afresh.",
+                        "%d shards of %s were made of other images or with other settings; they start afresh.",
                         old,
                         self.path,
                     )
@@ -273,7 +296,7 @@ class Draft:
 
     def _header(self) -> bytes:
         """Return what every shard of this draft was made with."""
-        return render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self._settled})
+        return render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self.settled})
 
     def _read(self, i: int) -> dict[str, np.ndarray] | None:
         try:

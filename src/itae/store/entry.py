@@ -18,13 +18,15 @@ Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +46,11 @@ format 1 can be read for what was made of them.
 META = "meta.json"
 FILES = ("vectors.npy", "labels.npy", "ids.txt", "diagnostics.npz", "digests.npy")
 _FILES_OF = {1: FILES[:4], FORMAT: FILES}
+_NOT_NOW = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.ESTALE),
+    *(errno.ETIMEDOUT, errno.ENOTCONN, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH),
+)  # what says nothing of the entry: this process has too many files open, the disk is far away and out of reach
+_NO_MAPS = (errno.ENODEV, errno.EOPNOTSUPP)
 _CHUNK = 1 << 20  # bytes read at a time: memory does not grow with the file, and the finiteness check stays in cache
 
 
@@ -225,10 +232,31 @@ def read_entry(path: Path, key: Key | None = None) -> Embeddings:
     UserError
         When the folder may not be read.
     """
-    try:
+    with _damage_told(path):
         meta = read_meta(path)
         _check_key(path, meta, key)
         return _read_files(path, meta)
+
+
+def look_up(path: Path, key: Key) -> dict[str, Any]:
+    """Return what `meta.json` of the entry of `key` in `path` says; seal, key and sizes are verified, and no more.
+
+    Raises
+    ------
+    DamagedEntry, UserError
+        As `read_entry` does.
+    """
+    with _damage_told(path):
+        meta = read_meta(path)
+        _check_key(path, meta, key)
+        return meta
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """Raise what is wrong with an entry as `DamagedEntry`, what is wrong elsewhere as a `UserError`."""
+    try:
+        yield
     except PermissionError as error:
         raise UserError(
             f"The cache entry {path} may not be read ({error.strerror}): "
@@ -237,6 +265,10 @@ def read_entry(path: Path, key: Key | None = None) -> Embeddings:
     except FileNotFoundError as error:
         raise DamagedEntry(f"{Path(error.filename or path).name} is missing") from error
     except (OSError, ValueError, KeyError, TypeError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_NOW:
+            raise UserError(
+                f"The cache entry {path} can't be read now ({error.strerror}); see to that, and run the same once more."
+            ) from error
         raise DamagedEntry(f"it can't be read: {error or type(error).__name__}") from error
 
 
@@ -280,7 +312,7 @@ def _check_key(path: Path, meta: dict[str, Any], key: Key | None) -> None:
 def _read_files(path: Path, meta: dict[str, Any]) -> Embeddings:
     n, dim = meta["n"], meta["dim"]
     _scan_vectors(path, meta)
-    vectors = np.load(path / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    vectors = _mapped(path / "vectors.npy")
     labels = _read_array(path, "labels.npy", meta)
     digests = _read_array(path, "digests.npy", meta) if meta["format"] > 1 else None
     ids = _read_checked(path, "ids.txt", meta).decode("utf-8", "surrogateescape").split("\n")[:-1]
@@ -298,6 +330,17 @@ def _read_files(path: Path, meta: dict[str, Any]) -> Embeddings:
     if len(ids) != n:
         raise DamagedEntry(f"ids.txt has {len(ids):,} lines, not {n:,}")
     return Embeddings(path, vectors, ids, labels if meta["labelled"] else None, digests, meta, diagnostics)
+
+
+def _mapped(file: Path) -> np.ndarray:
+    try:
+        return np.load(file, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        if error.errno not in _NO_MAPS:
+            raise
+    vectors: np.ndarray = np.load(file, allow_pickle=False)
+    vectors.setflags(write=False)
+    return vectors
 
 
 def _read_array(path: Path, name: str, meta: dict[str, Any]) -> np.ndarray:

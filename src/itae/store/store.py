@@ -7,7 +7,7 @@ entry appears by rename, so what exists is whole; it is verified on every load, 
 made again.
 
 Several processes may want one entry. `Store.claim` is where they meet: one computes, the others wait and take
-theirs from the disk. The locks are the system's own, so they go when their process goes, however it ends.
+theirs from the disk. A claim goes when its process goes, however that ends (`itae.store.claims`).
 """
 
 from __future__ import annotations
@@ -15,28 +15,32 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import socket
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from itae.base.disk import disk_trouble_told, flush_folder, free_bytes, megabytes
 from itae.base.errors import UserError
-from itae.store.draft import Draft, shard_size
-from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, read_entry
+from itae.base.place import at_home
+from itae.store.claims import Claim, Claims
+from itae.store.draft import Begun, Draft, begun
+from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, look_up, read_entry
 from itae.store.survey import Item, look_at, read_json, size_of, used
 
 __all__ = ["FORMAT", "DamagedEntry", "Draft", "Embeddings", "Item", "Key", "Store", "read_entry"]
 
 log = logging.getLogger(__name__)
 
+Enough = Callable[[Mapping[str, Any]], bool]
 _NEIGHBOURS = 64  # how many entries a miss is compared with, the latest used first
 _SLACK = 64 * 10**6  # bytes to leave free on the disk, for what is small and for everybody else
+
+
+def _whatever(meta: Mapping[str, Any]) -> bool:
+    return True
 
 
 class Store:
@@ -54,10 +58,11 @@ class Store:
     """
 
     def __init__(self, root: Path) -> None:
-        self.root = Path(root).expanduser().absolute()
+        self.root = at_home(root).absolute()
         if os.path.exists(self.root) and not os.path.isdir(self.root):
             raise UserError(f"paths.cache={str(root)!r} is a file; the cache needs a folder.")
-        self._held: set[Path] = set()
+        self._claims = Claims(self.root / ".locks")
+        self._held: list[Claim] = []
 
     def path(self, key: Key) -> Path:
         """Return the folder that the entry of `key` has, or would have."""
@@ -82,49 +87,72 @@ class Store:
         try:
             entry = read_entry(path, key)
         except DamagedEntry as damage:
-            if path in self._held:
+            if self._holds(path):
                 return self._read_or_set_aside(key)
             # Somebody may have put a whole one in its place meanwhile, so look again with the lock held.
-            try:
-                with self._lock(path, wait=False):
+            with self._hold([path], wait=False) as claim:
+                if claim.names:
                     return self._read_or_set_aside(key)
-            except Timeout:
-                log.warning("%s is damaged (%s); %s is at work on it.", path, damage, _holder(path))
-                return None
+            log.warning("%s is damaged (%s); %s is at work on it.", path, damage, self._claims.holder(self._name(path)))
+            return None
         _mark_used(path)
         return entry
 
+    def has(self, key: Key, enough: Enough = _whatever) -> bool:
+        """Whether the entry of `key` is there and what its `meta.json` says is `enough`.
+
+        Quick: that file and the sizes of the others are verified, and not their bytes, which `load` does.
+
+        Raises
+        ------
+        UserError
+            When the entry may not be read.
+        """
+        try:
+            there = enough(look_up(self.path(key), key))
+        except DamagedEntry:  # or not there
+            return False
+        _mark_used(self.path(key))
+        return there
+
     @contextmanager
-    def claim(self, keys: Iterable[Key], wait: bool = True) -> Iterator[list[Key]]:
+    def claim(self, keys: Iterable[Key], wait: bool = True, enough: Enough = _whatever) -> Iterator[list[Key]]:
         """Hold the right to make the entries of `keys`; give those that are still missing.
 
         The first who claims a key gets it; the others wait here until it is done, or its maker has died. Without
-        `wait`, keys that somebody else is making are left out.
-        Everybody takes the locks in one order, so overlapping claims don't wait for each other in a circle.
-        The locks of keys that turn out to be there are let go at once.
+        `wait`, keys that somebody else is making are left out. Who waits holds none yet, so overlapping claims don't
+        wait for each other in a circle. Keys that turn out to be there are let go at once.
+
+        Parameters
+        ----------
+        keys
+            What is to be made.
+        wait
+            Whether to wait for what others make.
+        enough
+            Told what `meta.json` of an entry says, whether it will do; one that won't counts as missing, and goes when
+            the new one takes its place.
 
         Raises
         ------
         UserError
             When the cache can't be written.
         """
-        wanted = list(dict.fromkeys(keys))
-        with ExitStack() as everything:
-            locks = {}
-            for key in sorted(wanted, key=lambda key: (key.digest, key.folder)):
-                lock = everything.enter_context(ExitStack())
-                try:
-                    lock.enter_context(self._lock(self.path(key), wait))
-                except Timeout:
-                    continue
-                locks[key] = lock
-            missing = [key for key in wanted if key in locks and self._read_or_set_aside(key) is None]
-            for key in locks:
-                if key not in missing:
-                    locks[key].close()
+        wanted = {key: self._name(self.path(key)) for key in keys}
+        with self._hold([self.path(key) for key in wanted], wait) as claim:
+            missing = [key for key in wanted if wanted[key] in claim.names and not self.has(key, enough)]
+            claim.keep({wanted[key] for key in missing})
             yield missing
 
-    def draft(self, key: Key, n: int, shard: int, settled: Mapping[str, Any] | None = None) -> Draft:
+    def draft(
+        self,
+        key: Key,
+        n: int,
+        shard: int,
+        settled: Mapping[str, Any] | None = None,
+        kind: str = "",
+        enough: Enough = _whatever,
+    ) -> Draft:
         """Return the work in progress for `key`, inside a claim: what is there of it, or a new one.
 
         Parameters
@@ -138,16 +166,27 @@ class Store:
         settled
             Plain values that were found before the first shard, such as fitted thresholds. Shards that were
             made with others are not taken up.
+        kind
+            Tells it from another draft of the same key.
+        enough
+            As in `claim`: which entry is left in its place, should there be one when this one is done.
         """
-        path = self.path(key)
-        assert path in self._held, "a draft is made inside a claim"
-        draft = Draft(path.with_name(f".draft-{key.name}"), key, n, shard, self._place, settled)
+        assert self._holds(self.path(key)), "a draft is made inside a claim"
+        draft = Draft(self._draft(key, kind), key, n, shard, partial(self._place, enough=enough), settled)
         draft.open()
         return draft
 
-    def unfinished_shard(self, key: Key) -> int | None:
-        """Return the shard size of the work in progress for `key`, None where there is none."""
-        return shard_size(self.path(key).with_name(f".draft-{key.name}"))
+    def begun(self, key: Key, kind: str = "") -> Begun | None:
+        """Return what the work in progress for `key` was begun with, None where there is none."""
+        return begun(self._draft(key, kind))
+
+    def drop(self, key: Key, kind: str) -> None:
+        """Remove a draft of a claimed key."""
+        assert self._holds(self.path(key)), "a draft is removed inside a claim"
+        shutil.rmtree(self._draft(key, kind), ignore_errors=True)
+
+    def _draft(self, key: Key, kind: str) -> Path:
+        return self.path(key).with_name(f".draft-{key.name}{kind}")
 
     def room_for(self, needed: int, keys: Iterable[Key] = ()) -> None:
         """Raise a `UserError` unless the disk has room for `needed` bytes, and some to spare.
@@ -159,7 +198,7 @@ class Store:
         keys
             Keys whose drafts count as written already.
         """
-        drafts = [self.path(key).with_name(f".draft-{key.name}") for key in keys]
+        drafts = [path for key in keys for path in self.path(key).parent.glob(f".draft-{key.name}*")]
         needed = max(0, needed - sum(size_of(path) for path in drafts)) + _SLACK
         free = free_bytes(self.root)
         if free < needed:
@@ -178,60 +217,39 @@ class Store:
 
     def remove(self, item: Item) -> bool:
         """Remove `item` unless a running process holds it; return whether it is gone."""
-        try:
-            with self._lock(item.path.with_name(item.name), wait=False):
-                self._trash(item.path, item.name)
-        except Timeout:
-            return False
-        return True
-
-    def discard(self, key: Key, entry: Embeddings) -> None:
-        """Remove the entry of `key`, once nobody is at work on it, if it is still this one."""
-        with self._lock(self.path(key), wait=True):
-            there = read_json(self.path(key) / META)
-            if there.get("seal") == entry.meta["seal"]:
-                self._trash(self.path(key), key.name)
-
-    def _trash(self, path: Path, name: str) -> None:
-        trash = path.with_name(f".trash-{name}-{uuid.uuid4().hex[:8]}")
-        if os.path.lexists(path):
-            with disk_trouble_told(path):
-                os.rename(path, trash)  # never half an entry under its own name
-        shutil.rmtree(trash, ignore_errors=True)
+        with self._hold([item.path.with_name(item.name)], wait=False) as claim:
+            if claim.names:
+                shutil.rmtree(self._to_trash(item.path, item.name), ignore_errors=True)
+            return bool(claim.names)
 
     def is_held(self, item: Item) -> bool:
         """Whether a running process is at work on `item`."""
-        try:
-            with self._lock(item.path.with_name(item.name), wait=False):
-                return False
-        except Timeout:
-            return True
+        with self._hold([item.path.with_name(item.name)], wait=False) as claim:
+            return not claim.names
+
+    def _to_trash(self, path: Path, name: str) -> Path:
+        """Have what is at `path` be no entry any more, at once; return where it is now."""
+        trash = path.with_name(f".trash-{name}-{uuid.uuid4().hex[:8]}")
+        if os.path.lexists(path):
+            with disk_trouble_told(path):
+                os.rename(path, trash)
+        return trash
 
     @contextmanager
-    def _lock(self, path: Path, wait: bool) -> Iterator[None]:
-        """Hold the lock of the entry at `path`; without `wait`, raise `Timeout` when another process does."""
-        file = path.parent / ".locks" / path.name
-        with disk_trouble_told(self.root):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(file)
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                if not wait:
-                    raise
-                log.info("Waiting for %s, who is making %s.", _holder(path), path)
-                lock.acquire(poll_interval=0.1)
-        note = _note(path)
-        try:
+    def _hold(self, paths: Iterable[Path], wait: bool) -> Iterator[Claim]:
+        """Hold the right to change what is at `paths`: at those that nobody else has, or, with `wait`, at all."""
+        with ExitStack() as stack:
             with disk_trouble_told(self.root):
-                since = datetime.now().isoformat(" ", "seconds")
-                note.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
-            self._held.add(path)
-            yield
-        finally:
-            self._held.discard(path)
-            note.unlink(missing_ok=True)
-            lock.release()
+                claim = stack.enter_context(self._claims.hold([self._name(path) for path in paths], wait))
+            self._held.append(claim)
+            stack.callback(self._held.remove, claim)
+            yield claim
+
+    def _holds(self, path: Path) -> bool:
+        return any(self._name(path) in claim.names for claim in self._held)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def _read_or_set_aside(self, key: Key) -> Embeddings | None:
         """Read the entry of `key` with its lock held, so that nobody else can be replacing it."""
@@ -247,14 +265,20 @@ class Store:
             log.warning("%s is damaged: %s. Set aside as %s; it will be made again.", path, damage, aside.name)
             return None
 
-    def _place(self, folder: Path, key: Key) -> Embeddings:
-        """Move a finished entry from `folder` to its place, and read it back."""
+    def _place(self, folder: Path, key: Key, enough: Enough) -> Embeddings:
+        """Move a finished entry from `folder` to its place, and read it back.
+
+        One that is there and won't do goes with it. One that will can only have come there since the claim where locks
+        don't work; it is kept.
+        """
         path = self.path(key)
-        # Only where locks don't work can something have come here since the claim: keep it if it is whole.
-        if os.path.lexists(path) and (entry := self._read_or_set_aside(key)) is not None:
-            return entry
+        there = self._read_or_set_aside(key)
+        if there is not None and enough(there.meta):
+            return there
+        trash = self._to_trash(path, key.name)
         os.rename(folder, path)
         flush_folder(path.parent)
+        shutil.rmtree(trash, ignore_errors=True)
         return read_entry(path, key)
 
     def _why_missing(self, key: Key) -> str:
@@ -287,14 +311,3 @@ def _mark_used(path: Path) -> None:
         os.utime(path)
     except OSError:  # somebody else's cache, or a read-only one: then the mark is missing, and nothing else
         log.debug("%s can't be marked as used.", path)
-
-
-def _note(path: Path) -> Path:
-    return path.parent / ".locks" / f"{path.name}.who"
-
-
-def _holder(path: Path) -> str:
-    try:
-        return _note(path).read_text() or "another process"
-    except OSError:
-        return "another process"

@@ -12,6 +12,7 @@ import numpy as np
 
 from itae.base.checks import number, whole
 from itae.images.image_set import count_classes
+from itae.measure.faiss_backend import why_on_cpu
 from itae.measure.intervals import with_intervals
 from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
@@ -94,7 +95,11 @@ class Clustering(BaseTask):
             shown=_shown(before, delta),
             result={"timing": {"cluster_s": seconds}},
             details=_details(before, after, delta),
-            notes=[*class_notes(job.source.images.class_names, edited), *_about_images(job, edited, before)],
+            notes=[
+                *class_notes(job.source.images.class_names, edited),
+                *_about_images(job, edited, before),
+                *filter(None, [why_on_cpu(job.runtime.device)]),
+            ],
             clusters=(before.assignments, after.assignments),
             files=_files(job, baseline, edited, before, after),
             parts=[{"kind": "clusters", "title": "Clusters",

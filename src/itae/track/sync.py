@@ -15,9 +15,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from itae.base.checks import above_0
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.base.progress import progress
 from itae.results.find import RESULT
 from itae.results.run import read_run
@@ -50,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
     for name in ("entity", "project"):
         if (value := getattr(options, name)) is not None:
             address(f"--{name}", value)
-    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(path.expanduser())})
+    found = sorted({run for path in options.paths or [Path("outputs")] for run in _offline_runs(at_home(path))})
     unsent = [run for run in found if not _is_sent(run)]
     going_on = [] if options.all else [run for run in unsent if _goes_on(run)]
     empty = [run for run in unsent if run not in going_on and _is_empty(run)]
@@ -110,7 +112,8 @@ def _send(runs: Sequence[Path], words: Sequence[str], seconds: float) -> None:
     command = [sys.executable, "-P", "-m", "wandb", "sync", "-n", str(_AT_A_TIME), *words, *map(str, runs)]
     env = {**os.environ, "WANDB_ERROR_REPORTING": "false"}
     reason = ""
-    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, **pipes, encoding="utf-8", errors="replace") as process:
         try:
             said = _last_words(process, runs, seconds)
             reason = _reason(said) if process.returncode else ""

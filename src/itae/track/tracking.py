@@ -314,6 +314,8 @@ def _environment(folder: Path) -> Iterator[None]:
         os.environ.pop("WANDB_SERVICE", None)  # of a process that started this one
     for key in ("CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"):
         os.environ[f"WANDB_{key}"] = str(folder / "wandb" / key.lower())
+    if os.path.expanduser("~") == "~":  # there is no home, where W&B would look for settings
+        os.environ.setdefault("WANDB_CONFIG_DIR", str(folder / "wandb" / "config_dir"))
     os.environ["WANDB_ERROR_REPORTING"] = "false"
     try:
         yield
@@ -339,7 +341,7 @@ def logged_in() -> bool:
         return True
     host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
     places = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
-    for place in (Path(place).expanduser() for place in places if place):
+    for place in (os.path.expanduser(place) for place in places if place):  # without a home there is none
         with contextlib.suppress(OSError, netrc.NetrcParseError):
             if host in netrc.netrc(place).hosts:
                 return True

@@ -23,6 +23,7 @@ from itae.base.checks import one_of, whole
 from itae.base.code import code_of, origin, sha256
 from itae.base.errors import UserError, did_you_mean
 from itae.base.names import packaged
+from itae.base.place import at_home
 from itae.vit.facts import Facts, recall, remember
 from itae.vit.timm_import import compiler_asleep, import_timm
 
@@ -103,7 +104,7 @@ class Backbone:
             If there is no such file, or it isn't a whole safetensors file.
         """
         assert self.checkpoint is not None
-        path = Path(self.checkpoint).expanduser()
+        path = at_home(self.checkpoint)
         if self.checkpoint.startswith("pkg://"):
             package, _, inner = packaged(self.checkpoint[len("pkg://") :]).partition("/")
             inside = origin(package)
@@ -111,7 +112,9 @@ class Backbone:
                 raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no package {package!r}.")
             path = inside.parent / inner
         if not path.is_file():
-            raise UserError(f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file.")
+            raise UserError(
+                f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file, or null."
+            )
         if path.suffix != ".safetensors":
             raise UserError(
                 f"backbone.checkpoint={self.checkpoint} isn't a .safetensors file; other formats may run code when "

@@ -63,7 +63,7 @@ class Facts:
 def recall(path: Path) -> Facts | None:
     """Read what `remember` wrote; None where there is nothing yet, or nothing whole."""
     try:
-        values: dict[str, Any] = dict(json.loads(path.read_text()))
+        values: dict[str, Any] = dict(json.loads(path.read_bytes()))
         values = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         return Facts(**values)
     except (OSError, ValueError, TypeError):
@@ -75,5 +75,5 @@ def remember(path: Path, facts: Facts) -> None:
     with contextlib.suppress(OSError):  # a memo only; the store says what is wrong with the folder
         path.parent.mkdir(parents=True, exist_ok=True)
         unique = path.with_suffix(f".{os.getpid()}.tmp")
-        unique.write_text(json.dumps(asdict(facts)))
+        unique.write_text(json.dumps(asdict(facts)), encoding="utf-8")
         unique.replace(path)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.errors import HydraException
@@ -19,17 +18,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
 from itae.app.compose import plain_config
-from itae.app.job import shared
+from itae.app.job import shared, sources_of
 from itae.app.launch import processes as _processes
 from itae.app.launch.composer import Composer
 from itae.app.launch.group import Group, Launching, Program
+from itae.app.settings import Settings
 from itae.base.beside import beside
 from itae.base.errors import UserError
+from itae.base.lock import Lock, lease_of, this_process
 from itae.base.progress import progress
 from itae.base.secrets import hidden_word
 from itae.look import page
 
 log = logging.getLogger(__name__)
+
+_LOCK, _HOLDER = ".lock", ".lock.who"  # in a sweep's folder
 
 
 def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
@@ -65,7 +68,7 @@ def launch(launcher: Launching, job_overrides: Sequence[Sequence[str]], initial_
             configure_log(hydra_cfg.hydra_logging, hydra_cfg.verbose)
         results = sweep.outcomes(jobs, fresh, why)
         results |= {job: {"status": "failed", "error": why} for job, why in refused.items()}
-        _print(results, folder, len(fresh))
+        sweep.report(results, folder, len(fresh))
         if not _searches(launcher.config):
             end([job.config for job in jobs], folder)
     return [_job_return(job, by_job[job], overrides, results[job]) for job, overrides in
@@ -131,34 +134,44 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
     again = [] if by_user or not grid else [path for path in _siblings(new) if _digest_of(path) == digest]
     for folder in (*again, new):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            if folder != new:
-                continue
-            raise UserError(f"{folder} is in use by another sweep; give this one another hydra.sweep.dir.") from None
-        break
+        lock, note = Lock(folder / _LOCK), folder / _HOLDER
+        if lock.take_from_the_dead(str(folder)):
+            break
+        if folder == new:
+            raise UserError(
+                f"{folder} is in use by another sweep{_told_of(note)}; give this one another hydra.sweep.dir."
+            )
     try:
+        with contextlib.suppress(OSError):
+            note.write_text(this_process(), encoding="utf-8")
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
             _leave_nothing(new)
             log.info("Going on with %s, the same sweep.", folder)
         if grid:
-            (folder / sweep.MANIFEST).write_text(json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n")
+            (folder / sweep.MANIFEST).write_text(
+                json.dumps({"digest": digest, "jobs": len(jobs)}) + "\n", encoding="utf-8"
+            )
         yield folder
     except UserError:
         if not by_user:
             _leave_nothing(folder)
         raise
     finally:
+        note.unlink(missing_ok=True)
         lock.release()
+
+
+def _told_of(note: Path) -> str:
+    with contextlib.suppress(OSError):
+        return f" ({note.read_text(encoding='utf-8', errors='replace')})"
+    return ""
 
 
 def _leave_nothing(folder: Path) -> None:
     """Remove the folder of a sweep in which nothing began; one in which there is anything of worth stays."""
-    ours = {"multirun.yaml", ".lock", sweep.MANIFEST}
+    ours = {"multirun.yaml", _LOCK, lease_of(Path(_LOCK)).name, _HOLDER, sweep.MANIFEST}
     with contextlib.suppress(OSError):
         if {path.name for path in folder.iterdir()} <= ours:
             for name in ours:
@@ -175,7 +188,7 @@ def _siblings(folder: Path) -> list[Path]:
 
 def _digest_of(folder: Path) -> str | None:
     try:
-        return json.loads((folder / sweep.MANIFEST).read_text())["digest"]
+        return json.loads((folder / sweep.MANIFEST).read_text(encoding="utf-8"))["digest"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -199,10 +212,12 @@ def run_group(program: Program, group: Group, n_jobs: int | None = 1) -> dict[sw
     """
     program.enter()
     with shared():
-        if sweep.fill(group.jobs) and (n := _processes.count(group, n_jobs)) > 1:
+        if sweep.fill(group.jobs):
             try:
-                ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
-                return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead).items()}
+                if (n := _processes.count(group, n_jobs)) > 1:
+                    ahead = page.import_parts() if group.jobs[0].config["runtime"]["report"] else iter(())
+                    sources = sources_of(Settings.of(group.jobs[0].config))
+                    return {group.jobs[i]: why for i, why in _processes.run(program, group, n, ahead, sources).items()}
             except UserError as error:
                 log.warning("The jobs run in this process, one after the other: %s", error)
                 group = group.left()
@@ -232,10 +247,3 @@ def _job_return(job: sweep.Job, config: DictConfig, overrides: Sequence[str], re
         out.status = JobStatus.FAILED
         out.return_value = UserError(f"{result['error']} (more in {job.folder / 'run.log'})")
     return out
-
-
-def _print(results: Mapping[sweep.Job, Mapping[str, Any]], folder: Path, fresh: int) -> None:
-    from rich.console import Console
-
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    sweep.report(results, folder, fresh, console.print)

@@ -19,7 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 from itae.app.compose import plain_config
 from itae.app.launch.launch import end
 from itae.app.launch.objectives import Objective, objectives_of, settled
+from itae.app.words import as_typed
 from itae.base.checks import number, one_of, whole
+from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.secrets import hidden_address, hidden_word, hide_in_files
 from itae.results.shown import Shown, shown_of
@@ -56,7 +58,9 @@ def search(
     while done < options["n_trials"]:
         trials = [study.ask(space) for _ in range(min(options["batch"], options["n_trials"] - done))]
         words = [
-            [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            as_typed(
+                [*fixed, *(f"{key}={_word(value)}" for key, value in trial.params.items()), f"selection={selection}"]
+            )
             for trial in trials
         ]
         returns = launcher.launch(words, initial_job_idx=first)
@@ -93,7 +97,7 @@ def _space(
     optuna: Any, searched: Mapping[str, Any], loader: ConfigLoader, arguments: Sequence[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the distributions to search and the words that are the same for all trials."""
-    params = [f"{key}={value}" for key, value in searched.items()]
+    params = as_typed([f"{key}={value}" for key, value in searched.items()])
     parser = OverridesParser.create(config_loader=loader)
     space, fixed = {}, []
     for override in parser.parse_overrides([*params, *arguments]):
@@ -285,15 +289,15 @@ def _found(
             "job": study.best_trial.number, "settings": study.best_params, "metric": key,
             "value": study.best_value, "selection": selection, "trials": len(complete),
         }  # fmt: skip
-        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n")
-        print(f"best       job {best['job']} ({_told(study.best_params)}): {key} {study.best_value:.4f}, {chosen}")  # noqa: T201
+        (folder / "best.json").write_text(json.dumps(best, indent=2) + "\n", encoding="utf-8")
+        say(f"best       job {best['job']} ({_told(study.best_params)}): {key} {study.best_value:.4f}, {chosen}")
         return best
     front = [
         {"job": trial.number, "settings": trial.params, "selection": selection,
          "values": {one.key: value for one, value in zip(objectives, trial.values, strict=True)}}
         for trial in sorted(study.best_trials, key=lambda trial: trial.number)
     ]  # fmt: skip
-    (folder / "front.json").write_text(json.dumps(front, indent=2) + "\n")
+    (folder / "front.json").write_text(json.dumps(front, indent=2) + "\n", encoding="utf-8")
     _print_front(front, objectives, f"{len(front)} of {len(complete)} trials are on the front, {chosen}")
     return front
 
@@ -307,7 +311,6 @@ def _told(params: Mapping[str, Any]) -> str:
 
 def _print_front(front: Sequence[Mapping[str, Any]], objectives: Sequence[Objective], title: str) -> None:
     """Print the trials that no other is better than in all objectives, the best in the first of them first."""
-    from rich.console import Console
     from rich.table import Table
 
     first = objectives[0]
@@ -317,4 +320,4 @@ def _print_front(front: Sequence[Mapping[str, Any]], objectives: Sequence[Object
         table.add_column(name, justify="left" if name == "settings" else "right")
     for one in sorted(front, key=lambda one: sign * one["values"][first.key]):
         table.add_row(str(one["job"]), _told(one["settings"]), *(f"{value:.4f}" for value in one["values"].values()))
-    Console(width=None if Console().is_terminal else 160, highlight=False).print(table)
+    console(160).print(table)

@@ -16,8 +16,9 @@ import gc
 import logging
 import os
 import signal
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from multiprocessing import connection, forkserver, get_context, resource_tracker
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from itae.app.launch.sending import enter, packed
 from itae.base.errors import UserError
-from itae.base.place import Place
+from itae.base.place import Place, socket_folder
 from itae.base.progress import progress
 from itae.measure.faiss_backend import cpu_count
 
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
 
     from itae.app.launch.group import Group, Program
+    from itae.embed.source import Source
 
 
 log = logging.getLogger(__name__)
 
 _WORTH, _MOST, _FEW = 16, 8, 20_000  # see `count`
+_LONGEST = 107 - len("/pymp-12345678/listener-12345678")  # bytes, of the folder that multiprocessing's socket is in
 _GRACE = 10  # seconds that a process has to leave word of its job when it is to end
 _TRACKED = ("wandb", "wandb.apis.public", "wandb.sdk.wandb_init", "requests")
 
@@ -53,9 +56,20 @@ def start_server(jobs: int, n_jobs: int | None, tracked: bool) -> None:
         # Ctrl-C is for this process, which ends the others: they inherit that they don't hear it.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
         try:
-            forkserver.ensure_running()
+            with contextlib.suppress(OSError), _short_names():  # told when the first process is to start
+                forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _short_names() -> Iterator[None]:
+    """Have multiprocessing put its socket where the name of one has room."""
+    before, tempfile.tempdir = tempfile.tempdir, socket_folder(_LONGEST) or tempfile.tempdir
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def _at_most(jobs: int, n_jobs: int | None) -> int:
@@ -92,18 +106,21 @@ def count(group: Group, n_jobs: int | None) -> int:
     return min(effective_n_jobs(-1 if n_jobs is None else n_jobs), most)
 
 
-def run(program: Program, group: Group, n: int, ahead: Iterator[object]) -> dict[int, str]:
+def run(
+    program: Program, group: Group, n: int, ahead: Iterator[object], sources: Mapping[Hashable, Source] | None = None
+) -> dict[int, str]:
     """Run jobs, so many at a time; return why those broke off that could leave no word of it, by their places.
 
     A job whose process dies runs once more when the others are done, by itself: memory is the usual reason. While jobs
-    run, this process goes through `ahead`.
+    run, this process goes through `ahead`. What it knows of `sources` goes along: the others would read all bytes of
+    weights and images to know it.
 
     Raises
     ------
     UserError
         If they can't be run so: the program can't be sent, or processes end before they ask for a job.
     """
-    what = packed(program)
+    what = packed(program), packed(sources or {})
     with progress(len(group.jobs), "sweep", "jobs") as advance:
         lost, why = _serve(what, group, range(len(group.jobs)), n, advance, ahead)
         if lost:
@@ -116,7 +133,12 @@ def run(program: Program, group: Group, n: int, ahead: Iterator[object]) -> dict
 
 
 def _serve(
-    program: bytes, group: Group, which: Iterable[int], n: int, advance: Callable[[int], None], ahead: Iterator[object]
+    what: tuple[bytes, bytes],
+    group: Group,
+    which: Iterable[int],
+    n: int,
+    advance: Callable[[int], None],
+    ahead: Iterator[object],
 ) -> tuple[dict[int, str], dict[int, str]]:
     """Hand out jobs, one at a time to each process; return those whose process died, those that broke off, and why."""
     waiting = deque(which)
@@ -128,7 +150,7 @@ def _serve(
 
     def start() -> None:
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, *surroundings, program))
+        process = context.Process(target=_work, args=(theirs, *surroundings, *what))
         try:
             process.start()
         except (OSError, EOFError) as error:  # its server is gone, or there is no room for one more
@@ -193,7 +215,7 @@ def _end(processes: Sequence[BaseProcess]) -> None:
         process.kill()
 
 
-def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes) -> None:
+def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes, sources: bytes) -> None:
     """Run jobs that come through a pipe, until it is closed. Called in another process."""
     from itae.app.job import shared
     from itae.base.place import terminated
@@ -204,9 +226,10 @@ def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes) -
     enter(place, logging.WARNING)  # it writes to the terminal of us all
     program = cloudpickle.loads(what)
     program.enter()
+    opened = cloudpickle.loads(sources)
     gc.enable()
     gc.freeze()  # else each collection would look at all that was imported, and copy it from the server's memory
-    with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(int(env["OMP_NUM_THREADS"])), shared():
+    with contextlib.suppress(EOFError, BrokenPipeError), threadpool_limits(int(env["OMP_NUM_THREADS"])), shared(opened):
         pipe.send("")
         while True:
             pipe.send(_run(program, pipe.recv_bytes()))

@@ -13,7 +13,8 @@ from ray.exceptions import RayError, RayTaskError
 
 from itae.base.progress import progress
 from itae.base.runtime import OnRay
-from itae.embed.ray_cluster import connected, lost
+from itae.base.waiting import Waiting
+from itae.embed.ray_cluster import connected, lost, wait
 
 if TYPE_CHECKING:
     from itae.app.launch.parcel import Parcel
@@ -27,8 +28,9 @@ def send(asked: OnRay, parcels: Sequence[Parcel]) -> list[str]:
         left = list(refs)
         try:
             with progress(len(refs), "sweep", "groups") as advance:
+                waiting = Waiting()
                 while left:
-                    _, left = ray.wait(left)
+                    _, left = wait(left, asked, "hydra.launcher", waiting)
                     advance(1)
         finally:  # after Ctrl-C
             for ref in left:

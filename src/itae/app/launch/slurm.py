@@ -19,6 +19,7 @@ import submitit
 
 from itae.base.errors import UserError
 from itae.base.progress import progress
+from itae.base.waiting import FIRST, Waiting
 
 if TYPE_CHECKING:
     from itae.app.launch.parcel import Parcel
@@ -45,7 +46,7 @@ def send(asked: Mapping[str, Any], parcels: Sequence[Parcel]) -> list[str]:
     _refuse_if_alive(submitted)
     jobs = _submit(asked, parcels, folder)
     main = jobs[0].job_id.partition("_")[0]
-    submitted.write_text(f"{main}\n")
+    submitted.write_text(f"{main}\n", encoding="utf-8")
     log.info("Slurm job %s, %d groups; logs in %s", main, len(jobs), folder)
     try:
         states = _wait(jobs, main)
@@ -74,35 +75,39 @@ def _refuse_if_alive(submitted: Path) -> None:
     """Raise a `UserError` if jobs of an earlier call still run, whose process was killed while it waited."""
     if not submitted.is_file():
         return
-    main = submitted.read_text().strip()
-    if any(state not in _OVER for state in (_states(main) or {}).values()):
+    main = submitted.read_text(encoding="utf-8").strip()
+    if any(state not in _OVER for state, _ in (_queue(main) or {}).values()):
         raise UserError(f"Slurm job {main} of an earlier call of this sweep still goes on; wait, or scancel {main}.")
 
 
 def _wait(jobs: Sequence[Any], main: str) -> dict[str, str]:
     """Wait for all jobs and return the last that Slurm said of each."""
     last: dict[str, str] = {}
-    left, asked = list(jobs), time.monotonic()
+    left, asked, waiting = list(jobs), time.monotonic() + FIRST - ASK_EVERY, Waiting()
     with progress(len(jobs), "sweep", "Slurm jobs") as advance:
         while left:
             time.sleep(0.5)
             if time.monotonic() - asked >= ASK_EVERY:
-                asked, states = time.monotonic(), _states(main)
-                if states is not None:
-                    last |= {job.job_id: states.get(job.job_id, "GONE") for job in left}
+                asked, told = time.monotonic(), _queue(main)
+                if told is not None:
+                    last |= {job.job_id: told.get(job.job_id, ("GONE", ""))[0] for job in left}
+                    if queued := [reason for state, reason in told.values() if state == "PENDING"]:
+                        why = ", ".join(sorted(set(queued)))
+                        waiting.goes_on(f"Slurm: {len(queued)} of {len(jobs)} groups of job {main} are queued ({why})")
             before = len(left)
             left = [job for job in left if last.get(job.job_id) not in _OVER and not job.paths.result_pickle.exists()]
             advance(before - len(left))
     return {job.job_id: last.get(job.job_id, "COMPLETED") for job in jobs}
 
 
-def _states(main: str) -> dict[str, str] | None:
-    """Return the state of each job of an array that Slurm remembers, or None if it doesn't answer."""
-    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i %T", f"--jobs={main}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def _queue(main: str) -> dict[str, tuple[str, str]] | None:
+    """Return the state of each job of an array that Slurm remembers, and why it is in it; None if it doesn't answer."""
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r", f"--jobs={main}"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
     if done.returncode:
         return {} if "Invalid job id" in done.stderr else None
-    return dict(line.split(maxsplit=1) for line in done.stdout.splitlines() if line.strip())
+    lines = (line.split("|", 2) for line in done.stdout.splitlines() if line.strip())
+    return {job: (state, reason) for job, state, reason in lines}
 
 
 def _ended(job: Any, state: str) -> str:

@@ -1,8 +1,9 @@
 """What was seen during a pass, streamed and kept beside the vectors.
 
-`collect`   what all collectors share
-`flags`     what was flagged in an edited pass
-`norms`     norms of the untouched model
-`outliers`  what an edit of tokens leaves
-`choose`    which of them a pass needs
+`collect`      what all collectors share
+`flags`        what was flagged in an edited pass
+`flag_counts`  that of one batch and block, counted
+`norms`        norms of the untouched model
+`outliers`     what an edit of tokens leaves
+`choose`       which of them a pass needs
 """

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from itae.base.device import to_host
 from itae.base.memory import own_memory
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Later = tuple[Mapping[str, "Tensor"], Callable[[dict[str, np.ndarray]], None]]
+"""Tensors by name that are to come to the host, and what is called with them there."""
 QUANTILES = (0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0)
 
 
@@ -21,8 +30,23 @@ def looked_at(n: int) -> np.ndarray:
     return i[i % (_RUN * share) < _RUN]
 
 
+def arrivals(laters: Sequence[Later]) -> Callable[[], None]:
+    """Begin to copy what is to come to the host, all in one go; return what waits for it and hands it over."""
+    arrays = to_host([tensor for tensors, _ in laters for tensor in tensors.values()])
+
+    def hand_over() -> None:
+        arrived = iter(arrays())
+        for tensors, take in laters:
+            take(dict(zip(tensors, arrived, strict=False)))
+
+    return hand_over
+
+
 class Collector:
-    """Gather vectors over a shard of images.
+    """Gather vectors over a shard of images, and what is seen on the way to them.
+
+    What is seen stays where it was computed until a batch is through: then `sent` says what is to come to the host, so
+    that all of a batch comes in one copy. What nobody sent for, whoever reads it waits for.
 
     Parameters
     ----------
@@ -36,6 +60,22 @@ class Collector:
         self._added = 0
         self._sums: dict[str, np.ndarray] = {}
         self._some: dict[str, np.ndarray] = {}
+        self._later: list[Later] = []
+
+    def later(self, tensors: Mapping[str, Tensor], take: Callable[[dict[str, np.ndarray]], None]) -> None:
+        """Have `take` called with the tensors as arrays, once the batch's have come to the host."""
+        self._later.append((tensors, take))
+
+    def sent(self, vectors: Tensor) -> list[Later]:
+        """End a batch, of these vectors, fp32 [b, E]; return all of it that is to come to the host."""
+        self.later({"vectors": vectors}, lambda found: self.add(found["vectors"]))
+        sent, self._later = self._later, []
+        return sent
+
+    def _here(self) -> None:
+        if self._later:
+            sent, self._later = self._later, []
+            arrivals(sent)()
 
     def add(self, vectors: np.ndarray) -> None:
         """Take the vectors of one batch, float32 [b, E]."""
@@ -46,11 +86,13 @@ class Collector:
 
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E]."""
+        self._here()
         assert self._added == self.images, "fewer images came than were announced"
         return {"vectors": self._vectors}
 
     def sums(self) -> dict[str, np.ndarray]:
         """Return what adds up over shards, counts in four bytes each: a shard has far fewer patches than that."""
+        self._here()
         return {
             name: array.astype(np.uint32) if array.ndim > 1 and array.dtype == np.int64 else array
             for name, array in self._sums.items()
@@ -58,6 +100,7 @@ class Collector:
 
     def some(self) -> dict[str, np.ndarray]:
         """Return what has a row for some of the images only."""
+        self._here()
         return self._some
 
     @property

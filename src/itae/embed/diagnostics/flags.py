@@ -14,23 +14,18 @@ Letters: B images, S = 1 or H heads, T patches, L edited layers, E embedding wid
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.base.memory import own_memory
 from itae.embed.diagnostics.collect import Collector, bimodality, quantiles
+from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES, counted
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from itae.edits.edit import Edit
     from itae.edits.site import Flags, Paid
-
-_BINS_PER_DECADE = 128
-_DECADES = (-5, 5)
-SIGNAL_EDGES = np.logspace(*_DECADES, (_DECADES[1] - _DECADES[0]) * _BINS_PER_DECADE + 1)
-"""Edges of the bins of a signal's histogram, 1.8 % apart; what lies outside falls into the first or last bin."""
 
 
 class FlagCollector(Collector):
@@ -92,45 +87,52 @@ class FlagCollector(Collector):
         needed only where any image of the batch is looked at.
         """
         i = self._place[layer]
-        mask_BST = flags.mask
-        self._sums["rate"][i] += float(mask_BST.float().mean(dim=(1, 2)).double().sum())
-        threshold_BS1 = flags.threshold.double()
-        known_BS1 = ~threshold_BS1.isnan()
-        self._sums["threshold"][i] += float(threshold_BS1.where(known_BS1, 0.0).mean(dim=(1, 2)).sum())
-        self._sums["threshold_of"][i] += float(known_BS1.double().mean(dim=(1, 2)).sum())
-        if flags.tied is not None:
-            self._sums["tied"][i] += int(flags.tied.any(dim=1).sum())
-        self._sums["left_alone"][i] += int(mask_BST.all(dim=-1).any(dim=-1).sum())
-        signal_BST = flags.signal.float()  # a detector of somebody's own may have it in the model's precision
-        self._sums["signal"][i] += _histogram(signal_BST.cpu().numpy())
-        self._sums["signal_flagged"][i] += _histogram(signal_BST[mask_BST].cpu().numpy())
-        some = slice(self._so_far[i], self._so_far[i] + len(mask_BST))
-        any_head = mask_BST.any(dim=1)
-        self._flagged[some, i] = any_head.sum(dim=-1).cpu().numpy()
+        some = slice(self._so_far[i], self._so_far[i] + len(flags.mask))
         self._so_far[i] = some.stop
-        if self._whole:
-            self._sums["flagged_at"][i] += any_head.sum(dim=0).cpu().numpy()
-            if len(rows := np.flatnonzero(self._wanted[some])):
-                self._see_paid(i, rows, mask_BST, paid)
-                self._see_examples(i, some, any_head, paid)
+        self.later(counted(flags), partial(self._add_counts, i, some))
+        if self._whole and self._wanted[some].any():
+            self._see_paid(i, some, flags, paid)
+            self._see_examples(i, some, flags, paid)
 
-    def _see_paid(self, i: int, rows: np.ndarray, mask_BST: Tensor, paid: Paid | None) -> None:
+    def _add_counts(self, i: int, some: slice, found: dict[str, np.ndarray]) -> None:
+        for name, value in zip(("rate", "threshold", "threshold_of"), found["sums"], strict=True):
+            self._sums[name][i] += value
+        self._sums["tied"][i] += found.get("tied", 0)
+        self._sums["left_alone"][i] += found["left_alone"]
+        unflagged, flagged = found["signals"]
+        self._sums["signal"][i] += unflagged + flagged
+        self._sums["signal_flagged"][i] += flagged
+        self._flagged[some, i] = found["flagged"]
+        if self._whole:
+            self._sums["flagged_at"][i] += found["flagged_at"]
+
+    def _see_paid(self, i: int, some: slice, flags: Flags, paid: Paid | None) -> None:
+        rows = np.flatnonzero(self._wanted[some])
         self._sums["paid_of"][i] += len(rows)
+
+        def add(side: int, heads: int, found: dict[str, np.ndarray]) -> None:
+            self._sums["paid"][side, i] += found["each"][rows].sum(dtype=np.float64) / heads
+
         for side, weights_BHT in enumerate(paid or (None, None)):
             if weights_BHT is None:
                 self._sums["paid"][side, i] = np.nan
             else:
-                each_B = (weights_BHT * mask_BST).sum(dim=(1, 2)).cpu().numpy()
-                self._sums["paid"][side, i] += each_B[rows].sum(dtype=np.float64) / weights_BHT.shape[1]
+                each_B = (weights_BHT * flags.mask).sum(dim=(1, 2))
+                self.later({"each": each_B}, partial(add, side, weights_BHT.shape[1]))
 
-    def _see_examples(self, i: int, some: slice, any_head: Tensor, paid: Paid | None) -> None:
-        here = np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop))
-        for example in here:
+    def _see_examples(self, i: int, some: slice, flags: Flags, paid: Paid | None) -> None:
+        def keep(name: str, place: tuple[int, ...], found: dict[str, np.ndarray]) -> None:
+            self._some[name][place] = found["row"]
+
+        for example in np.flatnonzero((self._examples >= some.start) & (self._examples < some.stop)).tolist():
             image = int(self._examples[example]) - some.start
-            self._some["example_mask"][example, i] = any_head[image].cpu().numpy()
+            self.later({"row": flags.mask[image].any(dim=0)}, partial(keep, "example_mask", (example, i)))
             for side, weights_BHT in enumerate(paid or (None, None)):
-                row = np.nan if weights_BHT is None else weights_BHT[image].mean(dim=0).cpu().numpy()
-                self._some["example_paid"][example, side, i] = row
+                if weights_BHT is None:
+                    self._some["example_paid"][example, side, i] = np.nan
+                else:
+                    row = {"row": weights_BHT[image].mean(dim=0)}
+                    self.later(row, partial(keep, "example_paid", (example, side, i)))
 
     def rows(self) -> dict[str, np.ndarray]:
         """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
@@ -140,12 +142,6 @@ class FlagCollector(Collector):
     def nbytes(self) -> int:
         """How many bytes a shard holds beside the vectors and what is of some images only."""
         return super().nbytes + self._flagged.nbytes
-
-
-def _histogram(signal: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        place = (np.log10(np.maximum(signal[np.isfinite(signal)], 0)) - _DECADES[0]) * _BINS_PER_DECADE
-    return np.bincount(np.clip(place, 0, len(SIGNAL_EDGES) - 2).astype(np.int64), minlength=len(SIGNAL_EDGES) - 1)
 
 
 def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, Any]]:

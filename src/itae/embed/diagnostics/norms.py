@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.base.device import on_device
 from itae.base.memory import own_memory
 from itae.edits.bimodal import VALLEY
-from itae.embed.diagnostics.collect import Collector, bimodality, quantiles
+from itae.embed.diagnostics.collect import Collector, Later, bimodality, quantiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,6 +57,7 @@ class NormCollector(Collector):
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SITES, (facts.depth,))
         shapes |= {f"{name}.head": (facts.depth, facts.heads) for name in SITES[:3]}
         self._sums = {_PREFIX + name: own_memory((*shape, _BINS), np.int64) for name, shape in shapes.items()}
+        self._sent = 0
         self._heads: list[list[Tensor]] = []  # of one batch, by block
         self._tokens: list[Tensor] = []
 
@@ -72,38 +74,47 @@ class NormCollector(Collector):
         """Return which rows of the batch under way are looked at, as a slice, which is quicker, where one will do."""
         import torch
 
-        rows = np.flatnonzero(self._wanted[self._added : self._added + len(batch)])
+        rows = np.flatnonzero(self._wanted[self._sent : self._sent + len(batch)])
         if rows[-1] - rows[0] == len(rows) - 1:
             return slice(int(rows[0]), int(rows[-1]) + 1)
-        return torch.as_tensor(rows, device=batch.device)
+        return on_device(torch.from_numpy(rows), batch.device)
 
-    def add(self, vectors: np.ndarray) -> None:
-        """Take the vectors of one batch, float32 [b, E], and what was seen on the way to them."""
+    def sent(self, vectors: Tensor) -> list[Later]:
+        """End a batch, of these vectors, fp32 [b, E]; return all of it that is to come to the host."""
         import torch
 
-        super().add(vectors)
-        if not self._heads:
-            return
-        heads_L3BHT = torch.stack([torch.stack(three) for three in self._heads])
-        tokens_L3BT = heads_L3BHT.square().sum(dim=3).sqrt()
-        for i, name in enumerate(SITES[:3]):
-            self._count(f"{name}.head", heads_L3BHT[:, i].transpose(1, 2))
-            self._count(name, tokens_L3BT[:, i])
-        self._count(SITES[3], torch.stack(self._tokens))
-        self._heads, self._tokens = [], []
+        self._sent += len(vectors)
+        if self._heads:
+            heads_L3BHT = torch.stack([torch.stack(three) for three in self._heads])
+            tokens_L3BT = heads_L3BHT.square().sum(dim=3).sqrt()
+            for i, name in enumerate(SITES[:3]):
+                self._count(f"{name}.head", heads_L3BHT[:, i].transpose(1, 2))
+                self._count(name, tokens_L3BT[:, i])
+            self._count(SITES[3], torch.stack(self._tokens))
+            self._heads, self._tokens = [], []
+        return super().sent(vectors)
 
     def _count(self, name: str, norms: Tensor) -> None:
         counts = self._sums[_PREFIX + name]
-        counts += _binned(norms.reshape(math.prod(counts.shape[:-1]), -1)).cpu().numpy().reshape(counts.shape)
+
+        def add(found: dict[str, np.ndarray]) -> None:
+            counts[...] += found["counts"].reshape(counts.shape)
+
+        self.later({"counts": _binned(norms.reshape(math.prod(counts.shape[:-1]), -1))}, add)
 
 
 def _binned(norms_GX: Tensor) -> Tensor:
     """Return a histogram for each row, [G, bins]."""
+    import torch
+
     # What isn't finite is counted anywhere: the vectors won't be, either, and that ends the run.
     place = (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
     place = place.clamp_(0, _BINS - 1).long()
-    place += place.new_tensor(range(len(place))).unsqueeze(1) * _BINS
-    return place.flatten().bincount(minlength=len(place) * _BINS).view(len(place), _BINS)
+    rows = torch.arange(0, len(place) * _BINS, _BINS, device=place.device)
+    place = (place + rows.unsqueeze(1)).flatten()
+    # Not by bincount, which waits for a GPU.
+    counts = place.new_zeros(len(rows) * _BINS).scatter_add_(0, place, place.new_ones(()).expand(len(place)))
+    return counts.view(len(rows), _BINS)
 
 
 def histograms(diagnostics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

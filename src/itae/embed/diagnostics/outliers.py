@@ -37,8 +37,12 @@ class OutlierCollector(Collector):
         """Take what left a block in one batch, the added token last."""
         if layer == self._edit.settings.outlier_layer:
             norms_BT = tokens_BNE[:, self._prefix : -self._edit.extra].float().norm(dim=-1)
-            self._sums["outliers_left"] += float(self._edit.outliers(norms_BT).float().mean(dim=1).double().sum())
+            left = self._edit.outliers(norms_BT).float().mean(dim=1).double().sum()
+            self.later({"left": left}, self._add_left)
             self._sums["outliers_of"] += len(norms_BT)
+
+    def _add_left(self, found: dict[str, np.ndarray]) -> None:
+        self._sums["outliers_left"] += found["left"]
 
 
 def outliers_left(diagnostics: Mapping[str, np.ndarray]) -> float | None:

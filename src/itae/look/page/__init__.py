@@ -22,6 +22,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.results.find import RESULT, find_results
 from itae.results.run import read_run
@@ -93,7 +94,7 @@ def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None
 
     page = beside("The page", lambda: write_page([folder], best=best, images=images, trust=True))
     if page is not None:
-        beside("Where the page is", lambda: sys.stdout.write(f"page       {page}\n"))
+        beside("Where the page is", lambda: sys.stdout.write(f"page       {one_line(str(page))}\n"))
 
 
 def import_parts() -> Iterator[object]:
@@ -150,7 +151,7 @@ def _render(content: dict[str, Any]) -> str:
     from itae.base.versions import __version__
 
     def ours(name: str) -> Markup:
-        return Markup(resources.files("itae.look.page").joinpath(name).read_text("utf-8"))
+        return Markup(resources.files("itae.look.page").joinpath(name).read_text(encoding="utf-8"))
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("itae.look.page", "."),

@@ -196,7 +196,7 @@ def _again(home: Path) -> str | None:
     if not file.is_file():
         return None
     try:
-        hydra = yaml.safe_load(file.read_text())["hydra"]
+        hydra = yaml.safe_load(file.read_text(encoding="utf-8"))["hydra"]
         words = [word for word in hydra["overrides"]["hydra"] if word != "hydra.mode=MULTIRUN"]
         sources = hydra["runtime"].get("config_sources", ())
         config_dir = next((one["path"] for one in sources if one["provider"] == "command-line"), None)
