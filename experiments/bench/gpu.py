@@ -157,7 +157,7 @@ def _forwards(bench: Bench, name: str, model: str) -> None:
     def ours(edits: Sequence[Edit | None]) -> None:
         with worker._at_work():
             given = iter([(pixels, digests)] * sizes.batches)
-            worker.gather(edits, given, 0, sizes.batches * sizes.batch, lambda count: None)
+            worker.gather(edits, given, 0, sizes.batches * sizes.batch, lambda count: None, True)
         bench.settled()
 
     for what, edits in _edits(source.facts.depth).items():
@@ -193,18 +193,19 @@ def _edits(depth: int) -> dict[str, list[Edit | None]]:
 
 def folder(bench: Bench) -> None:
     """Embed a folder of JPEGs from the disk to the store, and tell what decoding alone can give."""
-    sizes, cores = bench.sizes, os.cpu_count() or 1
+    sizes, runtime = bench.sizes, Runtime(bench.device.type, bench.sizes.batch)  # as many decoders as by default
+    threads = runtime.decoders(bench.device)
     for i, (name, model) in enumerate(sizes.models.items()):
         source = bench.source(model)
         if not i:
             began = time.perf_counter()
-            for _ in batches(source.images, source.transform, 0, len(source.images), sizes.batch, cores):
+            for _ in batches(source.images, source.transform, 0, len(source.images), sizes.batch, threads):
                 pass
             rate = len(source.images) / (time.perf_counter() - began)
-            bench.say(f"{cores} threads decode JPEGs of {sizes.jpeg_size[0]} x {sizes.jpeg_size[1]}", f"{rate:.0f}/s")
+            bench.say(f"{threads} threads decode JPEGs of {sizes.jpeg_size[0]} x {sizes.jpeg_size[1]}", f"{rate:.0f}/s")
         edit = Edit(VectorNorm(rule="quantile", quantile=0.03), Floor(), (source.facts.depth - 1,))
         began = time.perf_counter()
-        extract(source, [None, edit], Runtime(bench.device.type, sizes.batch, cores))
+        extract(source, [None, edit], runtime)
         rate = len(source.images) / (time.perf_counter() - began)
         told = f"{rate:.0f} images/s"
         if name in bench.bare:

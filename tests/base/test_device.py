@@ -76,6 +76,8 @@ def test_numbers_in_fp32_are_so_whatever_was_asked_for_and_that_is_put_back(way,
         before = asked()
         with contextlib.suppress(KeyError), forward_context(CPU, precision):
             assert {place.fp32_precision for place in PLACES} <= {"ieee"}
+            assert torch.get_float32_matmul_precision() == "highest", "by the old way, too"
+            assert torch.backends.cudnn.allow_tf32 is False
             assert torch.is_autocast_enabled("cpu") == (precision == "bf16")
             raise KeyError
         assert asked() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import families
@@ -57,6 +58,13 @@ def worker(tmp_path_factory):
     return Worker(source, source.images, Runtime("cpu", IMAGES, 0))
 
 
+def replace_runtime(worker, batch_size):
+    """Return the worker with smaller batches, and the same model."""
+    other = copy.copy(worker)
+    other.runtime = Runtime("cpu", batch_size, 0)
+    return other
+
+
 def counted(worker, edits):
     """Return what one batch under these edits would wait for."""
     with Stalls() as stalls, torch.inference_mode():
@@ -103,6 +111,28 @@ def test_registers_and_other_poolings_wait_no_more(worker, pool):
     with Stalls() as stalls:
         SharedPass(worker.model, 1, pool, edits)(torch.rand(2, 3, 32, 32), families.digests(2))
     assert not stalls.found, "what goes through the pass alone waits for nothing"
+
+
+def test_results_that_come_while_the_next_batch_is_computed_are_the_same(worker, monkeypatch):
+    """As on a GPU: what was seen counts for the images that it was seen in, not for those that have come by then."""
+    registers = RegisterEdit(TestTimeRegisters(rule="mad", k=1.0, outlier_layer=0), {0: (3, 5)})
+    edits = [None, registers, *edits_of(NORM, (0, 1), 3)]
+    worker = replace_runtime(worker, 3)
+    # Images are looked at in turn, as of many.
+    monkeypatch.setattr("itae.embed.worker.looked_at", lambda n: np.array([0, 1, 4, 7]))
+    monkeypatch.setattr("itae.embed.diagnostics.choose.looked_at", lambda n: np.array([0, 1, 4, 7]))
+    found = []
+    for behind in ({}, {"cpu": 1}, {"cpu": 5}):
+        monkeypatch.setattr("itae.embed.worker._BEHIND", behind)
+        found.append(worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None, True))
+    for at_once, *later in zip(*found, strict=True):
+        for one in later:
+            for name in ("rows", "sums", "some"):
+                want, have = getattr(at_once, name)(), getattr(one, name)()
+                assert want.keys() == have.keys()
+                for key, array in want.items():
+                    np.testing.assert_array_equal(have[key], array, err_msg=f"{name} {key}")
+    assert found[0][0].sums()["norm.resid_post"].sum() == 2 * 4 * 16, "blocks, images, patches"
 
 
 @pytest.mark.parametrize("batches", [1, 3])

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import itae
+import itae.embed.prove
 from itae.app.settings import Settings
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
@@ -177,6 +178,26 @@ def test_two_streams_of_jobs_share_a_device(tmp_path, backbone, here, device):
         for done in work:
             for found, want in zip(done.result(), here, strict=False):
                 same(found, want)
+
+
+def test_a_model_is_proved_and_run_in_fp32_whatever_was_asked_of_torch(source, here, device, monkeypatch):
+    asked, proof = [], itae.embed.prove.prove
+
+    def looking(*args):
+        matmul = torch.backends.cuda.matmul
+        new = getattr(matmul, "fp32_precision", None)  # since torch 2.9
+        asked.append(new or torch.get_float32_matmul_precision())
+        proof(*args)
+
+    monkeypatch.setattr("itae.embed.prove.prove", looking)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        (found,) = extract(source, [None], Runtime(device.type, 32))
+        assert torch.get_float32_matmul_precision() == "medium", "what was asked for is put back"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert asked in (["highest"], ["ieee"])
+    same(found, here[0], share=0)
 
 
 def test_pinned_pixels_and_few_decoding_threads_change_nothing(source, here, device):

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_BEHIND = {"cuda": 1}
+"""Batches whose results may be on their way to the host while the next is computed; elsewhere there is no such way."""
 Fits = dict["Key", dict[int, "Fit"]]
 """The fitted thresholds of each edit that has any, by layer."""
 
@@ -222,7 +224,7 @@ class Worker:
             if edits:  # otherwise every draft has this shard, and its images are passed over
                 found = zip(collectors, shared(batch, digests, looks), strict=True)
                 coming.append(arrivals([one for each, vectors in found for one in each.sent(vectors)]))
-            while len(coming) > (self.device.type == "cuda"):  # a GPU goes on with the next batch meanwhile
+            while len(coming) > _BEHIND.get(self.device.type, 0):
                 coming.popleft()()
             done += len(batch)
             advance(len(batch))
