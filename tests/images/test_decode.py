@@ -230,6 +230,22 @@ def test_damage_is_a_bad_image_with_a_reason(tmp_path, name):
             look(str(tmp_path / name))
 
 
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture, whatever its name says"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIC picture"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
+        (b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a", "a JPEG XL picture"),
+    ],
+)
+def test_a_picture_of_another_kind_under_a_wrong_name_is_told(tmp_path, start, told):
+    (tmp_path / "a.jpg").write_bytes(start + bytes(99))
+    for look in (decode, check):
+        with pytest.raises(BadImage, match=f"{told}.*convert it to JPEG or PNG"):
+            look(str(tmp_path / "a.jpg"))
+
+
 def test_float_pixels_are_refused(tmp_path):
     Image.new("F", (2, 2), 0.5).save(tmp_path / "f.tif")
     for look in (decode, check):
