@@ -11,6 +11,7 @@ import pytest
 from pictures import png
 from PIL import Image, features
 
+from itae.images import decode as decoding
 from itae.images.decode import ENDINGS, FORMATS, BadImage, check, decode
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -244,6 +245,13 @@ def test_a_picture_of_another_kind_under_a_wrong_name_is_told(tmp_path, start, t
     for look in (decode, check):
         with pytest.raises(BadImage, match=f"{told}.*convert it to JPEG or PNG"):
             look(str(tmp_path / "a.jpg"))
+
+
+def test_avif_where_pillow_lacks_it(tmp_path, monkeypatch):
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0" + bytes(99))
+    monkeypatch.setattr(decoding, "_readable_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(BadImage, match="an AVIF picture, which the Pillow that is installed can't read; convert it"):
+        decode(str(tmp_path / "a.avif"))
 
 
 def test_float_pixels_are_refused(tmp_path):
