@@ -165,7 +165,6 @@ MISTAKES = [
     ("paths.cache=null", "paths.cache=None", "set paths.cache="),
     ("tracker.mode=onlin", "tracker.mode='onlin'", "offline, online"),
     ("tracker.project=a/b", "tracker.project='a/b'", "can't hold '/'"),
-    ("tracker.project=2024", "tracker.project=2024", "'tracker.project=\"2024\"'"),
     ("tracker.entity=a:b", "tracker.entity='a:b'", "can't hold ':'"),
     ("tracker.tags=paper", "tracker.tags='paper'", "tracker.tags=[paper]"),
     ("'tracker.tags=[\"\"]'", "A tag of tracker.tags=''", "null for none"),

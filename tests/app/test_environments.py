@@ -161,10 +161,10 @@ def test_a_user_without_a_name_gets_the_help_and_a_run(tmp_path):
     assert not (tmp_path / "~").exists()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")
-def test_where_nothing_may_be_written_it_is_told(itae_, tmp_path):
-    os.chmod(tmp_path, 0o555)
-    status, _, err = itae_(*SMALL)
-    os.chmod(tmp_path, 0o755)
-    assert (status, err.count("\n")) == (2, 1)
+@pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")], ids=["run", "sweep"])
+def test_where_nothing_may_be_written_it_is_told(itae_, monkeypatch, words):
+    monkeypatch.chdir("/proc")  # where root may not write either
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    status, out, err = itae_(*words, *SMALL)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
     assert "set hydra.run.dir or hydra.sweep.dir to a folder you may write to" in err

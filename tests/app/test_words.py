@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -104,6 +105,23 @@ def test_the_options_that_are_text_are_known():
                   if str(each.annotation).startswith("str")}  # fmt: skip
     others = ("hydra.job", "hydra.run", "hydra.sweep", "paths", "runtime.ray")
     assert found == {key for key in TEXTS if not key.startswith(others)}
+
+
+@given(value=st.text("a2,[]()'\"\\\\ ${}.-_:") | st.from_regex(r"[2a\[\]',.]{1,6}", fullmatch=True))
+@example(value="${x}2")
+@example(value="a\\,2")
+@example(value="[1,2],'3',4_0")
+def test_a_text_stays_what_it_is_and_what_can_be_read_still_can(value):
+    word = f"dataset.root={value}"
+    try:
+        before = parsed(word)
+    except HydraException:
+        assert as_typed([word]) == [word]
+        return
+    after = parsed(*as_typed([word]))
+    assert after.is_sweep_override() == before.is_sweep_override()
+    if isinstance(before.value(), str):
+        assert after.value() == before.value()
 
 
 # --- any name in quotes

@@ -205,8 +205,10 @@ def test_more_edits_than_files_may_be_open_share_a_pass(tmp_path, weights):
     assert done.returncode == 0, done.stderr
 
 
-def test_what_is_there_is_not_read_to_know_that_it_is(source, monkeypatch):
-    extract(source, [None, edit()], CPU)
+def test_what_is_there_is_not_read_to_know_that_it_is(source, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    ensure(source, [None, edit()], CPU)
+    assert caplog.text.count("No embeddings of digits-all/tiny_vit") == 2
     monkeypatch.setattr("itae.store.entry._read_files", lambda *_: pytest.fail("read"))
     ensure(source, [None, edit()], CPU)
     with pytest.raises(pytest.fail.Exception, match="read"):

@@ -27,7 +27,7 @@ from itae.edits.site import Flags, Site
 from itae.embed.diagnostics.collect import example_rows, looked_at
 from itae.embed.diagnostics.flags import FlagCollector, by_layer
 from itae.embed.diagnostics.norms import NORM_EDGES, SITES, by_site, histograms, two_modes
-from itae.embed.extract import extract
+from itae.embed.extract import ensure, extract
 from itae.embed.replay import SharedPass, Watch
 from itae.embed.source import Source
 from itae.images.datasets import Digits
@@ -157,6 +157,13 @@ def test_what_was_made_without_diagnostics_is_made_again_when_they_are_wanted(so
     assert "was made without diagnostics; it is made again" in caplog.text
     assert not any(entry.fresh for entry in extract(source, [None, EDIT], OFF)), "more than is asked for is well"
     assert histograms(extract(source, [None], CPU)[0].diagnostics), "a cached run shows the same"
+
+
+def test_a_pass_that_only_fills_the_store_makes_them_again_too(source, caplog):
+    ensure(source, [None, EDIT], OFF)
+    ensure(source, [None], CPU)
+    assert caplog.text.count("was made without diagnostics; it is made again") == 1
+    assert [entry.meta["diagnostics"] for entry in extract(source, [None, EDIT], OFF)] == [True, False]
 
 
 def test_what_somebody_else_has_made_again_meanwhile_is_kept(source, monkeypatch):

@@ -11,6 +11,7 @@ import pytest
 from pictures import png
 from PIL import Image, features
 
+from itae.images import decode as decoding
 from itae.images.decode import ENDINGS, FORMATS, BadImage, check, decode
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
@@ -228,6 +229,29 @@ def test_damage_is_a_bad_image_with_a_reason(tmp_path, name):
     for look in (decode, check):
         with pytest.raises(BadImage, match=reason):
             look(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture, whatever its name says"),
+        (b"\0\0\0\x18ftypmif1\0\0\0\0", "a HEIC picture"),
+        (b"\xff\x0a\xfa\x7f", "a JPEG XL picture"),
+        (b"\0\0\0\x0cJXL \x0d\x0a\x87\x0a", "a JPEG XL picture"),
+    ],
+)
+def test_a_picture_of_another_kind_under_a_wrong_name_is_told(tmp_path, start, told):
+    (tmp_path / "a.jpg").write_bytes(start + bytes(99))
+    for look in (decode, check):
+        with pytest.raises(BadImage, match=f"{told}.*convert it to JPEG or PNG"):
+            look(str(tmp_path / "a.jpg"))
+
+
+def test_avif_where_pillow_lacks_it(tmp_path, monkeypatch):
+    (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0" + bytes(99))
+    monkeypatch.setattr(decoding, "_readable_formats", lambda: ("PNG", "JPEG"))
+    with pytest.raises(BadImage, match="an AVIF picture, which the Pillow that is installed can't read; convert it"):
+        decode(str(tmp_path / "a.avif"))
 
 
 def test_float_pixels_are_refused(tmp_path):

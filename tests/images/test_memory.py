@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -219,6 +220,17 @@ def test_too_little_memory_is_no_bad_image(tmp_path, monkeypatch):
             look(str(tmp_path / "a.png"))
 
 
+@pytest.mark.parametrize("samples", [7, 60_000])
+def test_a_tiff_of_more_samples_than_there_are_colours_is_refused(tmp_path, samples):
+    path = tmp_path / "a.tif"
+    tags = [(256, 4), (257, 4), (258, 8), (259, 1), (262, 1), (273, 8), (277, samples), (278, 4), (279, 16 * samples)]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    path.write_bytes(struct.pack("<2sHIH", b"II", 42, 8, len(tags)) + entries + bytes(4 + 16 * samples))
+    for look in (decode, check):
+        with pytest.raises(BadImage):
+            look(str(path))
+
+
 def test_the_room_is_given_back_whatever_happens(tmp_path, monkeypatch):
     room = Room(10**9)
     monkeypatch.setattr(decoding, "ROOM", room)
@@ -247,6 +259,7 @@ def test_one_after_the_other_where_there_is_no_room_for_two():
     def work(wanted):
         with room.taken(wanted):
             inside.append(wanted)
+            time.sleep(0.001)
             most.append(sum(inside))
             inside.remove(wanted)
 

@@ -98,7 +98,9 @@ def _with_home(word: str) -> str:
 @functools.lru_cache(4096)  # many jobs of a sweep have the same words
 def _numbers_as_text(word: str) -> str:
     key, _, value = word.partition("=")
-    if key_of(word) not in TEXTS or not re.search(r"\d|inf|nan|true|false", value, re.IGNORECASE) or not _is_read(word):
+    numbers = re.search(r"\d|inf|nan|true|false", value, re.IGNORECASE)
+    plain = not {"\\", "{"} & set(value)  # no escapes, interpolations or options, in which a quote says something else
+    if key_of(word) not in TEXTS or not numbers or not plain or not _is_read(word):
         return word
     return f"{key}={''.join(_parts(value))}"
 

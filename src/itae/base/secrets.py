@@ -120,13 +120,13 @@ def hide_in_files(files: Sequence[Path]) -> None:
 
     for file in files:
         with contextlib.suppress(OSError, yaml.YAMLError):
-            text = file.read_text()
+            text = file.read_text(encoding="utf-8")
             if all(hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()):
                 continue  # most have none, and yaml is read slowly
             node = yaml.safe_load(text)
             clean = hidden_words(hidden(node))
             if clean != node:
-                file.write_text(yaml.safe_dump(clean, sort_keys=False, allow_unicode=True))
+                file.write_text(yaml.safe_dump(clean, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def hidden_words(node: Any) -> Any:

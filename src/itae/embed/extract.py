@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,11 @@ def ensure(source: Source, edits: Sequence[AnyEdit | None], runtime: Runtime, us
     enough = partial(_has_enough, runtime.diagnostics)
     wanted = dict(zip(_checked(source, edits), edits, strict=True))
     missing = {key: edit for key, edit in wanted.items() if not source.store.has(key, enough)}
+    for key in missing:
+        if source.store.has(key):
+            _tell_bare(source.store.path(key))
+        else:
+            source.store.tell_miss(key)
     for _ in _made(source, missing, runtime, usable):
         pass
 
@@ -111,10 +117,14 @@ def _as_wanted(store: Store, key: Key, runtime: Runtime) -> Embeddings | None:
     entry = store.load(key)
     if entry is None or _has_enough(runtime.diagnostics, entry.meta):
         return entry
-    log.warning(
-        "%s was made without diagnostics; it is made again (runtime.diagnostics=false takes it as it is).", entry.path
-    )
+    _tell_bare(entry.path)
     return None
+
+
+def _tell_bare(path: Path) -> None:
+    log.warning(
+        "%s was made without diagnostics; it is made again (runtime.diagnostics=false takes it as it is).", path
+    )
 
 
 def _made(

@@ -135,6 +135,8 @@ def _guarded(path: str, use: Use, held: contextlib.ExitStack, least: Least | Non
         raise BadImage(
             f"{pixels / 1e6:.0f} megapixels, and at most {most // 10**6} megapixels are read; make it smaller"
         ) from None
+    except MemoryError as error:
+        raise UserError(f"There is too little memory to open '{path}'; allow the process more.") from error
     except Exception as error:  # decoders raise almost any type on damaged bytes: struct.error, IndexError, ...
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadImage(" ".join(reason.split()) or type(error).__name__) from error
@@ -146,7 +148,7 @@ def _read(path: str, use: Use, held: contextlib.ExitStack, least: Least | None) 
         raise BadImage("a folder, named pipe or device, not a file")  # to read it may take for ever
     try:
         return _opened(path, path, use, held, least)
-    except (BadImage, UserError):
+    except (BadImage, UserError, MemoryError):
         raise
     except Exception as error:
         first = error
@@ -154,7 +156,7 @@ def _read(path: str, use: Use, held: contextlib.ExitStack, least: Least | None) 
         for source in mended(file):
             try:
                 return _opened(path, source, use, held, least)
-            except (BadImage, UserError):
+            except (BadImage, UserError, MemoryError):
                 raise
             except Exception:
                 continue
@@ -194,7 +196,7 @@ def _unknown(path: str) -> str:
     if not os.path.getsize(path):
         return "the file is empty"
     with open(path, "rb") as file:
-        kind = other_picture(file.read(16))
+        kind = other_picture(file.read(16), _readable_formats())
     return kind or tiff_refusal(path) or "not an image in a format that can be read"
 
 

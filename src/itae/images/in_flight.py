@@ -67,7 +67,8 @@ def bytes_of(image: Any, size: tuple[int, int], path: str) -> int:
     """
     shown = math.prod(_icon(image) if image.format == "ICO" else image.size)
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
-    result = 4  # Pillow has RGB in four bytes; a picture that is turned is there twice, too
+    # Pillow has RGB in four bytes, which a picture that is turned takes twice. Between 16 bits and that, there is grey.
+    result = 5 if stored == 2 else 4
     beside = max(shown, math.prod(size)) * _beside(image)
     return shown * stored + max(shown * result, beside) + _buffer(image) + os.path.getsize(path)
 

@@ -147,7 +147,7 @@ def _gif(image: Any) -> Image.Image:
     if box == (0, 0, *image.size) or "transparency" in image.info:
         return image
     canvas = Image.new("RGB", image.size, "white")
-    canvas.paste(image.convert("RGB").crop(box), box)
+    canvas.paste(image.crop(box).convert("RGB"), box)
     return canvas
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 HOW = "convert such pictures to JPEG or PNG, for instance with ImageMagick: magick mogrify -format jpg FILES"
 
 # In lower case.
@@ -19,10 +21,12 @@ UNREAD = frozenset(
 _BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 
 
-def other_picture(start: bytes) -> str:
-    """Return which picture that can't be read a file is, by its first 16 bytes; an empty string for none."""
+def other_picture(start: bytes, readable: Container[str]) -> str:
+    """Return which picture a file is that can't be read, by its first 16 bytes; an empty string for none."""
     if start[4:8] == b"ftyp" and start[8:12] in _BRANDS:
         return "a HEIC picture, whatever its name says, which can't be read; convert it to JPEG or PNG"
+    if start[4:8] == b"ftyp" and start[8:12] in {b"avif", b"avis"} and "AVIF" not in readable:
+        return "an AVIF picture, which the Pillow that is installed can't read; convert it to JPEG or PNG"
     if start.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         return "a JPEG XL picture, which can't be read; convert it to JPEG or PNG"
     return ""

@@ -81,8 +81,7 @@ class Store:
         """
         path = self.path(key)
         if not os.path.lexists(path):
-            if log.isEnabledFor(logging.INFO):
-                log.info("%s", self._why_missing(key))
+            self.tell_miss(key)
             return None
         try:
             entry = read_entry(path, key)
@@ -114,6 +113,11 @@ class Store:
             return False
         _mark_used(self.path(key))
         return there
+
+    def tell_miss(self, key: Key) -> None:
+        """Log in which field the nearest entry differs from the key of one that isn't there."""
+        if log.isEnabledFor(logging.INFO):
+            log.info("%s", self._why_missing(key))
 
     @contextmanager
     def claim(self, keys: Iterable[Key], wait: bool = True, enough: Enough = _whatever) -> Iterator[list[Key]]:

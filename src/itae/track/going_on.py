@@ -27,7 +27,7 @@ class Writer:
     def __init__(self, folder: Path) -> None:
         self._mark, self._ended = folder / MARK, threading.Event()
         with contextlib.suppress(OSError):  # a full disk costs no run
-            self._mark.write_text(json.dumps(_process(os.getpid()) | {"host": platform.node()}))
+            self._mark.write_text(json.dumps(_process(os.getpid()) | {"host": platform.node()}), encoding="utf-8")
         threading.Thread(target=self._beat, name="itae-writes", daemon=True).start()
 
     def _beat(self) -> None:
@@ -46,7 +46,7 @@ def is_written(folder: Path) -> bool | None:
     """Return whether a process still writes the run in `folder`; None if no mark of any is there."""
     mark = folder / MARK
     try:
-        told: Any = json.loads(mark.read_text())
+        told: Any = json.loads(mark.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError):  # half written, or unreadable
@@ -82,7 +82,7 @@ def _machine() -> str:
     """Return what tells this machine since it was started, and this container in it, from any other."""
     try:
         space = os.readlink("/proc/self/ns/pid")
-        return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {space}"
+        return f"{Path('/proc/sys/kernel/random/boot_id').read_text(encoding='ascii').strip()} {space}"
     except OSError:  # not Linux
         import psutil
 

@@ -143,7 +143,7 @@ def _folder(config: DictConfig, jobs: list[sweep.Job], first: bool, whole: bool)
             )
     try:
         with contextlib.suppress(OSError):
-            note.write_text(this_process(), encoding="utf-8")
+            note.write_text(this_process(), encoding="utf-8", errors="replace")
         if grid and by_user and whole:
             sweep.refuse_others(folder, jobs)
         if folder != new:
