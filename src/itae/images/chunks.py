@@ -195,7 +195,8 @@ def is_cut(file: BinaryIO) -> bool:
     for _ in range(2):
         noise = [bytes(draw.choices(range(255), k=64)) + bytes([0xFF, 0xD0 | (next_one + i) % 8]) for i in range(8)]
         ends.append(b"".join([*noise, noise[0][:64]]))
-    return len({_pixels(file, [*found.segments, found.scans, end, _END]) for end in ends}) > 1
+    # What is grey is so at an eighth of the size, too, and where an end is marked nobody has made room for more.
+    return len({_pixels(file, [*found.segments, found.scans, end, _END], found.ended) for end in ends}) > 1
 
 
 def ends_with_zeros(file: BinaryIO) -> bool:
@@ -204,13 +205,13 @@ def ends_with_zeros(file: BinaryIO) -> bool:
     return file.read() == bytes(8)
 
 
-def _pixels(file: BinaryIO, pieces: list[range | bytes]) -> bytes:
-    """Return a hash of a JPEG's pixels, of a large one at an eighth of its size: nobody has made room for it."""
+def _pixels(file: BinaryIO, pieces: list[range | bytes], small: bool) -> bytes:
+    """Return a hash of a JPEG's pixels; of a large one, if `small`, at an eighth of its size a side."""
     from PIL import Image
 
     total = hashlib.sha256()
     with Image.open(io.BufferedReader(Pieces(file, pieces)), formats=["JPEG"]) as image:
-        if math.prod(image.size) > _LARGE:
+        if small and math.prod(image.size) > _LARGE:
             image.draft(None, (1, 1))
         for box in boxes(image.size):
             total.update(image.crop(box).tobytes())
