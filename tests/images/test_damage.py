@@ -11,6 +11,7 @@ from pictures import png_chunk
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from itae.images import chunks
 from itae.images.chunks import Pieces
 from itae.images.decode import BadImage, check, decode
 
@@ -227,6 +228,15 @@ def test_a_cut_jpeg_is_the_whole_picture_or_refused(tmp_path, options, mode):
             assert isinstance(got, str) or np.array_equal(got, right), (less, filled[:1])
             if less <= 2 and mode != "flat":  # whose samples may be zeros, as a broken download leaves
                 assert not isinstance(got, str), (less, got)
+
+
+def test_a_large_jpeg_is_looked_at_in_small(tmp_path, monkeypatch):
+    """Nobody has made room for it where it is decoded to see whether its end is missing."""
+    monkeypatch.setattr(chunks, "_LARGE", 64 * 48 - 1)
+    for whole in (JPEG, PROGRESSIVE, RESTARTS):
+        assert np.array_equal(look(tmp_path, whole[:-2]), look(tmp_path, whole))
+        assert isinstance(look(tmp_path, cut(whole, 0.9)), str)
+    assert "truncated" in look(tmp_path, cut(JPEG, 0.7) + b"\xff\xd9")
 
 
 def test_pieces_of_a_file_are_read_as_one(tmp_path):

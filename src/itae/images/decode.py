@@ -153,14 +153,18 @@ def _read(path: str, use: Use, held: contextlib.ExitStack, least: Least | None) 
     except Exception as error:
         first = error
     with open(path, "rb") as file:
-        for source in mended(file):
+        sources = mended(file)
+        while True:
+            held.close()
+            held.enter_context(ROOM.taken(ROOM.size))  # to look for the end of a JPEG it is decoded several times
+            if (source := next(sources, None)) is None:
+                raise first
             try:
                 return _opened(path, source, use, held, least)
             except (BadImage, UserError, MemoryError):
                 raise
             except Exception:
                 continue
-    raise first
 
 
 def _opened(
