@@ -83,7 +83,7 @@ class Bench:
         self.lines.append(f"{what:84} {value}")
         print(self.lines[-1], flush=True)
         if self.out is not None:
-            self.out.write_text("\n".join(self.lines) + "\n")
+            self.out.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
 
     def source(self, model: str) -> Source:
         """Return the JPEGs seen through a model of random weights, with a store of its own."""

@@ -39,7 +39,7 @@ def say(text: str) -> None:
 
 def needed() -> list[str]:
     """Return the packages that a run needs and those that the tests need beside them."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = ["".join(c for c in line.split(">")[0].split("=")[0].split("<")[0]) for line in project["dependencies"]]
     return [*names, "faiss", *TESTED_WITH]
 
@@ -55,7 +55,7 @@ def environment(folder: Path, wheels: Path | None) -> Path:
     python = folder / "bin" / "python"
     (site,) = folder.glob("lib/python*/site-packages")
     # A .pth in a .pth isn't followed, so an editable itae of this Python is not found, and the wheel is.
-    (site / "what_there_is.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    (site / "what_there_is.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
     if wheels is not None:
         others = sorted(str(path) for path in wheels.glob("*.whl") if not path.name.startswith("itae-"))
         if others:
@@ -110,7 +110,9 @@ def _run(scratch: Path, wheels: Path | None, out: Path) -> int:
     python = environment(scratch / "env", wheels)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
     code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import gpu_machine as m; print(*m.missing(m.needed()))"
-    lacking = subprocess.run([python, "-c", code], env=env, capture_output=True, text=True, check=True).stdout.split()
+    lacking = subprocess.run(
+        [python, "-c", code], env=env, capture_output=True, encoding="utf-8", check=True
+    ).stdout.split()
     if lacking:
         say(f"{sys.executable} lacks {', '.join(lacking)}; install them, or set GPU_WHEELS to a folder of wheels.")
         return 2
@@ -130,7 +132,7 @@ def _run(scratch: Path, wheels: Path | None, out: Path) -> int:
     empty.mkdir()
     measured = subprocess.run([python, HERE / "gpu.py", "--out", out], cwd=empty, env=env, check=False).returncode
     say(f"what was measured is in {out}; the tests that need a GPU {'failed' if tested else 'passed'}.")
-    with out.open("a") as file:
+    with out.open("a", encoding="utf-8") as file:
         file.write(f"tests that need a GPU: {'FAILED' if tested else 'passed'}\n")
     return 1 if tested or measured else 0
 
