@@ -159,6 +159,14 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Return the CPU and, in a case that is marked ``gpu``, the first GPU."""
+    import torch
+
+    return torch.device(request.param)
+
+
 @pytest.hookimpl(tryfirst=True)  # before any fixture is made
 def pytest_runtest_setup(item):
     """Skip a test marked `gpu` where there is none; of a parametrised one, those of its cases that are marked."""

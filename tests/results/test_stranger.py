@@ -103,7 +103,7 @@ def pictures(folder, **options):
         ({"_target_": "itae.data.Downloaded"}, "opened"),
         ({"root": "/etc"}, "holds no images"),
         ({"root": "pipe"}, "not a folder"),
-        ({"root": "a" * 5000}, "opened"),
+        ({"root": "a" * 5000}, "File name too long"),
         ({"root": 5}, "not a folder"),
         ({"limit": "many"}, "must be a whole number"),
         ({"limit": 17}, "not the ones that the run saw"),

@@ -171,7 +171,7 @@ def _compute(
         whole = _fixed(edits[key], n)
         entry = drafts[key].publish(images.ids, images.labels, images.digests, extra | settled[key], whole)
         if made[key].diagnostics:
-            source.store.drop(key, made[key]._replace(diagnostics=False).draft)
+            source.store.drop(key, Way(made[key].shard, diagnostics=False).draft)
         yield key, entry
     for error in failed.values():  # the others are in the store by now
         raise error
