@@ -425,6 +425,23 @@ def test_shards_with_diagnostics_do_for_a_run_that_wants_none(source, monkeypatc
     assert extract(source, [None, edit()], WHOLE)[0].fresh is False
 
 
+def test_of_two_drafts_the_one_with_more_images_is_gone_on_with(source, monkeypatch, killed_at_shard_2):
+    """Not the one with more shards, which may be smaller."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 1)
+    killed_at_shard_2(extract, source, [None], dataclasses.replace(WHOLE, batch_size=16))
+    write = Draft.write
+    with monkeypatch.context() as patched:
+        patched.setattr(Draft, "write", lambda self, i, *arrays: _interrupt() if i == 3 else write(self, i, *arrays))
+        patched.setattr("itae.store.store.Store.begun", lambda *_: None)  # as if that draft had not been there yet
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, [None], dataclasses.replace(BARE, batch_size=4))
+    assert sorted(len(list(path.glob("*.shard"))) for path in source.store.root.glob("*/*/.draft-*")) == [2, 3]
+    seen = forwards(monkeypatch)
+    (entry,) = extract(source, [None], BARE)
+    assert seen == source.images.digests[32:]
+    assert entry.meta["diagnostics"]
+
+
 def test_shards_without_diagnostics_stay_for_a_run_that_wants_none(source, monkeypatch, killed_at_shard_2):
     monkeypatch.setattr("itae.embed.source.SHARD", 8)
     write = Draft.write
