@@ -411,6 +411,21 @@ def test_drafts_of_two_shard_sizes_both_go_on(source, monkeypatch, killed_at_sha
         np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-5)
 
 
+def test_what_was_fitted_for_a_second_pass_is_kept_when_the_first_breaks_off(source, monkeypatch, killed_at_shard_2):
+    """Two shard sizes make two passes; what has not begun goes with the edit that has fewest, in the second one."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 5)
+    left = fits_of(monkeypatch, [1e9, 5.0])
+    edits = [edit(), edit("last"), fitted_edit()]
+    for one, size in zip(edits, (8, 5), strict=False):
+        killed_at_shard_2(extract, source, [one], dataclasses.replace(CPU, batch_size=size))
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, edits, CPU)
+    extract(source, edits, CPU)
+    assert left == [5.0], "one fit"
+
+
 BARE = dataclasses.replace(CPU, batch_size=8, diagnostics=False)
 WHOLE = dataclasses.replace(CPU, batch_size=8)
 
