@@ -807,8 +807,27 @@ def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
     assert is_free(store, key())
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(UserError, match="No room for the cache"), store.claim([key()]):
+        with pytest.raises(UserError, match="No room for the cache") as told, store.claim([key()]):
             pass
+    left = {file.name for file in (store.root / ".locks").iterdir()}
+    assert left <= {"turn", "claims.json", "claims.tmp"}, f"{told.value}: its lock is left"
+
+
+def test_a_disk_that_fills_while_some_of_a_claim_is_let_go_is_told(tmp_path, monkeypatch):
+    """Of two keys one is there, and isn't held any longer."""
+    store, replace, calls = Store(tmp_path), os.replace, []
+    make(store, key(0.5))
+
+    def full(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match="No room for the cache"), store.claim([key(0.5), key(0.25)]):
+        pass
+    assert is_free(store, key(0.25))
 
 
 def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path):

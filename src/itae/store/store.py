@@ -145,7 +145,8 @@ class Store:
         wanted = {key: self._name(self.path(key)) for key in keys}
         with self._hold([self.path(key) for key in wanted], wait) as claim:
             missing = [key for key in wanted if wanted[key] in claim.names and not self.has(key, enough)]
-            claim.keep({wanted[key] for key in missing})
+            with disk_trouble_told(self.root):
+                claim.keep({wanted[key] for key in missing})
             yield missing
 
     def draft(
