@@ -797,6 +797,18 @@ def test_a_table_of_claims_that_is_none_is_empty(tmp_path, data):
     assert make(store, key()) is not None
 
 
+def test_what_somebody_else_is_at_work_on_is_not_called_damaged(tmp_path, caplog):
+    """It may be whole, and on its way to where `itae cache prune` or an entry with diagnostics brings it."""
+    store = Store(tmp_path)
+    path = make(store, key()).path
+    with Store(tmp_path)._hold([path], wait=False):
+        (path / "vectors.npy").unlink()
+        assert store.load(key()) is None
+    (told,) = caplog.messages
+    assert told.startswith(f"{path} can't be read (vectors.npy is missing): process {os.getpid()} on ")
+    assert path.is_dir(), "nor set aside"
+
+
 def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
