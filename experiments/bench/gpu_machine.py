@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,7 @@ def say(text: str) -> None:
 def needed() -> list[str]:
     """Return the packages that a run needs and those that the tests need beside them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    names = ["".join(c for c in line.split(">")[0].split("=")[0].split("<")[0]) for line in project["dependencies"]]
+    names = [re.split("[^A-Za-z0-9._-]", line)[0] for line in project["dependencies"]]
     return [*names, "faiss", *TESTED_WITH]
 
 
@@ -72,19 +73,8 @@ def install(python: Path, *wheels: str) -> None:
 def wheel(folder: Path, wheels: Path | None) -> Path | None:
     """Build the wheel of this checkout, or return the one that was carried here; None where there is neither."""
     if importlib.util.find_spec("hatchling") is not None:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--no-deps",
-            "--no-build-isolation",
-            "--quiet",
-            "-w",
-            folder,
-            ROOT,
-        ]
-        subprocess.run(command, check=True)
+        build = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+        subprocess.run([*build, "-w", folder, ROOT], check=True)
         return next(folder.glob("itae-*.whl"))
     return next(iter(sorted(wheels.glob("itae-*.whl"))), None) if wheels is not None else None
 
@@ -107,6 +97,9 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(scratch: Path, wheels: Path | None, out: Path) -> int:
+    if importlib.util.find_spec("pip") is None:
+        say(f"{sys.executable} lacks pip, which builds and installs the wheel; set GPU_PYTHON to one that has it.")
+        return 2
     python = environment(scratch / "env", wheels)
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"HF_HUB_OFFLINE": "1"}
     code = f"import sys; sys.path.insert(0, {str(HERE)!r}); import gpu_machine as m; print(*m.missing(m.needed()))"

@@ -157,7 +157,7 @@ def test_a_job_whose_process_died_runs_once_more(itae_, deadly):
 
 @pytest.mark.slow
 def test_processes_that_do_not_come_up_are_told(monkeypatch):
-    monkeypatch.setattr(_processes, "_work", int)  # with four arguments: an error. Not sys.exit: W&B replaces it
+    monkeypatch.setattr(_processes, "_work", int)  # with five arguments: an error. Not sys.exit: W&B replaces it
     group = _launch.Group([sweep.Job(i, (), {}, Path()) for i in range(2)], [None] * 2, [OmegaConf.create()] * 2)
     with pytest.raises(UserError, match=r"ended at once \(exit code 1\)"):
         _processes.run(_launch.Program(None, None, None), group, 2, iter(()))

@@ -158,6 +158,8 @@ FULL = [
                  "/faiss/gpu/StandardGpuResources.cpp:530: Error: 'err == cudaSuccess' failed: StandardGpuResources: "
                  "alloc fail type FlatData dev 0 space Device stream 0x1 size 3072000000 bytes (cudaMalloc error out "
                  "of memory [2])"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     RuntimeError("std::bad_alloc"),
     MemoryError("Unable to allocate 3.00 TiB for an array"),
 ]  # fmt: skip
@@ -168,7 +170,7 @@ def test_too_little_memory_is_one_sentence_with_what_to_lower(error):
     assert out_of_memory(error)
     with pytest.raises(UserError) as told, memory_told("for batches of 8; set 4"):
         raise error
-    machine = "The GPU" if "cuda" in str(error).lower() else "This machine"
+    machine = "The GPU" if any(word in str(error).lower() for word in ("cuda", "cudnn")) else "This machine"
     assert str(told.value) == f"{machine} has too little memory for batches of 8; set 4."
 
 

@@ -411,6 +411,21 @@ def test_drafts_of_two_shard_sizes_both_go_on(source, monkeypatch, killed_at_sha
         np.testing.assert_allclose(a.vectors, b.vectors, atol=1e-5)
 
 
+def test_what_was_fitted_for_a_second_pass_is_kept_when_the_first_breaks_off(source, monkeypatch, killed_at_shard_2):
+    """Two shard sizes make two passes; what has not begun goes with the edit that has fewest, in the second one."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 5)
+    left = fits_of(monkeypatch, [1e9, 5.0])
+    edits = [edit(), edit("last"), fitted_edit()]
+    for one, size in zip(edits, (8, 5), strict=False):
+        killed_at_shard_2(extract, source, [one], dataclasses.replace(CPU, batch_size=size))
+    with monkeypatch.context() as patched:
+        patched.setattr(Worker, "fill", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, edits, CPU)
+    extract(source, edits, CPU)
+    assert left == [5.0], "one fit"
+
+
 BARE = dataclasses.replace(CPU, batch_size=8, diagnostics=False)
 WHOLE = dataclasses.replace(CPU, batch_size=8)
 
@@ -423,6 +438,23 @@ def test_shards_with_diagnostics_do_for_a_run_that_wants_none(source, monkeypatc
     assert seen == source.images.digests[16:]
     assert all(entry.meta["diagnostics"] for entry in entries), "the rest has them, too"
     assert extract(source, [None, edit()], WHOLE)[0].fresh is False
+
+
+def test_of_two_drafts_the_one_with_more_images_is_gone_on_with(source, monkeypatch, killed_at_shard_2):
+    """Not the one with more shards, which may be smaller."""
+    monkeypatch.setattr("itae.embed.source.SHARD", 1)
+    killed_at_shard_2(extract, source, [None], dataclasses.replace(WHOLE, batch_size=16))
+    write = Draft.write
+    with monkeypatch.context() as patched:
+        patched.setattr(Draft, "write", lambda self, i, *arrays: _interrupt() if i == 3 else write(self, i, *arrays))
+        patched.setattr("itae.store.store.Store.begun", lambda *_: None)  # as if that draft had not been there yet
+        with pytest.raises(KeyboardInterrupt):
+            extract(source, [None], dataclasses.replace(BARE, batch_size=4))
+    assert sorted(len(list(path.glob("*.shard"))) for path in source.store.root.glob("*/*/.draft-*")) == [2, 3]
+    seen = forwards(monkeypatch)
+    (entry,) = extract(source, [None], BARE)
+    assert seen == source.images.digests[32:]
+    assert entry.meta["diagnostics"]
 
 
 def test_shards_without_diagnostics_stay_for_a_run_that_wants_none(source, monkeypatch, killed_at_shard_2):

@@ -68,6 +68,14 @@ def test_make_gpu_says_what_is_missing(script, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out.txt").exists()
 
 
+def test_make_gpu_says_that_a_python_has_no_pip(script, monkeypatch, capsys):
+    """As one that uv has made."""
+    machine, found = script("gpu_machine"), importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "pip" else found(name))
+    assert machine.main([]) == 2
+    assert f"{sys.executable} lacks pip" in capsys.readouterr().err
+
+
 def test_what_a_python_has_not_is_found_by_name(script):
     machine = script("gpu_machine")
     assert machine.missing(["torch", "scikit-learn", "no-such-package"]) == ["no-such-package"]

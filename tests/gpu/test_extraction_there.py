@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 import itae
 import itae.embed.prove
 from itae.app.settings import Settings
+from itae.base.device import give_back
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
 from itae.edits.attenuate import Cap, Floor, MeanValue, Scale
@@ -26,6 +28,7 @@ from itae.embed.source import Source
 from itae.images.datasets import Digits
 from itae.measure.faiss_backend import load_faiss, pick_gpu
 from itae.store.store import Store
+from itae.vit.backbone import Backbone
 
 IMAGES = 64
 ON_CPU = Runtime("cpu", batch_size=32)
@@ -162,12 +165,25 @@ def test_too_little_memory_is_told_and_smaller_batches_go_on(source, here, devic
     same(found, here[0])
 
 
-def test_the_gpus_memory_is_given_back_after_the_pass(source, device):
+def test_the_model_is_let_go_and_the_gpus_memory_given_back_after_the_pass(source, device, monkeypatch):
     held = torch.cuda.memory_reserved if device.type == "cuda" else (lambda: 0)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    before = held()
+    before, models, given, build = held(), [], [], Backbone.build
+
+    def built(*args):
+        model = build(*args)
+        models.append(weakref.ref(model))
+        return model
+
+    def giving(where):
+        given.append([model() is None for model in models])
+        give_back(where)
+
+    monkeypatch.setattr(Backbone, "build", built)
+    monkeypatch.setattr("itae.embed.worker.give_back", giving)
     extract(source, edits_in(source)[:3], Runtime(device.type, 32))
+    assert given == [[True]], "what is still held can't be given back"
     assert held() <= before + 64 * 2**20, "cuBLAS keeps its own workspace"
 
 

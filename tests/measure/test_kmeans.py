@@ -252,8 +252,15 @@ def test_a_faiss_without_gpus_is_told_where_one_is_asked_for_by_name_alone():
     assert "has no GPU support or sees no GPU; for runtime.device=cuda install" in faiss_backend.why_on_cpu("cuda")
 
 
-@pytest.mark.parametrize(("gpu", "lower"), [(None, "set clusterer.restarts=1"), (0, "set runtime.device=cpu")])
-def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, lower):
+@pytest.mark.parametrize(
+    ("gpu", "cpus", "lower"),
+    [
+        (None, 8, ", 8 restarts at a time; set OMP_NUM_THREADS=1 for one at a time"),
+        (None, 1, "; take fewer images"),  # fewer restarts would take as much
+        (0, 8, "; set runtime.device=cpu"),
+    ],
+)
+def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, cpus, lower):
     full = "Error in virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory: 'err == cudaSuccess' failed: "
     error = (
         MemoryError("std::bad_alloc") if gpu is None else RuntimeError(f"{full}(cudaMalloc error out of memory [2])")
@@ -263,9 +270,10 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, lower):
         raise error
 
     monkeypatch.setattr("itae.measure.kmeans.pick_gpu", lambda *_: gpu)
+    monkeypatch.setattr("itae.measure.kmeans.omp_threads", lambda: cpus)
     monkeypatch.setattr(KMeans, "_once", fails)
     machine = "This machine" if gpu is None else "The GPU"
-    with pytest.raises(UserError, match=rf"^{machine} has too little memory for k-means of \d+ vectors.*; {lower}"):
+    with pytest.raises(UserError, match=rf"^{machine} has too little memory for k-means of \d+ vectors{lower}"):
         KMeans().fit(mixture(), 5, 0)
 
 

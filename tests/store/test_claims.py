@@ -21,13 +21,19 @@ WORKER = """
         fcntl.flock = flock
     from itae.store.claims import Claims
 
+    def lives(pid):
+        try:
+            return bool(Path(f"/proc/{pid}/cmdline").read_bytes())  # empty as soon as it dies; its number goes later
+        except OSError:
+            return False
+
     claims, here = Claims(Path(sys.argv[1]) / "claims"), Path(sys.argv[1])
     while True:
         names = random.sample("abcdefgh", random.randint(1, 5))
         with claims.hold(names, wait=random.random() < 0.5) as claim:
             for name in claim.names:
                 there = here / name
-                if there.exists() and (pid := there.read_text()) and os.path.exists(f"/proc/{pid}"):
+                if there.exists() and (pid := there.read_text()) and lives(pid):
                     (here / "twice").write_text(f"{name} is held by {os.getpid()} and {pid}")
                 there.write_text(str(os.getpid()))
             kept = set(random.sample(sorted(claim.names), len(claim.names) // 2))
@@ -65,3 +71,22 @@ def test_a_crowd_that_is_killed_at_random_holds_nothing_twice(tmp_path, disk):
     if disk == "with locks":  # else this process, which has them, would be another kind of machine
         with Claims(tmp_path / "claims").hold("abcdefgh", wait=False) as claim:
             assert claim.names == set("abcdefgh"), "the dead hold nothing"
+
+
+DYING = """
+    import os, sys
+    from pathlib import Path
+    from itae.store.claims import Claims
+
+    with Claims(Path(sys.argv[1])).hold(sys.argv[2:], wait=True):
+        os._exit(0)
+"""
+
+
+def test_what_the_dead_held_goes_though_nobody_wants_it(tmp_path):
+    for names in ("a", "b"):
+        subprocess.run([sys.executable, "-c", textwrap.dedent(DYING), str(tmp_path), names], check=True)
+    with Claims(tmp_path).hold("c", wait=False):
+        assert len(list(tmp_path.iterdir())) == 3, "the table, whose turn it is, and this claim"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["claims.json", "turn"]
+    assert (tmp_path / "claims.json").read_text() == "{}"

@@ -797,6 +797,18 @@ def test_a_table_of_claims_that_is_none_is_empty(tmp_path, data):
     assert make(store, key()) is not None
 
 
+def test_what_somebody_else_is_at_work_on_is_not_called_damaged(tmp_path, caplog):
+    """It may be whole, and on its way to where `itae cache prune` or an entry with diagnostics brings it."""
+    store = Store(tmp_path)
+    path = make(store, key()).path
+    with Store(tmp_path)._hold([path], wait=False):
+        (path / "vectors.npy").unlink()
+        assert store.load(key()) is None
+    (told,) = caplog.messages
+    assert told.startswith(f"{path} can't be read (vectors.npy is missing): process {os.getpid()} on ")
+    assert path.is_dir(), "nor set aside"
+
+
 def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -807,8 +819,27 @@ def test_a_claim_can_be_let_go_of_on_a_full_disk(tmp_path, monkeypatch):
     assert is_free(store, key())
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
-        with pytest.raises(UserError, match="No room for the cache"), store.claim([key()]):
+        with pytest.raises(UserError, match="No room for the cache") as told, store.claim([key()]):
             pass
+    left = {file.name for file in (store.root / ".locks").iterdir()}
+    assert left <= {"turn", "claims.json", "claims.tmp"}, f"{told.value}: its lock is left"
+
+
+def test_a_disk_that_fills_while_some_of_a_claim_is_let_go_is_told(tmp_path, monkeypatch):
+    """Of two keys one is there, and isn't held any longer."""
+    store, replace, calls = Store(tmp_path), os.replace, []
+    make(store, key(0.5))
+
+    def full(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(*args)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(UserError, match="No room for the cache"), store.claim([key(0.5), key(0.25)]):
+        pass
+    assert is_free(store, key(0.25))
 
 
 def test_claims_do_not_wait_for_each_other_in_a_circle(tmp_path):

@@ -150,8 +150,8 @@ def give_back(device: torch.device) -> None:
         torch.cuda.empty_cache()
 
 
-_FULL = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc fail")
-"""As torch, its allocator on a CPU, CUDA, C++ and FAISS say it."""
+_FULL = ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc", "alloc fail", "ALLOC_FAILED")
+"""As torch, its allocator on a CPU, CUDA, C++, FAISS, and cuBLAS, cuDNN and their like say it."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -175,5 +175,5 @@ def memory_told(what: str) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        gpu = any(word in str(error) for word in ("CUDA", "cuda", "GPU", "Gpu"))
+        gpu = any(word in str(error) for word in ("CUDA", "cuda", "GPU", "Gpu", "ALLOC_FAILED"))
         raise UserError(f"{'The GPU' if gpu else 'This machine'} has too little memory {what}.") from error

@@ -7,13 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from itae.base.progress import progress
-
-if TYPE_CHECKING:
-    pass
-
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -156,15 +156,16 @@ def _compute(
     made = ways(source.store, edits, n, runtime)
     passes = {way: {key: edit for key, edit in edits.items() if made[key] == way} for way in made.values()}
     source.store.room_for(sum(source.room(some.values(), n, *way) for way, some in passes.items()), edits)
-    drafts: dict[Key, Draft] = {}
     failed: dict[Key, UserError] = {}
     enough = partial(_has_enough, runtime.diagnostics)
     with _engine(source, images, runtime) as engine:
         settled, ready = _settle(source, engine, edits, n, made)
-        for way, some in passes.items():
-            begun = {key: source.store.draft(key, n, way.shard, settled[key], way.draft, enough) for key in some}
-            failed |= _fill(engine, begun, ready, n)
-            drafts |= begun
+        # All of them before the first pass: what was fitted is kept with its draft.
+        drafts = {
+            key: source.store.draft(key, n, way.shard, settled[key], way.draft, enough) for key, way in made.items()
+        }
+        for some in passes.values():
+            failed |= _fill(engine, {key: drafts[key] for key in some}, ready, n)
     extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
     extra["seconds"] = round(time.perf_counter() - began, 3)
     for key in [key for key in drafts if key not in failed]:

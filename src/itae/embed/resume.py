@@ -57,13 +57,14 @@ def ways(store: Store, keys: Iterable[Key], n: int, runtime: Runtime) -> dict[Ke
 
 
 def _furthest(store: Store, key: Key, n: int, runtime: Runtime) -> tuple[int, Way] | None:
-    """Return how many shards there are in the draft to go on with, and how they were made; None without any."""
-    found = [(some.written, Way(some.shard, whole)) for whole, some in _begun(store, key, n) if some.written]
+    """Return how many images there are in the draft to go on with, and how its shards were made; None without any."""
+    begun = [(whole, some) for whole, some in _begun(store, key, n) if some.written]
+    found = [(min(n, some.written * some.shard), Way(some.shard, whole)) for whole, some in begun]
     do = [one for one in found if one[1].diagnostics or not runtime.diagnostics]
     if len(do) < len(found):
         log.info(
             "%d shards of %s hold no diagnostics, which are wanted now; they stay for runs that want none.",
-            found[-1][0],
+            begun[-1][1].written,
             store.path(key),
         )
     return max(do, default=None)

@@ -163,9 +163,7 @@ class KMeans:
             faiss.omp_set_num_threads(max(1, cpus // workers))  # of this thread, not of the process
             return self._once(faiss, vectors_NE, k, restart_seed, gpu)
 
-        lower = "set clusterer.restarts=1" if gpu is None else "set runtime.device=cpu, the embeddings are kept"
-        what = f"for k-means of {n} vectors, clusterer.restarts={self.restarts}, {workers} at a time; {lower}"
-        with memory_told(what), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
+        with memory_told(_too_many(n, workers, gpu)), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
             try:
                 _, assignments, centroids, iterations = min(
                     pool.map(restart, _seeds(seed, self.restarts)), key=lambda fitted: fitted[0]
@@ -212,6 +210,15 @@ class KMeans:
                 "upgrade faiss or set clusterer.init=random."
             )
         return parameters
+
+
+def _too_many(n: int, workers: int, gpu: int | None) -> str:
+    """Say what memory is too little for, and what takes less of it: first of all what leaves the result as it is."""
+    if gpu is not None:
+        return f"for k-means of {n} vectors; set runtime.device=cpu, the embeddings are kept"
+    if workers > 1:
+        return f"for k-means of {n} vectors, {workers} restarts at a time; set OMP_NUM_THREADS=1 for one at a time"
+    return f"for k-means of {n} vectors; take fewer images (dataset.limit) or a smaller backbone"
 
 
 def inertia(vectors_NE: np.ndarray, assignments_N: np.ndarray, centroids_KE: np.ndarray) -> float:

@@ -1,8 +1,8 @@
 """Who is at work on what in a store: its claims, those of all processes that see it.
 
 A claim is one file that its holder keeps locked, however many names it is for, and an entry in a table that says who he
-is and which names. The table is read and written by one process at a time, whose turn it is by a lock. Who finds a name
-taken tries that claim's file: one that isn't locked is of a process that has died, and its claim is void. So claims go
+is and which names. The table is read and written by one process at a time, whose turn it is by a lock. Who wants names
+tries the file of each claim: one that isn't locked is of a process that has died, and its claim is void. So claims go
 with their process, and a sweep of thousands of edits holds one file open.
 """
 
@@ -72,16 +72,16 @@ class Claims:
             If the disk can't be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        place = uuid.uuid4().hex
+        place, taken = uuid.uuid4().hex, set[str]()
         lock = Lock(self._folder / place)
-        taken = self._take(place, lock, set(names), wait)
         try:
+            taken = self._take(place, lock, set(names), wait)
             yield Claim(self, place, set(taken))
         finally:
             if taken:
                 with contextlib.suppress(OSError), self.turn() as table:  # on a full disk it is void without its lock
                     table.pop(place, None)
-                lock.release(remove=True)
+            lock.release(remove=True)  # also where its claim could not be written down
 
     def holder(self, name: str) -> str:
         """Say who holds a name, as far as it is known."""
@@ -124,11 +124,9 @@ class Claims:
         return set()
 
     def _others(self, table: Table, names: set[str], tried: dict[str, Lock]) -> dict[str, str]:
-        """Return which of `names` others hold, and who; claims of the dead go from the table."""
+        """Return which of `names` others hold, and who; claims of the dead go from the table, whatever they are for."""
         found: dict[str, str] = {}
         for place, claim in list(table.items()):
-            if not names.intersection(claim["names"]):
-                continue
             lock = tried.setdefault(place, Lock(self._folder / place))
             if lock.take():
                 lock.release(remove=True)

@@ -92,7 +92,9 @@ class Store:
             with self._hold([path], wait=False) as claim:
                 if claim.names:
                     return self._read_or_set_aside(key)
-            log.warning("%s is damaged (%s); %s is at work on it.", path, damage, self._claims.holder(self._name(path)))
+            # Damaged, or just being removed, or replaced by one with diagnostics: that is for who is at work to know.
+            holder = self._claims.holder(self._name(path))
+            log.warning("%s can't be read (%s): %s is at work on it.", path, damage, holder)
             return None
         _mark_used(path)
         return entry
@@ -145,7 +147,8 @@ class Store:
         wanted = {key: self._name(self.path(key)) for key in keys}
         with self._hold([self.path(key) for key in wanted], wait) as claim:
             missing = [key for key in wanted if wanted[key] in claim.names and not self.has(key, enough)]
-            claim.keep({wanted[key] for key in missing})
+            with disk_trouble_told(self.root):
+                claim.keep({wanted[key] for key in missing})
             yield missing
 
     def draft(

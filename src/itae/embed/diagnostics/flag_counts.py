@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itae.base.device import on_device
+from itae.embed.diagnostics.collect import counts_of
 
 if TYPE_CHECKING:
     import torch
@@ -60,15 +61,11 @@ def _counted(flags: Flags) -> dict[str, Tensor]:
 
 
 def histograms(signal: Tensor, mask: Tensor) -> Tensor:
-    """Return histograms over `SIGNAL_EDGES` of what is not masked and of what is, [2, bins]; only finite values count.
-
-    Not by ``bincount``, which waits for a GPU.
-    """
+    """Return histograms over `SIGNAL_EDGES` of what isn't masked and of what is, [2, bins]; finite values alone count."""
     signal = signal.float()  # a detector of somebody's own may have it in the model's precision
     place = _place(signal).where(signal.isfinite(), _BINS)
-    place = (place + mask * (_BINS + 1)).reshape(-1)
-    counts = place.new_zeros(2 * (_BINS + 1)).scatter_add_(0, place, place.new_ones(()).expand(len(place)))
-    return counts.view(2, _BINS + 1)[:, :_BINS]
+    places = (place + mask * (_BINS + 1)).reshape(-1)
+    return counts_of(places, 2 * (_BINS + 1)).view(2, _BINS + 1)[:, :_BINS]
 
 
 def _place(signal: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ import numpy as np
 from itae.base.device import on_device
 from itae.base.memory import own_memory
 from itae.edits.bimodal import VALLEY
-from itae.embed.diagnostics.collect import Collector, Later, bimodality, quantiles
+from itae.embed.diagnostics.collect import Collector, Later, bimodality, counts_of, quantiles
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,10 +111,7 @@ def _binned(norms_GX: Tensor) -> Tensor:
     place = (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
     place = place.clamp_(0, _BINS - 1).long()
     rows = torch.arange(0, len(place) * _BINS, _BINS, device=place.device)
-    place = (place + rows.unsqueeze(1)).flatten()
-    # Not by bincount, which waits for a GPU.
-    counts = place.new_zeros(len(rows) * _BINS).scatter_add_(0, place, place.new_ones(()).expand(len(place)))
-    return counts.view(len(rows), _BINS)
+    return counts_of((place + rows.unsqueeze(1)).flatten(), len(rows) * _BINS).view(len(rows), _BINS)
 
 
 def histograms(diagnostics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
