@@ -174,6 +174,7 @@ FORGIVEN = {  # by viewers: all pixels are there
     "PNG without IEND and the checksum before it": (PNG, PNG[:-16]),
     "PNG without its last 2 bytes": (PNG, PNG[:-2]),
     "PNG with junk behind it": (PNG, PNG + b"junk" * 99),
+    "PNG with what looks like a damaged part behind it": (PNG, PNG + bytes(4) + b"JUNK" + bytes(4)),
     "PNG with a text among the pixels": (PNG, split_pixels((b"tEXt", b"k\0v"))),
     "JPEG without its last byte": (JPEG, JPEG[:-1]),
     "JPEG without its last 2 bytes": (JPEG, JPEG[:-2]),

@@ -90,12 +90,12 @@ class _Chunk(NamedTuple):
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[_Chunk]:
-    at = len(_PNG)
-    while True:
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":  # what lies behind it is none of the picture
         file.seek(at)
         head = file.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if len(head) < 8 or not kind.isalpha():  # the end, or junk behind it
+        if len(head) < 8 or not kind.isalpha():  # the end, or junk
             return
         checksum, left = zlib.crc32(kind), length
         while left and (block := file.read(min(left, _BLOCK))):
