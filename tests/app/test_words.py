@@ -164,7 +164,17 @@ def test_the_sentence_has_the_very_word_to_type(itae_, character):
 
 
 @pytest.mark.parametrize(
-    ("typed", "name"), [("a,b", "a,b"), ("[x]", "[x]"), ("{a:1}", "{a:1}"), ("a${no}b", "a${no}b"), ("#a", "#a")]
+    ("typed", "name"),
+    [
+        ("a,b", "a,b"),
+        ("[x]", "[x]"),
+        ("{a:1}", "{a:1}"),
+        ("a${no}b", "a${no}b"),
+        ("#a", "#a"),
+        ("2024,05", "2024,05"),
+        ("[2019]", "[2019]"),
+        ("a,1e3", "a,1e3"),
+    ],
 )
 def test_what_hydra_reads_as_something_else_is_told_so_too(itae_, typed, name):
     err = itae_("dataset=imagefolder", f"dataset.root={typed}")[2]

@@ -66,6 +66,13 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
+def without_our_quotes(word: str) -> str:
+    """Return a word of `as_typed` with the numbers in it as they were typed."""
+    if key_of(word) not in TEXTS:
+        return word
+    return re.sub(r'"([^"\\]*)"', lambda found: found[1] if _is_number(found[1]) else found[0], word)
+
+
 def refuse_no_texts(words: Iterable[str]) -> None:
     """Raise a `UserError` if an option that is text would be given what Hydra takes for a list or for options."""
     for word in words:
@@ -75,6 +82,7 @@ def refuse_no_texts(words: Iterable[str]) -> None:
             value = _value(word)
             if isinstance(value, dict) or (isinstance(value, list) and key not in LISTS):
                 what = "options" if isinstance(value, dict) else "a list"
+                word = without_our_quotes(word)
                 typed = to_type(*word.partition("=")[::2])
                 raise UserError(f"{word} is {what} to Hydra, and {key} takes a text; as a text it is {typed}.")
 
