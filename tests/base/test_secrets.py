@@ -119,3 +119,15 @@ def test_files_of_hydras_are_told_without_secrets(tmp_path):
         "dir": "a-${itae_token:run}",
     }
     assert other.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [["tops3cret", "x"], {"a": {"b": "tops3cret"}}, "tops3cret " * 40, "tops3cret\n" * 4],
+    ids=["a list", "a mapping", "words", "lines"],
+)
+def test_so_are_files_whose_secrets_take_several_lines(tmp_path, secret):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"x": {"api_key": secret}}))
+    hide_in_files([file])
+    assert "tops3cret" not in file.read_text()

@@ -140,7 +140,9 @@ def hide_in_files(files: Sequence[Path]) -> None:
     for file in files:
         with contextlib.suppress(OSError, yaml.YAMLError):
             text = file.read_text(encoding="utf-8")
-            if all(hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()):
+            if not _GIVEN[_SECRET].search(text) and all(
+                hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()
+            ):
                 continue  # most have none, and yaml is read slowly
             node = yaml.safe_load(text)
             clean = hidden_words(hidden(node))
