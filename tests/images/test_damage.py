@@ -173,6 +173,8 @@ FORGIVEN = {  # by viewers: all pixels are there
     "PNG without IEND": (PNG, PNG[:-12]),
     "PNG without IEND and the checksum before it": (PNG, PNG[:-16]),
     "PNG without its last 2 bytes": (PNG, PNG[:-2]),
+    "PNG whose end has a wrong checksum": (PNG, png_with(damaged=[b"IEND"])),
+    "PNG whose end has a wrong checksum, with a bulky text": (PNG, png_with(BULKY, damaged=[b"IEND"])),
     "PNG with junk behind it": (PNG, PNG + b"junk" * 99),
     "PNG with what looks like a damaged part behind it": (PNG, PNG + bytes(4) + b"JUNK" + bytes(4)),
     "PNG with a text among the pixels": (PNG, split_pixels((b"tEXt", b"k\0v"))),

@@ -109,7 +109,7 @@ def _png_chunks(file: BinaryIO) -> Iterator[_Chunk]:
 def refuse_damaged(file: BinaryIO) -> None:
     """Raise a `BadImage` if a chunk that a PNG's pixels hang on has another checksum; Pillow looks at some."""
     for kind, _, state in _png_chunks(file):
-        if state == "damaged" and _is_needed(kind):
+        if state == "damaged" and _is_needed(kind) and kind != b"IEND":  # which holds nothing
             raise BadImage(f"damaged: the checksum of a part that its pixels hang on ({kind.decode()}) is another")
 
 
