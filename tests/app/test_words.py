@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.itae_sweeps import PLUGINS, GridSweeper
 from itae.app.compose import compose, conf_dir
-from itae.app.words import LISTS, TEXTS, as_typed
+from itae.app.words import GROUPS, LISTS, TEXTS, as_typed
 from itae.base.construct import NEEDS
 from itae.base.typed import quoted, to_type
 
@@ -51,6 +51,24 @@ def test_a_number_is_text_where_the_option_is(name):
 def test_so_it_is_for_every_option_of_the_kind(name):
     for key in TEXTS - LISTS:
         assert parsed(*as_typed([f"{key}={name}"])).value() == name
+
+
+@pytest.mark.parametrize("name", ["2024", "2024_05", "1e3", "true"])
+@pytest.mark.parametrize("word", ["experiment={}", "+experiment={}", "experiment=[smoke,{}]"])
+def test_so_it_is_where_a_config_of_ones_own_is_chosen(tmp_path, itae_, name, word):
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / f"mine/experiment/{name}.yaml").write_text("# @package _global_\nseed: 77\n")
+    status, out, err = itae_("--cfg", "job", "--config-dir", "mine", word.format(name))
+    assert (status, err) == (0, "")
+    assert "seed: 77" in out
+
+
+def test_what_is_told_of_several_has_no_quotes_of_ours(itae_):
+    assert "'experiment=1,demo'; to sweep over it" in itae_("experiment=1,demo")[2]
+
+
+def test_a_group_is_told_by_its_folder():
+    assert {folder.name for folder in conf_dir().iterdir() if folder.is_dir()} - {"hydra"} == GROUPS
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -164,7 +182,17 @@ def test_the_sentence_has_the_very_word_to_type(itae_, character):
 
 
 @pytest.mark.parametrize(
-    ("typed", "name"), [("a,b", "a,b"), ("[x]", "[x]"), ("{a:1}", "{a:1}"), ("a${no}b", "a${no}b"), ("#a", "#a")]
+    ("typed", "name"),
+    [
+        ("a,b", "a,b"),
+        ("[x]", "[x]"),
+        ("{a:1}", "{a:1}"),
+        ("a${no}b", "a${no}b"),
+        ("#a", "#a"),
+        ("2024,05", "2024,05"),
+        ("[2019]", "[2019]"),
+        ("a,1e3", "a,1e3"),
+    ],
 )
 def test_what_hydra_reads_as_something_else_is_told_so_too(itae_, typed, name):
     err = itae_("dataset=imagefolder", f"dataset.root={typed}")[2]

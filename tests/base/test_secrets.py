@@ -21,7 +21,13 @@ WORDS = {
     "hydra.sweeper.storage=mysql+pymysql://me:tops3cret@host:3306/db": "hydra.sweeper.storage=mysql+pymysql://me:***@host:3306/db",
     "dataset.root=https://tops3cret@host/set": "dataset.root=https://***@host/set",
     "dataset.root='s3://host/set?X-Amz-Signature=tops3cret&a=1'": "dataset.root='s3://host/set?X-Amz-Signature=***&a=1'",
+    "hydra.sweeper.storage=mysql://me:tops/3cret@host/db": "hydra.sweeper.storage=mysql://me:***@host/db",
     "x.password='tops3cret'": "x.password=***",
+    "x.password=tops3cret and more": "x.password=***",
+    "x.password=tops3cret,another": "x.password=***",
+    "x.token.of_mine=tops3cret": "x.token.of_mine=***",
+    "detector.api_key=tops3cret": "detector.api_key=***",
+    "detector={scope:token,api_key:tops3cret}": "detector={scope:token,api_key:***}",
     'x.db={user:me,password:"tops3cret, too",port:3}': "x.db={user:me,password:***,port:3}",
     "x.aws_secret_access_key=tops3cret": "x.aws_secret_access_key=***",
 }  # fmt: skip
@@ -29,6 +35,7 @@ PLAIN = [
     "detector.scope=token", "layers=[8,9,-1]", "paths.cache=/data/token/cache", "x.tokens=3", "x.author=me", "seed=1",
     "hydra.run.dir=outputs/${now:%Y}-${itae_token:run}", "x.key=3", "dataset.root=https://host/a@b", "x.monkey=3",
     "detector=key_norm", "control=random", "runtime.ray.address=ray://host:10001", "x.tokenizer=a", "x.secretary=",
+    "detector.token=cls", "++control.match.use_token=true", "task.token_kind=cls,register", "x.url=http://host:80/a@b",
 ]  # fmt: skip
 
 
@@ -42,6 +49,13 @@ def test_a_word_is_told_without_its_secret(word):
 @pytest.mark.parametrize("word", PLAIN)
 def test_other_words_are_told_as_they_are(word):
     assert hidden_word(word) == word
+
+
+def test_what_a_rule_calls_a_token_is_told():
+    """In a table of a sweep over them, all would be one setting, and in a log each such word a secret."""
+    settings = {"detector": {"token": "cls", "match": {"token": "register", "password": "tops3cret"}}}
+    assert hidden(settings) == {"detector": {"token": "cls", "match": {"token": "register", "password": HIDDEN}}}
+    assert Veil(settings)("pool=cls") == "pool=cls"
 
 
 SETTINGS = {
@@ -105,3 +119,15 @@ def test_files_of_hydras_are_told_without_secrets(tmp_path):
         "dir": "a-${itae_token:run}",
     }
     assert other.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [["tops3cret", "x"], {"a": {"b": "tops3cret"}}, "tops3cret " * 40, "tops3cret\n" * 4],
+    ids=["a list", "a mapping", "words", "lines"],
+)
+def test_so_are_files_whose_secrets_take_several_lines(tmp_path, secret):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump({"x": {"api_key": secret}}))
+    hide_in_files([file])
+    assert "tops3cret" not in file.read_text()

@@ -37,7 +37,7 @@ def test_cpus_are_those_of_the_job(monkeypatch):
     assert cpu_count() == omp_threads() == 6
     monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
     assert cpu_count() == 1
-    for nonsense in ("", "0", "-3", "many"):
+    for nonsense in ("", "0", "-3", "²", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
         assert omp_threads() == 1
 

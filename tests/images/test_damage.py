@@ -160,12 +160,23 @@ def split_pixels(between):
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in every)
 
 
+def filled(data):
+    """Return the JPEG with bytes of ff before each marker ahead of its samples, as the standard allows."""
+    for marker in b"\xe0\xdb\xc0\xc4\xda":
+        data = data.replace(bytes([255, marker, 0]), bytes([255, 255, 255, marker, 0]), 1)
+    return data
+
+
 PNG, JPEG, PROGRESSIVE, RESTARTS = bytes_of("PNG"), jpeg(), jpeg(progressive=True), jpeg(restart_marker_blocks=3)
+GREY = jpeg(image=Image.new("L", (64, 48), 128))
 FORGIVEN = {  # by viewers: all pixels are there
     "PNG without IEND": (PNG, PNG[:-12]),
     "PNG without IEND and the checksum before it": (PNG, PNG[:-16]),
     "PNG without its last 2 bytes": (PNG, PNG[:-2]),
+    "PNG whose end has a wrong checksum": (PNG, png_with(damaged=[b"IEND"])),
+    "PNG whose end has a wrong checksum, with a bulky text": (PNG, png_with(BULKY, damaged=[b"IEND"])),
     "PNG with junk behind it": (PNG, PNG + b"junk" * 99),
+    "PNG with what looks like a damaged part behind it": (PNG, PNG + bytes(4) + b"JUNK" + bytes(4)),
     "PNG with a text among the pixels": (PNG, split_pixels((b"tEXt", b"k\0v"))),
     "JPEG without its last byte": (JPEG, JPEG[:-1]),
     "JPEG without its last 2 bytes": (JPEG, JPEG[:-2]),
@@ -175,7 +186,10 @@ FORGIVEN = {  # by viewers: all pixels are there
     "JPEG with junk behind it": (JPEG, JPEG + b"junk" * 99),
     "JPEG with another one behind it": (JPEG, JPEG + cut(PROGRESSIVE, 0.5)),
     "JPEG with zeros behind it": (JPEG, JPEG + bytes(999)),
-    "JPEG whose last pixels are mid grey": (jpeg(image=Image.new("L", (64, 48), 128)),) * 2,
+    "JPEG whose last pixels are mid grey": (GREY, GREY),
+    "JPEG whose last pixels are mid grey, with ff before its markers": (GREY, filled(GREY)),
+    "JPEG with ff before its markers and zeros behind it": (JPEG, filled(JPEG) + bytes(99)),
+    "JPEG with ff before its markers, without its last 2 bytes": (JPEG, filled(JPEG)[:-2]),
 }
 REFUSED = {
     "PNG without a tenth": cut(PNG, 0.9),

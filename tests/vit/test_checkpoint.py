@@ -111,7 +111,7 @@ def test_weights_of_another_type_are_taken(tmp_path, whole, dtype):
     assert same(built(tmp_path, without(state, "head")), state)
 
 
-@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.bool])
 @pytest.mark.parametrize("head", ["head", "no head"])
 def test_a_quantised_model_is_refused(tmp_path, whole, dtype, head):
     state = without(whole["test_vit"], head) | {"blocks.1.attn.qkv.weight": torch.ones(192, 64, dtype=dtype)}

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from itae.app.compose import choices, compose, conf_dir
 from itae.app.verbs import VERBS
-from itae.app.words import TEXTS, as_texts, key_of
+from itae.app.words import TEXTS, as_texts, key_of, without_our_quotes
 from itae.base.errors import UserError, did_you_mean
 from itae.base.typed import to_type
 
@@ -41,10 +41,10 @@ def sentence_of(error: Exception) -> str:
         return _unknown_key(key[1] or key[2])
     if text.startswith("Ambiguous value"):
         told = re.search(r"'(.*)'", text)
-        word = told[1] if told else "key=a,b"
+        word = without_our_quotes(told[1]) if told else "key=a,b"
         name, _, values = word.partition("=")
-        one = to_type(name, values)
-        return f"{text}; to sweep over it add --multirun; a list is {name}=[{values}], and one text {one}."
+        ways = f"to sweep over it add --multirun; a list is {name}=[{values}], and one text {to_type(name, values)}"
+        return f"Ambiguous value for argument '{word}'; {ways}."
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{text} ({_paragraph(error.__cause__)})."
     if isinstance(error, OmegaConfBaseException) and error.full_key:

@@ -17,6 +17,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from itae.base.construct import NEEDS
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.typed import quoted, to_type
@@ -37,6 +38,8 @@ TEXTS = frozenset(
 """Options whose value is a name of the user's own: of a folder, a file, a model, a project."""
 LISTS = frozenset({"tracker.tags"})
 """Those of them that take several."""
+GROUPS = frozenset({*NEEDS, "experiment"})
+"""Groups, of which a file's name is chosen, which may be one's own."""
 
 _PART = re.compile(
     r"""'(?:\\.|[^'\\])*' | "(?:\\.|[^"\\])*" | \w+\( | [()\[\]{},] | [^()\[\]{},'"]+ | .""", re.VERBOSE | re.DOTALL
@@ -49,7 +52,8 @@ def as_typed(words: Sequence[str]) -> list[str]:
 
     That is with the home folder for ``~``, which a shell leaves alone after a ``=``; with ``experiment=x`` for
     ``+experiment=x``, the way of many templates (here the group has a default, and both are right); and where an option
-    is text, with quotes around what Hydra would take for a number or a truth value. ``null`` stays none.
+    is text, or names a file of a group, with quotes around what Hydra would take for a number or a truth value.
+    ``null`` stays none.
 
     Raises
     ------
@@ -66,6 +70,13 @@ def key_of(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
+def without_our_quotes(word: str) -> str:
+    """Return a word of `as_typed` with the numbers in it as they were typed."""
+    if not _is_a_name(word):
+        return word
+    return re.sub(r'"([^"\\]*)"', lambda found: found[1] if _is_number(found[1]) else found[0], word)
+
+
 def refuse_no_texts(words: Iterable[str]) -> None:
     """Raise a `UserError` if an option that is text would be given what Hydra takes for a list or for options."""
     for word in words:
@@ -75,6 +86,7 @@ def refuse_no_texts(words: Iterable[str]) -> None:
             value = _value(word)
             if isinstance(value, dict) or (isinstance(value, list) and key not in LISTS):
                 what = "options" if isinstance(value, dict) else "a list"
+                word = without_our_quotes(word)
                 typed = to_type(*word.partition("=")[::2])
                 raise UserError(f"{word} is {what} to Hydra, and {key} takes a text; as a text it is {typed}.")
 
@@ -100,9 +112,15 @@ def _numbers_as_text(word: str) -> str:
     key, _, value = word.partition("=")
     numbers = re.search(r"\d|inf|nan|true|false", value, re.IGNORECASE)
     plain = not {"\\", "{"} & set(value)  # no escapes, interpolations or options, in which a quote says something else
-    if key_of(word) not in TEXTS or not numbers or not plain or not _is_read(word):
+    if not _is_a_name(word) or not numbers or not plain or not _is_read(word):
         return word
     return f"{key}={''.join(_parts(value))}"
+
+
+def _is_a_name(word: str) -> bool:
+    """Return whether the value of a word is a text, or the name of a file."""
+    key = key_of(word)
+    return key in TEXTS or key.partition("@")[0] in GROUPS
 
 
 def _parts(value: str) -> Iterator[str]:

@@ -13,22 +13,27 @@ from pathlib import Path
 from typing import Any
 
 HIDDEN = "***"
-_NAME = (
-    r"[\w.-]*(?:(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key|private_?key|credential)s?"
-    r"|(?<![^\W_])(?:token|pwd|auth))(?![^\W_])[\w-]*"
-)
-_SECRET = re.compile(rf"(?i){_NAME}")
+_PASSWORDS = r"(?:passw(?:or)?d|passphrase|secret|api_?key|access_?key|private_?key|credential)s?"
+_TOKENS = r"(?<![^\W_])(?:token|pwd|auth)"
+_SECRET = re.compile(rf"[\w.-]*(?:{_PASSWORDS}|{_TOKENS})(?![^\W_])[\w-]*", re.IGNORECASE)
+_RULES = ("backbone", "detector", "attenuator", "control", "edit", "task", "clusterer")
+"""Groups that decide a result. A token is a transformer's there: two hidden alike would be one setting in a table."""
+_SECRET_IN_RULES = re.compile(rf"[\w.-]*{_PASSWORDS}(?![^\W_])[\w-]*", re.IGNORECASE)
 _VARIABLES = ("env_vars",)  # what stands there may be anything
-_USER = re.compile(r"(?<=://)([^\s/'\"@:]*)(:?)[^\s/'\"]*@")
+# A password may hold a slash; what follows a port isn't one.
+_USER = re.compile(r"(?<=://)([^\s/'\"@:]*)(?:(:)(?!\d+/)[^\s'\"@]*)?(?:@[^\s/'\"@]*)*@")
 _QUERY = re.compile(r"(?i)([?&][\w.-]*(?:token|sig|signature|key|password|secret|credential)=)[^\s&'\"]+")
-_GIVEN = re.compile(
-    rf"(?i)((?:^|(?<=[\s{{,.+~'\"]))(?<!\$\{{){_NAME}['\"]?\s*[:=]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,}}\]'\"]+)"
-)
+_GIVEN = {  # by a name, with what stands before and after it
+    names: re.compile(
+        rf"((?:^|(?<=[\s{{,.+~'\"]))(?<!\$\{{){names.pattern}['\"]?\s*[:=]\s*)(?:'[^']*'|\"[^\"]*\"|[^\s,}}\]'\"]+)",
+        re.IGNORECASE,
+    )
+    for names in (_SECRET, _SECRET_IN_RULES)
+}
 _GROUP = re.compile(rf"((?:{'|'.join(_VARIABLES)})\s*[:=]\s*)\{{[^}}]*\}}")
-_WORD = re.compile(rf"^([^=]*\b(?:{'|'.join(_VARIABLES)})\.[^=]*=).*$", re.DOTALL)
 
 
-def hidden(node: Any, every: bool = False) -> Any:
+def hidden(node: Any, every: bool = False, names: re.Pattern[str] = _SECRET) -> Any:
     """Return plain values with ``***`` for each secret: by the name of its key, or inside an address.
 
     Parameters
@@ -37,11 +42,16 @@ def hidden(node: Any, every: bool = False) -> Any:
         Mappings, sequences and values.
     every
         Whether each value is taken for one.
+    names
+        What secrets are called here.
     """
     if isinstance(node, Mapping):
-        return {key: hidden(value, every or _is_secret(str(key))) for key, value in node.items()}
+        return {
+            key: hidden(value, every or _is_secret(str(key), names), _names_in(str(key), names))
+            for key, value in node.items()
+        }
     if isinstance(node, list | tuple):
-        return [hidden(value, every) for value in node]
+        return [hidden(value, every, names) for value in node]
     if every and node is not None:
         return HIDDEN
     return hidden_address(node) if isinstance(node, str) else node
@@ -55,9 +65,13 @@ def hidden_address(text: str) -> str:
 
 def hidden_word(word: str) -> str:
     """Return a word of a command line, ``key=value``, without the secrets in its value."""
-    word = _WORD.sub(rf"\g<1>{HIDDEN}", word)
+    key, equals, _ = word.partition("=")
+    parts = key.lstrip("+~").split(".")
+    names = _names_in(parts[0], _SECRET)
+    if equals and any(_is_secret(part, names) for part in parts):
+        return f"{key}={HIDDEN}"  # of several values, each
     word = _GROUP.sub(rf"\g<1>{HIDDEN}", word)
-    return hidden_address(_GIVEN.sub(rf"\g<1>{HIDDEN}", word))
+    return hidden_address(_GIVEN[names].sub(rf"\g<1>{HIDDEN}", word))
 
 
 def restored(words: Sequence[str], given: Sequence[str]) -> list[str]:
@@ -66,19 +80,24 @@ def restored(words: Sequence[str], given: Sequence[str]) -> list[str]:
     return [known.get(word, word) for word in words]
 
 
-def _is_secret(key: str) -> bool:
-    return key in _VARIABLES or _SECRET.fullmatch(key) is not None
+def _is_secret(key: str, names: re.Pattern[str]) -> bool:
+    return key in _VARIABLES or names.fullmatch(key) is not None
 
 
-def _replaced(node: Any, every: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield each text that `hidden` changes, and what it becomes."""
+def _names_in(key: str, names: re.Pattern[str]) -> re.Pattern[str]:
+    """Return what secrets are called below a key."""
+    return _SECRET_IN_RULES if key.partition(".")[0] in _RULES else names
+
+
+def _replaced(node: Any, after: Any) -> Iterator[tuple[str, str]]:
+    """Yield each text that `hidden` has changed, and what it became."""
     if isinstance(node, Mapping):
         for key, value in node.items():
-            yield from _replaced(value, every or _is_secret(str(key)))
+            yield from _replaced(value, after[key])
     elif isinstance(node, list | tuple):
-        for value in node:
-            yield from _replaced(value, every)
-    elif isinstance(node, str) and len(node) > 2 and (after := hidden(node, every)) != node:
+        for one, other in zip(node, after, strict=True):
+            yield from _replaced(one, other)
+    elif isinstance(node, str) and len(node) > 2 and after != node:
         yield node, after
 
 
@@ -86,7 +105,7 @@ class Veil:
     """Hides the secrets of some settings in whatever is said: an error, a log."""
 
     def __init__(self, node: Any) -> None:
-        self._pairs = sorted(set(_replaced(node)), key=lambda pair: -len(pair[0]))
+        self._pairs = sorted(set(_replaced(node, hidden(node))), key=lambda pair: -len(pair[0]))
 
     def __call__(self, text: str) -> str:
         """Return a text without them."""
@@ -121,7 +140,9 @@ def hide_in_files(files: Sequence[Path]) -> None:
     for file in files:
         with contextlib.suppress(OSError, yaml.YAMLError):
             text = file.read_text(encoding="utf-8")
-            if all(hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()):
+            if not _GIVEN[_SECRET].search(text) and all(
+                hidden_word(line) == line and f"{_VARIABLES[0]}:" not in line for line in text.splitlines()
+            ):
                 continue  # most have none, and yaml is read slowly
             node = yaml.safe_load(text)
             clean = hidden_words(hidden(node))

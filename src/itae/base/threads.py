@@ -32,7 +32,7 @@ def omp_threads() -> int:
 
 def _told(name: str, most: int) -> int:
     said = os.environ.get(name, "")
-    return min(int(said), most) if said.isdigit() and int(said) > 0 else most
+    return min(int(said), most) if said.isdecimal() and int(said) > 0 else most
 
 
 def in_threads(work: Callable[[T], R], items: Iterable[T], total: int, title: str) -> Iterator[R]:

@@ -28,6 +28,7 @@ _SOI, _EOI, _SOS, _JFIF, _EXIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of what a picture is: its size, its components
 _ABOUT = {*range(0xE0, 0xF0), 0xFE}  # markers of segments for applications, and of comments
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # none but these stand among a scan's samples
+_SEGMENT = re.compile(rb"\xff+([\xc0-\xcf\xdb-\xfe])(..)", re.DOTALL)  # any number of ff may stand before a marker
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _END = bytes([0xFF, _EOI])
 
@@ -89,12 +90,12 @@ class _Chunk(NamedTuple):
 
 
 def _png_chunks(file: BinaryIO) -> Iterator[_Chunk]:
-    at = len(_PNG)
-    while True:
+    at, kind = len(_PNG), b""
+    while kind != b"IEND":  # what lies behind it is none of the picture
         file.seek(at)
         head = file.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if len(head) < 8 or not kind.isalpha():  # the end, or junk behind it
+        if len(head) < 8 or not kind.isalpha():  # the end, or junk
             return
         checksum, left = zlib.crc32(kind), length
         while left and (block := file.read(min(left, _BLOCK))):
@@ -108,7 +109,7 @@ def _png_chunks(file: BinaryIO) -> Iterator[_Chunk]:
 def refuse_damaged(file: BinaryIO) -> None:
     """Raise a `BadImage` if a chunk that a PNG's pixels hang on has another checksum; Pillow looks at some."""
     for kind, _, state in _png_chunks(file):
-        if state == "damaged" and _is_needed(kind):
+        if state == "damaged" and _is_needed(kind) and kind != b"IEND":  # which holds nothing
             raise BadImage(f"damaged: the checksum of a part that its pixels hang on ({kind.decode()}) is another")
 
 
@@ -146,36 +147,34 @@ def _of_jpeg(file: BinaryIO, turned: bool) -> list[range | bytes]:
 
 def _jpeg(file: BinaryIO, turned: bool = False) -> _Jpeg:
     segments: list[range | bytes] = [bytes([0xFF, _SOI])]
-    at, names = 2, b""
-    while True:
-        file.seek(at)
-        head = file.read(4)
-        if len(head) < 4 or head[0] != 0xFF or head[1] < 0xC0 or head[1] == _SOS:
-            break
-        span = range(at, at + 2 + max(2, int.from_bytes(head[2:], "big")))
+    file.seek(0)
+    data, at, names = file.read(), 2, b""
+    while found := _SEGMENT.match(data, at):
+        kind, start = found[1][0], found.start(1) - 1
+        span = range(start, start + 2 + max(2, int.from_bytes(found[2], "big")))
         # Who decodes takes a JFIF or an Adobe segment for one from these lengths on.
         kept = {_JFIF: len(span) >= 18, _ADOBE: len(span) >= 16, _EXIF: turned}
-        if head[1] not in _ABOUT or kept.get(head[1], False):
+        if kind not in _ABOUT or kept.get(kind, False):
             segments.append(span)
-        if head[1] in _FRAMES:
-            frame = file.read(len(span) - 4)
+        if kind in _FRAMES:
+            frame = data[start + 4 : span.stop]
             names = frame[6::3][: frame[5]]
         at = span.stop
-    file.seek(at)
-    end, ended, sent = _scans(file.read(), names)
-    return _Jpeg(segments, range(at, at + end), ended, sent)
+    end, ended, sent = _scans(data, at, names)
+    return _Jpeg(segments, range(at, end), ended, sent)
 
 
-def _scans(data: bytes, names: bytes) -> tuple[int, bool, bool]:
-    """Return where scans of these components end, whether a marker says so, and whether none is missing."""
-    at, unsent = 0, {(name, i): 1 for name in names for i in range(64)}  # low bits of each frequency that may follow
+def _scans(data: bytes, first: int, names: bytes) -> tuple[int, bool, bool]:
+    """Return where scans of these components end that begin at `first`, if a marker says so, and if none is missing."""
+    unsent = {(name, i): 1 for name in names for i in range(64)}  # low bits of each frequency that may follow
+    at = first
     while (found := _MARKER.search(data, at)) and found[1][0] != _EOI:
         start = found.end()
         at = start + int.from_bytes(data[start : start + 2], "big")
         if found[1][0] == _SOS and at <= len(data):
-            first, last, bits = data[at - 3 : at]
-            unsent |= {(name, i): bits & 15 for name in data[start + 3 : at - 3 : 2] for i in range(first, last + 1)}
-    end = found.start() if found else len(data.rstrip(b"\xff"))
+            low, high, bits = data[at - 3 : at]
+            unsent |= {(name, i): bits & 15 for name in data[start + 3 : at - 3 : 2] for i in range(low, high + 1)}
+    end = found.start() if found else max(first, len(data.rstrip(b"\xff")))
     return end, found is not None, end > at and not any(unsent.values())
 
 

@@ -82,7 +82,7 @@ def check_weights(model: nn.Module, path: Path, pool: str) -> None:
         if not math.isfinite(total) and not bool(tensor.isfinite().all()):
             what = "NaN" if bool(tensor.isnan().any()) else "infinite numbers"
             raise UserError(_spoilt(path, f"{name} {f'holds {what}' if _place(name, shapes) else 'is not in it'}"))
-        if types.get(_place(name, shapes) or "", "F")[0] not in "FB":  # F32, BF16, ...
+        if not types.get(_place(name, shapes) or "", "F").startswith(("F", "BF")):  # F32, BF16, ...
             raise UserError(_spoilt(path, f"{name} holds whole numbers, as a quantised model does"))
         if total == 0 and tensor.ndim > 1 and name.endswith("weight") and not bool(tensor.any()):
             empty.append(name)
