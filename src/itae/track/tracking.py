@@ -309,20 +309,25 @@ def _environment(folder: Path) -> Iterator[None]:
     What else we want of W&B is told to our run alone: what it reads of the environment when the first run of a process
     starts holds for the user's own runs after ours, too.
     """
-    before = {key: value for key, value in os.environ.items() if key.startswith("WANDB_")}
+    before = _variables()
     if not _under_agent():
         os.environ.pop("WANDB_SERVICE", None)  # of a process that started this one
     for key in ("CACHE_DIR", "DATA_DIR", "ARTIFACT_DIR"):
         os.environ[f"WANDB_{key}"] = str(folder / "wandb" / key.lower())
     os.environ["WANDB_ERROR_REPORTING"] = "false"
-    if os.path.expanduser("~") == "~":  # there is no home, where W&B would look for settings
-        os.environ.setdefault("WANDB_CONFIG_DIR", str(folder / "wandb" / "config_dir"))
+    if os.path.expanduser("~") == "~":  # there is no home, where W&B looks for settings and, whatever is set, for data
+        os.environ["HOME"] = str((folder / "wandb" / "home").absolute())
     try:
         yield
     finally:
-        for key in [key for key in os.environ if key.startswith("WANDB_")]:
+        for key in _variables():
             del os.environ[key]
         os.environ.update(before)
+
+
+def _variables() -> dict[str, str]:
+    """Return the variables that we may change."""
+    return {key: value for key, value in os.environ.items() if key.startswith("WANDB_") or key == "HOME"}
 
 
 def _under_agent() -> bool:
