@@ -250,7 +250,7 @@ def test_what_a_maker_that_died_leaves_is_made_by_who_waited(source, monkeypatch
 def test_the_room_that_is_asked_for_is_what_is_needed(source, monkeypatch, layers, shard):
     monkeypatch.setattr("itae.embed.source.SHARD", shard)
     asked, used = [], []
-    monkeypatch.setattr(Store, "room_for", lambda self, needed, keys=(): asked.append(needed))
+    monkeypatch.setattr(Store, "room_for", lambda self, needed, *_: asked.append(needed))
     flush = itae.store.draft.flush_folder  # called when an entry is put together, and its shards are still there
 
     def flushed(folder):
@@ -455,6 +455,17 @@ def test_of_two_drafts_the_one_with_more_images_is_gone_on_with(source, monkeypa
     (entry,) = extract(source, [None], BARE)
     assert seen == source.images.digests[32:]
     assert entry.meta["diagnostics"]
+
+
+def test_shards_that_will_not_do_are_no_room_that_is_there_already(source, monkeypatch, killed_at_shard_2):
+    monkeypatch.setattr("itae.embed.source.SHARD", 8)
+    killed_at_shard_2(extract, source, [None], BARE)
+    needed = source.room([None], 40, 8)
+    monkeypatch.setattr("itae.store.store.free_bytes", lambda _: 64_000_000 + needed - 1)
+    with pytest.raises(UserError, match="No room for the embeddings"):
+        extract(source, [None], WHOLE)
+    monkeypatch.setattr("itae.store.store.free_bytes", lambda _: 64_000_000 + needed)
+    assert extract(source, [None], WHOLE)[0].meta["diagnostics"]
 
 
 def test_shards_without_diagnostics_stay_for_a_run_that_wants_none(source, monkeypatch, killed_at_shard_2):

@@ -1082,7 +1082,9 @@ def test_room_is_asked_for_before_the_work(tmp_path, monkeypatch):
         store.room_for(10**9)
     with open_draft(store) as work:
         (work.path / "000000.shard").write_bytes(bytes(2 * 10**8))
-        store.room_for(10**9, [key()])
+        store.room_for(10**9, [(key(), "")])
+        with pytest.raises(UserError, match="No room"):
+            store.room_for(10**9, [(key(), "-bare"), (key(0.5), "")])
     assert disk.free_bytes(tmp_path / "not" / "there") > 0
 
 

@@ -26,6 +26,7 @@ from itae.base.errors import UserError
 from itae.base.secrets import hidden
 from itae.base.versions import versions
 from itae.embed.extract import ensure
+from itae.embed.resume import Way
 from itae.embed.source import Source
 from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
@@ -141,15 +142,16 @@ def _told(errors: Mapping[str, str]) -> str:
 def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
     """Raise a `UserError` unless the disks have room for the embeddings of all groups."""
     needed: dict[Path, int] = {}
-    keys: dict[Path, list[Key]] = {}
+    drafts: dict[Path, list[tuple[Key, str]]] = {}
     for group in groups:
         whole = any(job.settings.runtime.diagnostics for job in group)
         for source, edits in passes(want for job in group for want in job.wants):
             missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
             root = source.store.root
             needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
-            keys.setdefault(root, []).extend(missing)
-            source.store.room_for(needed[root], keys[root])
+            do = [Way(0, kind).draft for kind in {True, whole}]  # with diagnostics they do for who wants none, too
+            drafts.setdefault(root, []).extend((key, kind) for key in missing for kind in do)
+            source.store.room_for(needed[root], drafts[root])
 
 
 def is_done(job: Job, ready: OpenJob) -> bool:

@@ -155,7 +155,8 @@ def _compute(
     n = len(images)
     made = ways(source.store, edits, n, runtime)
     passes = {way: {key: edit for key, edit in edits.items() if made[key] == way} for way in made.values()}
-    source.store.room_for(sum(source.room(some.values(), n, *way) for way, some in passes.items()), edits)
+    room = sum(source.room(some.values(), n, *way) for way, some in passes.items())
+    source.store.room_for(room, [(key, way.draft) for key, way in made.items()])
     failed: dict[Key, UserError] = {}
     enough = partial(_has_enough, runtime.diagnostics)
     with _engine(source, images, runtime) as engine:

@@ -195,18 +195,17 @@ class Store:
     def _draft(self, key: Key, kind: str) -> Path:
         return self.path(key).with_name(f".draft-{key.name}{kind}")
 
-    def room_for(self, needed: int, keys: Iterable[Key] = ()) -> None:
+    def room_for(self, needed: int, drafts: Iterable[tuple[Key, str]] = ()) -> None:
         """Raise a `UserError` unless the disk has room for `needed` bytes, and some to spare.
 
         Parameters
         ----------
         needed
             What all shards of all keys take, and an entry that is put together from them.
-        keys
-            Keys whose drafts count as written already.
+        drafts
+            Keys, and kinds of their drafts, which count as written already.
         """
-        drafts = [path for key in keys for path in self.path(key).parent.glob(f".draft-{key.name}*")]
-        needed = max(0, needed - sum(size_of(path) for path in drafts)) + _SLACK
+        needed = max(0, needed - sum(size_of(self._draft(*draft)) for draft in drafts)) + _SLACK
         free = free_bytes(self.root)
         if free < needed:
             raise UserError(

@@ -61,7 +61,7 @@ def _counted(flags: Flags) -> dict[str, Tensor]:
 
 
 def histograms(signal: Tensor, mask: Tensor) -> Tensor:
-    """Return histograms over `SIGNAL_EDGES` of what isn't masked and of what is, [2, bins]; finite values alone count."""
+    """Return histograms over `SIGNAL_EDGES` of what isn't masked and of what is, [2, bins]; finite values count."""
     signal = signal.float()  # a detector of somebody's own may have it in the model's precision
     place = _place(signal).where(signal.isfinite(), _BINS)
     places = (place + mask * (_BINS + 1)).reshape(-1)
