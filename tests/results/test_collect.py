@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from itae.look.sweep_figures import LINES, draw_sweep
 from itae.results.find import find_results
-from itae.results.rows import is_control, labels, measured, science
+from itae.results.rows import comparable, is_control, labels, measured, science
 from itae.results.shown import shown_of
 from itae.results.table import read_table
 
@@ -437,3 +437,10 @@ def test_a_rule_of_ones_own_may_read_any_number(tmp_path):
             (tmp_path / name / str(i) / "result.json").write_text(json.dumps(one))
         table = read_table(find_results([tmp_path / name]), tmp_path)[0]
         assert len(science(table).drop_duplicates()) == expected
+
+
+def test_runs_from_before_there_was_a_choice_of_decoding_compare_with_those_of_now(tmp_path):
+    rows = [result(k=k) for k in (3.0, 4.0, 5.0)]
+    for one, more in zip(rows, ({}, {"decode": "full"}, {"decode": "reduced"}), strict=True):
+        one["settings"]["dataset"] = {"root": "photos"} | more
+    assert [list(index) for index in comparable(science(table_of(write(tmp_path, *rows))))] == [[0, 1], [2]]

@@ -66,6 +66,8 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
         kept[_TASK] = kept[_TASK].fillna(TASK)
     if "control._target_" in kept:  # runs from before there were controls had none
         kept["control._target_"] = kept["control._target_"].fillna(NO_CONTROL)
+    if "dataset.decode" in kept:  # runs from before there was a choice decoded all pixels
+        kept["dataset.decode"] = kept["dataset.decode"].fillna("full")
     if "edit._target_" in kept:
         kept["edit._target_"] = kept["edit._target_"].fillna(ATTENTION)
         other = kept["edit._target_"] != ATTENTION
