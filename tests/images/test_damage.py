@@ -244,6 +244,11 @@ def test_a_cut_jpeg_is_the_whole_picture_or_refused(tmp_path, options, mode, fil
             assert not isinstance(got, str), (less, got)
 
 
+def test_a_long_end_of_ones_is_looked_at_once(tmp_path):
+    """A broken download leaves it; looked at from each of its bytes it took 200 s, and a test may take five."""
+    assert isinstance(look(tmp_path, cut(JPEG, 0.9) + b"\xff" * 100_000), str)
+
+
 def test_a_large_jpeg_is_looked_at_in_small(tmp_path, monkeypatch):
     """Nobody has made room for it where it is decoded to see whether its end is missing."""
     monkeypatch.setattr(chunks, "_LARGE", 64 * 48 - 1)

@@ -27,7 +27,9 @@ _TURNING = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # keywords of P
 _SOI, _EOI, _SOS, _JFIF, _EXIF, _ADOBE = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}  # markers of what a picture is: its size, its components
 _ABOUT = {*range(0xE0, 0xF0), 0xFE}  # markers of segments for applications, and of comments
-_MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")  # none but these stand among a scan's samples
+# None but these stand among a scan's samples. Of several ff the last: looked for from each one, a long tail of them
+# would take the square of its length.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 _SEGMENT = re.compile(rb"\xff+([\xc0-\xcf\xdb-\xfe])(..)", re.DOTALL)  # any number of ff may stand before a marker
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _END = bytes([0xFF, _EOI])
@@ -174,7 +176,8 @@ def _scans(data: bytes, first: int, names: bytes) -> tuple[int, bool, bool]:
         if found[1][0] == _SOS and at <= len(data):
             low, high, bits = data[at - 3 : at]
             unsent |= {(name, i): bits & 15 for name in data[start + 3 : at - 3 : 2] for i in range(low, high + 1)}
-    end = found.start() if found else max(first, len(data.rstrip(b"\xff")))
+    samples = data[: found.start()] if found else data
+    end = max(at if found else first, len(samples.rstrip(b"\xff")))
     return end, found is not None, end > at and not any(unsent.values())
 
 
