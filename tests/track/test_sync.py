@@ -33,12 +33,18 @@ time.sleep(600)
 
 
 @pytest.fixture
-def wandb(tmp_path, monkeypatch):
-    """Return a function that puts a program in the place of ``python -m wandb``, with one run to be sent."""
-    run = tmp_path / "run" / "wandb" / "offline-run-1"
-    run.mkdir(parents=True)
-    (run / "run-1.wandb").write_bytes(bytes(20))
+def run(tmp_path, monkeypatch):
+    """Return the folder of an offline run."""
+    folder = tmp_path / "run" / "wandb" / "offline-run-1"
+    folder.mkdir(parents=True)
+    (folder / "run-1.wandb").write_bytes(bytes(20))
     monkeypatch.chdir(tmp_path)
+    return folder
+
+
+@pytest.fixture
+def wandb(run, tmp_path, monkeypatch):
+    """Return a function that puts a program in the place of ``python -m wandb``, with one run to be sent."""
     monkeypatch.setenv("WANDB_API_KEY", "k")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     return (tmp_path / "wandb.py").write_text
@@ -65,16 +71,6 @@ def test_nothing_is_left_of_a_process_that_does_not_end(wandb, tmp_path):
     except psutil.TimeoutExpired:
         subprocess.run(["kill", str(service)], check=False)
         pytest.fail("its service still runs")
-
-
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """Return the folder of an offline run."""
-    folder = tmp_path / "run" / "wandb" / "offline-run-1"
-    folder.mkdir(parents=True)
-    (folder / "run-1.wandb").write_bytes(bytes(20))
-    monkeypatch.chdir(tmp_path)
-    return folder
 
 
 @pytest.fixture
