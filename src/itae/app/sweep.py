@@ -26,7 +26,7 @@ from itae.base.errors import UserError
 from itae.base.secrets import hidden
 from itae.base.versions import versions
 from itae.embed.extract import ensure
-from itae.embed.resume import Way
+from itae.embed.resume import draft_kind
 from itae.embed.source import Source
 from itae.images.image_set import ImageSet
 from itae.results.find import RESULT, find_results
@@ -149,7 +149,7 @@ def _check_room(groups: Iterable[Sequence[OpenJob]]) -> None:
             missing = {key: edit for key, edit in edits.items() if not source.store.path(key).exists()}
             root = source.store.root
             needed[root] = needed.get(root, 0) + source.room(missing.values(), len(source.images), diagnostics=whole)
-            do = [Way(0, kind).draft for kind in {True, whole}]  # with diagnostics they do for who wants none, too
+            do = [draft_kind(kind) for kind in {True, whole}]  # with diagnostics they do for who wants none, too
             drafts.setdefault(root, []).extend((key, kind) for key in missing for kind in do)
             source.store.room_for(needed[root], drafts[root])
 

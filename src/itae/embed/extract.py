@@ -26,7 +26,7 @@ from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.collect import example_rows
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
-from itae.embed.resume import Way, kept_fits, ways
+from itae.embed.resume import Way, draft_kind, kept_fits, ways
 from itae.embed.source import Source, stop_for, whole_images
 from itae.embed.worker import Worker
 from itae.images.image_set import ImageSet
@@ -156,14 +156,15 @@ def _compute(
     made = ways(source.store, edits, n, runtime)
     passes = {way: {key: edit for key, edit in edits.items() if made[key] == way} for way in made.values()}
     room = sum(source.room(some.values(), n, *way) for way, some in passes.items())
-    source.store.room_for(room, [(key, way.draft) for key, way in made.items()])
+    source.store.room_for(room, [(key, draft_kind(way.diagnostics)) for key, way in made.items()])
     failed: dict[Key, UserError] = {}
     enough = partial(_has_enough, runtime.diagnostics)
     with _engine(source, images, runtime) as engine:
         settled, ready = _settle(source, engine, edits, n, made)
         # All of them before the first pass: what was fitted is kept with its draft.
         drafts = {
-            key: source.store.draft(key, n, way.shard, settled[key], way.draft, enough) for key, way in made.items()
+            key: source.store.draft(key, n, way.shard, settled[key], draft_kind(way.diagnostics), enough)
+            for key, way in made.items()
         }
         for some in passes.values():
             failed |= _fill(engine, {key: drafts[key] for key in some}, ready, n)
@@ -173,7 +174,7 @@ def _compute(
         whole = _fixed(edits[key], n)
         entry = drafts[key].publish(images.ids, images.labels, images.digests, extra | settled[key], whole)
         if made[key].diagnostics:
-            source.store.drop(key, Way(made[key].shard, diagnostics=False).draft)
+            source.store.drop(key, draft_kind(diagnostics=False))
         yield key, entry
     for error in failed.values():  # the others are in the store by now
         raise error

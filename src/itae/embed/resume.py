@@ -29,10 +29,10 @@ class Way(NamedTuple):
     shard: int
     diagnostics: bool
 
-    @property
-    def draft(self) -> str:
-        """The kind of draft that such shards are kept in."""
-        return "" if self.diagnostics else "-bare"
+
+def draft_kind(diagnostics: bool) -> str:
+    """Return the kind of draft in which shards with or without diagnostics are kept."""
+    return "" if diagnostics else "-bare"
 
 
 def ways(store: Store, keys: Iterable[Key], n: int, runtime: Runtime) -> dict[Key, Way]:
@@ -85,5 +85,5 @@ def kept_fits(store: Store, key: Key, edit: Edit, n: int, way: Way) -> dict[int,
 
 def _begun(store: Store, key: Key, n: int) -> list[tuple[bool, Begun]]:
     """Return the drafts of a key that are of as many images, and whether they have diagnostics, those that do first."""
-    drafts = [(whole, store.begun(key, Way(0, whole).draft)) for whole in (True, False)]
+    drafts = [(whole, store.begun(key, draft_kind(whole))) for whole in (True, False)]
     return [(whole, some) for whole, some in drafts if some is not None and some.n == n]
