@@ -128,7 +128,7 @@ def test_with_single_images_no_smaller_batch_is_proposed(source, full):
 
 def test_the_model_is_let_go_and_memory_given_back_before_vectors_are_used(source, monkeypatch):
     given = []
-    monkeypatch.setattr("itae.embed.worker.give_back", given.append)
+    monkeypatch.setattr("itae.embed.worker.free_gpu_memory", given.append)
     extract(source, [None], RUNTIME)
     assert given == [torch.device("cpu")]
     extract(source, [None], RUNTIME)

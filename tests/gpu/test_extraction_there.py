@@ -13,7 +13,7 @@ import torch
 import itae
 import itae.embed.prove
 from itae.app.settings import Settings
-from itae.base.device import give_back
+from itae.base.device import free_gpu_memory
 from itae.base.errors import UserError
 from itae.base.runtime import OnRay, Runtime
 from itae.edits.attenuate import Cap, Floor, MeanValue, Scale
@@ -178,10 +178,10 @@ def test_the_model_is_let_go_and_the_gpus_memory_given_back_after_the_pass(sourc
 
     def giving(where):
         given.append([model() is None for model in models])
-        give_back(where)
+        free_gpu_memory(where)
 
     monkeypatch.setattr(Backbone, "build", built)
-    monkeypatch.setattr("itae.embed.worker.give_back", giving)
+    monkeypatch.setattr("itae.embed.worker.free_gpu_memory", giving)
     extract(source, edits_in(source)[:3], Runtime(device.type, 32))
     assert given == [[True]], "what is still held can't be given back"
     assert held() <= before + 64 * 2**20, "cuBLAS keeps its own workspace"

@@ -142,7 +142,7 @@ def to_host(tensors: Sequence[Tensor]) -> Callable[[], list[np.ndarray]]:
     return arrays
 
 
-def give_back(device: torch.device) -> None:
+def free_gpu_memory(device: torch.device) -> None:
     """Give a GPU the memory back that torch keeps for itself, for others such as FAISS; there is little on a CPU."""
     import torch
 

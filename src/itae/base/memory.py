@@ -28,7 +28,7 @@ def memory_reused() -> Iterator[None]:
     """
     try:
         libc = ctypes.CDLL(None)
-        mallopt, trim = libc.mallopt, libc.malloc_trim
+        mallopt = libc.mallopt
     except (OSError, AttributeError):  # another C library has other habits
         yield
         return
@@ -40,7 +40,7 @@ def memory_reused() -> Iterator[None]:
         mallopt(_M_MMAP_MAX, 65536)
         mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)
         mallopt(_M_TRIM_THRESHOLD, 64 * 2**20)
-        trim(0)
+        give_back()
 
 
 def give_back() -> None:

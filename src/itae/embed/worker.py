@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.device import forward_context, give_back, memory_told, on_device
+from itae.base.device import forward_context, free_gpu_memory, memory_told, on_device
 from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.base.memory import memory_reused
@@ -71,7 +71,7 @@ class Worker:
     def close(self) -> None:
         """Let go of the model, and give the GPU's memory back, which FAISS may want."""
         del self.model
-        give_back(self.device)
+        free_gpu_memory(self.device)
 
     def _prove(self) -> None:
         """Try whether edits of this model can be trusted, if that isn't known from an earlier run.
