@@ -61,9 +61,8 @@ def main() -> None:
     sys.argv[0] = "itae"  # and not __main__.py, in what is told
     # Read when numpy is imported. Else its idle threads spin for 30 ms after each product and FAISS waits for a core.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    os.environ["MPLBACKEND"] = (
-        "agg"  # nothing is shown here, and a name that is none would keep matplotlib from starting
-    )
+    # Nothing is shown here, and a name that is no backend's would keep matplotlib from starting.
+    os.environ["MPLBACKEND"] = "agg"
     gc.set_threshold(1_000_000)  # of what an import makes nothing is garbage; a small run is half imports
     # The last collections would look at all that was imported: 1.1 CPU s of the 5.5 of a cached run of 100 digits (five
     # pairs, .7 to 1.3).

@@ -16,13 +16,12 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.console import one_line
+from itae.base.console import say
 from itae.base.errors import UserError
 from itae.results.find import RESULT, find_results
 from itae.results.run import read_run
@@ -94,7 +93,7 @@ def end_with_page(folder: Path, best: str | None = None, images: ImageSet | None
 
     page = beside("The page", lambda: write_page([folder], best=best, images=images, trust=True))
     if page is not None:
-        beside("Where the page is", lambda: sys.stdout.write(f"page       {one_line(str(page))}\n"))
+        beside("Where the page is", lambda: say(f"page       {page}"))
 
 
 def import_parts() -> Iterator[object]:
