@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -144,21 +145,26 @@ def test_a_folder_may_be_called_as_nobody_is(itae_, tmp_path):
     assert (status, err) == (0, ""), err
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Return a folder that every user may enter; those that lead to pytest's own are closed to all but one."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="another user is made by root and setpriv")
-def test_a_user_without_a_name_gets_the_help_and_a_run(tmp_path):
+def test_a_user_without_a_name_gets_the_help_and_a_run(open_folder):
     env = {name: value for name, value in os.environ.items() if name != "HOME"}
-    os.chmod(tmp_path, 0o777)
-    for folder in (tmp_path.parent, tmp_path.parent.parent):  # pytest's own are closed
-        os.chmod(folder, 0o755)
     read = ("--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search")  # Python may lie in a closed home
     who = ("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", *read)
     for words in (("--help",), ("dataset.limit=40", "clusterer.seeds=2", "hydra.run.dir=run")):
-        done = started(*words, cwd=tmp_path, env=env, before=who)
+        done = started(*words, cwd=open_folder, env=env, before=who)
         assert done.returncode == 0, done.stderr
-    assert {path.suffix for path in (tmp_path / "run/figures").iterdir()} == {".png", ".svg"}
-    assert list((tmp_path / "run/wandb").glob("offline-run-*"))
-    assert not (tmp_path / "~").exists()
+    assert {path.suffix for path in (open_folder / "run/figures").iterdir()} == {".png", ".svg"}
+    assert list((open_folder / "run/wandb").glob("offline-run-*")), done.stderr
+    assert not (open_folder / "~").exists()
 
 
 @pytest.mark.parametrize("words", [(), ("-m", "seed=1,2")], ids=["run", "sweep"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import mmap
+import os
 import shutil
 import subprocess
 import sys
@@ -201,7 +202,8 @@ assert len(seen) == 1
 @pytest.mark.slow  # a limit that can't be raised again needs a process of its own, which imports torch
 def test_more_edits_than_files_may_be_open_share_a_pass(tmp_path, weights):
     command = [sys.executable, "-c", MANY, str(weights), str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    path = os.pathsep.join([str(Path(tiny_models.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
     assert done.returncode == 0, done.stderr
 
 
