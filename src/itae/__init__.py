@@ -14,6 +14,7 @@ Rooms, each of which imports those before it alone:
 ``measure``  k-means, neighbours, scores, intervals
 ``results``  runs on the disk, and tables of many
 ``look``     figures and pages
+``knowledge``  rows that are added, corrected and unlearned; answers by their neighbours
 ``tasks``    what is done with embeddings
 ``track``    Weights & Biases
 ``app``      the command line, Hydra, sweeps
