@@ -1,6 +1,7 @@
 """From files to pixels: which images there are, what they show, how they come to a model.
 
 `datasets`     the classes that a ``dataset`` yaml names
+`files`        files and folders as a command line names them
 `image_set`    the images that one of them finds: read, hashed, checked
 `folder`       a folder of pictures as a data set
 `walk`         what lies under a folder

@@ -3,5 +3,6 @@
 To know more is to add a row; to unlearn is to delete it; no parameter changes, and the neighbours that were used
 explain each answer.
 
+`recipe`    how pictures become vectors of a base
 `snapshot`  one version of a base in memory, which never changes: what every answer is a function of
 """
