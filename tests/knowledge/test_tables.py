@@ -97,7 +97,7 @@ def test_two_lines_of_metadata_are_refused(file):
 def test_a_label_may_be_any_text(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("csv") / "labels.csv"
     with path.open("w", encoding="utf-8", newline="") as out:
-        csv.writer(out, lineterminator="\n").writerows([("id", "label"), *pairs])
+        csv.writer(out, quoting=csv.QUOTE_ALL).writerows([("id", "label"), *pairs])
     expected = [tuple(sorted({label for id_, label in pairs if id_ == one})) for one in IDS]
     assert labels_from(str(path), IDS) == expected
 
