@@ -19,9 +19,7 @@ def edit_options(parser: argparse.ArgumentParser) -> None:
     """Give a verb the options of an edit."""
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, for the journal")
     parser.add_argument("--who", metavar="NAME", help="by whom (the user)")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would change, predictions too, and change nothing"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="only say what would change, predictions too")
     parser.add_argument("--json", action="store_true", help="one JSON document in place of text")
 
 
@@ -70,8 +68,7 @@ def _say(touched: dict[str, list[str]], change: Change, would: str) -> None:
 
 
 def _say_turned(rows: list[dict[str, Any]], of: int, note: str) -> None:
-    say(
-        f"predictions that turn: {len(rows)} of {of}, each row asked as if it were not there{f' ({note})' if note else ''}"
-    )
+    sampled = f" ({note})" if note else ""
+    say(f"predictions that turn: {len(rows)} of {of}, each row asked as if it were not there{sampled}")
     for row in rows[:_SHOWN]:
         say(f"  {row['id']}: {row['before']} -> {row['after']}")

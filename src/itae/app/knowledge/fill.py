@@ -43,7 +43,7 @@ def add(argv: Sequence[str]) -> int:
     made = parser("add", "Add the pictures of a data set; those that are there with the same label are no change.",
                   "key=value")  # fmt: skip
     made.add_argument("--label", metavar="L|none|CSV",
-                      help="of all of them, of none, or of each by the columns id and label; by default the folder's")  # fmt: skip
+                      help="of all, none, or by the columns id and label (by default the folder's)")  # fmt: skip
     made.add_argument("--group", metavar="parent|CSV",
                       help="what belongs together: each picture's folder, or by the columns id and group")  # fmt: skip
     made.add_argument("--meta", metavar="CSV", help="further columns, by a column id")

@@ -64,9 +64,7 @@ def diff(argv: Sequence[str]) -> int:
 
 def tag(argv: Sequence[str]) -> int:
     """Run ``itae knowledge tag``."""
-    made = parser(
-        "tag", "Give a version a name, for --at and restore; without a name, list those that there are.", "NAME"
-    )
+    made = parser("tag", "Give a version a name, for --at and restore; without one, list them.", "NAME")
     made.add_argument("--at", metavar="VERSION", help="which (the newest)")
     made.add_argument("--remove", action="store_true", help="take the name away")
     asked = ask(made, argv)

@@ -47,7 +47,7 @@ def opened(asked: Asked) -> Iterator[Opened]:
             _with_words(base.about.words, given, plain), _edited(base.about.words, given), store, runtime
         )
         refuse_another_space(asked.options.kb, base.about.space, theirs.space)
-    encoder = encoder_of(base.about.words, store, runtime)
+    encoder = encoder_of(recipe, store, runtime)
     refuse_another_space(asked.options.kb, base.about.space, encoder.space)  # weights or code may have changed since
     try:
         yield Opened(base, encoder, plain)
