@@ -42,10 +42,9 @@ def opened(asked: Asked) -> Iterator[Opened]:
     plain = config(asked.words)
     store, runtime = Store(cache_folder(plain["paths"])), runtime_of(plain["runtime"])
     runtime.check_device()
+    recipe = base.about.words
     if given := asked.given(*OF_A_SPACE):
-        _, theirs = recipe_of(
-            _with_words(base.about.words, given, plain), _edited(base.about.words, given), store, runtime
-        )
+        _, theirs = recipe_of(_with_words(recipe, given, plain), _edited(recipe, given), store, runtime)
         refuse_another_space(asked.options.kb, base.about.space, theirs.space)
     encoder = encoder_of(recipe, store, runtime)
     refuse_another_space(asked.options.kb, base.about.space, encoder.space)  # weights or code may have changed since
