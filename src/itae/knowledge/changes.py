@@ -15,7 +15,7 @@ import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
 from itae.knowledge.journal import Touched, now, ranges
-from itae.knowledge.rows import NO_IMAGE, Filed, Rows, filed, together
+from itae.knowledge.rows import NO_IMAGE, Filed, Rows, filed, labels_kept, together
 from itae.knowledge.snapshot import Snapshot, after, digests_of
 
 NOBODY = np.zeros(0, np.int64)
@@ -214,15 +214,15 @@ def _no_more(before: Snapshot, source: str, ids: set[str]) -> np.ndarray:
 
 def correcting(before: Snapshot, ids: Sequence[str], labels: Sequence[str]) -> Change:
     """Return the change that gives rows these labels in place of theirs."""
-    filed_like = sorted(set(labels))
+    (kept,) = labels_kept([labels])
     positions = positions_of(before, ids)
-    relabelled = {i: filed_like for i in positions.tolist() if sorted(before.labels_of(i)) != filed_like}
+    relabelled = {i: kept for i in positions.tolist() if sorted(before.labels_of(i)) != kept}
     return Change(
         "correct",
         before,
         lambda snapshot: correcting(snapshot, ids, labels),
         relabelled=relabelled,
-        asked={"labels": filed_like},
+        asked={"labels": kept},
         same=len(positions) - len(relabelled),
     )
 

@@ -168,7 +168,7 @@ def filed(rows: Rows, number: int, time: Any, known: Mapping[str, pa.DataType]) 
     columns = {
         "id": ids,
         "number": pa.array(np.arange(number, number + count, dtype=np.int64)),
-        "labels": _labels(rows),
+        "labels": pa.array(labels_kept(rows.labels), pa.list_(pa.string())),
         "group": _texts("group", rows.groups or [None] * count),
         "sha256": fixed_binary(np.ascontiguousarray(digests)),
         "place": _texts("place", rows.places or [None] * count),
@@ -239,12 +239,19 @@ def _half(text: str) -> bool:
     return False
 
 
-def _labels(rows: Rows) -> pa.Array:
-    for labels in rows.labels:
+def labels_kept(labels_of_each: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the labels of each row as they are kept: sorted, each once.
+
+    Raises
+    ------
+    UserError
+        For one that can't be kept.
+    """
+    for labels in labels_of_each:
         if isinstance(labels, str):
             raise UserError(f"The labels of a row come as a list, and {labels!r} is a text: write [{labels!r}].")
-    _texts("label", [label for labels in rows.labels for label in labels])
-    return pa.array([sorted(set(each)) for each in rows.labels], pa.list_(pa.string()))
+    _texts("label", [label for labels in labels_of_each for label in labels])
+    return [sorted(set(labels)) for labels in labels_of_each]
 
 
 def _first_twice(ids: Sequence[str]) -> str | None:
