@@ -71,7 +71,7 @@ def test_the_same_once_more_is_no_edit(kb):
 def test_an_id_with_other_bytes_or_labels_is_refused_unless_it_is_to_be_replaced(kb, other):
     kb.commit(kb.add(made(["cat/1", "cat/2"])))
     before = content(kb.snapshot())
-    with pytest.raises(UserError, match="'cat/1'.*nothing was added; --replace"):
+    with pytest.raises(UserError, match=r"'cat/1'.*nothing was added; --replace"):
         kb.add(made(["cat/1"], **other))
     assert content(kb.snapshot()) == before
     edit = kb.commit(kb.add(made(["cat/1"], **other), replace=True))

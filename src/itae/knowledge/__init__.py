@@ -15,6 +15,9 @@ explain each answer.
 `about`         what a base is, and its other small files
 `folder`        where small files are: a disk, an object store, memory
 `where`         conditions in SQL
+`writing`       how an edit is written, by one process at a time
+`purge`         forgetting for good
+`check`         whether a base is whole, and what there is of it
 `pictures`      images whose bytes a base keeps
 `lance_store`   rows in Lance
 `lance_images`  images in Lance

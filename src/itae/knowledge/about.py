@@ -16,7 +16,7 @@ from itae.knowledge.folder import Folder
 from itae.knowledge.journal import FORMAT, Damaged, now, sealed, unsealed
 from itae.store.entry import plain
 
-_BASE, _TAGS, _HEAD = "base.json", "tags.json", "head.json"
+_BASE, _TAGS, HEAD = "base.json", "tags.json", "head.json"
 IMAGES = ("refer", "embed")
 
 
@@ -115,11 +115,11 @@ def write_tags(folder: Folder, tags: dict[str, int]) -> None:
 def read_head(folder: Folder) -> dict[str, Any]:
     """Return at which version of the store an edit is now, empty where nothing was put together."""
     try:
-        return unsealed(folder.read(_HEAD), _HEAD)[0]
+        return unsealed(folder.read(HEAD), HEAD)[0]
     except FileNotFoundError:
         return {}
 
 
 def write_head(folder: Folder, edit: int, store: int, files: str | None) -> None:
     """Write at which version of the store an edit is now."""
-    folder.write(_HEAD, sealed({"edit": edit, "store": store, "files": files})[0])
+    folder.write(HEAD, sealed({"edit": edit, "store": store, "files": files})[0])

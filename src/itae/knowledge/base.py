@@ -12,31 +12,27 @@ holds. One process writes at a time; who reads takes no lock.
 from __future__ import annotations
 
 import contextlib
-import getpass
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.base.lock import Lock
-from itae.knowledge.about import About, look, make, write_head, write_tags
+from itae.base.place import at_home
+from itae.knowledge.about import About, look, make, write_tags
 from itae.knowledge.changes import Change, adding, correcting, deleting, from_source, labelled, positions_of
-from itae.knowledge.folder import Folder, InMemory, OnDisk, folder_at, trouble_told
+from itae.knowledge.check import Report, Status, status, verify
+from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told
 from itae.knowledge.history import Diff, difference, restoring, undoing
-from itae.knowledge.journal import Edit, merged, now, ranges
-from itae.knowledge.pictures import Pictures
+from itae.knowledge.journal import Edit
+from itae.knowledge.pictures import Pictures, at_place
 from itae.knowledge.places import relinking
+from itae.knowledge.purge import Purged, purge
 from itae.knowledge.rows import Rows
 from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.versions import State, Store, Versions, blocks_of, rooted
-
-log = logging.getLogger(__name__)
-
-_SMALL_FILES = 64  # in a version, above which they are put together
+from itae.knowledge.versions import State, Store, Versions, blocks_of
+from itae.knowledge.writing import compact, user, write, writing
 
 
 def create(
@@ -135,6 +131,13 @@ class KnowledgeBase:
             When it is none.
         """
         return self._where(self.versions.at(at), expression)
+
+    def image(self, snapshot: Snapshot, i: int) -> bytes | None:
+        """Return the bytes of the image of a row of a snapshot, None where they are not kept, nor where it was."""
+        digest, place = snapshot.digests_M32[i].tobytes(), snapshot.column("place", i)
+        with self.versions.damage_told():
+            kept = self.images.get(digest) if self.about.images == "embed" else None
+        return kept if kept is not None or place is None else at_place(place, digest)
 
     def log(self) -> list[Edit]:
         """Return all edits, the first first."""
@@ -272,17 +275,8 @@ class KnowledgeBase:
         UserError
             When it can't be made on the newest version, or the disk is full or can't be written; then there is no edit.
         """
-        with self.writing():
-            state = self.versions.newest()
-            if change.before is not state.snapshot:
-                change = change.again(state.snapshot)
-            if not change:
-                return None
-            made = self._made(state, change, who or user(), why)
-            self.versions.made(made)
-            self._tidy(made)
-            assert made.edit is not None
-            return made.edit
+        with self._writing():
+            return write(self.versions, self.images, change, who, why)
 
     def tag(self, name: str, version: int | str | None = None) -> None:
         """Give a version a name, the newest without one given; a tag that is there is moved.
@@ -294,7 +288,7 @@ class KnowledgeBase:
         """
         if not isinstance(name, str) or not name.strip() or name.isdecimal():
             raise UserError(f"A version can't be tagged {name!r}: a tag is a text that is no whole number.")
-        with self.writing():
+        with self._writing():
             newest = self.versions.newest().snapshot.version
             number = newest if version is None else self.versions.number(version)
             write_tags(self.folder, {**self.tags(), name: number})
@@ -307,7 +301,7 @@ class KnowledgeBase:
         UserError
             When there is no such tag.
         """
-        with self.writing():
+        with self._writing():
             tags = self.tags()
             if name not in tags:
                 raise UserError(f"There is no tag {name!r}: there are {', '.join(sorted(tags)) or 'none'}.")
@@ -315,19 +309,40 @@ class KnowledgeBase:
 
     def compact(self) -> None:
         """Put the store's files together, and leave out rows that are gone; makes no version."""
-        with self.writing():
-            self._compact(self.versions.newest(), all_of_it=True)
+        with self._writing():
+            compact(self.versions)
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Hold the right to write, and wait for it."""
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(trouble_told(self.path))
-            if isinstance(self.folder, OnDisk):
-                lock = Lock(Path(self.path) / ".lock")
-                stack.enter_context(lock.held(f"who writes the knowledge base at {self.path}", pause=0.01))
-            stack.enter_context(self.versions.guard)
-            yield
+    def purge(self, cache: str | os.PathLike[str] | None = None, who: str | None = None, why: str = "") -> Purged:
+        """Make the edit that leaves no byte of what was deleted or replaced; undo and earlier versions end there.
+
+        Parameters
+        ----------
+        cache
+            The folder of ``paths.cache``, whose entries with the same images go as well.
+        who, why
+            As in `commit`.
+
+        Raises
+        ------
+        UserError
+            When there are no edits, or the base is damaged.
+        """
+        with self._writing():
+            return purge(self.versions, self.images, at_home(cache).absolute() if cache else None, who or user(), why)
+
+    # whether it is whole
+
+    def verify(self) -> Report:
+        """Hold all that is there against its checksums."""
+        return verify(self.versions, self.images)
+
+    def status(self) -> Status:
+        """Return what there is, in numbers."""
+        with trouble_told(self.path):
+            return status(self.versions)
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self.versions, self.images)
 
     def _where(self, state: State, expression: str) -> np.ndarray:
         if not len(state.snapshot):
@@ -338,56 +353,3 @@ class KnowledgeBase:
 
     def _state_of(self, snapshot: Snapshot) -> State:
         return self.versions.at(snapshot.version)
-
-    def _made(self, state: State, change: Change, who: str, why: str) -> State:
-        """Write an edit: images, rows, journal; return the version that it made."""
-        before, put, touched = state.snapshot, change.put(), change.touched
-        blocks, root = state.then(change.after, merged(touched.before, touched.after))
-        if self.about.images == "embed" and change.added is not None:
-            self.images.put(change.added, change.image)
-        kept = set(touched.changed)
-        gone = [i for i in change.removed.tolist() if before.ids[i] not in kept]
-        store = self.store.write(state.store, put, ranges(before.numbers_M[gone]))
-        edit = Edit(
-            edit=before.version + 1,
-            verb=change.verb,
-            who=who,
-            why=why,
-            when=now().isoformat(),
-            asked=change.asked,
-            counts={**change.counts, "rows": len(change.after)},
-            touched=touched,
-            store=store,
-            files=self.store.files(store, known=True),
-            blocks={str(block): digest for block, digest in blocks.items()},
-            root=root,
-            next=change.after.next_number,
-            floor=state.edit.floor if state.edit else 0,
-            previous=state.edit.link if state.edit else self.about.seal,
-        )
-        edit = self.versions.journal.write(edit)
-        return State(rooted(change.after, blocks, root, edit.next), store, edit)
-
-    def _tidy(self, state: State) -> None:
-        """Put small files together where there are many; whatever goes wrong with that, the edit stands."""
-        try:
-            if self.store.small_files(state.store) > _SMALL_FILES:
-                self._compact(state, all_of_it=False)
-        except Exception as error:
-            log.warning("The files of %s could not be put together (%s); the edit is made.", self.path, error)
-
-    def _compact(self, state: State, all_of_it: bool) -> None:
-        if state.edit is None:
-            return
-        store = self.store.compact(state.store, all_of_it)
-        if store != state.store:
-            write_head(self.folder, state.edit.edit, store, self.store.files(store, known=True))
-            self.versions.made(State(state.snapshot, store, state.edit))
-
-
-def user() -> str:
-    """Return the name of the user of this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that has no name
-        return str(os.getuid())

@@ -38,9 +38,16 @@ class Folder(Protocol):
         """Return the names of the files in a folder of it."""
         ...
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one, and what somebody who died left beside it."""
+        ...
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
         ...
+
+
+_TEMPORARY = ".tmp"
 
 
 class OnDisk:
@@ -65,9 +72,16 @@ class OnDisk:
     def names(self, name: str) -> list[str]:
         """Return the names of the files in a folder of it."""
         try:
-            return sorted(os.listdir(self.path / name))
+            return sorted(each for each in os.listdir(self.path / name) if not each.startswith("."))
         except FileNotFoundError:
             return []
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one, and what writers of it who died left beside it."""
+        file = self.path / name
+        file.unlink(missing_ok=True)
+        for left in file.parent.glob(f".*{_TEMPORARY}") if file.parent.is_dir() else ():
+            left.unlink(missing_ok=True)
 
     def write(self, name: str, data: bytes, new: bool = False) -> None:
         """Write a file and bring it through to the disk."""
@@ -82,7 +96,7 @@ class OnDisk:
 
 def _write_new(file: Path, data: bytes) -> None:
     """Write a file unless there is one, also if the lock that should see to that was lost."""
-    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex}.tmp")
+    temporary = file.with_name(f".{file.name}-{uuid.uuid4().hex}{_TEMPORARY}")
     try:
         write_file(temporary, [data])
         try:
@@ -138,6 +152,11 @@ class InStore:
         with self._files.open_output_stream(f"{self._root}/{name}") as file:
             file.write(data)
 
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one."""
+        if self.exists(name):
+            self._files.delete_file(f"{self._root}/{name}")
+
 
 def _with_endpoint(url: str) -> str:
     """Return a URL of S3 with the endpoint that the environment names, as Lance takes it."""
@@ -177,6 +196,10 @@ class InMemory:
         if new and name in self._files:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
         self._files[name] = data
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if there is one."""
+        self._files.pop(name, None)
 
 
 def is_url(path: object) -> bool:

@@ -174,7 +174,7 @@ class Journal:
         if known is None:
             numbers = [int(found[1]) for name in self.folder.names("journal") if (found := _NAME.fullmatch(name))]
             return max(numbers, default=0)
-        while self.folder.exists(_file(known + 1)):
+        while self.folder.exists(file_of(known + 1)):
             known += 1
         return known
 
@@ -187,9 +187,9 @@ class Journal:
             When its file is gone, or isn't as it was written.
         """
         try:
-            told, seal = unsealed(self.folder.read(_file(edit)), _file(edit))
+            told, seal = unsealed(self.folder.read(file_of(edit)), file_of(edit))
         except FileNotFoundError:
-            raise Damaged(f"{_file(edit)} is gone") from None
+            raise Damaged(f"{file_of(edit)} is gone") from None
         return _edit(told, edit, seal)
 
     def write(self, edit: Edit) -> Edit:
@@ -200,19 +200,15 @@ class Journal:
         UserError
             When another of its number is there.
         """
-        data, seal = sealed(_told(edit))
+        data, seal = sealed_edit(edit)
         try:
-            self.folder.write(_file(edit.edit), data, new=True)
+            self.folder.write(file_of(edit.edit), data, new=True)
         except FileExistsError:
             raise UserError(
                 f"Somebody else made edit {edit.edit} of {self.folder.where} in this moment: nothing of this one "
                 "counts; run the same command again."
             ) from None
         return _edit(_told(edit), edit.edit, seal)
-
-    def rewrite(self, edit: Edit) -> None:
-        """Put another file in the place of an edit's: a purge alone does."""
-        self.folder.write(_file(edit.edit), sealed(_told(edit))[0])
 
     def edits(self, first: int = 1, last: int | None = None) -> Iterator[Edit]:
         """Return the edits from `first` to `last`, the newest without that."""
@@ -230,9 +226,9 @@ class Journal:
                 link = ""
                 continue
             if link and edit.previous != link:
-                found.append(f"{_file(number)} does not follow on the one before it")
+                found.append(f"{file_of(number)} does not follow on the one before it")
             if edit.forgotten and rewritten.get(number) not in (None, edit.seal):
-                found.append(f"{_file(number)} is not what the purge left")
+                found.append(f"{file_of(number)} is not what the purge left")
             link = edit.link
         return found
 
@@ -250,13 +246,14 @@ class Journal:
 _NAME = re.compile(r"(\d{8})\.json")
 
 
-def _file(edit: int) -> str:
+def file_of(edit: int) -> str:
+    """Return the name of an edit's file."""
     return f"journal/{edit:08d}.json"
 
 
-def seal_of(edit: Edit) -> str:
-    """Return the seal that an edit's file has, or would have."""
-    return sealed(_told(edit))[1]
+def sealed_edit(edit: Edit) -> tuple[bytes, str]:
+    """Return the bytes of an edit's file, and its seal."""
+    return sealed(_told(edit))
 
 
 def _told(edit: Edit) -> dict[str, Any]:
@@ -269,7 +266,7 @@ def _told(edit: Edit) -> dict[str, Any]:
 
 
 def _edit(told: dict[str, Any], number: int, seal: str) -> Edit:
-    name = _file(number)
+    name = file_of(number)
     if told.get("format") != FORMAT:
         raise UserError(f"{name} is of format {told.get('format')!r}, which this itae can't read: a newer one can.")
     if told.get("edit") != number:

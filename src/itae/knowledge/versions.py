@@ -5,8 +5,9 @@ Nothing of a version is handed out before its files have the hash and its blocks
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -118,11 +119,18 @@ class Versions:
         with self.guard:
             self._newest = state
 
-    def dropped(self) -> None:
-        """Forget what is in hand: the next is read anew."""
+    def earlier_dropped(self) -> None:
+        """Let go of earlier versions, which are no more."""
         with self.guard:
-            self._newest = None
             self._read.clear()
+
+    @contextlib.contextmanager
+    def damage_told(self) -> Iterator[None]:
+        """Raise damage as a `UserError`."""
+        try:
+            yield
+        except Damaged as damage:
+            raise self._damaged(str(damage)) from None
 
     def at(self, which: int | str | None) -> State:
         """Return a version by its number or tag, the newest without that."""
@@ -171,17 +179,13 @@ class Versions:
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag."""
-        try:
+        with self.damage_told():
             return read_tags(self.folder)
-        except Damaged as damage:
-            raise self._damaged(str(damage)) from None
 
     def edit(self, number: int) -> Edit:
         """Return an edit, or say that the journal is damaged."""
-        try:
+        with self.damage_told():
             return self.journal.read(number)
-        except Damaged as damage:
-            raise self._damaged(str(damage)) from None
 
     def place(self, edit: Edit) -> tuple[int, str | None]:
         """Return the store's version of an edit, and the hash of its files: others since files were put together."""
@@ -195,14 +199,12 @@ class Versions:
         numbers = list(numbers)
         if not numbers:
             return None
-        try:
+        with self.damage_told():
             found, sums = self.store.rows(self.place(self.edit(version))[0], numbers)
             wrong = [i for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
             if wrong or len(found) != sum(last - first + 1 for first, last in numbers):
                 ids = [found.columns.column("id")[i].as_py() for i in wrong[:5]]
                 raise Damaged(f"rows {ids} of version {version}" if wrong else f"rows of version {version} are missing")
-        except Damaged as damage:
-            raise self._damaged(str(damage)) from None
         return found
 
     def _empty(self) -> Snapshot:
@@ -213,13 +215,18 @@ class Versions:
         if not version:
             return State(self._empty(), 0, None)
         edit = self.edit(version)
-        try:
-            return self._verified(edit, *self.place(edit))
-        except Damaged as damage:
-            raise self._damaged(str(damage)) from None
+        with self.damage_told():
+            return self.verified(edit)
 
-    def _verified(self, edit: Edit, store: int, files: str | None) -> State:
-        """Read the version of an edit; its files are hashed meanwhile."""
+    def verified(self, edit: Edit) -> State:
+        """Read the version of an edit; its files are hashed meanwhile.
+
+        Raises
+        ------
+        Damaged
+            When it isn't what was written.
+        """
+        store, files = self.place(edit)
         with ThreadPoolExecutor(1) as pool:
             hashed = pool.submit(self.store.files, store)
             trouble, snapshot = None, None
