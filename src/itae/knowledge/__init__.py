@@ -7,4 +7,23 @@ explain each answer.
 `incoming`  a data set on its way into a base
 `recipe`    how pictures become vectors of a base
 `snapshot`  one version of a base in memory, which never changes: what every answer is a function of
+`snapshot`      one version of a base in memory, which never changes: what every answer is a function of
+`base`          a base: its edits, versions, tags
+`rows`          what is handed over, and what may be kept of it
+`changes`       edits before they are made
+`history`       what became of rows between versions; undo and restore
+`places`        where images are now
+`versions`      versions as snapshots, verified, or made from the one in hand
+`digests`       the checksums of rows, of blocks of them, of all
+`journal`       what was done, by whom, when and why
+`about`         what a base is, and its other small files
+`folder`        where small files are: a disk, an object store, memory
+`where`         conditions in SQL
+`writing`       how an edit is written, by one process at a time
+`purge`         forgetting for good
+`check`         whether a base is whole, and what there is of it
+`pictures`      images whose bytes a base keeps
+`lance_store`   rows in Lance
+`lance_images`  images in Lance
+`memory_store`  rows and images in plain Python
 """
