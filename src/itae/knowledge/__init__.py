@@ -5,4 +5,11 @@ explain each answer.
 
 `snapshot`    one version of a base in memory, which never changes: what every answer is a function of
 `neighbours`  the nearest rows of a query by cosine, exactly
+`vote`        voters: how much each neighbour has to say
+`ballot`      votes counted: shares of rows become scores of labels
+`class_means`  the mean of each class, the same bits whatever the order of its rows
+`held_out`    rows of the base asked as if they were not in it
+`choose`      which voter, k and temperature, chosen inside the base
+`unusual`     how unusual a query is against the base's own distances
+`classify`    answers: label, scores, neighbours, what is known
 """

@@ -41,8 +41,8 @@ class Excluded(NamedTuple):
         One for each query; one that no row has excludes nothing.
     """
 
-    codes_M: np.ndarray
-    codes_Q: np.ndarray
+    codes_M: np.ndarray  # noqa: N815
+    codes_Q: np.ndarray  # noqa: N815
 
 
 def nearest(
@@ -81,7 +81,7 @@ def nearest(
     UserError
         When `k` is below 1; when a query has no direction, or another width than the base; when FAISS is missing.
     """
-    queries_QE = unit(queries_QE, width=snapshot.vectors_ME.shape[1])
+    queries_QE = unit(queries_QE, snapshot.vectors_ME.shape[1] if len(snapshot.vectors_ME) else None)
     if k < 1:
         raise UserError(f"k={k} must be at least 1: how many neighbours are asked for.")
     rows = snapshot.live if rows is None else rows
@@ -90,7 +90,7 @@ def nearest(
 
 
 def unit(vectors_NE: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Return vectors as a base keeps them, float32 of length 1: divided in float64, or as they are if within 1e-6 of it.
+    """Return vectors as a base keeps them: float32 of length 1, divided in float64, or left where within 1e-6 of it.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def unit(vectors_NE: np.ndarray, width: int | None = None) -> np.ndarray:
     vectors_NE = np.asarray(vectors_NE)
     if vectors_NE.ndim != 2 or (width is not None and vectors_NE.shape[1] != width):
         raise UserError(
-            f"Vectors of shape {vectors_NE.shape} can't be held against those of this base; give [n, {width or 'width'}]."
+            f"Vectors of shape {vectors_NE.shape} can't be held against this base's; give [n, {width or 'width'}]."
         )
     wide_NE = vectors_NE.astype(np.float64)
     largest_N = np.abs(wide_NE).max(axis=1, initial=0.0)

@@ -12,9 +12,9 @@ from itae.knowledge.snapshot import NONE, SEVERAL, Snapshot
 
 
 def base(vectors, labels, ids=None, groups=None, digests=None, sources=None, dead=(), order=None, places=None):
-    """Return a snapshot of these rows; a label is a word, None, or a tuple of words. `order` is that of label names."""
-    vectors = np.asarray(vectors, np.float64).reshape(len(labels), -1)
-    lengths = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True)) if len(vectors) else 1
+    """Return a snapshot of these rows; a label is a word, None or a tuple of words, `order` that of the names."""
+    vectors = np.asarray(vectors, np.float64)
+    lengths = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
     vectors = (vectors / lengths).astype(np.float32)
     n = len(labels)
     ids = [f"row{i:04d}" for i in range(n)] if ids is None else list(ids)
