@@ -7,9 +7,11 @@ explain each answer.
 `neighbours`  the nearest rows of a query by cosine, exactly
 `vote`        voters: how much each neighbour has to say
 `ballot`      votes counted: shares of rows become scores of labels
-`class_means`  the mean of each class, the same bits whatever the order of its rows
+`class_means` the mean of each class, the same bits whatever the order of its rows
 `held_out`    rows of the base asked as if they were not in it
 `choose`      which voter, k and temperature, chosen inside the base
 `unusual`     how unusual a query is against the base's own distances
 `classify`    answers: label, scores, neighbours, what is known
+`turn`        the fewest rows whose removal turns an answer
+`why`         an answer explained: neighbours, their sources, what turns it
 """

@@ -24,6 +24,8 @@ MISSING = -1
 """The position where a query has fewer rows than asked for; its similarity is -inf."""
 
 _DECIMALS = 6  # of a similarity
+_SAME_LENGTH = 1e-6  # from 1: a vector stays as it is
+_ROWS = 256  # at a time, in the processor's cache
 _FEW = 16  # queries; FAISS is quicker from about here on
 _SPARE = 4  # candidates more than asked for, so that few queries need a second look
 _TWINS = 256  # rows in a query's excluded ones; looked for among the neighbours up to here, left out beyond
@@ -102,18 +104,22 @@ def unit(vectors_NE: np.ndarray, width: int | None = None) -> np.ndarray:
         raise UserError(
             f"Vectors of shape {vectors_NE.shape} can't be held against this base's; give [n, {width or 'width'}]."
         )
-    wide_NE = vectors_NE.astype(np.float64)
-    largest_N = np.abs(wide_NE).max(axis=1, initial=0.0)
-    for bad_N, what in ((~np.isfinite(largest_N), "is not finite"), (largest_N == 0, "is all zeros")):
-        if bad_N.any():
-            raise UserError(
-                f"The vector of query {int(bad_N.argmax())} {what} and has no direction; see what made it, and leave "
-                "that image out."
-            )
-    scaled_NE = wide_NE / largest_N[:, None]  # whose squares are neither too large nor too small
-    lengths_N = np.sqrt((scaled_NE * scaled_NE).sum(axis=1))
-    as_it_is_N = np.abs(largest_N * lengths_N - 1) <= 1e-6
-    return np.where(as_it_is_N[:, None], wide_NE, scaled_NE / lengths_N[:, None]).astype(np.float32)
+    out_NE = np.empty(vectors_NE.shape, np.float32)
+    for start in range(0, len(out_NE), _ROWS):
+        some = slice(start, start + _ROWS)
+        wide_NE = vectors_NE[some].astype(np.float64)
+        largest_N = np.abs(wide_NE).max(axis=1, initial=0.0)
+        for bad_N, what in ((~np.isfinite(largest_N), "is not finite"), (largest_N == 0, "is all zeros")):
+            if bad_N.any():
+                raise UserError(
+                    f"The vector of query {start + int(bad_N.argmax())} {what} and has no direction; see what made it, "
+                    "and leave that image out."
+                )
+        scaled_NE = wide_NE / largest_N[:, None]  # whose squares are neither too large nor too small
+        lengths_N = np.sqrt((scaled_NE * scaled_NE).sum(axis=1))
+        as_it_is_N = np.abs(largest_N * lengths_N - 1) <= _SAME_LENGTH
+        out_NE[some] = np.where(as_it_is_N[:, None], wide_NE, scaled_NE / lengths_N[:, None])
+    return out_NE
 
 
 def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: np.ndarray) -> np.ndarray:
