@@ -14,6 +14,7 @@ explain each answer.
 `classify`    answers: label, scores, neighbours, what is known
 `turn`        the fewest rows whose removal turns an answer
 `why`         an answer explained: neighbours, their sources, what turns it
+`index`       past memory: candidates from an index on the disk, vectors that stay there
 `suspects`    rows that are likely labelled wrongly, and what speaks against them
 `duplicates`  groups of rows of the same bytes, or nearly alike
 `outliers`    rows far from all others, or from those of their class
