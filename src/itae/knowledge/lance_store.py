@@ -11,6 +11,7 @@ Lance's threads don't survive a fork: processes that use a base are spawned.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -45,6 +46,7 @@ _FILE = 262_144  # rows in a file, at most
 _SMALL = 4096  # rows in a file below which it is put together with others
 _READ_AHEAD = 64 * 2**20  # bytes; Lance's own bound is 2 GiB
 _KEY = {"lance-schema:unenforced-primary-key": "true"}  # without it two who add one id at once both do (lancedb#3377)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)  # of a name that is damaged
 _OS_ERROR = re.compile(r"os error (\d+)")
 
 
@@ -68,11 +70,10 @@ def trouble_of_lance() -> Iterator[None]:
     except (UserError, Damaged, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # a panic of Rust's is no Exception
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
         found = _OS_ERROR.search(str(error))
-        if found:
-            number = int(found[1])
+        number = error.errno if isinstance(error, OSError) else None
+        number = int(found[1]) if number is None and found else number
+        if number is not None and number not in _NOT_THERE:
             raise OSError(number, os.strerror(number)) from error
         raise Damaged(f"Lance can't read it: {_first_line(error)}") from error
 
