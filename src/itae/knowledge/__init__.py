@@ -15,6 +15,7 @@ explain each answer.
 `about`         what a base is, and its other small files
 `folder`        where small files are: a disk, an object store, memory
 `where`         conditions in SQL
+`exchange`      rows to and from other programs
 `writing`       how an edit is written, by one process at a time
 `purge`         forgetting for good
 `check`         whether a base is whole, and what there is of it
