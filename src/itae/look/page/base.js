@@ -13,6 +13,7 @@ const GONE = {
 const count = (n, one, many = `${one}s`) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 const labelsOf = (i) => rows.labels[i].map((label) => rows.names[label]);
 const called = (i) => labelsOf(i).join(", ") || "no label";
+const file = (i) => rows.ids[i].split("/").pop();
 const word = (of, names, i) => of.words[i] ?? names[i];
 
 /** A verb of the command, as a shell takes it: a label first if there is one, then rows. */
@@ -86,12 +87,14 @@ function paged(list, items, draw, noun) {
 // --- picked rows, and the commands for them
 
 const picked = new Set();
+let last; // box that was used
 const tray = document.getElementById("tray");
 const SUGGESTED = "the suggested label", DELETE = "delete";
 
 function pick(i) {
   const box = make("input", { type: "checkbox", "data-row": i, checked: picked.has(i) });
   box.addEventListener("change", () => {
+    last = box;
     picked[box.checked ? "add" : "delete"](i);
     document.querySelectorAll(`input[data-row="${i}"]`).forEach((other) => { other.checked = box.checked; });
     showTray();
@@ -103,7 +106,7 @@ function unpick() {
   picked.clear();
   document.querySelectorAll("input[data-row]").forEach((box) => { box.checked = false; });
   showTray();
-  document.getElementById("main").querySelector("h2, h1").scrollIntoView({ block: "nearest" });
+  last.focus();
 }
 
 const what = make("select", { onchange: showTray });
@@ -139,16 +142,17 @@ function suspectCard(suspect) {
   const { row, suggested } = suspect;
   const to = suggested === null ? [] : [make("span", { class: "arrow", "aria-label": "suggested" }, "→"), make("b", { class: "to" }, labels.names[suggested])];
   const near = make("div", { class: "near", role: "group", "aria-label": "Its nearest rows" }, ...suspect.near.map(([j, similarity]) =>
-    make("figure", {}, tile(j, { kind: "small", told: [`similarity ${similarity}`] }), make("figcaption", { title: called(j) }, called(j)))));
+    make("figure", {}, tile(j, { kind: "small", told: [`similarity ${similarity}`] }), make("figcaption", { title: called(j), class: suggested !== null && labelsOf(j).includes(labels.names[suggested]) && "to" }, called(j)))));
+  const score = make("span", { class: "score", title: "Score: how likely it is wrong, as the ranking counts" }, suspect.score.toFixed(2));
   const act = suggested === null ? line("delete", null, [row]) : line("correct", suggested, [row]);
   return make("article", { class: "card" },
     tile(row, { kind: "big" }),
     make("div", { class: "told" },
-      make("p", { class: "labels" }, make("span", { class: "from" }, called(row)), ...to),
+      make("p", { class: "labels" }, make("span", { class: "from" }, called(row)), ...to, score),
       make("p", { class: "id" }, rows.ids[row]),
       reasons(suspect)),
     near,
-    make("div", { class: "act" }, pick(row), make("span", { class: "score", title: "How likely it is wrong, as the ranking counts" }, suspect.score.toFixed(2)), shell(act)));
+    make("div", { class: "act" }, pick(row), shell(act)));
 }
 
 function suspects() {
@@ -181,7 +185,7 @@ function suspects() {
 // --- duplicates and outliers
 
 function member(i, odd) {
-  return make("figure", { class: odd ? "odd" : null }, tile(i, { told: odd ? ["another label"] : [] }), make("figcaption", { title: rows.ids[i] }, make("b", {}, called(i)), make("span", {}, rows.ids[i]), pick(i)));
+  return make("figure", { class: odd ? "odd" : null }, tile(i, { told: odd ? ["another label"] : [] }), make("figcaption", { title: rows.ids[i] }, make("b", {}, called(i)), make("span", {}, file(i)), pick(i)));
 }
 
 function duplicateCard({ rows: members, similarity, odd }) {
@@ -199,7 +203,7 @@ function outliers(list) {
     const tiles = make("div", { class: "tiles members" });
     list.append(make("h3", {}, title), tiles);
     paged(tiles, some, ({ row, distance }) => make("figure", {}, tile(row, { told: [`distance ${distance}`] }),
-      make("figcaption", { title: rows.ids[row] }, make("b", {}, called(row)), make("span", {}, `distance ${distance.toFixed(3)}`), make("span", {}, rows.ids[row]), pick(row))), "picture");
+      make("figcaption", { title: rows.ids[row] }, make("b", {}, called(row)), make("span", {}, `distance ${distance.toFixed(3)}`), make("span", {}, file(row)), pick(row))), "picture");
   }
 }
 
@@ -221,13 +225,13 @@ function growth({ versions, rows: after, verbs, colours, about, why, start }) {
       hovertemplate: "version %{x}: %{y:,} rows<br>%{text}<extra></extra>",
       marker: { color: colours[verb], size: 9 },
     }));
-    const faint = getComputedStyle(document.documentElement).getPropertyValue("--line");
-    Plotly.react(plot, [{ ...line, line: { color: faint, shape: "hv", width: 2 } }, ...marks], layout({
+    const faint = getComputedStyle(document.documentElement).getPropertyValue("--faint");
+    Plotly.react(plot, [{ ...line, line: { color: faint, shape: "hv", width: 1.5 } }, ...marks], layout({
       showlegend: true,
       legend: { orientation: "h", y: 1.12, yanchor: "bottom" },
       xaxis: { title: { text: "version" }, tickformat: "d", rangemode: "tozero" },
       yaxis: { title: { text: "rows" }, rangemode: "tozero" },
-      margin: { l: 60, r: 20, t: 40, b: 48 },
+      margin: { l: 60, r: 20, t: 40, b: 56 },
     }), PLOT);
   };
   redraw.push(draw);
@@ -268,8 +272,8 @@ function map({ rows: drawn, x, y, axes }) {
     Plotly.react(plot, traces, layout({
       showlegend: groups.length <= MOST_NAMES,
       legend: narrow ? { orientation: "h" } : { itemsizing: "constant" },
-      xaxis: { title: { text: plain(axes[0]) } },
-      yaxis: { title: { text: plain(axes[1]) } },
+      xaxis: { title: { text: narrow ? "" : plain(axes[0]) } },
+      yaxis: { title: { text: narrow ? "" : plain(axes[1]) } },
     }), PLOT).then(() => {
       plot.removeAllListeners("plotly_click");
       plot.on("plotly_click", (event) => { peek.hidden = true; open(event.points[0].customdata); });

@@ -12,7 +12,7 @@ from itae.look.figures import COLOURS
 from itae.look.page.commands import command, shell_word
 from itae.look.page.frame import render, write
 from itae.look.page.knowledge_data import CHANGED, MOVED, AboutBase, Duplicates, Edit, Source
-from itae.look.page.rows_part import Read, in_turn, rows_part, told_time, words_part
+from itae.look.page.rows_part import Read, count, in_turn, rows_part, told_time, words_part
 
 FEW = 5
 """A label with fewer rows is told apart: its rows are outvoted as soon as more neighbours than that are asked."""
@@ -47,11 +47,6 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
         "base", data, ("knowledge", "base"), bool(about.edits or about.map), tells, about=about, **_content(about)
     )
     write(out, text)
-
-
-def count(number: int, one: str = "", many: str = "") -> str:
-    """Return a count with its noun: ``1,490 rows``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}" if one else f"{number:,}"
 
 
 def _content(about: AboutBase) -> dict[str, Any]:

@@ -97,3 +97,8 @@ def _pictures(
 def told_time(when: datetime | None) -> str | None:
     """Return a time for people, to the minute, UTC."""
     return None if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def count(number: int, one: str = "", many: str = "") -> str:
+    """Return a count with its noun: ``1,490 rows``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}" if one else f"{number:,}"
