@@ -140,7 +140,7 @@ function showTray() {
 
 function suspectCard(suspect) {
   const { row, suggested } = suspect;
-  const to = suggested === null ? [] : [make("span", { class: "arrow", "aria-label": "suggested" }, "→"), make("b", { class: "to" }, labels.names[suggested])];
+  const to = suggested === null ? [] : [make("span", { class: "arrow", "aria-hidden": "true" }, " → "), make("span", { class: "unseen" }, " suggested: "), make("b", { class: "to" }, labels.names[suggested])];
   const near = make("div", { class: "near", role: "group", "aria-label": "Its nearest rows" }, ...suspect.near.map(([j, similarity]) =>
     make("figure", {}, tile(j, { kind: "small", told: [`similarity ${similarity}`] }), make("figcaption", { title: called(j), class: suggested !== null && labelsOf(j).includes(labels.names[suggested]) && "to" }, called(j)))));
   const score = make("span", { class: "score", title: "Score: how likely it is wrong, as the ranking counts" }, suspect.score.toFixed(2));

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from itae.look.figures import COLOURS
-from itae.look.page.commands import command, shell_word
+from itae.look.page.commands import command, relink, shell_word
 from itae.look.page.frame import render, write
 from itae.look.page.knowledge_data import CHANGED, MOVED, AboutBase, Duplicates, Edit, Source
 from itae.look.page.rows_part import Read, count, in_turn, rows_part, told_time, words_part
@@ -42,10 +42,9 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
         If the file can't be written.
     """
     data = _data(about, picture)
-    tells = {"count": count, "time": told_time, "sh": shell_word}
-    text = render(
-        "base", data, ("knowledge", "base"), bool(about.edits or about.map), tells, about=about, **_content(about)
-    )
+    plots = bool(about.edits or about.map)
+    text = render("base", data, ("knowledge", "base"), plots, {"count": count, "time": told_time}, about=about,
+                  **_content(about))  # fmt: skip
     write(out, text)
 
 
@@ -66,6 +65,7 @@ def _content(about: AboutBase) -> dict[str, Any]:
         "POINTS": _POINTS,
         "conflicts": sum(_odd(one, about) != [] for one in about.duplicates or ()),
         "lost": [(one, about.details[one]) for one in about.lost],
+        "relink": relink(about.place, [p for one in about.lost if (p := about.details[one].place)]),
         "gone": sum(about.pictures.get(state, 0) for state in (MOVED, CHANGED)),
         "identity": yaml.safe_dump(dict(about.identity), sort_keys=False, allow_unicode=True),
         "line": lambda verb, *names: command(verb, about.place, *names),
@@ -107,7 +107,9 @@ def _data(about: AboutBase, picture: Read) -> dict[str, Any]:
     """Return what the script draws from; rows are told by their positions in ``rows``."""
     suspects, outliers = about.suspects or (), about.outliers or ()
     groups = sorted(about.duplicates or (), key=lambda one: not _odd(one, about))  # what has several labels first
-    close = in_turn([[one.id for one in suspects], [i for group in groups for i in group.ids], [o.id for o in outliers]])
+    close = in_turn(
+        [[one.id for one in suspects], [i for group in groups for i in group.ids], [o.id for o in outliers]]
+    )
     near = [name for one in suspects for name, _ in one.near]
     drawn = list(about.map.ids) if about.map else []
     rows = rows_part(close, [*in_turn([near, drawn]), *about.lost], about.details, picture)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import unicodedata
+from collections.abc import Sequence
 
 _HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
@@ -31,6 +33,14 @@ def command(verb: str, place: str, *names: str) -> str:
     """Return a line with a verb of ``itae knowledge``, a base, and labels, ids or paths, whatever they are."""
     end = ["--"] if any(map(misread, names)) else []
     return " ".join(["itae knowledge", verb, shell_word(place), *end, *map(shell_word, names)])
+
+
+def relink(place: str, lost: Sequence[str]) -> str:
+    """Return the line that says where pictures are now that have been at these places, from the folder of all."""
+    folders = [os.path.dirname(one) for one in lost]
+    known = bool(folders) and all(map(os.path.isabs, folders))
+    old = shell_word(os.path.commonpath(folders)) if known else "OLD_FOLDER"
+    return f"{command('relink', place)} {old} NEW_FOLDER"
 
 
 def misread(name: str) -> bool:

@@ -22,11 +22,11 @@ _QUALITIES = (75, 50, 25, 5)
 
 
 def thumbnails(
-    read: Callable[[T], Image.Image | None], items: Sequence[T], budget: int = BUDGET, most: int | None = None
+    read: Callable[[T], Image.Image | None], items: Sequence[T], budget: int = BUDGET, side: int | None = None
 ) -> list[str | None]:
     """Return small pictures as ``data:`` addresses of at most `budget` in all; None where there is no picture.
 
-    The more there are, the smaller they are; if they still don't fit, their quality falls.
+    If they don't fit, their quality falls.
 
     Parameters
     ----------
@@ -36,13 +36,13 @@ def thumbnails(
         What there are pictures of.
     budget
         Bytes of all, as text.
-    most
-        Pixels of the long side, at most; by default as many as there is room for.
+    side
+        Pixels of the long side, at most; by default, the fewer the more there are.
     """
-    side = next(side for count, side in _SIDES if len(items) <= count)
-    small = list(in_threads(partial(_small, read, min(side, most or side)), items, len(items), "thumbnails"))
+    side = side or next(side for count, side in _SIDES if len(items) <= count)
+    small = list(in_threads(partial(_small, read, side), items, len(items), "thumbnails"))
     for quality in _QUALITIES:
-        made = [picture and _address(picture, quality) for picture in small]
+        made = [None if picture is None else _address(picture, quality) for picture in small]
         if sum(len(one) for one in made if one) <= budget:
             break
     return made

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.look.page.commands import command, shell_word
+from itae.look.page.commands import command, relink, shell_word
 from itae.look.page.frame import render, write
 from itae.look.page.knowledge_data import CHANGED, MOVED, THERE, AboutAnswer, Row
 from itae.look.page.pictures import BUDGET, thumbnails
@@ -46,6 +46,7 @@ def _content(about: AboutAnswer, query: Image.Image | None, picture: Read) -> di
     """Return what the template writes out and `about` hasn't as it is."""
     ids = list(dict.fromkeys([*(about.turn.ids if about.turn else ()), *(one.id for one in about.neighbours)]))
     shown = _pictures(ids, about.details, picture)
+    lost = [row for one in ids if (row := about.details[one]).picture in (MOVED, CHANGED)]
     most = max(about.scores.values(), default=0.0)
     scores = [(label, share, round(100 * share / most, 1) if most else 0.0) for label, share in about.scores.items()]
     largest = max((one.share for one in about.neighbours), default=0.0)
@@ -61,7 +62,8 @@ def _content(about: AboutAnswer, query: Image.Image | None, picture: Read) -> di
             for one in about.neighbours
         ],
         "shown": shown,
-        "lost": sum(about.details[one].picture in (MOVED, CHANGED) for one in ids),
+        "lost": len(lost),
+        "relink": relink(about.place, [row.place for row in lost if row.place]),
         "again": " ".join(map(shell_word, about.again)),
         "line": lambda verb, *names: command(verb, about.place, *names),
     }
