@@ -43,7 +43,7 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
     """
     data = _data(about, picture)
     plots = bool(about.edits or about.map)
-    text = render("base", data, ("knowledge", "base"), plots, {"count": count, "time": told_time}, about=about,
+    text = render("base", data, ("knowledge", "base_plots", "base"), plots, {"count": count, "time": told_time}, about=about,
                   **_content(about))  # fmt: skip
     write(out, text)
 
