@@ -171,6 +171,14 @@ class TestInABrowser:
             "photos/0009.png",
         ]
 
+    def test_a_label_that_is_called_none_is_given_as_an_option(self, written, look):
+        names = ids(2)
+        about = a_base(12, suspects=0)
+        page = look(written(replace(about, suspects=[Suspect(names[0], 0.5, (), "none"), Suspect(names[1], 0.4)])))
+        first, second = page.locator("#suspect-list .shell code").all_inner_texts()
+        assert words_of(first)[2:] == ["correct", "/bases/animals", "--labels", "none", names[0]]
+        assert words_of(second)[2:] == ["delete", "/bases/animals", names[1]]
+
     def test_a_command_is_copied(self, file, look):
         page = look(file)
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -16,11 +16,12 @@ const called = (i) => labelsOf(i).join(", ") || "no label";
 const file = (i) => rows.ids[i].split("/").pop();
 const word = (of, names, i) => of.words[i] ?? names[i];
 
-/** A verb of the command, as a shell takes it: a label first if there is one, then rows. */
+/** A verb of the command, as a shell takes it: a label first if there is one, then rows. `none` would take labels away. */
 function line(verb, label, some) {
+  const none = label !== null && labels.names[label] === "none" ? ["--labels", "none"] : [];
   const dashes = some.some((i) => rows.misread.includes(i)) || (label !== null && labels.misread.includes(label));
-  const first = label === null ? [] : [word(labels, labels.names, label)];
-  return ["itae knowledge", verb, data.kb, ...(dashes ? ["--"] : []), ...first, ...some.map((i) => word(rows, rows.ids, i))].join(" ");
+  const first = label === null || none.length ? [] : [word(labels, labels.names, label)];
+  return ["itae knowledge", verb, data.kb, ...none, ...(dashes ? ["--"] : []), ...first, ...some.map((i) => word(rows, rows.ids, i))].join(" ");
 }
 
 // --- pictures

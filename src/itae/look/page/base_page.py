@@ -42,10 +42,9 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
         If the file can't be written.
     """
     data = _data(about, picture)
-    plots = bool(about.edits or about.map)
-    text = render("base", data, ("knowledge", "base_plots", "base"), plots, {"count": count, "time": told_time}, about=about,
-                  **_content(about))  # fmt: skip
-    write(out, text)
+    parts, plots = ("knowledge", "base_plots", "base"), bool(about.edits or about.map)
+    tells = {"count": count, "time": told_time}
+    write(out, render("base", data, parts, plots, tells, about=about, **_content(about)))
 
 
 def _content(about: AboutBase) -> dict[str, Any]:
