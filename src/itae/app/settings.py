@@ -93,8 +93,8 @@ class Settings:
             layers=plain["layers"],
             seed=plain["seed"],
             selection=plain["selection"],
-            cache=_cache_folder(plain["paths"]),
-            runtime=_runtime(plain["runtime"]),
+            cache=cache_folder(plain["paths"]),
+            runtime=runtime_of(plain["runtime"]),
             plain=plain,
         )
 
@@ -109,13 +109,15 @@ def is_attention(plain: Mapping[str, Any]) -> bool:
     return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION
 
 
-def _runtime(node: Any) -> Runtime:
+def runtime_of(node: Any) -> Runtime:
+    """Return how a run is executed, of the config's node for it."""
     if isinstance(node, Mapping) and "ray" in node:
         node = {**node, "ray": call("runtime.ray", OnRay, node["ray"])}
     return call("runtime", Runtime, node)
 
 
-def _cache_folder(paths: Any) -> Path:
+def cache_folder(paths: Any) -> Path:
+    """Return the store's folder, of the config's node of paths."""
     check_options("paths", paths, ("cache", "data"))
     cache = paths.get("cache")
     if not isinstance(cache, str) or not cache.strip():

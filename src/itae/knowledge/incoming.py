@@ -4,55 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from itae.base.errors import UserError
 from itae.embed.extract import extract
+from itae.knowledge.rows import OURS, Rows
 from itae.knowledge.tables import groups_from, is_file, labels_from, metadata_from
 
 if TYPE_CHECKING:
     from itae.embed.encoder import Encoder
-    from itae.embed.source import Source
     from itae.images.datasets import Dataset
     from itae.images.image_set import ImageSet
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """Pictures that are to be rows, by columns of n.
-
-    Parameters
-    ----------
-    ids
-        ``<source>/<path in its folder>``.
-    labels
-        Of each: none, one or several.
-    groups
-        Of each, or None.
-    places
-        The file of each, absolute; None for pixels that lie in no file.
-    source
-        What they are from.
-    metadata
-        Further columns.
-    vectors
-        float32 [n, E], as the model has them.
-    digests
-        uint8 [n, 32].
-    """
-
-    ids: list[str]
-    labels: list[tuple[str, ...]]
-    groups: list[str | None]
-    places: list[str | None]
-    source: str
-    metadata: dict[str, list[Any]]
-    vectors: np.ndarray
-    digests: np.ndarray
 
 
 def incoming(
@@ -62,8 +25,7 @@ def incoming(
     label: str | None = None,
     group: str | None = None,
     meta: str | None = None,
-    taken: Sequence[str] = (),
-) -> Incoming:
+) -> Rows:
     """Return a data set's pictures as rows; only those that no cache has pass the model.
 
     Parameters
@@ -80,8 +42,6 @@ def incoming(
         ``parent``, each picture's folder, or a CSV file; by default a picture is a group by itself.
     meta
         A CSV file.
-    taken
-        Names that no column of `meta` may have.
 
     Raises
     ------
@@ -95,20 +55,20 @@ def incoming(
     ids = seen.images.ids
     labels = _labels(seen.images, label)
     groups = _groups(ids, source, group)
-    metadata = metadata_from(meta, ids, taken) if meta is not None else {}
+    metadata = metadata_from(meta, ids, OURS) if meta is not None else {}
     rows = {id_: i for i, id_ in enumerate(ids)}
     [entry] = extract(seen, [encoder.edit], encoder.runtime)
     kept = [rows[id_] for id_ in entry.ids]  # all but those that can't be decoded, where that is allowed
-    assert entry.digests is not None
-    return Incoming(
+    return Rows(
         [f"{source}/{id_}" for id_ in entry.ids],
-        [labels[i] for i in kept],
-        [groups[i] for i in kept],
-        [_place(seen, i) for i in kept],
-        source,
-        {name: [column[i] for i in kept] for name, column in metadata.items()},
         entry.vectors,
+        [labels[i] for i in kept],
+        source,
         entry.digests,
+        [groups[i] for i in kept],
+        [_place(seen.images, i) for i in kept],
+        {name: [column[i] for i in kept] for name, column in metadata.items()},
+        lambda n: seen.images.data(kept[n]),
     )
 
 
@@ -137,6 +97,7 @@ def _groups(ids: Sequence[str], source: str, group: str | None) -> list[str | No
     return groups_from(group, ids)
 
 
-def _place(seen: Source, i: int) -> str | None:
-    item = seen.images.items[i]
+def _place(images: ImageSet, i: int) -> str | None:
+    """Return the file of a picture, absolute; None for pixels that lie in no file of their own."""
+    item = images.items[i]
     return os.path.abspath(item) if isinstance(item, str) else None

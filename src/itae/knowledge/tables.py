@@ -90,10 +90,10 @@ def _lines(
     place = at_home(path)
     try:
         with place.open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            there, lines = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{option}={path} can't be read as a CSV file ({error}); save it as one, in UTF-8.") from error
-    there = list(lines[0]) if lines else []
     for name in (ID, *columns):
         if name not in there:
             raise UserError(
