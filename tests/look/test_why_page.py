@@ -21,9 +21,9 @@ SCRIPT = "</script><script>document.title='owned'</script>{{ 7 * 7 }}\n$(touch o
 def written(tmp_path):
     """Return a function that writes the page of an answer, some of it replaced, and returns its file."""
 
-    def write(query=None, **other):
+    def write(query=None, read=picture, **other):
         query = query or Image.new("RGB", (900, 600), "green")
-        write_why_page(an_answer(**other), query, picture, tmp_path / "why.html")
+        write_why_page(an_answer(**other), query, read, tmp_path / "why.html")
         return tmp_path / "why.html"
 
     return write
@@ -94,15 +94,16 @@ class TestInABrowser:
         assert grounds[0] != grounds[1]
         assert dark.evaluate("document.documentElement.scrollWidth") == 390
         bare = look(file, scripts=False)
-        assert bare.locator(".neighbours img").count() == 5
+        assert bare.locator(".neighbours img").count() == 4
         assert bare.locator("button.copy").count() == 0
 
     def test_names_stay_text_everywhere(self, written, look):
         """Ids, labels, sources, the picture's path, notes, the voter's words, the base's name: all hostile."""
         name = f"{HOSTILE}/{SCRIPT}"
-        row = a_row(0).__class__((HOSTILE, SCRIPT), SCRIPT, HOSTILE, f"/{SCRIPT}", None, "changed")
+        row = a_row(0).__class__((HOSTILE, SCRIPT), SCRIPT, HOSTILE, f"/{SCRIPT}")
         page = look(written(
-            base=HOSTILE, place=f"/{SCRIPT}", root=SCRIPT, image=f"/{SCRIPT}", label=SCRIPT, voter=SCRIPT,
+            read=lambda _: "changed", base=HOSTILE,
+            place=f"/{SCRIPT}", root=SCRIPT, image=f"/{SCRIPT}", label=SCRIPT, voter=SCRIPT,
             scores={SCRIPT: 0.7, HOSTILE: 0.3}, again=["itae", SCRIPT, HOSTILE], known=[(name, SCRIPT)],
             neighbours=[Neighbour(name, 0.5, 1.0)], turn=Turn((name,), HOSTILE, True), details={name: row},
             notes=[SCRIPT],

@@ -11,8 +11,8 @@ import yaml
 from itae.look.figures import COLOURS
 from itae.look.page.commands import command, relink, shell_word
 from itae.look.page.frame import render, write
-from itae.look.page.knowledge_data import CHANGED, MOVED, AboutBase, Duplicates, Edit, Source
-from itae.look.page.rows_part import Read, count, in_turn, rows_part, told_time, words_part
+from itae.look.page.knowledge_data import CHANGED, MOVED, AboutBase, Duplicates, Edit, Picture, Source
+from itae.look.page.rows_part import TELLS, in_turn, rows_part, told_time, words_part
 
 FEW = 5
 """A label with fewer rows is told apart: its rows are outvoted as soon as more neighbours than that are asked."""
@@ -23,7 +23,7 @@ _VERBS = ("add", "correct", "delete", "undo", "restore", "import")  # a colour f
 _TOP = 4  # labels that a source is told by
 
 
-def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
+def write_base_page(about: AboutBase, picture: Picture, out: Path) -> None:
     """Write the page of a base.
 
     Parameters
@@ -31,8 +31,7 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
     about
         What it tells.
     picture
-        Returns the picture of a row by its id, RGB and upright, or None if there is none that is the row's; called from
-        several threads, and only for rows whose state is `THERE`.
+        How its rows look.
     out
         The file.
 
@@ -43,16 +42,19 @@ def write_base_page(about: AboutBase, picture: Read, out: Path) -> None:
     """
     data = _data(about, picture)
     parts, plots = ("knowledge", "base_plots", "base"), bool(about.edits or about.map)
-    tells = {"count": count, "time": told_time}
-    write(out, render("base", data, parts, plots, tells, about=about, **_content(about)))
+    text = render("base", data, parts, plots, TELLS, about=about, **_content(about, data["rows"]))
+    write(out, text)
 
 
-def _content(about: AboutBase) -> dict[str, Any]:
+def _content(about: AboutBase, rows: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the template writes out and `about` hasn't as it is."""
     labels = sorted(about.labels.items(), key=lambda told: (-told[1], told[0]))
     sources = sorted(about.sources, key=lambda one: -one.rows)
     edits = list(about.edits)[::-1]
     colours = verb_colours(about.edits)
+    changed = [one for one, told in zip(rows["ids"], rows["pictures"], strict=True) if told.get("gone") == CHANGED]
+    states = dict(about.pictures) | ({CHANGED: len(changed)} if changed else {})
+    lost = [*((one, MOVED) for one in about.lost), *((one, CHANGED) for one in changed)]
     return {
         "labels": _bars(labels),
         "few": [(name, rows) for name, rows in reversed(labels) if rows < FEW],
@@ -63,9 +65,10 @@ def _content(about: AboutBase) -> dict[str, Any]:
         "SHOWN": _SHOWN,
         "POINTS": _POINTS,
         "conflicts": sum(_odd(one, about) != [] for one in about.duplicates or ()),
-        "lost": [(one, about.details[one]) for one in about.lost],
-        "relink": relink(about.place, [p for one in about.lost if (p := about.details[one].place)]),
-        "gone": sum(about.pictures.get(state, 0) for state in (MOVED, CHANGED)),
+        "states": states,
+        "lost": [(one, state, about.details[one].place) for one, state in lost],
+        "relink": relink(about.place, [place for one, _ in lost if (place := about.details[one].place)]),
+        "gone": states.get(MOVED, 0) + states.get(CHANGED, 0),
         "identity": yaml.safe_dump(dict(about.identity), sort_keys=False, allow_unicode=True),
         "line": lambda verb, *names: command(verb, about.place, *names),
     }
@@ -102,7 +105,7 @@ def verb_colours(edits: Sequence[Edit]) -> dict[str, str]:
     return {verb: COLOURS[i] if i < len(_VERBS) else COLOURS[-1] for i, verb in enumerate(verbs)}
 
 
-def _data(about: AboutBase, picture: Read) -> dict[str, Any]:
+def _data(about: AboutBase, picture: Picture) -> dict[str, Any]:
     """Return what the script draws from; rows are told by their positions in ``rows``."""
     suspects, outliers = about.suspects or (), about.outliers or ()
     groups = sorted(about.duplicates or (), key=lambda one: not _odd(one, about))  # what has several labels first

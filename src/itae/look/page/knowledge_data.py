@@ -5,13 +5,20 @@ Ids, labels, names and reasons are any text. Times know their zone. An id that i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-THERE, MOVED, CHANGED, NONE = "there", "moved", "changed", "none"
-"""A row's picture: where the row says; not there any more; other bytes are; the row says of no picture."""
+if TYPE_CHECKING:
+    from PIL import Image
+
+THERE, MOVED, CHANGED, NONE, UNREADABLE = "there", "moved", "changed", "none", "unreadable"
+"""A row's picture: where the row says; not there any more; other bytes are; the row says of no picture; no picture."""
+
+Picture = Callable[[str], "Image.Image | str"]
+"""Returns the picture of a row by its id, RGB and upright, or why there is none: one of the above. Called once for each
+row that is shown, from several threads."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +31,6 @@ class Row:
         All of them; one without any is found and never votes.
     source, group, place, time
         Where it came from, what it belongs together with, where its picture lies, when it was added.
-    picture
-        `THERE`, `MOVED`, `CHANGED` or `NONE`.
     """
 
     labels: tuple[str, ...] = ()
@@ -33,7 +38,6 @@ class Row:
     group: str | None = None
     place: str | None = None
     time: datetime | None = None
-    picture: str = THERE
 
 
 @dataclass(frozen=True)
@@ -166,9 +170,10 @@ class AboutBase:
     sources, edits
         All of them; edits in their order.
     pictures
-        Rows by the state of their picture, `THERE` and so on; empty where nobody looked.
+        How many rows by the state of their picture, `THERE` and so on, as far as that is known without reading them;
+        empty where nobody looked.
     lost
-        Ids of some whose picture isn't there, or is another.
+        Ids of some whose picture isn't where it was.
     suspects, duplicates, outliers
         The most so first. None where nobody looked.
     map

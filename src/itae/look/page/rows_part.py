@@ -8,20 +8,18 @@ from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from itae.look.page.commands import misread, shell_word
-from itae.look.page.knowledge_data import THERE, Row
+from itae.look.page.knowledge_data import Picture, Row
 from itae.look.page.pictures import BUDGET, thumbnails
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Read = Callable[[str], "Image.Image | None"]
-
 MOST = 3000
 """Pictures of a page, at most."""
 _LARGE = 400  # that are looked at closely; the others stand beside them, or on a map
 _SMALL = 64  # pixels
-LEFT_OUT, UNREADABLE = "left out", "unreadable"
-"""Why a page has no picture of a row, beside what its own state says."""
+LEFT_OUT = "left out"
+"""Of a picture that a page had no room for."""
 
 
 def in_turn(lists: Sequence[Iterable[str]]) -> list[str]:
@@ -29,7 +27,9 @@ def in_turn(lists: Sequence[Iterable[str]]) -> list[str]:
     return list(dict.fromkeys(one for one in chain.from_iterable(zip_longest(*lists)) if one is not None))
 
 
-def rows_part(close: Sequence[str], beside: Sequence[str], details: Mapping[str, Row], picture: Read) -> dict[str, Any]:
+def rows_part(
+    close: Sequence[str], beside: Sequence[str], details: Mapping[str, Row], picture: Picture
+) -> dict[str, Any]:
     """Return rows as a page takes them.
 
     Parameters
@@ -37,10 +37,8 @@ def rows_part(close: Sequence[str], beside: Sequence[str], details: Mapping[str,
     close, beside
         Ids whose pictures are looked at, and ids whose pictures stand beside these or on a map. Each list begins with
         what matters most: of more than `MOST`, the last have no picture.
-    details
-        What is known of each.
-    picture
-        Returns the picture of a row, None if there is none.
+    details, picture
+        What is known of each, and how it looks.
 
     Returns
     -------
@@ -51,7 +49,7 @@ def rows_part(close: Sequence[str], beside: Sequence[str], details: Mapping[str,
     rows = [details[one] for one in ids]
     names = list(dict.fromkeys(chain.from_iterable((*row.labels, row.source) for row in rows)))
     place = {name: i for i, name in enumerate(names)}
-    shown = _pictures(list(dict.fromkeys(close)), ids, details, picture)
+    shown = looks(ids, picture, min(_LARGE, len(set(close))))
     return {
         "ids": ids,
         "names": names,
@@ -60,7 +58,7 @@ def rows_part(close: Sequence[str], beside: Sequence[str], details: Mapping[str,
         "groups": [row.group for row in rows],
         "places": [row.place for row in rows],
         "times": [told_time(row.time) for row in rows],
-        "pictures": [shown[one] for one in ids],
+        "pictures": shown,
         **words_part(ids),
     }
 
@@ -71,27 +69,23 @@ def words_part(texts: Sequence[str]) -> dict[str, Any]:
     return {"words": words, "misread": [i for i, text in enumerate(texts) if misread(text)]}
 
 
-def _pictures(
-    close: Sequence[str], ids: Sequence[str], details: Mapping[str, Row], picture: Read
-) -> dict[str, dict[str, str]]:
-    """Return for each id the ``source`` of its picture, or why it has none (``gone``)."""
-    there = [one for one in ids if details[one].picture == THERE]
-    large = [one for one in close[:_LARGE] if details[one].picture == THERE]
-    known = set(large)
-    small = [one for one in there if one not in known][: MOST - len(large)]
-    made = dict(zip(large, thumbnails(picture, large, BUDGET // 2), strict=True))
-    made |= zip(small, thumbnails(picture, small, BUDGET // 2, _SMALL), strict=True)
+def looks(ids: Sequence[str], picture: Picture, large: int = MOST) -> list[dict[str, str]]:
+    """Return for each row the ``source`` of its picture, or why it is ``gone``; the first ones are `large`."""
+    gone: dict[str, str] = {}
 
-    def told(one: str) -> dict[str, str]:
-        state = details[one].picture
-        if state != THERE:
-            return {"gone": state}
-        if one not in made:
-            return {"gone": LEFT_OUT}
-        source = made[one]
-        return {"gone": UNREADABLE} if source is None else {"source": source}
+    def read(one: str) -> Image.Image | None:
+        found = picture(one)
+        if isinstance(found, str):
+            gone[one] = found
+            return None
+        return found
 
-    return {one: told(one) for one in ids}
+    made = thumbnails(read, ids[:large], BUDGET // 2)
+    made += thumbnails(read, ids[large:MOST], BUDGET // 2, _SMALL)
+    told = [
+        {"gone": gone[one]} if source is None else {"source": source} for one, source in zip(ids, made, strict=False)
+    ]
+    return told + [{"gone": LEFT_OUT}] * len(ids[MOST:])
 
 
 def told_time(when: datetime | None) -> str | None:
@@ -102,3 +96,7 @@ def told_time(when: datetime | None) -> str | None:
 def count(number: int, one: str = "", many: str = "") -> str:
     """Return a count with its noun: ``1,490 rows``."""
     return f"{number:,} {one if number == 1 else many or one + 's'}" if one else f"{number:,}"
+
+
+TELLS: dict[str, Callable[..., Any]] = {"count": count, "time": told_time}
+"""Filters of the templates."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.look.page.commands import command, relink, shell_word
 from itae.look.page.frame import render, write
-from itae.look.page.knowledge_data import CHANGED, MOVED, THERE, AboutAnswer, Row
+from itae.look.page.knowledge_data import CHANGED, MOVED, AboutAnswer, Picture
 from itae.look.page.pictures import BUDGET, thumbnails
-from itae.look.page.rows_part import LEFT_OUT, MOST, UNREADABLE, Read, count, told_time
+from itae.look.page.rows_part import TELLS, looks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -20,7 +19,7 @@ _LABELS = 12  # that are not folded away
 _UNUSUAL = ((0.01, "very unusual"), (0.05, "unusual"))
 
 
-def write_why_page(about: AboutAnswer, query: Image.Image | None, picture: Read, out: Path) -> None:
+def write_why_page(about: AboutAnswer, query: Image.Image | None, picture: Picture, out: Path) -> None:
     """Write the page of one answer.
 
     Parameters
@@ -37,16 +36,15 @@ def write_why_page(about: AboutAnswer, query: Image.Image | None, picture: Read,
     UserError
         If the file can't be written.
     """
-    text = render("why", {}, ("knowledge", "why"), False, {"count": count, "time": told_time}, about=about,
-                  **_content(about, query, picture))  # fmt: skip
+    text = render("why", {}, ("knowledge",), False, TELLS, about=about, **_content(about, query, picture))
     write(out, text, "--page")
 
 
-def _content(about: AboutAnswer, query: Image.Image | None, picture: Read) -> dict[str, Any]:
+def _content(about: AboutAnswer, query: Image.Image | None, picture: Picture) -> dict[str, Any]:
     """Return what the template writes out and `about` hasn't as it is."""
     ids = list(dict.fromkeys([*(about.turn.ids if about.turn else ()), *(one.id for one in about.neighbours)]))
-    shown = _pictures(ids, about.details, picture)
-    lost = [row for one in ids if (row := about.details[one]).picture in (MOVED, CHANGED)]
+    shown = dict(zip(ids, looks(ids, picture), strict=True))
+    lost = [about.details[one] for one, told in shown.items() if told.get("gone") in (MOVED, CHANGED)]
     most = max(about.scores.values(), default=0.0)
     scores = [(label, share, round(100 * share / most, 1) if most else 0.0) for label, share in about.scores.items()]
     largest = max((one.share for one in about.neighbours), default=0.0)
@@ -67,11 +65,3 @@ def _content(about: AboutAnswer, query: Image.Image | None, picture: Read) -> di
         "again": " ".join(map(shell_word, about.again)),
         "line": lambda verb, *names: command(verb, about.place, *names),
     }
-
-
-def _pictures(ids: Sequence[str], details: Mapping[str, Row], picture: Read) -> dict[str, tuple[str | None, str]]:
-    """Return for each id its picture's address, or None and why it has none."""
-    there = [one for one in ids if details[one].picture == THERE]
-    made = dict(zip(there[:MOST], thumbnails(picture, there[:MOST]), strict=True))
-    gone = {one: LEFT_OUT if one in there else details[one].picture for one in ids if one not in made}
-    return {one: (None, gone[one]) if one in gone else (made[one], UNREADABLE) for one in ids}
