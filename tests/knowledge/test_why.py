@@ -74,7 +74,7 @@ def test_of_ranks_a_third_label_may_be_the_one_to_go():
 def test_class_means_turn_by_rows_of_which_none_is_too_many(seed):
     draw = np.random.default_rng(seed)
     labels = ["a"] * 6 + ["b"] * 3 + [("a", "b")]
-    snapshot = base(draw.normal(size=(10, 3)) + [2, 0, 0], labels)
+    snapshot = base(draw.normal(size=(10, 3)) + np.array([2, 0, 0]), labels)
     query = snapshot.vectors_ME[0]
     found = turn(snapshot, query, ClassMean(), snapshot.voters)
     want = fewest_of_all(snapshot, query, ClassMean(), snapshot.voters)

@@ -47,4 +47,7 @@ Answers, all of them functions of a snapshot:
 `classify`      answers: label, scores, neighbours, what is known
 `turn`          the fewest rows whose removal turns an answer
 `why`           an answer explained: neighbours, their sources, what turns it
+`suspects`      rows that are likely labelled wrongly, and what speaks against them
+`duplicates`    groups of rows of the same bytes, or nearly alike
+`outliers`      rows far from all others, or from those of their class
 """

@@ -145,6 +145,15 @@ def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: n
     return np.round(np.clip(out_QL, -1, 1), _DECIMALS) + 0.0  # no -0.0
 
 
+def margin(width: int) -> float:
+    """Return what a product of two vectors in float32 and their similarity differ by at most.
+
+    A product of unit vectors is off by width x 2^-24, in whatever order it is added up (Higham, Accuracy and Stability
+    of Numerical Algorithms, 3.1); lengths that are off by 1e-6 and the rounding to 1e-6 come on top.
+    """
+    return 1.01 * width * 2.0**-24 + 4e-6
+
+
 class _Search:
     """One call of `nearest`."""
 
@@ -153,10 +162,8 @@ class _Search:
     ) -> None:
         self.snapshot, self.vectors_ME = snapshot, snapshot.vectors_ME
         self.queries_QE, self.rows, self.excluded, self.device = queries_QE, rows, excluded, device
-        # What a product in float32 is off by at most, in whatever order it is added up (Higham, Accuracy and Stability
-        # of Numerical Algorithms, 3.1: width x 2^-24), lengths off by 1e-6 and the rounding to 1e-6 on top.
+        self.margin = margin(queries_QE.shape[1])
         self.advance: Callable[[int], object] = lambda count: None
-        self.margin = 1.01 * queries_QE.shape[1] * 2.0**-24 + 4e-6
 
     def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
         q, n = len(self.queries_QE), len(self.rows)

@@ -143,7 +143,7 @@ class _Removal:
         return int(count(self.snapshot, positions, similar, self.voter.shares(similar)).winners[0]) not in (
             self.won,
             -1,
-        )  # noqa: E501
+        )
 
     def _margins(self, some: np.ndarray) -> np.ndarray:
         """Return by how much a label can lead the winner at most once j rows are out, [3, B, J + 1].
@@ -249,7 +249,7 @@ def _class_against_class(
         snapshot.vectors_ME[rows[some]].astype(np.float64),
         query_E.astype(float),
         parts_2R[:, some],
-    )  # noqa: E501
+    )
     sums_2E = add_up(snapshot, rows).sums_CE[[won, other]] / 2.0**40
     to_query_R, own_R, left = vectors_RE @ query, (vectors_RE * vectors_RE).sum(axis=1), np.ones(len(some), bool)
     for _ in range(len(some)):

@@ -30,11 +30,11 @@ class Why:
     sources
         ``{source, share, rows}``: how much of the vote came from each source, by how many rows; most first.
     turn
-        ``{label, fewest, rows: [{id, label, source, ...}]}``: the rows without which the label is another, whether fewer
-        are proved not to do, and what it is then. None where up to `itae.knowledge.turn.MOST` rows don't turn it.
+        ``{label, fewest, rows: [{id, label, source, ...}]}``: the rows without which the label is another, whether
+        fewer are proved not to do, and what it is then. None where up to `itae.knowledge.turn.MOST` don't turn it.
     notes
         What else has to be said, a sentence each.
-    """  # noqa: E501
+    """
 
     answer: Answer
     neighbours: list[dict[str, Any]]
