@@ -27,12 +27,18 @@ def picture(data: bytes) -> Image.Image:
     """
     from PIL import Image
 
-    if found := _SHAPE.match(data):
-        shape = tuple(int(side) for side in found.groups() if side)
-        if len(data) - found.end() == math.prod(shape):
-            pixels = np.frombuffer(data, np.uint8, offset=found.end()).reshape(shape)
-            return Image.fromarray(pixels).convert("RGB")
+    if (pixels := pixels_of(data)) is not None:
+        return Image.fromarray(pixels).convert("RGB")
     with tempfile.NamedTemporaryFile(prefix="itae-") as file:  # what is known of damaged files goes by their name
         file.write(data)
         file.flush()
         return decode(file.name)
+
+
+def pixels_of(data: bytes) -> np.ndarray | None:
+    """Return pixels that lay in no file, uint8 [H, W] or [H, W, 3]; None for the bytes of a file."""
+    found = _SHAPE.match(data)
+    shape = tuple(int(side) for side in found.groups() if side) if found else ()
+    if found is None or len(data) - found.end() != math.prod(shape):
+        return None
+    return np.frombuffer(data, np.uint8, offset=found.end()).reshape(shape)

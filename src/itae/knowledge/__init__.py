@@ -31,6 +31,7 @@ How it lies on a disk:
 What comes into it:
 
 `recipe`        how pictures become vectors of a base
+`rebuild`       the same base in another space
 `incoming`      a data set on its way into a base
 `tables`        CSV files of labels, groups and metadata
 

@@ -45,6 +45,8 @@ class Change:
         How many of the rows that were handed over are there as they are.
     notes
         What is to be told of it besides, a sentence each.
+    when
+        The time of an edit that is made again, as the journal has it; None is now.
     """
 
     verb: str
@@ -57,6 +59,7 @@ class Change:
     image: Callable[[int], bytes] | None = None
     same: int = 0
     notes: tuple[str, ...] = ()
+    when: str | None = None
 
     def __bool__(self) -> bool:
         return bool(len(self.removed) or self.relabelled or (self.added is not None and len(self.added)))

@@ -55,7 +55,7 @@ def write(versions: Versions, images: Pictures, change: Change, who: str | None,
         change = change.again(state.snapshot)
     if not change:
         return None
-    if versions.about.images == "embed" and change.added is not None and change.verb == "add":
+    if versions.about.images == "embed" and change.added is not None and (change.verb == "add" or change.image):
         images.put(change.added, change.image)
     made = _written(versions, state, change, who or user(), why)
     versions.made(made)
@@ -75,7 +75,7 @@ def _written(versions: Versions, state: State, change: Change, who: str, why: st
         verb=change.verb,
         who=who,
         why=why,
-        when=now().isoformat(),
+        when=change.when or now().isoformat(),
         asked=change.asked,
         counts={**change.counts, "rows": len(after)},
         touched=touched,

@@ -5,7 +5,10 @@
 `fill`   init, add
 `ask`    classify, why
 `change`  correct, delete, undo, restore, relink
-`history`  log, diff, tag, status
+`history`  log, diff, tag
+`upkeep`  status, verify, compact, purge
+`exchange`  import, export, rebuild
+`curate`  suspects, duplicates, outliers
 `edits`  what every edit has: who, why, a look before
 `words`  what stands behind a verb: options, paths, and words of the config
 """

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from itae.app.knowledge.opened import NEEDED, Opened, opened
@@ -17,6 +18,8 @@ from itae.base.errors import UserError
 from itae.images.image_set import ImageSet
 from itae.knowledge.classify import Answer
 from itae.knowledge.classify import classify as answers_of
+from itae.knowledge.why import Why
+from itae.knowledge.why import why as why_of
 
 READS = ("voter", "knowledge", *OF_A_SPACE, *NEEDED)
 _NEIGHBOURS = 3  # that a line of the table has room for
@@ -40,6 +43,50 @@ def classify(argv: Sequence[str]) -> int:
     return 0
 
 
+def why(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge why``."""
+    told = "Say why a picture gets its label: the rows that voted, and the fewest without which it gets another."
+    made = parser("why", told, "IMAGE")
+    _question(made)
+    asked = ask(made, argv, READS)
+    if len(asked.others) != 1:
+        raise UserError("itae knowledge why KB IMAGE: give one picture.")
+    with opened(asked) as here:
+        images, vectors = _pictures(asked, here)
+        if len(images) != 1:
+            raise UserError(f"{asked.others[0]} holds {len(images)} pictures; itae knowledge why is about one.")
+        snapshot = here.base.snapshot(asked.options.at)
+        voter = construct("voter", here.config["voter"])
+        found = why_of(snapshot, vectors[0], images.digests[0], voter, here.encoder.runtime.device)
+    if asked.options.json:
+        print(json.dumps({"path": images.ids[0], **found.plain()}))  # noqa: T201  nothing else may be on stdout
+        return 0
+    _show(images, [found.answer])
+    _explain(found)
+    return 0
+
+
+def _explain(found: Why) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("neighbour", "label", "similarity", "share", "source"):
+        numeric = name in ("similarity", "share")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in found.neighbours:
+        table.add_row(row["id"], _label(row["label"]), f"{row['similarity']:.6f}", f"{row['share']:.3f}", row["source"])
+    if found.neighbours:
+        console(500).print(table)
+    for source in found.sources:
+        say(f"source     {source['source']}: {source['share']:.3f} of the vote, {source['rows']} rows")
+    if found.turn is not None:
+        fewest = "the fewest rows without which it is" if found.turn["fewest"] else "rows without which it is"
+        say(f"turns      {len(found.turn['rows'])} {fewest} {found.turn['label']}:")
+        for row in found.turn["rows"]:
+            say(f"           {row['id']}, {_label(row['label'])}")
+    for note in found.notes:
+        if note not in found.answer.notes:
+            say(f"note       {note}")
+
+
 def _question(made: argparse.ArgumentParser) -> None:
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
     made.add_argument("--json", action="store_true", help="one JSON document in place of text")
@@ -47,11 +94,15 @@ def _question(made: argparse.ArgumentParser) -> None:
 
 def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[ImageSet, list[Answer]]:
     snapshot = here.base.snapshot(asked.options.at)
-    images = here.encoder.pictures(asked.others)
     voter = construct("voter", here.config["voter"])
+    images, vectors = _pictures(asked, here)
     device = here.encoder.runtime.device
-    vectors = here.encoder(images)
     return images, answers_of(snapshot, vectors, images.digests, voter, abstain, device=device)
+
+
+def _pictures(asked: Asked, here: Opened) -> tuple[ImageSet, np.ndarray]:
+    images = here.encoder.pictures(asked.others)
+    return images, here.encoder(images)
 
 
 def _show(images: ImageSet, answers: Sequence[Answer]) -> None:

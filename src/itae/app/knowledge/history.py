@@ -1,9 +1,8 @@
-"""``itae knowledge log | diff | tag | status``: what was done, and what there is."""
+"""``itae knowledge log | diff | tag``: what was done, and names of versions."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,7 @@ from rich.table import Table
 from itae.app.knowledge.words import ask, parser
 from itae.base.console import console, say
 from itae.base.errors import UserError
-from itae.knowledge.base import KnowledgeBase, open_knowledge
-from itae.knowledge.snapshot import NONE, SEVERAL, Snapshot
+from itae.knowledge.base import open_knowledge
 
 _SHOWN = 20
 
@@ -79,55 +77,6 @@ def tag(argv: Sequence[str]) -> int:
     else:
         base.tag(asked.others[0], asked.options.at)
     return 0
-
-
-def status(argv: Sequence[str]) -> int:
-    """Run ``itae knowledge status``."""
-    made = parser("status", "What a base holds.")
-    made.add_argument("--at", metavar="VERSION", help="a version or a tag (the newest)")
-    made.add_argument("--json", action="store_true", help="one JSON document")
-    asked = ask(made, argv)
-    base = open_knowledge(asked.options.kb)
-    told = about(base, base.snapshot(asked.options.at))
-    if asked.options.json:
-        print(json.dumps(told))  # noqa: T201  nothing else may be on stdout
-        return 0
-    for name in ("base", "version", "root", "rows", "unlabelled", "groups", "images", "model"):
-        say(f"{name:<11}{told[name]}")
-    _say_counts("labels", told["labels"])
-    _say_counts("sources", told["sources"])
-    for name, version in told["tags"].items():
-        say(f"{'tag':<11}{name} is version {version}")
-    return 0
-
-
-def about(base: KnowledgeBase, snapshot: Snapshot) -> dict[str, Any]:
-    """Return what ``status`` says of a version, as plain values."""
-    live = snapshot.live
-    codes = snapshot.labels_M[live]
-    labels = Counter({snapshot.label_names[c]: int((codes == c).sum()) for c in set(codes[codes >= 0].tolist())})
-    for i in live[codes == SEVERAL].tolist():
-        labels.update(snapshot.labels_of(i))
-    sources = Counter(snapshot.table.column("source").take(live).to_pylist())
-    return {
-        "base": str(base.path),
-        "version": snapshot.version,
-        "root": snapshot.root,
-        "rows": len(snapshot),
-        "unlabelled": int((codes == NONE).sum()),
-        "groups": len(set(snapshot.groups_M[live].tolist())),
-        "images": base.about.images,
-        "model": f"{snapshot.space['model']}, {'edited' if snapshot.space['edit'] else 'untouched'}",
-        "labels": dict(labels.most_common()),
-        "sources": dict(sources.most_common()),
-        "tags": base.tags(),
-        "space": snapshot.space,
-    }
-
-
-def _say_counts(name: str, counts: dict[str, int]) -> None:
-    some = ", ".join(f"{label} {count}" for label, count in list(counts.items())[:_SHOWN])
-    say(f"{name:<11}{len(counts)}{f': {some}' if counts else ''}{', ...' if len(counts) > _SHOWN else ''}")
 
 
 def _plain(value: Any) -> str:

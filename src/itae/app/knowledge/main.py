@@ -21,7 +21,7 @@ VERBS = {
     "log": ("itae.app.knowledge.history", "the edits: who, when, what, why"),
     "diff": ("itae.app.knowledge.history", "what differs between two versions"),
     "tag": ("itae.app.knowledge.history", "give a version a name"),
-    "status": ("itae.app.knowledge.history", "what a base holds"),
+    "status": ("itae.app.knowledge.upkeep", "what a base holds"),
     "verify": ("itae.app.knowledge.upkeep", "check every byte"),
     "compact": ("itae.app.knowledge.upkeep", "put many small files together"),
     "purge": ("itae.app.knowledge.upkeep", "leave no byte of what was deleted"),
@@ -49,7 +49,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _help() -> None:
-    say("usage: itae knowledge VERB KB ...\n\nClassify by neighbours from a store of rows, KB. The verbs:\n")
+    say("usage: itae knowledge VERB KB ...")
+    say("Classify by neighbours from a store of rows, KB, that can be added to, corrected and unlearned.")
+    say("")
     for verb, (_, told) in VERBS.items():
         say(f"  {verb:<11}{told}")
-    say("\nitae knowledge VERB --help tells of each.")
+    say("")
+    say("itae knowledge VERB --help tells of each.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +43,9 @@ def opened(asked: Asked) -> Iterator[Opened]:
     store, runtime = Store(cache_folder(plain["paths"])), runtime_of(plain["runtime"])
     runtime.check_device()
     recipe = base.about.words
-    if given := asked.given(*OF_A_SPACE):
-        _, theirs = recipe_of(_with_words(recipe, given, plain), _edited(recipe, given), store, runtime)
+    if asked.given(*OF_A_SPACE):
+        nodes, edited = with_words(recipe, asked, plain)
+        _, theirs = recipe_of(nodes, edited, store, runtime)
         refuse_another_space(asked.options.kb, base.about.space, theirs.space)
     encoder = encoder_of(recipe, store, runtime)
     refuse_another_space(asked.options.kb, base.about.space, encoder.space)  # weights or code may have changed since
@@ -54,18 +55,12 @@ def opened(asked: Asked) -> Iterator[Opened]:
         encoder.close()
 
 
-def _edited(recipe: dict[str, Any], given: list[str]) -> bool:
-    return recipe["edit"] is not None or any(word.partition("=")[0].partition(".")[0] in (*EDITED, "layers")
-                                             for word in given)  # fmt: skip
-
-
-def _with_words(recipe: dict[str, Any], given: list[str], plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the nodes of a base's recipe with what some words say of them."""
-    own = recipe["edit"] or {}
+def with_words(recipe: Mapping[str, Any], asked: Asked, plain: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the nodes of a recipe with what words of a command line say of them, and whether that is an edit."""
+    own, given = recipe["edit"] or {}, asked.given(*OF_A_SPACE)
     nodes = {"backbone": recipe["backbone"]} | {name: own.get(name, plain[name]) for name in EDITED}
     made = {name: laid_over(node, name, given, plain) for name, node in nodes.items()}
-    made["layers"] = plain["layers"] if any(word.startswith("layers=") for word in given) or not own else own["layers"]
+    made["layers"] = own["layers"] if own and not asked.given("layers") else plain["layers"]
     for name in ("resize", "decode"):
-        said = any(word.startswith(f"dataset.{name}=") for word in given)
-        made[name] = plain["dataset"].get(name, "full") if said else recipe[name]
-    return made
+        made[name] = plain["dataset"][name] if asked.given(f"dataset.{name}") else recipe[name]
+    return made, bool(own) or bool(asked.given(*EDITED, "layers"))
