@@ -51,4 +51,10 @@ Answers, all of them functions of a snapshot:
 `suspects`      rows that are likely labelled wrongly, and what speaks against them
 `duplicates`    groups of rows of the same bytes, or nearly alike
 `outliers`      rows far from all others, or from those of their class
+
+Pages, which `itae.look.page` draws:
+
+`page_of_base`    what the page of a base tells
+`page_of_answer`  what the page of one answer tells
+`shown_rows`      what is known of rows, and how they look
 """
