@@ -53,4 +53,10 @@ Answers, all of them functions of a snapshot:
 `suspects`      rows that are likely labelled wrongly, and what speaks against them
 `duplicates`    groups of rows of the same bytes, or nearly alike
 `outliers`      rows far from all others, or from those of their class
+
+Pages, gathered as plain data that `itae.look.page` draws:
+
+`page_of_base`    of a base
+`page_of_answer`  of one answer
+`shown_rows`      what a page shows of a row
 """
