@@ -1,65 +1,82 @@
-"""Snapshots made by hand, and the slow twins of what answers: loops, float64, and no library."""
+"""Bases and rows for tests of them."""
 
 from __future__ import annotations
 
 import hashlib
-import math
+import os
+import random
 
 import numpy as np
-import pyarrow as pa
 
-from itae.knowledge.snapshot import NONE, SEVERAL, Snapshot
+from itae.base.errors import UserError
+from itae.knowledge.base import create, in_memory
+from itae.knowledge.rows import Rows
 
-
-def base(vectors, labels, ids=None, groups=None, digests=None, sources=None, dead=(), order=None, places=None):
-    """Return a snapshot of these rows; a label is a word, None or a tuple of words, `order` that of the names."""
-    vectors = np.asarray(vectors, np.float64)
-    lengths = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    vectors = (vectors / lengths).astype(np.float32)
-    n = len(labels)
-    ids = [f"row{i:04d}" for i in range(n)] if ids is None else list(ids)
-    words = [label if isinstance(label, tuple) else () if label is None else (label,) for label in labels]
-    names = tuple(order or sorted({name for some in words for name in some}))
-    codes = [tuple(sorted(names.index(name) for name in some)) for some in words]
-    single = [NONE if not some else some[0] if len(some) == 1 else SEVERAL for some in codes]
-    if digests is None:
-        digests = [hashlib.sha256(name.encode()).digest() for name in ids]
-    digests_M32 = np.frombuffer(b"".join(digests), np.uint8).reshape(n, 32)
-    alive = np.ones(n, bool)
-    alive[list(dead)] = False
-    table = pa.table(
-        {
-            "group": pa.nulls(n, pa.string()),
-            "place": pa.array(places or [None] * n, pa.string()),
-            "source": pa.array(sources or ["here"] * n, pa.string()),
-            "time": pa.nulls(n, pa.timestamp("us", "UTC")),
-        }
-    )
-    return Snapshot(
-        space={"model": "toy"},
-        version=1,
-        root=hashlib.sha256(repr((ids, labels, vectors.tobytes(), dead)).encode()).hexdigest(),
-        vectors_ME=vectors,
-        ids=ids,
-        alive_M=alive,
-        labels_M=np.array(single, np.int32).reshape(n),
-        label_names=names,
-        several={i: some for i, some in enumerate(codes) if len(some) > 1},
-        groups_M=np.arange(n) if groups is None else np.asarray(groups, np.int64),
-        digests_M32=digests_M32,
-        table=table,
-    )
+os.environ.setdefault("LANCE_LOG", "error")  # before a test imports it
+SPACE = {"model": "toy", "pool": "cls"}
+WORDS = {"backbone": "toy"}
+STORES = ("memory", "lance")
 
 
-def slow_cosine(a, b):
-    """Return the cosine of two float32 vectors, rounded to 1e-6, by exact sums."""
-    a, b = (list(map(float, one)) for one in (a, b))
-    dot, long = math.fsum(x * y for x, y in zip(a, b, strict=True)), math.fsum(x * x for x in a) ** 0.5
-    long *= math.fsum(x * x for x in b) ** 0.5
-    return round(max(-1.0, min(1.0, dot / long)), 6)
+def base(store, folder, images="refer"):
+    """Return an empty base."""
+    return in_memory(SPACE, WORDS, images) if store == "memory" else create(folder / "kb", SPACE, WORDS, images)
 
 
-def slow_nearest(snapshot, query, k, allowed):
-    """Return (position, similarity) of the `k` nearest of the allowed rows, by a sort of all."""
-    found = [(-slow_cosine(snapshot.vectors_ME[i], query), snapshot.ids[i], i) for i in allowed]
-    return [(i, -similar) for similar, _, i in sorted(found)[:k]]
+def made(ids, labels=None, width=6, seed=0, source="web", **more):
+    """Return rows: the image of an id is its name, its vector is drawn by that, its label what stands before the /."""
+    vectors = np.array([vector(each, width, seed) for each in ids]).reshape(-1, width)
+    digests = np.array([list(image(each, seed)) for each in ids], np.uint8).reshape(-1, 32)
+    labels = [[each.split("/")[0]] for each in ids] if labels is None else labels
+    return Rows(list(ids), vectors, labels, source, digests, **more)
+
+
+def picture(each, seed=0):
+    return f"{seed} {each}".encode()
+
+
+def image(each, seed=0):
+    return hashlib.sha256(picture(each, seed)).digest()
+
+
+def vector(each, width=6, seed=0):
+    return np.random.default_rng(list(image(each, seed))).standard_normal(width)
+
+
+def content(snapshot, numbers=True):
+    """Return all that is in a snapshot, by id, but times."""
+    extra = [name for name in snapshot.table.column_names if name != "time"]
+    return {
+        snapshot.ids[i]: (
+            int(snapshot.numbers_M[i]) if numbers else None,
+            tuple(sorted(snapshot.labels_of(i))),
+            snapshot.vectors_ME[i].tobytes(),
+            snapshot.digests_M32[i].tobytes(),
+            tuple((name, value) for name in extra if (value := snapshot.column(name, i)) is not None),
+        )
+        for i in snapshot.live.tolist()
+    }
+
+
+def step(kb, only=None):
+    """Make the next edit of a base, which follows from its version and its rows alone; of `only` one verb, or any."""
+    one = kb.snapshot()
+    version, there = one.version, sorted(one.position)
+    draw = random.Random(version)
+    verb = only or draw.choice(["add"] * 4 + ["correct"] * 3 + ["delete"] * 2 + ["undo", "restore", "purge"])
+    verb = ["purge", "add", "delete"][version % 3] if only == "purge" else verb
+    some = draw.sample(there, min(3, len(there)))
+    ways = {
+        "correct": lambda: kb.correct(some, [f"label {version}"]),
+        "delete": lambda: kb.delete(ids=some),
+        "undo": lambda: kb.undo(version),
+        "restore": lambda: kb.restore(version - 1),
+    }
+    try:
+        if verb == "purge":
+            kb.purge()
+        if verb == "purge" or kb.commit(ways[verb]()):
+            return
+    except (UserError, KeyError):  # nothing to undo or to purge, or it is to add
+        pass
+    kb.commit(kb.add(made([f"a{version}-{i}" for i in range(3)])))

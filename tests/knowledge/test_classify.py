@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from bases import base, slow_cosine
+from by_hand import base, slow_cosine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from bases import base, slow_nearest
+from by_hand import base, slow_nearest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from bases import base, slow_nearest
+from by_hand import base, slow_nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf

@@ -1,6 +1,7 @@
 """embeddings = f(dataset, backbone, edit): one pass of a frozen model for many edits.
 
 `source`           a data set seen through a backbone
+`encoder`          pictures in, vectors out, without a data set
 `extract`          what is missing is computed, the rest is read
 `resume`           what an interrupted run has left, and how it is gone on with
 `worker`           a model at work on the images

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.device import forward_context, free_gpu_memory, memory_told, on_device
+from itae.base.device import forward_context, free_gpu_memory, memory_told, on_device, to_host
 from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.base.memory import memory_reused
@@ -250,6 +250,15 @@ class Worker:
             if isinstance(each, NormCollector):
                 return Watch(flags, attention, each.operands, each.output, longer)
         return Watch(flags, attention, longer=longer)
+
+    def vectors(self, images: ImageSet, edit: AnyEdit | None, advance: Callable[[int], None]) -> np.ndarray:
+        """Return the vectors of some pictures, float32 [n, E]; nothing is looked at on the way, and nothing written."""
+        shared, found = self._shared_pass([edit]), []
+        with self._at_work():
+            for pixels, digests in self._pixels(images):
+                found.append(to_host(shared(pixels, digests, False))()[0])
+                advance(len(digests))
+        return np.concatenate(found)
 
     def _check_unchanged(self, first: int, count: int) -> None:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""

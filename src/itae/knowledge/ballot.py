@@ -30,12 +30,12 @@ class Ballot:
         Labels, as positions in the snapshot's `label_names`, and their shares, best first.
     """
 
-    positions_QK: np.ndarray  # noqa: N815
-    similarities_QK: np.ndarray  # noqa: N815
-    shares_QK: np.ndarray  # noqa: N815
+    positions_QK: np.ndarray
+    similarities_QK: np.ndarray
+    shares_QK: np.ndarray
     ends: np.ndarray
-    codes_F: np.ndarray  # noqa: N815
-    scores_F: np.ndarray  # noqa: N815
+    codes_F: np.ndarray
+    scores_F: np.ndarray
 
     @property
     def winners(self) -> np.ndarray:

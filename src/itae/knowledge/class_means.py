@@ -24,8 +24,8 @@ _ROWS = 4096  # at a time
 class ClassSums:
     """The sum of the rows of each class in units of 2^-40, int64 [C, E], and how many rows it has, int64 [C]."""
 
-    sums_CE: np.ndarray  # noqa: N815
-    counts_C: np.ndarray  # noqa: N815
+    sums_CE: np.ndarray
+    counts_C: np.ndarray
 
     def take_out(self, snapshot: Snapshot, positions: np.ndarray) -> ClassSums:
         """Return what is left without some rows that are in it."""

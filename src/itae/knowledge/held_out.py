@@ -36,8 +36,8 @@ class HeldOut:
 
     rows: np.ndarray
     of: int
-    positions_RK: np.ndarray  # noqa: N815
-    similarities_RK: np.ndarray  # noqa: N815
+    positions_RK: np.ndarray
+    similarities_RK: np.ndarray
 
     @property
     def note(self) -> str:

@@ -48,8 +48,8 @@ class Excluded(NamedTuple):
         One for each query; one that no row has excludes nothing.
     """
 
-    codes_M: np.ndarray  # noqa: N815
-    codes_Q: np.ndarray  # noqa: N815
+    codes_M: np.ndarray
+    codes_Q: np.ndarray
 
 
 class Candidates(Protocol):
