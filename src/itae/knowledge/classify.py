@@ -117,7 +117,7 @@ def rows_of_bytes(snapshot: Snapshot, digests: Sequence[bytes | None] | None, qu
     firsts, rows = snapshot.memo["by bytes"]
     found = []
     for digest in digests:
-        if digest is None:
+        if digest is None or not any(digest):  # zeros: a row without an image
             found.append(none)
             continue
         whole = np.frombuffer(digest, np.uint8)[None]

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.knowledge.snapshot import Snapshot
@@ -198,7 +199,8 @@ class _Search:
         elif q < _FEW:
             self._by_scan(np.arange(q), self.rows)
         else:
-            with progress(q, "neighbours", "queries") as self.advance:
+            what = f"for the neighbours of {q} vectors among {n}; ask for fewer at a time, or set runtime.device=cpu"
+            with memory_told(what), progress(q, "neighbours", "queries") as self.advance:
                 self._by_faiss(out_Q, k)
         most = int(min(k, n - out_Q.min()))
         return self.positions_QK[:, :most], self.similar_QK[:, :most]
