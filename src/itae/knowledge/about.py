@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from itae.base.checks import one_of
@@ -103,6 +104,11 @@ def look(folder: Folder) -> About:
 def is_base(path: str | os.PathLike[str]) -> bool:
     """Whether there is a base in a folder, whatever state it is in."""
     return os.path.isfile(os.path.join(path, _BASE))
+
+
+def indexes_of(cache: Path, about: About) -> Path:
+    """Return where a cache keeps indexes of a base."""
+    return cache / ".indexes" / about.name
 
 
 def read_tags(folder: Folder) -> dict[str, int]:

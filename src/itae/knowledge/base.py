@@ -14,13 +14,14 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.knowledge.about import About, look, make, write_tags
+from itae.knowledge.about import About, indexes_of, look, make, write_tags
 from itae.knowledge.changes import Change, adding, correcting, deleting, from_source, labelled, positions_of
 from itae.knowledge.check import Report, Status, status, verify
 from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told
@@ -329,6 +330,10 @@ class KnowledgeBase:
         """
         with self._writing():
             return purge(self.versions, self.images, at_home(cache).absolute() if cache else None, who or user(), why)
+
+    def index_folder(self, cache: str | os.PathLike[str]) -> Path:
+        """Return where a cache keeps indexes of this base; a purge that is given the cache removes them."""
+        return indexes_of(Path(cache), self.about)
 
     # whether it is whole
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itae.base.errors import UserError
-from itae.knowledge.about import HEAD, read_tags, write_tags
+from itae.knowledge.about import HEAD, indexes_of, read_tags, write_tags
 from itae.knowledge.journal import Damaged, Edit, Touched, file_of, now, sealed, sealed_edit, unsealed
 from itae.knowledge.pictures import Pictures
 from itae.knowledge.rows import NO_IMAGE, Filed
@@ -200,6 +201,7 @@ def finish(versions: Versions, images: Pictures) -> tuple[tuple[Path, ...], tupl
         state = versions.newest()
         live = {each.tobytes() for each in state.snapshot.digests_M32[state.snapshot.live]}
         if told["cache"]:
+            shutil.rmtree(indexes_of(Path(told["cache"]), versions.about), ignore_errors=True)
             entries, kept = _cleared(Path(told["cache"]), _digests(versions, number) - live - {NO_IMAGE})
         _rewrite(versions, number)
         write_tags(folder, {name: version for name, version in read_tags(folder).items() if not 0 < version < number})

@@ -18,8 +18,10 @@ from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.images.image_set import ImageSet
+from itae.knowledge.choose import refuse_unlabelled
 from itae.knowledge.classify import Answer
 from itae.knowledge.classify import classify as answers_of
+from itae.knowledge.index import open_index, use_index
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.why import Why
 from itae.knowledge.why import why as why_of
@@ -60,7 +62,7 @@ def why(argv: Sequence[str]) -> int:
         images, vectors = _pictures(asked, here)
         if len(images) != 1:
             raise UserError(f"{asked.others[0]} holds {len(images)} pictures; itae knowledge why is about one.")
-        snapshot = here.base.snapshot(asked.options.at)
+        snapshot = _snapshot(asked, here)
         voter = construct("voter", here.config["voter"])
         found = why_of(snapshot, vectors[0], images.digests[0], voter, here.encoder.runtime.device)
         if asked.options.page is not None:
@@ -114,11 +116,20 @@ def _question(made: argparse.ArgumentParser) -> None:
 
 
 def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[ImageSet, list[Answer]]:
-    snapshot = here.base.snapshot(asked.options.at)
+    snapshot = _snapshot(asked, here)
     voter = construct("voter", here.config["voter"])
     images, vectors = _pictures(asked, here)
     device = here.encoder.runtime.device
     return images, answers_of(snapshot, vectors, images.digests, voter, abstain, device=device)
+
+
+def _snapshot(asked: Asked, here: Opened) -> Snapshot:
+    """Return the version that is asked, with the index that ``knowledge.index`` names, if it does."""
+    snapshot, factory = here.base.snapshot(asked.options.at), here.config["knowledge"]["index"]
+    if factory is not None:
+        refuse_unlabelled(snapshot)
+        use_index(snapshot, open_index(snapshot, here.base.index_folder(here.encoder.store.root), factory))
+    return snapshot
 
 
 def _pictures(asked: Asked, here: Opened) -> tuple[ImageSet, np.ndarray]:

@@ -17,6 +17,9 @@ KEYS = ("backbone", "dataset", *EDITED, "layers", "voter", "knowledge", "paths",
 """All that a verb may read."""
 
 
+_INDEX = "knowledge.index="
+
+
 @dataclass(frozen=True)
 class Asked:
     """A command line, taken apart.
@@ -86,16 +89,22 @@ def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str]
 
 
 def config(words: Sequence[str]) -> dict[str, Any]:
-    """Return the resolved config of some words, with a voter."""
+    """Return the resolved config of some words, with a voter, and ``knowledge.index``, a text or None."""
     from itae.app.compose import check_choices, compose, plain_config
     from itae.app.words import as_typed
 
-    typed = as_typed(words)
+    index = [word.partition("=")[2] for word in words if word.startswith(_INDEX)]
+    if other := [word for word in words if word.startswith("knowledge.") and not word.startswith(_INDEX)]:
+        raise UserError(
+            f"{other[0]}: knowledge has one option, knowledge.index, as in knowledge.index=IVF1024,PQ64."
+        )
+    typed = as_typed([word for word in words if not word.startswith(_INDEX)])  # its commas are no sweep
     check_choices([word for word in typed if not _sets(word, "voter")])
     chosen = [f"+{word}" if word.startswith("voter=") else word for word in typed]
     if not any(word.startswith("+voter=") for word in chosen):
         chosen = ["+voter=auto", *chosen]
-    return plain_config(compose(chosen))
+    told = index[-1] if index and index[-1] not in ("", "null") else None
+    return plain_config(compose(chosen)) | {"knowledge": {"index": told}}
 
 
 def laid_over(node: Mapping[str, Any], group: str, words: Sequence[str], composed: Mapping[str, Any]) -> Any:
