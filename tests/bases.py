@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 
 import numpy as np
 
+from itae.base.errors import UserError
 from itae.knowledge.base import create, in_memory
 from itae.knowledge.rows import Rows
 
+os.environ.setdefault("LANCE_LOG", "error")  # before a test imports it
 SPACE = {"model": "toy", "pool": "cls"}
 WORDS = {"backbone": "toy"}
 STORES = ("memory", "lance")
@@ -52,3 +56,27 @@ def content(snapshot, numbers=True):
         )
         for i in snapshot.live.tolist()
     }
+
+
+def step(kb, only=None):
+    """Make the next edit of a base, which follows from its version and its rows alone; of `only` one verb, or any."""
+    one = kb.snapshot()
+    version, there = one.version, sorted(one.position)
+    draw = random.Random(version)
+    verb = only or draw.choice(["add"] * 4 + ["correct"] * 3 + ["delete"] * 2 + ["undo", "restore", "purge"])
+    verb = ["purge", "add", "delete"][version % 3] if only == "purge" else verb
+    some = draw.sample(there, min(3, len(there)))
+    ways = {
+        "correct": lambda: kb.correct(some, [f"label {version}"]),
+        "delete": lambda: kb.delete(ids=some),
+        "undo": lambda: kb.undo(version),
+        "restore": lambda: kb.restore(version - 1),
+    }
+    try:
+        if verb == "purge":
+            kb.purge()
+        if verb == "purge" or kb.commit(ways[verb]()):
+            return
+    except (UserError, KeyError):  # nothing to undo or to purge, or it is to add
+        pass
+    kb.commit(kb.add(made([f"a{version}-{i}" for i in range(3)])))

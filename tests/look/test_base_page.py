@@ -69,7 +69,7 @@ class TestInABrowser:
         page = look(file)
         assert page.title() == "animals, version 12 · itae"
         facts = " ".join(page.locator(".facts li").all_inner_texts())
-        for told in ("60 rows", "5 labels", "3 without a label", "2 sources", "30 groups", "12 suspects"):
+        for told in ("60 rows", "5 labels", "3 without a label", "2 sources", "30 groups", "12 suspects shown"):
             assert told in re.sub(r"\s+", " ", facts)
         assert "2 pictures moved or changed" in re.sub(r"\s+", " ", facts)
         assert "digits_vit" in page.text_content("#summary dl")

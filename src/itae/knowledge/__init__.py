@@ -32,6 +32,7 @@ What comes into it:
 
 `recipe`        how pictures become vectors of a base
 `rebuild`       the same base in another space
+`exchange`      rows to and from other programs
 `incoming`      a data set on its way into a base
 `tables`        CSV files of labels, groups and metadata
 
@@ -48,6 +49,7 @@ Answers, all of them functions of a snapshot:
 `classify`      answers: label, scores, neighbours, what is known
 `turn`          the fewest rows whose removal turns an answer
 `why`           an answer explained: neighbours, their sources, what turns it
+`index`         past memory: candidates from an index on the disk, vectors that stay there
 `suspects`      rows that are likely labelled wrongly, and what speaks against them
 `duplicates`    groups of rows of the same bytes, or nearly alike
 `outliers`      rows far from all others, or from those of their class

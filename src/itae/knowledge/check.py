@@ -103,7 +103,8 @@ def verify(versions: Versions, images: Pictures) -> Report:
 
 def _versions(versions: Versions) -> tuple[list[int], list[int]]:
     """Return the versions whose files are as they were written, and the others; purged ones are neither."""
-    whole, damaged, known = [0], [], False
+    whole, known = [0], False
+    damaged: list[int] = []
     for number in range(1, versions.journal.newest() + 1):
         try:
             edit = versions.journal.read(number)

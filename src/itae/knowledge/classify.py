@@ -14,7 +14,7 @@ import numpy as np
 from itae.base.checks import number
 from itae.knowledge.ballot import Ballot
 from itae.knowledge.choose import choose, refuse_unlabelled
-from itae.knowledge.neighbours import MISSING, Excluded, nearest, unit
+from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest, unit
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.unusual import unusual
 from itae.knowledge.vote import Auto
@@ -98,7 +98,8 @@ def classify(
     excluded = left_out(snapshot, known, hold_out_groups)
     ballot = choice.voter.ballot(snapshot, queries_QE, None, excluded, device)
     p_Q, sample = _unusual(snapshot, queries_QE, ballot, excluded, device)
-    notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter)]
+    index = snapshot.memo.get(INDEX)
+    notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter), index.note if index else ""]
     notes = [note for note in notes if note]
     return [_answer(snapshot, ballot, q, known[q], float(p_Q[q]), abstain, notes) for q in range(len(queries_QE))]
 

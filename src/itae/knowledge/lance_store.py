@@ -11,6 +11,7 @@ Lance's threads don't survive a fork: processes that use a base are spawned.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BATCH = 8192  # rows read at a time
+_BATCH = 8192  # rows at a time
+_VECTORS = 2048  # vectors read at a time, of which Lance holds several times as many
 _WRITE = 65_536  # rows written at a time
 _FILE = 262_144  # rows in a file, at most
 _SMALL = 4096  # rows in a file below which it is put together with others
-_READ_AHEAD = 64 * 2**20  # bytes; Lance's own bound is 2 GiB
+_READ_AHEAD = 16 * 2**20  # bytes; Lance's own bound is 2 GiB
 _KEY = {"lance-schema:unenforced-primary-key": "true"}  # without it two who add one id at once both do (lancedb#3377)
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)  # of a name that is damaged
 _OS_ERROR = re.compile(r"os error (\d+)")
 
 
@@ -68,11 +71,10 @@ def trouble_of_lance() -> Iterator[None]:
     except (UserError, Damaged, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # a panic of Rust's is no Exception
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
         found = _OS_ERROR.search(str(error))
-        if found:
-            number = int(found[1])
+        number = error.errno if isinstance(error, OSError) else None
+        number = int(found[1]) if number is None and found else number
+        if number is not None and number not in _NOT_THERE:
             raise OSError(number, os.strerror(number)) from error
         raise Damaged(f"Lance can't read it: {_first_line(error)}") from error
 
@@ -115,7 +117,7 @@ class LanceStore:
             columns, room = _filled(dataset, len(numbers), place)
         columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
         _check_labels(columns)
-        return Filed(columns.drop_columns(["label", "sum"]), room.all, room)
+        return Filed(columns.drop_columns(["label"]), room.all, room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
         """Return the rows of a version with some numbers, and the checksums that stand beside them."""
@@ -339,18 +341,20 @@ def _none(count: int) -> pa.Array:
 def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -> tuple[pa.Table, Room]:
     """Read a dataset: its columns as they come, and its vectors into one array, each where it belongs."""
     width = dataset.schema.field("vector").type.list_size
-    names = [name for name in dataset.schema.names if name != "vector"]
-    room, parts, done = Room(count, width), [], 0
-    scan = dataset.scanner(batch_size=_BATCH, io_buffer_size=_READ_AHEAD, batch_readahead=2, scan_in_order=True)
+    names = [*(each.name for each in FIELDS), *_metadata(dataset.schema), "label"]
+    room, done = Room(count, width), 0
+    # In two scans: a column of a batch holds the memory of all of them.
+    columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=_BATCH)
+    scan = dataset.scanner(
+        ["vector"], batch_size=_VECTORS, io_buffer_size=_READ_AHEAD, batch_readahead=1, fragment_readahead=1
+    )
     for batch in scan.to_batches():
         where = slice(done, done + len(batch)) if place is None else place[done : done + len(batch)]
         room.all[where] = _vectors(batch.column("vector"))
-        parts.append(batch.select(names))
         done += len(batch)
-    if done != count:
-        raise Damaged(f"{done:,} rows were read and {count:,} counted")
-    table = pa.Table.from_batches(parts, pa.schema([dataset.schema.field(name) for name in names]))
-    return table.select([*(each.name for each in FIELDS), *_metadata(table.schema), "label", "sum"]), room
+    if not done == len(columns) == count:
+        raise Damaged(f"{done:,} vectors and {len(columns):,} rows were read, and {count:,} counted")
+    return columns, room
 
 
 def _vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:

@@ -11,7 +11,7 @@ Shapes: M positions of a snapshot, N rows that may be found, Q queries, K neighb
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,9 +23,13 @@ from itae.measure.faiss_backend import load_faiss, nearest_in, pick_gpu, threads
 MISSING = -1
 """The position where a query has fewer rows than asked for; its similarity is -inf."""
 
+INDEX = "index"
+"""The memo of a snapshot under which the index is that it was given."""
+
 _DECIMALS = 6  # of a similarity
 _SAME_LENGTH = 1e-6  # from 1: a vector stays as it is
 _ROWS = 256  # at a time, in the processor's cache
+_CANDIDATES = 10  # times as many as asked for, of an index
 _FEW = 16  # queries; FAISS is quicker from about here on
 _SPARE = 4  # candidates more than asked for, so that few queries need a second look
 _TWINS = 256  # rows in a query's excluded ones; looked for among the neighbours up to here, left out beyond
@@ -47,6 +51,17 @@ class Excluded(NamedTuple):
     codes_Q: np.ndarray
 
 
+class Candidates(Protocol):
+    """An index: says which rows may be near, past memory. `itae.knowledge.index` has FAISS's."""
+
+    @property
+    def note(self) -> str:
+        """How many of the nearest it finds, in words."""
+
+    def candidates(self, queries_QE: np.ndarray, count: int) -> np.ndarray:
+        """Return positions of `count` rows for each query, int64 [Q, count]; `MISSING` where it found fewer."""
+
+
 def nearest(
     snapshot: Snapshot,
     queries_QE: np.ndarray,
@@ -54,6 +69,7 @@ def nearest(
     rows: np.ndarray | None = None,
     excluded: Excluded | None = None,
     device: str = "auto",
+    index: Candidates | Literal["its own"] | None = "its own",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the `k` rows nearest to each query, nearest first; of equally near ones the smaller id first.
 
@@ -71,6 +87,9 @@ def nearest(
         Which rows are out for which query.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``: where many queries are looked for, if FAISS has such a GPU.
+    index
+        What gives candidates; by default that which the snapshot was given (`itae.knowledge.index.use_index`), if one
+        was. None is exact.
 
     Returns
     -------
@@ -88,6 +107,7 @@ def nearest(
         raise UserError(f"k={k} must be at least 1: how many neighbours are asked for.")
     rows = snapshot.live if rows is None else rows
     search = _Search(snapshot, queries_QE, rows, excluded, device)
+    search.index = snapshot.memo.get(INDEX) if index == "its own" else index
     return search(min(k, len(rows)))
 
 
@@ -139,7 +159,8 @@ def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: n
         long_q = np.sqrt((queries * queries).sum(axis=2))
         for left in range(0, candidates, across):
             part = slice(left, left + across)
-            rows = np.ascontiguousarray(vectors_ME[positions_QL[some, part]], dtype=np.float64)
+            asked = positions_QL[some, part]
+            rows = vectors_ME[asked.reshape(-1)].reshape(*asked.shape, width).astype(np.float64)
             long_r = np.sqrt((rows * rows).sum(axis=2))
             out_QL[some, part] = (rows * queries).sum(axis=2) / (long_r * long_q)
     return np.round(np.clip(out_QL, -1, 1), _DECIMALS) + 0.0  # no -0.0
@@ -163,6 +184,7 @@ class _Search:
         self.snapshot, self.vectors_ME = snapshot, snapshot.vectors_ME
         self.queries_QE, self.rows, self.excluded, self.device = queries_QE, rows, excluded, device
         self.margin = margin(queries_QE.shape[1])
+        self.index: Candidates | None = None
         self.advance: Callable[[int], object] = lambda count: None
 
     def __call__(self, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +193,9 @@ class _Search:
         if not k or not q:
             return self.positions_QK, self.similar_QK
         out_Q = self._counts()
-        if q < _FEW:
+        if self.index is not None:
+            self._by_index(np.arange(q), self.index, out_Q)
+        elif q < _FEW:
             self._by_scan(np.arange(q), self.rows)
         else:
             with progress(q, "neighbours", "queries") as self.advance:
@@ -213,6 +237,25 @@ class _Search:
                 self._by_scan(some, self.rows)
             elif len(others):
                 self._by_fetching(some, others, k, 0)
+
+    def _by_index(self, some: np.ndarray, index: Candidates, out_Q: np.ndarray) -> None:
+        """Look among what an index gives, more of it where too little may be found, and else at all rows."""
+        allowed_M = np.zeros(len(self.snapshot.alive_M), bool)
+        allowed_M[self.rows] = True
+        k, n, count = self.positions_QK.shape[1], len(self.rows), _CANDIDATES * self.positions_QK.shape[1]
+        while len(some) and count < n:
+            found_QL = index.candidates(self.queries_QE[some], count)
+            found_QL = np.where(allowed_M[found_QL], found_QL, MISSING)
+            if self.excluded is not None:
+                codes_M, codes_Q = self.excluded
+                found_QL = np.where(codes_M[found_QL] == codes_Q[some, None], MISSING, found_QL)
+            similar_QL = similarities(self.vectors_ME, self.queries_QE[some], found_QL)
+            similar_QL[found_QL == MISSING] = -np.inf
+            found_QL, similar_QL = self._ordered(found_QL, similar_QL)
+            whole_Q = (found_QL != MISSING).sum(axis=1) >= np.minimum(k, n - out_Q[some])
+            self._put(some[whole_Q], found_QL[whole_Q], similar_QL[whole_Q])
+            some, count = some[~whole_Q], 8 * count
+        self._by_scan(some, self.rows)
 
     def _by_fetching(self, some: np.ndarray, rows: np.ndarray, k: int, twins: int) -> None:
         """Fetch a few candidates more than can be needed, and look again where that may not have been enough."""
@@ -314,10 +357,11 @@ class _Search:
 
 def _blocks(vectors_ME: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions and their vectors: rows that lie together as they are, others copied, some at a time."""
-    if len(rows) and rows[-1] - rows[0] == len(rows) - 1 and isinstance(vectors_ME, np.ndarray):
+    together = len(rows) and rows[-1] - rows[0] == len(rows) - 1
+    if together and type(vectors_ME) is np.ndarray:
         yield rows, vectors_ME[rows[0] : rows[-1] + 1]
         return
     step = max(1, _FLOATS // max(1, vectors_ME.shape[1]))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        yield part, np.ascontiguousarray(vectors_ME[part], dtype=np.float32)
+        yield part, np.asarray(vectors_ME[part[0] : part[-1] + 1] if together else vectors_ME[part])

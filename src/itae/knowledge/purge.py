@@ -2,10 +2,11 @@
 
 A purge is an edit that changes no row. Before it stands, for each earlier edit, a file in ``journal/purged`` with what
 may stay of it: numbers of rows, the ids of those that are still there, and a name made up for each of the others, the
-same in all edits (a hash with a salt that is never written, so that nobody can try out what it was).
+same in all edits (a hash with a salt that is never written, so that nobody can try out what it was); the reason, if it
+was given for rows that are all still there.
 ``purging.json`` says that it goes on. Then its own file makes it an edit, and everything else is thrown away: old
-versions, images, tags, entries of the cache. Who dies in between leaves ``purging.json``: if the edit is there, the next
-who writes goes on from there, and else what was prepared goes.
+versions, images, tags, entries of the cache. Who dies in between leaves ``purging.json``: if the edit is there, the
+next who writes goes on from there, and else what was prepared goes.
 """
 
 from __future__ import annotations
@@ -146,7 +147,7 @@ def _left(versions: Versions, snapshot: Snapshot, gone: list[Filed]) -> list[Edi
             replace(
                 edit,
                 who="" if _tells(edit.who, words) else edit.who,
-                why="" if _tells(edit.why, words) else edit.why,
+                why="" if rows.ids - snapshot.position.keys() or _tells(edit.why, words) else edit.why,
                 asked={},
                 touched=Touched(added, changed, deleted, rows.before, rows.after),
                 store=0,

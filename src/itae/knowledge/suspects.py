@@ -73,7 +73,7 @@ class Suspect:
         return row | {
             "source": snapshot.column("source", self.position),
             "score": self.score,
-            **self.reasons,
+            "reasons": self.reasons,
             "says": list(self.says),
             "suggested": self.suggested,
         }

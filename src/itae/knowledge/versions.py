@@ -169,13 +169,20 @@ class Versions:
         version = int(which)
         if not 0 <= version <= newest:
             raise UserError(f"There is no version {version} of {self.folder.where}: there are 0 to {newest}.")
-        floor = self.edit(newest).floor if newest else 0
+        floor = self._floor(newest)
         if 0 < version < floor:
             raise UserError(
                 f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; there are 0 and "
                 f"{floor} to {newest}."
             )
         return version
+
+    def _floor(self, newest: int) -> int:
+        """Return the last purge, as the newest edit has it that can be read."""
+        for number in range(newest, 0, -1):
+            with contextlib.suppress(Damaged):
+                return self.journal.read(number).floor
+        return 0
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag."""
