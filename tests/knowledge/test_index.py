@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from bases import base
+from by_hand import base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from bases import base, slow_cosine, slow_nearest
+from by_hand import base, slow_cosine, slow_nearest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -197,11 +197,13 @@ class TestInABrowser:
             "source 0",
             "source 1",
         ]
-        page.wait_for_timeout(300)
-        box = page.locator("#map-plot .points path").first.bounding_box()
-        page.mouse.move(box["x"] - 2, box["y"])
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.wait_for_selector("#peek:not([hidden]) img")
+        for _ in range(50):  # until the plot lies still
+            box = page.locator("#map-plot .points path").first.bounding_box()
+            page.mouse.move(box["x"] - 2, box["y"])
+            page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            page.wait_for_timeout(200)
+            if page.locator("#peek img").is_visible():
+                break
         name = page.locator("#peek span").last.inner_text()
         page.mouse.down()
         page.mouse.up()

@@ -54,9 +54,9 @@ Answers, all of them functions of a snapshot:
 `duplicates`    groups of rows of the same bytes, or nearly alike
 `outliers`      rows far from all others, or from those of their class
 
-Pages, which `itae.look.page` draws:
+Pages, gathered as plain data that `itae.look.page` draws:
 
-`page_of_base`    what the page of a base tells
-`page_of_answer`  what the page of one answer tells
-`shown_rows`      what is known of rows, and how they look
+`page_of_base`    of a base
+`page_of_answer`  of one answer
+`shown_rows`      what a page shows of a row
 """

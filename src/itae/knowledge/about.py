@@ -6,6 +6,7 @@ together.
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,11 @@ def look(folder: Folder) -> About:
             "update itae."
         )
     return About(told["space"], told["words"], told["images"], told["created"], told["name"], seal)
+
+
+def is_base(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a base in a folder, whatever state it is in."""
+    return os.path.isfile(os.path.join(path, _BASE))
 
 
 def read_tags(folder: Folder) -> dict[str, int]:

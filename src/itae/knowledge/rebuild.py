@@ -103,8 +103,8 @@ def _items(base: KnowledgeBase, versions: Sequence[int], folder: Path) -> Items:
     if lost := [id_ for digest, id_ in gone.items() if digest not in found]:
         some = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
         raise UserError(
-            f"The pictures of {len(lost)} rows ({some}) are neither kept nor where they were, and a rebuild embeds them anew; say where they are with itae knowledge "
-            "relink, or delete and purge these rows."
+            f"The pictures of {len(lost)} rows ({some}) are neither kept nor where they were, and a rebuild embeds "
+            "them anew; say where they are with itae knowledge relink, or delete and purge these rows."
         )
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,11 @@ from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
 from itae.base.console import console, say
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.images.image_set import ImageSet
 from itae.knowledge.classify import Answer
 from itae.knowledge.classify import classify as answers_of
+from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.why import Why
 from itae.knowledge.why import why as why_of
 
@@ -48,6 +51,7 @@ def why(argv: Sequence[str]) -> int:
     told = "Say why a picture gets its label: the rows that voted, and the fewest without which it gets another."
     made = parser("why", told, "IMAGE")
     _question(made)
+    made.add_argument("--page", metavar="OUT.html", help="write a page of it")
     asked = ask(made, argv, READS)
     if len(asked.others) != 1:
         raise UserError("itae knowledge why KB IMAGE: give one picture.")
@@ -58,12 +62,26 @@ def why(argv: Sequence[str]) -> int:
         snapshot = here.base.snapshot(asked.options.at)
         voter = construct("voter", here.config["voter"])
         found = why_of(snapshot, vectors[0], images.digests[0], voter, here.encoder.runtime.device)
+        if asked.options.page is not None:
+            _write_page(here, snapshot, found, voter, images, at_home(asked.options.page))
     if asked.options.json:
         print(json.dumps({"path": images.ids[0], **found.plain()}))  # noqa: T201  nothing else may be on stdout
         return 0
     _show(images, [found.answer])
     _explain(found)
+    if asked.options.page is not None:
+        say(f"page       {asked.options.page}")
     return 0
+
+
+def _write_page(here: Opened, snapshot: Snapshot, found: Why, voter: Any, images: ImageSet, out: Path) -> None:
+    from itae.knowledge.choose import choose
+    from itae.knowledge.page_of_answer import page_of_answer
+    from itae.look.page.why_page import write_why_page
+
+    chosen = choose(snapshot, voter, here.encoder.runtime.device).voter
+    about, picture = page_of_answer(here.base, snapshot, found, chosen, images.ids[0])
+    write_why_page(about, images.read(0), picture, out)
 
 
 def _explain(found: Why) -> None:
