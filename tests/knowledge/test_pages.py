@@ -55,6 +55,7 @@ def base(request, tmp_path):
     made.commit(made.correct(["s/10.png"], ["bird"]), "ada", "no change")
     made.commit(made.correct(["s/12.png"], ["rare"]), "grace", "really")
     made.tag("good", 1)
+    made.tag("later", 2)
     files[20].unlink()
     files[4].write_bytes(png(1))
     return made
@@ -62,7 +63,7 @@ def base(request, tmp_path):
 
 def test_what_was_put_in_is_what_is_told(base):
     about, _ = page_of_base(base)
-    assert (about.version, about.rows, about.unlabelled, about.tags) == (2, 40, 1, {"good": 1})
+    assert (about.version, about.rows, about.unlabelled, about.tags) == (2, 40, 1, {"good": 1, "later": 2})
     assert about.labels == {"bird": 17, "bug": 21, "old": 1, "rare": 1}
     assert about.groups == 37, "three of one group, two of the same bytes"
     first, second = about.sources
@@ -81,7 +82,7 @@ def test_what_was_put_in_is_what_is_told(base):
 
 def test_an_earlier_version_is_told_as_it_was(base):
     about, _ = page_of_base(base, "good")
-    assert (about.version, len(about.edits), about.labels["bird"]) == (1, 1, 18)
+    assert (about.version, len(about.edits), about.labels["bird"], about.tags) == (1, 1, 18, {"good": 1})
 
 
 def test_the_wrong_row_comes_first_and_copies_are_groups(base):
