@@ -54,8 +54,9 @@ def _of_base(paths: Sequence[Path], options: argparse.Namespace) -> int:
 
     if len(paths) > 1 or options.best is not None or options.trust:
         raise UserError(f"{paths[0]} is a knowledge base: its page takes that one path, --at and --out.")
-    beside = paths[0].absolute()  # and not in it: a purge leaves nothing of what was deleted in a base
-    out = beside.with_name(f"{beside.name}.html") if options.out is None else at_home(options.out)
+    # Beside it and not in it: a purge leaves nothing of what was deleted in a base.
+    base = paths[0] if paths[0].name else paths[0].absolute()
+    out = base.with_name(f"{base.name}.html") if options.out is None else at_home(options.out)
     out = out / PAGE if out.is_dir() else out
     write_base_page(*page_of_base(open_knowledge(paths[0]), options.at), out)
     say(f"page       {out} ({out.stat().st_size / 1e6:.1f} MB)")

@@ -26,6 +26,7 @@ from itae.knowledge.why import why as why_of
 
 READS = ("voter", "knowledge", *OF_A_SPACE, *NEEDED)
 _NEIGHBOURS = 3  # that a line of the table has room for
+_TURNING = 8  # rows that turn an answer, in text
 
 
 def classify(argv: Sequence[str]) -> int:
@@ -98,8 +99,10 @@ def _explain(found: Why) -> None:
     if found.turn is not None:
         fewest = "the fewest rows without which it is" if found.turn["fewest"] else "rows without which it is"
         say(f"turns      {len(found.turn['rows'])} {fewest} {found.turn['label']}:")
-        for row in found.turn["rows"]:
+        for row in found.turn["rows"][:_TURNING]:
             say(f"           {row['id']}, {_label(row['label'])}")
+        if (more := len(found.turn["rows"]) - _TURNING) > 0:
+            say(f"           and {more} more, which --json has")
     for note in found.notes:
         if note not in found.answer.notes:
             say(f"note       {note}")

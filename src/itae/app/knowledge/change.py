@@ -70,18 +70,26 @@ def restore(argv: Sequence[str]) -> int:
 
 def relink(argv: Sequence[str]) -> int:
     """Run ``itae knowledge relink``."""
-    made = parser("relink", "Say where pictures have moved to; one counts as found by its bytes.", "OLD NEW")
+    made = parser(
+        "relink", "Say that pictures below OLD are below NEW now; one counts as found by its bytes.", "OLD NEW"
+    )
     made.add_argument("--csv", metavar="CSV", help="in place of OLD and NEW: the columns id and place")
     edit_options(made)
     asked = ask(made, argv)
     if asked.options.csv is not None:
         places = _places(asked.options.csv)
     elif len(asked.others) == 2:
-        places = {asked.others[0]: asked.others[1]}
+        old, new = map(_absolute, asked.others)
+        places = {old: new}
     else:
         raise UserError("itae knowledge relink KB OLD NEW: give how places began, and how they begin now.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.relink(places), asked.options)
+
+
+def _absolute(place: str) -> str:
+    """Return a place as a base has it."""
+    return place if "://" in place else str(at_home(place).absolute())
 
 
 def _places(path: str) -> dict[str, str]:

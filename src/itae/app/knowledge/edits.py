@@ -12,7 +12,7 @@ from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.changes import Change
 from itae.knowledge.turned import turned
 
-_SHOWN = 20  # ids of one kind
+_SHOWN = 8  # ids of one kind
 
 
 def edit_options(parser: argparse.ArgumentParser) -> None:

@@ -65,6 +65,6 @@ def rebuild(argv: Sequence[str]) -> int:
     recipe, encoder = recipe_of(nodes, edited, store, runtime)
     new = rebuilt(base, path, encoder, recipe)
     snapshot = new.snapshot()
-    say(f"{new.path} has {len(snapshot)} rows and {snapshot.version} edits, in its own space; to look: "
+    say(f"{path} has {len(snapshot)} rows and {snapshot.version} edits, in its own space; to look: "
         f"itae knowledge status {shlex.quote(path)}")  # fmt: skip
     return 0

@@ -31,9 +31,9 @@ def init(argv: Sequence[str]) -> int:
     plain |= {"resize": plain["dataset"]["resize"], "decode": plain["dataset"]["decode"]}
     store, runtime = Store(cache_folder(plain["paths"])), runtime_of(plain["runtime"])
     recipe, encoder = recipe_of(plain, bool(asked.given(*EDITED, "layers")), store, runtime)
-    base = create(asked.options.kb, encoder.space, recipe, asked.options.images)
+    create(asked.options.kb, encoder.space, recipe, asked.options.images)
     edit = "untouched" if encoder.edit is None else "edited"
-    say(f"{base.path} is an empty base of {encoder.facts.architecture}, {edit}; add pictures:")
+    say(f"{asked.options.kb} is an empty base of {encoder.facts.architecture}, {edit}; add pictures:")
     say(f"  itae knowledge add {shlex.quote(asked.options.kb)} dataset=imagefolder dataset.root=PICTURES")
     return 0
 

@@ -67,7 +67,11 @@ def verify(argv: Sequence[str]) -> int:
 def compact(argv: Sequence[str]) -> int:
     """Run ``itae knowledge compact``."""
     asked = ask(parser("compact", "Put the many small files that edits leave together; makes no version."), argv)
-    open_knowledge(asked.options.kb).compact()
+    base = open_knowledge(asked.options.kb)
+    before = base.versions.newest()
+    base.compact()
+    files = base.store.small_files(base.versions.newest().store)
+    say(f"{base.store.small_files(before.store)} small files are {files} now")
     return 0
 
 
@@ -88,7 +92,7 @@ def purge(argv: Sequence[str]) -> int:
         print(json.dumps(told))  # noqa: T201  nothing else may be on stdout
         return 0
     say(f"edit {found.edit.edit}: {found.rows} deleted or earlier states of rows are gone, and all versions before")
-    say(f"cache      {len(found.entries)} entries of {cache} held some, and are gone")
+    say(f"cache      {len(found.entries)} entries of the cache held some, and are gone")
     for path in found.kept:
         say(f"held       {path} is in use by another process; purge again when that has ended")
     for place in found.places:
