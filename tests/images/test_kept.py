@@ -35,6 +35,13 @@ def test_files(tmp_path):
     same(ImageFolder(root=str(tmp_path)).open())
 
 
+def test_a_photo_may_come_smaller_where_that_will_do(tmp_path):
+    Image.new("RGB", (1600, 1200), "red").save(tmp_path / "a.jpg")
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert picture(data).size == (1600, 1200)
+    assert picture(data, lambda _: (256, 256)).size == (400, 300)
+
+
 @pytest.mark.parametrize("data", [b"", b"no picture", b"(2, 2)123", b"(2, 2)12345", b"(2, 2, 3)" + bytes(11)])
 def test_what_is_no_picture_is_told(data):
     with pytest.raises(BadImage):

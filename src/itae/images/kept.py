@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itae.images.decode import decode
+from itae.images.decode import Least, with_picture
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 _SHAPE = re.compile(rb"\((\d+), (\d+)(?:, (3))?\)")
 
 
-def picture(data: bytes) -> Image.Image:
+def picture(data: bytes, least: Least | None = None) -> Image.Image:
     """Return the picture of what `itae.images.image_set.ImageSet.data` has returned, upright and RGB.
+
+    Parameters
+    ----------
+    data
+        The bytes.
+    least
+        As of `itae.images.decode.with_picture`.
 
     Raises
     ------
@@ -32,7 +39,7 @@ def picture(data: bytes) -> Image.Image:
     with tempfile.NamedTemporaryFile(prefix="itae-") as file:  # what is known of damaged files goes by their name
         file.write(data)
         file.flush()
-        return decode(file.name)
+        return with_picture(file.name, lambda image: image, least)
 
 
 def pixels_of(data: bytes) -> np.ndarray | None:

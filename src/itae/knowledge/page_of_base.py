@@ -47,7 +47,7 @@ MOST_ROWS = 50_000
 """Of a base with more rows the page is made without what takes as long as to look for the neighbours of all of them."""
 LIKELY = 0.5
 """The score from which a row is shown as a suspect."""
-_SUSPECTS, _GROUPS, _OUTLIERS, _NEAR, _LOST = 500, 200, 24, 6, 200  # shown, at most
+_SUSPECTS, _GROUPS, _OUTLIERS, _NEAR, _LOST = 50, 200, 24, 6, 200  # shown, at most
 
 
 def page_of_base(base: KnowledgeBase, at: int | str | None = None, device: str = "auto") -> tuple[AboutBase, Picture]:
@@ -125,7 +125,7 @@ def _curated(snapshot: Snapshot, device: str) -> tuple[dict[str, Any], dict[str,
     shown = f"; the first {_GROUPS} of {len(groups):,} groups are shown" if len(groups) > _GROUPS else ""
     notes = {
         "suspects": f"All {len(snapshot.voters):,} rows that have a label were held against their nearest, those of "
-        f"their own group left out; shown are those of a score of {LIKELY} or more, {_SUSPECTS} at most.",
+        f"their own group left out; shown are those of a score of {LIKELY} or more, the {_SUSPECTS} highest at most.",
         "duplicates": f"Nearly the same are pictures of a similarity of {THRESHOLD} or more{shown}.",
     }
     return found, notes if len(snapshot.voters) else {"duplicates": notes["duplicates"]}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from itae.knowledge.base import KnowledgeBase
     from itae.knowledge.snapshot import Snapshot
 
+_LEAST = (256, 256)
+"""A picture of a page has no use for more; of a photo's JPEG that is a third of the work."""
+
 
 def details(snapshot: Snapshot, ids: Iterable[str]) -> dict[str, Row]:
     """Return what is known of some rows, each once."""
@@ -49,7 +52,7 @@ def looks_of(base: KnowledgeBase, snapshot: Snapshot) -> Picture:
         if found is None or isinstance(found, str):
             return found or NONE
         try:
-            return picture_of(found)
+            return picture_of(found, lambda _: _LEAST)
         except (BadImage, UserError):
             return UNREADABLE
 
