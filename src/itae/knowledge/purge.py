@@ -36,7 +36,7 @@ BEYOND = (
     "the original images where they lie",
     "run folders, pages and sessions that show or name these rows",
     "runs sent to W&B",
-    "backups and copies of the base, of the cache and of the disk",
+    "backups and copies of the base, of the cache and of the disk, and older versions that an object store keeps",
     "work in progress in the cache (itae cache prune --unfinished --damaged)",
 )
 """What a purge can't reach."""
