@@ -160,7 +160,7 @@ class InStore:
 
 
 def _with_endpoint(url: str) -> str:
-    """Return a URL of S3 with the endpoint that the environment names, as Lance takes it; a small file is one request."""
+    """Return a URL of S3 with the endpoint of the environment, as Lance takes it, so that a file is one request."""
     if not url.startswith("s3://") or "?" in url:
         return url
     scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
