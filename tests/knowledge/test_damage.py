@@ -13,7 +13,7 @@ from bases import base, content, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.journal import sealed
+from itae.knowledge.sealed import sealed
 
 pytest.importorskip("lance")
 

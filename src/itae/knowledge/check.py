@@ -12,10 +12,11 @@ import pyarrow as pa
 from itae.base.errors import UserError
 from itae.knowledge.about import read_head, read_tags
 from itae.knowledge.digests import row_sums
+from itae.knowledge.filed import NO_IMAGE
 from itae.knowledge.folder import is_url
-from itae.knowledge.journal import Damaged, Edit
+from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures
-from itae.knowledge.rows import NO_IMAGE
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.versions import Versions
 

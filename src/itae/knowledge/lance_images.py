@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from itae.knowledge.journal import Damaged
+from itae.knowledge.filed import Filed
 from itae.knowledge.lance_store import lance_here, trouble_of_lance
 from itae.knowledge.pictures import Picture, new_ones
-from itae.knowledge.rows import Filed
+from itae.knowledge.sealed import Damaged
 
 _BATCH = 64  # images at a time
 _SCHEMA = pa.schema(

@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from itae.base.errors import UserError
-from itae.knowledge.digests import row_sums
+from itae.knowledge.filed import FIELDS, Filed, Room
 from itae.knowledge.folder import is_url
-from itae.knowledge.journal import Damaged, Range
-from itae.knowledge.rows import FIELDS, OURS, Filed, Room, fixed_binary
+from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_of, schema_of, vectors_of
+from itae.knowledge.ranges import Range
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import whole
 from itae.knowledge.where import quoted
 
@@ -40,13 +40,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BATCH = 8192  # rows at a time
 _VECTORS = 2048  # vectors read at a time, of which Lance holds several times as many
 _WRITE = 65_536  # rows written at a time
 _FILE = 262_144  # rows in a file, at most
 _SMALL = 4096  # rows in a file below which it is put together with others
 _READ_AHEAD = 16 * 2**20  # bytes; Lance's own bound is 2 GiB
-_KEY = {"lance-schema:unenforced-primary-key": "true"}  # without it two who add one id at once both do (lancedb#3377)
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)  # of a name that is damaged
 _OS_ERROR = re.compile(r"os error (\d+)")
 
@@ -116,7 +114,7 @@ class LanceStore:
             place = None if order is None else np.argsort(order)
             columns, room = _filled(dataset, len(numbers), place)
         columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
-        _check_labels(columns)
+        check_labels(columns)
         return Filed(columns.drop_columns(["label"]), room.all, room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
@@ -124,10 +122,10 @@ class LanceStore:
         asked = " OR ".join(f"(number BETWEEN {first} AND {last})" for first, last in numbers) or "false"
         with trouble_of_lance():
             dataset = self._at(version)
-            found = dataset.to_table(filter=asked, io_buffer_size=_READ_AHEAD, batch_size=_BATCH).combine_chunks()
+            found = dataset.to_table(filter=asked, io_buffer_size=_READ_AHEAD, batch_size=BATCH).combine_chunks()
         sums = found.column("sum").to_pylist()
-        columns = found.select([each.name for each in FIELDS] + _metadata(found.schema))
-        return Filed(columns, _vectors(found.column("vector"))), sums
+        columns = found.select([each.name for each in FIELDS] + metadata_of(found.schema))
+        return Filed(columns, vectors_of(found.column("vector"))), sums
 
     def where(self, version: int, expression: str) -> np.ndarray:
         """Return the numbers of the rows of a version that a SQL condition holds for, ascending.
@@ -169,9 +167,9 @@ class LanceStore:
             return int(dataset.version)
 
     def _put(self, dataset: lance.LanceDataset | None, put: Filed) -> lance.LanceDataset:
-        schema = _schema(put)
+        schema = schema_of(put)
         if dataset is None:
-            rows = _reader(put, schema)
+            rows = reader_of(put, schema)
             return lance_here().write_dataset(rows, self.uri, schema, "overwrite", max_rows_per_file=_FILE)
         new = [schema.field(name) for name in put.metadata if name not in dataset.schema.names]
         if new:
@@ -180,7 +178,7 @@ class LanceStore:
         for i in range(0, len(put), _WRITE):
             some = Filed(put.columns.slice(i, _WRITE), put.vectors_NE[i : i + _WRITE])
             merge = dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().use_index(False)
-            merge.execute(_reader(some, schema))
+            merge.execute(reader_of(some, schema))
         return dataset
 
     def compact(self, version: int, all_of_it: bool) -> int:
@@ -294,90 +292,23 @@ def _remove_unneeded(root: Path, needed: set[str]) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _schema(rows: Filed) -> pa.Schema:
-    """Return the schema of a dataset for such rows."""
-    width = rows.vectors_NE.shape[1]
-    by_name = {each.name: each for each in FIELDS}
-    label, vector = pa.field("label", pa.string()), pa.field("vector", pa.list_(pa.float32(), width), nullable=False)
-    ours = [by_name["id"].with_metadata(_KEY), by_name["number"], label, by_name["labels"], vector]
-    ours += [by_name[name] for name in ("group", "sha256", "place", "source", "time")]
-    extra = [pa.field(name, kind) for name, kind in sorted(rows.metadata.items())]
-    return pa.schema([*ours, *extra, pa.field("sum", pa.binary(16), nullable=False)])
-
-
-def _reader(rows: Filed, schema: pa.Schema) -> pa.RecordBatchReader:
-    """Return rows as Lance takes them, a few thousand at a time."""
-    return pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
-
-
-def _batches(rows: Filed, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for i in range(0, len(rows), _BATCH):
-        some = Filed(rows.columns.slice(i, _BATCH), rows.vectors_NE[i : i + _BATCH])
-        columns = {name: whole(some.columns.column(name)) for name in some.columns.column_names}
-        sums = np.frombuffer(b"".join(row_sums(some)), np.uint8).reshape(-1, 16)
-        flat = pa.array(np.ascontiguousarray(some.vectors_NE).reshape(-1))
-        columns |= {
-            "label": only(columns["labels"]),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, rows.vectors_NE.shape[1]),
-            "sum": fixed_binary(sums),
-        }
-        absent = {each.name: pa.nulls(len(some), each.type) for each in schema if each.name not in columns}
-        columns |= absent
-        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def only(labels: pa.Array) -> pa.Array:
-    """Return the label of each row that has exactly one, else nothing."""
-    counts = labels.value_lengths()
-    first = np.cumsum(counts.to_numpy()) - counts.to_numpy()
-    one = counts.to_numpy() == 1
-    return labels.flatten().take(pa.array(np.where(one, first, 0), mask=~one)) if one.any() else _none(len(labels))
-
-
-def _none(count: int) -> pa.Array:
-    return pa.nulls(count, pa.string())
-
-
 def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -> tuple[pa.Table, Room]:
     """Read a dataset: its columns as they come, and its vectors into one array, each where it belongs."""
     width = dataset.schema.field("vector").type.list_size
-    names = [*(each.name for each in FIELDS), *_metadata(dataset.schema), "label"]
+    names = [*(each.name for each in FIELDS), *metadata_of(dataset.schema), "label"]
     room, done = Room(count, width), 0
     # In two scans: a column of a batch holds the memory of all of them.
-    columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=_BATCH)
+    columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=BATCH)
     scan = dataset.scanner(
         ["vector"], batch_size=_VECTORS, io_buffer_size=_READ_AHEAD, batch_readahead=1, fragment_readahead=1
     )
     for batch in scan.to_batches():
         where = slice(done, done + len(batch)) if place is None else place[done : done + len(batch)]
-        room.all[where] = _vectors(batch.column("vector"))
+        room.all[where] = vectors_of(batch.column("vector"))
         done += len(batch)
     if not done == len(columns) == count:
         raise Damaged(f"{done:,} vectors and {len(columns):,} rows were read, and {count:,} counted")
     return columns, room
-
-
-def _vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    width = column.type.list_size
-    if isinstance(column, pa.ChunkedArray):
-        column = whole(column)
-    if column.null_count:
-        raise Damaged("a vector is missing")
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-
-
-def _check_labels(columns: pa.Table) -> None:
-    """Raise unless ``label``, which conditions are asked of, says what ``labels`` does."""
-    told, meant = whole(columns.column("label")), only(whole(columns.column("labels")))
-    if not told.equals(meant):
-        differs = pc.fill_null(pc.not_equal(told, meant), True)
-        bad = pc.and_(differs, pc.invert(pc.and_(pc.is_null(told), pc.is_null(meant))))
-        ids = columns.column("id").filter(bad).to_pylist()
-        raise Damaged(f"the label of {ids[:3]} isn't the one among its labels")
-
-
-def _metadata(schema: pa.Schema) -> list[str]:
-    return [name for name in schema.names if name not in OURS]
 
 
 def _chunks(ranges: list[Range], size: int = 500) -> Iterator[tuple[list[int], list[int]]]:

@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from itae.base.errors import UserError
 from itae.knowledge.digests import row_sums
-from itae.knowledge.journal import Damaged, Range
+from itae.knowledge.filed import FIELDS, Filed
 from itae.knowledge.pictures import Picture, new_ones
-from itae.knowledge.rows import FIELDS, Filed
+from itae.knowledge.ranges import Range
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.where import quoted
 
 Row = dict[str, Any]

@@ -24,11 +24,13 @@ import pyarrow.compute as pc
 
 from itae.base.errors import UserError
 from itae.knowledge.about import HEAD, read_tags, write_tags
-from itae.knowledge.journal import Damaged, Edit, Touched, file_of, now, sealed, sealed_edit, unsealed
+from itae.knowledge.filed import NO_IMAGE, Filed
+from itae.knowledge.journal import Edit, Touched, file_of, sealed_edit
 from itae.knowledge.pictures import Pictures
-from itae.knowledge.rows import NO_IMAGE, Filed
+from itae.knowledge.sealed import Damaged, now, sealed, unsealed
 from itae.knowledge.snapshot import Snapshot, digests_of, share
-from itae.knowledge.versions import State, Versions
+from itae.knowledge.state import State
+from itae.knowledge.versions import Versions
 from itae.store.store import Store
 
 _GOING_ON = "purging.json"

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itae.knowledge.rows import FIELDS, NO_IMAGE, OURS, Filed, Room, fixed_binary
+from itae.knowledge.filed import FIELDS, NO_IMAGE, OURS, Filed, Room, fixed_binary
 
 NONE, SEVERAL = -1, -2
 """What stands for the label of a row that has none, and of one that has several."""

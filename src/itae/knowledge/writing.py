@@ -17,10 +17,13 @@ from itae.base.lock import Lock
 from itae.knowledge.about import write_head
 from itae.knowledge.changes import Change
 from itae.knowledge.folder import OnDisk, trouble_told
-from itae.knowledge.journal import Edit, merged, now, ranges
+from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures
 from itae.knowledge.purge import finish
-from itae.knowledge.versions import State, Versions, rooted
+from itae.knowledge.ranges import merged, ranges
+from itae.knowledge.sealed import now
+from itae.knowledge.state import State, rooted
+from itae.knowledge.versions import Versions
 
 log = logging.getLogger(__name__)
 
