@@ -112,6 +112,8 @@ def _versions(versions: Versions) -> tuple[list[int], list[int]]:
             if edit.forgotten:
                 continue
             store, files = versions.place(edit)
+            if files is None:  # in an object store, or in memory
+                versions.verified(edit)
             same = versions.store.files(store, known=known) == files
             known = True
         except Damaged:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,21 +37,26 @@ class Room:
 
     def __init__(self, rows: int, width: int) -> None:
         self._array = np.empty((rows + rows // 4 + 4096, width), np.float32)
-        self.used = rows
+        self._used = rows
+        self._lock = threading.Lock()
 
-    @property
-    def all(self) -> np.ndarray:
-        """The rows in use."""
-        return self._array[: self.used]
+    def first(self, count: int) -> np.ndarray:
+        """Return the first `count` rows."""
+        return self._array[:count]
 
     def behind(self, held: int, more_KE: np.ndarray) -> Room:
-        """Return the room whose first rows are the first `held` of these, and then `more_KE`; this one if it can be."""
+        """Return the room whose first rows are the first `held` of these, and then `more_KE`.
+
+        It is this one if nobody has put others there before.
+        """
         room, total = self, held + len(more_KE)
-        if held != self.used or total > len(self._array):
+        with self._lock:
+            free = held == self._used and total <= len(self._array)
+            self._used = total if free else self._used
+        if not free:
             room = Room(total, self._array.shape[1])
             room._array[:held] = self._array[:held]
         room._array[held:total] = more_KE
-        room.used = total
         return room
 
 

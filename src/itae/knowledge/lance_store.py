@@ -115,7 +115,7 @@ class LanceStore:
             columns, room = _filled(dataset, len(numbers), place)
         columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
         check_labels(columns)
-        return Filed(columns.drop_columns(["label"]), room.all, room)
+        return Filed(columns.drop_columns(["label"]), room.first(len(columns)), room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
         """Return the rows of a version with some numbers, and the checksums that stand beside them."""
@@ -297,6 +297,7 @@ def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -
     width = dataset.schema.field("vector").type.list_size
     names = [*(each.name for each in FIELDS), *metadata_of(dataset.schema), "label"]
     room, done = Room(count, width), 0
+    vectors = room.first(count)
     # In two scans: a column of a batch holds the memory of all of them.
     columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=BATCH)
     scan = dataset.scanner(
@@ -304,7 +305,7 @@ def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -
     )
     for batch in scan.to_batches():
         where = slice(done, done + len(batch)) if place is None else place[done : done + len(batch)]
-        room.all[where] = vectors_of(batch.column("vector"))
+        vectors[where] = vectors_of(batch.column("vector"))
         done += len(batch)
     if not done == len(columns) == count:
         raise Damaged(f"{done:,} vectors and {len(columns):,} rows were read, and {count:,} counted")

@@ -102,7 +102,7 @@ def filed(rows: Rows, number: int, time: Any, known: Mapping[str, pa.DataType]) 
     } | {name: _metadata(name, values, known.get(name)) for name, values in sorted(rows.metadata.items())}
     table = pa.table(columns, pa.schema([*FIELDS, *(pa.field(n, columns[n].type) for n in sorted(rows.metadata))]))
     room = _of_length_1(rows.vectors_NE, rows.ids)
-    return Filed(table, room.all, room)
+    return Filed(table, room.first(count), room)
 
 
 def _check_columns(rows: Rows) -> None:
@@ -222,6 +222,7 @@ def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
         For one that has no direction, by its id.
     """
     room = Room(*vectors_NE.shape)
+    vectors = room.first(len(vectors_NE))
     for i, block in _blocks(vectors_NE):
         numbers = block.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -238,7 +239,7 @@ def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
             )
         kept = np.abs(lengths - 1) <= _LENGTH
         numbers[~kept] /= lengths[~kept, None]
-        room.all[i : i + len(block)] = numbers
+        vectors[i : i + len(block)] = numbers
     return room
 
 

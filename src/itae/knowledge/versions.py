@@ -26,6 +26,7 @@ from itae.knowledge.snapshot import Snapshot, after, empty
 from itae.knowledge.state import State, Store, blocks_of, rooted
 
 _TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
+_DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
 _EDITS = 1000  # edits, the same
 
 
@@ -57,6 +58,8 @@ class Versions:
         """
         with self.guard:
             held = self._newest
+            if held is not None and len(held.snapshot.alive_M) > _DEAD * len(held.snapshot) + _DEAD_MORE:
+                held = None
             number = self.journal.newest(held.snapshot.version if held else None)
             if held is None or number > held.snapshot.version:
                 self._newest = (held and self._caught_up(held, number)) or self._opened(number)
