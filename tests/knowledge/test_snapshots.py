@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from bases import base, content, made
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.knowledge.digests import block_digests, root_of, row_sums
@@ -44,9 +44,11 @@ def joined(groups, images):
     return found
 
 
-@given(
-    st.lists(st.tuples(st.sampled_from([None, "p", "q", "r"]), st.integers(0, 4)), min_size=1, max_size=8), st.data()
-)
+ROWS = st.lists(st.tuples(st.sampled_from([None, "p", "q", "r"]), st.integers(0, 4)), min_size=1, max_size=8)
+
+
+@settings(max_examples=40)
+@given(ROWS, st.data())
 def test_groups_are_what_hangs_together_among_live_rows(rows, data):
     groups, images = [group for group, _ in rows], [image for _, image in rows]
     kb, ids = base("memory", None), [f"id{i}" for i in range(len(rows))]
