@@ -15,6 +15,7 @@ from bases import base, content, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
+from itae.knowledge.lance_files import names_of
 from itae.knowledge.lance_rows import check_labels
 from itae.knowledge.lance_store import LanceStore
 from itae.knowledge.sealed import Damaged, sealed
@@ -42,7 +43,7 @@ def whole(tmp_path_factory):
 def files_of(kb, version):
     """Return the files that a version depends on."""
     edit = kb.versions.edit(version)
-    names = kb.store._names(kb.store._at(kb.versions.place(edit)[0]))
+    names = names_of(kb.store._at(kb.versions.place(edit)[0]))
     return {"base.json", "head.json", f"journal/{version:08d}.json", *(f"rows.lance/{name}" for name in names)}
 
 

@@ -25,6 +25,7 @@ explain each answer.
 `check`         whether a base is whole, and what there is of it
 `pictures`      images whose bytes a base keeps
 `lance_store`   rows in Lance
+`lance_files`   the files of Lance datasets
 `lance_rows`    rows as Lance takes and gives them
 `lance_images`  images in Lance
 `memory_store`  rows and images in plain Python

@@ -20,7 +20,7 @@ from itae.knowledge.folder import OnDisk, trouble_told
 from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures
 from itae.knowledge.purge import finish
-from itae.knowledge.ranges import merged, ranges
+from itae.knowledge.ranges import merged
 from itae.knowledge.sealed import now
 from itae.knowledge.state import State, rooted
 from itae.knowledge.versions import Versions
@@ -70,9 +70,7 @@ def _written(versions: Versions, state: State, change: Change, who: str, why: st
     """Write an edit; return the version that it made."""
     before, after, touched = state.snapshot, change.after, change.touched
     blocks, root = state.then(after, merged(touched.before, touched.after))
-    kept = set(touched.changed)
-    gone = [i for i in change.removed.tolist() if before.ids[i] not in kept]
-    store = versions.store.write(state.store, change.put(), ranges(before.numbers_M[gone]))
+    store = versions.store.write(state.store, change.put(), touched.before)
     edit = Edit(
         edit=before.version + 1,
         verb=change.verb,
