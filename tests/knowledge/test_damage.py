@@ -6,14 +6,19 @@ import contextlib
 import json
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from bases import base, content, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.journal import sealed
+from itae.knowledge.lance_files import names_of
+from itae.knowledge.lance_rows import check_labels
+from itae.knowledge.lance_store import LanceStore
+from itae.knowledge.sealed import Damaged, sealed
 
 pytest.importorskip("lance")
 
@@ -38,7 +43,7 @@ def whole(tmp_path_factory):
 def files_of(kb, version):
     """Return the files that a version depends on."""
     edit = kb.versions.edit(version)
-    names = kb.store._names(kb.store._at(kb.versions.place(edit)[0]))
+    names = names_of(kb.store._at(kb.versions.place(edit)[0]))
     return {"base.json", "head.json", f"journal/{version:08d}.json", *(f"rows.lance/{name}" for name in names)}
 
 
@@ -222,3 +227,59 @@ def test_a_whole_base_has_no_problems(whole):
     report = whole.verify()
     assert (report.problems, report.damaged, report.whole, report.rows) == ((), (), (0, 1, 2, 3, 4), 73)
     assert not np.isnan(whole.snapshot().vectors_ME).any()
+
+
+@pytest.fixture
+def unhashed(monkeypatch):
+    """Have files count as they were written whatever they hold, as in a store that has no hashes of them."""
+
+    def files(store, version, known=False):
+        kb = open_knowledge(Path(store.uri).parent)
+        places = [kb.versions.place(edit) for edit in kb.log()]
+        return dict(places).get(version)
+
+    monkeypatch.setattr(LanceStore, "files", files)
+
+
+def test_a_row_that_comes_back_is_held_against_its_checksum(whole, copy, unhashed):
+    was = whole.snapshot(3)
+    vector = was.vectors_ME[was.position["cat/18"]].tobytes()
+    for file in newest_data(copy, vector):
+        hit(file, vector, vector[:-1] + bytes([vector[-1] ^ 1]))
+    other = open_knowledge(copy)
+    assert content(other.snapshot()) == content(whole.snapshot()), "the row is deleted"
+    with pytest.raises(UserError, match=r"is damaged .rows \['cat/18'\] of version 3"):
+        other.undo(4)
+
+
+def test_a_label_that_conditions_would_find_and_rows_do_not_have_is_damage():
+    columns = {"id": ["a", "b", "c"], "labels": [["x"], ["x", "y"], []]}
+    check_labels(pa.table({**columns, "label": pa.array(["x", None, None])}))
+    for label in (["y", None, None], [None] * 3, ["x", "x", None], ["x", None, "x"]):
+        with pytest.raises(Damaged, match="isn't the one among its labels"):
+            check_labels(pa.table({**columns, "label": pa.array(label, pa.string())}))
+
+
+@pytest.mark.parametrize("verb", ["add", "delete"])
+def test_what_was_written_of_an_edit_that_was_not_made_does_not_count(whole, copy, monkeypatch, verb):
+    class Dies(BaseException):
+        pass
+
+    def die(*_):
+        raise Dies
+
+    kb = open_knowledge(copy)
+    rows = made(["half"], width=32, image=lambda n: picture("half"))
+    change = kb.add(rows) if verb == "add" else kb.delete(label="dog")
+    with monkeypatch.context() as patched:
+        patched.setattr("itae.knowledge.journal.Journal.write", die)
+        with pytest.raises(Dies):
+            kb.commit(change)
+    for one in (kb, open_knowledge(copy)):
+        assert content(one.snapshot()) == content(whole.snapshot())
+    other = open_knowledge(copy)
+    other.commit(other.correct(["cat/1"], ["z"]))
+    one = open_knowledge(copy).snapshot()
+    assert set(content(one)) == set(content(whole.snapshot()))
+    assert kb.snapshot().root == one.root
+    assert other.verify().problems == ()

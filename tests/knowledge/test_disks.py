@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 import pytest
-from bases import base, content, made
+from bases import base, made, picture
 
 from itae.base.errors import UserError
 from itae.base.lock import Lock
@@ -18,44 +18,61 @@ from itae.knowledge.lance_store import LanceStore
 
 pytest.importorskip("lance")
 FULL = """
-    import resource, signal, sys
-    from bases import made
+    import resource, sys
+    from bases import content, made, picture
     from itae.base.errors import UserError
     from itae.knowledge.base import open_knowledge
 
-    kb = open_knowledge(sys.argv[1])
-    kb.snapshot()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-    try:
-        kb.commit(kb.add(made([f"x/{i}" for i in range(3000)], width=32)))
-        print("made")
-    except UserError as error:
-        print(error)
-    try:
-        kb.commit(kb.correct(["a"], ["z"]))
-    except UserError as error:
-        print(error)
-    print(len(kb.snapshot()))
+    kb, most = open_knowledge(sys.argv[1]), resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    for room in map(int, sys.argv[2:]):
+        ids = [f"x{room}/{i}" for i in range(300)]
+        rows = made(ids, width=32, image=lambda n: picture(ids[n]))
+        ways = [lambda: kb.add(rows), lambda: kb.correct(["a"], [f"z{room}"]), lambda: kb.delete(ids=["b"])]
+        for way in ways:
+            before = content(kb.snapshot())
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, most))
+            try:
+                made_it = kb.commit(way())
+            except UserError as error:
+                made_it = None
+                assert str(error).startswith(f"No room for the knowledge base at {kb.path} ("), error
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+            other = open_knowledge(kb.path)
+            assert (content(other.snapshot()) == before) is not bool(made_it), (room, made_it)
+            assert content(kb.snapshot()) == content(other.snapshot())
+            assert other.verify().problems == (), (room, other.verify().problems)
+            print(room, bool(made_it))
+            if made_it:
+                kb.commit(kb.undo(made_it.edit))
 """
 
 
-@pytest.mark.parametrize("room", [1000, 50_000])
-def test_a_full_disk_is_told_and_leaves_the_base_as_it_was(tmp_path, room):
-    kb = base("lance", tmp_path)
-    kb.commit(kb.add(made(["a", "b"], width=32)))
-    before = content(kb.snapshot())
-    command = [sys.executable, "-c", textwrap.dedent(FULL), kb.path, str(room)]
+def full(kb, *rooms):
+    """Edit a base while no file may be larger than a number of bytes, with one number after the other."""
+    command = [sys.executable, "-c", textwrap.dedent(FULL), kb.path, *map(str, rooms)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    lines = done.stdout.splitlines()
-    assert "Traceback" not in done.stderr, done.stderr
-    assert lines[0].startswith(f"No room for the knowledge base at {kb.path} (File too large"), done
-    assert lines[-1] == "2"
+    assert done.returncode == 0, done.stderr
+    return [line.split() for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("images", ["refer", "embed"])
+def test_a_full_disk_is_told_and_leaves_the_base_as_it_was(tmp_path, images):
+    kb = base("lance", tmp_path, images)
+    kb.commit(kb.add(made(["a", "b"], width=32, image=lambda n: picture("ab"[n]))))
+    told = full(kb, 100, 1000, 3000, 10**6)
+    assert [made for room, made in told if room == "100"] == ["False"] * 3
+    assert [made for room, made in told if room == "1000000"] == ["True"] * 3
     other = open_knowledge(kb.path)
-    assert content(other.snapshot()).keys() == before.keys()
-    assert other.log()[-1].verb == ("correct" if room > 20_000 else "add"), "what fits is made"
-    assert other.verify().problems == ()
-    other.commit(other.add(made(["c"], width=32)))
+    other.commit(other.add(made(["c"], width=32, image=lambda n: picture("c"))))
     assert len(open_knowledge(kb.path).snapshot()) == 3
+
+
+@pytest.mark.slow  # forty rooms
+def test_a_disk_that_is_full_sooner_or_later_leaves_the_base_as_it_was(tmp_path):
+    kb = base("lance", tmp_path, "embed")
+    kb.commit(kb.add(made(["a", "b"], width=32, image=lambda n: picture("ab"[n]))))
+    told = full(kb, *range(0, 8000, 250), *range(10_000, 90_000, 10_000))
+    assert {made for _, made in told} == {"True", "False"}
 
 
 def read_only(monkeypatch):

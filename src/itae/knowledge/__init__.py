@@ -7,6 +7,7 @@ A base and its edits:
 
 `base`          a base: its edits, versions, tags
 `rows`          what is handed over, and what may be kept of it
+`filed`         rows as they are kept
 `changes`       edits before they are made
 `turned`        what an edit does to predictions, before it is made
 `history`       what became of rows between versions; undo and restore
@@ -17,14 +18,19 @@ A base and its edits:
 How it lies on a disk:
 
 `versions`      versions as snapshots, verified, or made from the one in hand
+`state`         the newest version as a process has it, and what a store is to it
 `digests`       the checksums of rows, of blocks of them, of all
 `journal`       what was done, by whom, when and why
 `writing`       how an edit is written, by one process at a time
+`sealed`        small files that begin with a checksum
+`ranges`        numbers of rows as ranges
 `about`         what a base is, and its other small files
 `folder`        where small files are: a disk, an object store, memory
 `where`         conditions in SQL
 `pictures`      images whose bytes a base keeps
 `lance_store`   rows in Lance
+`lance_files`   the files of Lance datasets
+`lance_rows`    rows as Lance takes and gives them
 `lance_images`  images in Lance
 `memory_store`  rows and images in plain Python
 

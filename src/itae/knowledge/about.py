@@ -15,7 +15,7 @@ from typing import Any
 from itae.base.checks import one_of
 from itae.base.errors import UserError
 from itae.knowledge.folder import Folder
-from itae.knowledge.journal import FORMAT, Damaged, now, sealed, unsealed
+from itae.knowledge.sealed import FORMAT, Damaged, now, sealed, unsealed
 from itae.store.entry import plain
 
 _BASE, _TAGS, HEAD = "base.json", "tags.json", "head.json"

@@ -32,7 +32,8 @@ from itae.knowledge.places import relinking
 from itae.knowledge.purge import Purged, purge
 from itae.knowledge.rows import Rows
 from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.versions import State, Store, Versions, blocks_of
+from itae.knowledge.state import State, Store, blocks_of
+from itae.knowledge.versions import Versions
 from itae.knowledge.writing import compact, user, write, writing
 
 

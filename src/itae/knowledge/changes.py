@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
-from itae.knowledge.journal import Touched, now, ranges
-from itae.knowledge.rows import NO_IMAGE, Filed, Rows, filed, labels_kept, together
+from itae.knowledge.filed import NO_IMAGE, Filed, together
+from itae.knowledge.journal import Touched
+from itae.knowledge.ranges import ranges
+from itae.knowledge.rows import Rows, filed, labels_kept
+from itae.knowledge.sealed import now
 from itae.knowledge.snapshot import Snapshot, after, digests_of
 
 NOBODY = np.zeros(0, np.int64)

@@ -12,10 +12,11 @@ import pyarrow as pa
 from itae.base.errors import UserError
 from itae.knowledge.about import read_head, read_tags
 from itae.knowledge.digests import row_sums
+from itae.knowledge.filed import NO_IMAGE
 from itae.knowledge.folder import is_url
-from itae.knowledge.journal import Damaged, Edit
+from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures
-from itae.knowledge.rows import NO_IMAGE
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.versions import Versions
 
@@ -111,6 +112,8 @@ def _versions(versions: Versions) -> tuple[list[int], list[int]]:
             if edit.forgotten:
                 continue
             store, files = versions.place(edit)
+            if files is None:  # in an object store, or in memory
+                versions.verified(edit)
             same = versions.store.files(store, known=known) == files
             known = True
         except Damaged:

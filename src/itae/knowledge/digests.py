@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itae.knowledge.rows import OURS, Filed
+from itae.knowledge.filed import OURS, Filed
 from itae.knowledge.snapshot import NONE, SEVERAL, Snapshot
 from itae.store.entry import canonical
 

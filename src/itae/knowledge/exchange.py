@@ -20,8 +20,9 @@ import pyarrow as pa
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.knowledge.filed import NO_IMAGE, OURS
 from itae.knowledge.folder import trouble_told
-from itae.knowledge.rows import NO_IMAGE, OURS, Rows
+from itae.knowledge.rows import Rows
 from itae.knowledge.snapshot import Snapshot, whole
 from itae.store.arrays import npy, npy_header
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from itae.base.disk import flush_folder, free_bytes, megabytes, replace_file, trouble, write_file
 from itae.base.errors import UserError
@@ -159,14 +160,12 @@ class InStore:
 
 
 def _with_endpoint(url: str) -> str:
-    """Return a URL of S3 with the endpoint that the environment names, as Lance takes it."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    if not url.startswith("s3://") or not endpoint or "?" in url:
+    """Return a URL of S3 with the endpoint of the environment, as Lance takes it, so that a file is one request."""
+    if not url.startswith("s3://") or "?" in url:
         return url
-    from urllib.parse import quote
-
-    scheme, _, host = endpoint.rpartition("://")
-    return f"{url}?scheme={scheme or 'https'}&endpoint_override={quote(host, safe='')}"
+    scheme, _, host = os.environ.get("AWS_ENDPOINT_URL", "").rpartition("://")
+    endpoint = f"&scheme={scheme or 'https'}&endpoint_override={quote(host, safe='')}" if host else ""
+    return f"{url}?allow_delayed_open=true{endpoint}"
 
 
 class InMemory:

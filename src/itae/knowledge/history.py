@@ -11,8 +11,8 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.knowledge.changes import Change
 from itae.knowledge.digests import SHIFT, Blocks, row_sums
+from itae.knowledge.filed import Filed
 from itae.knowledge.journal import Edit
-from itae.knowledge.rows import Filed
 from itae.knowledge.snapshot import Snapshot
 
 

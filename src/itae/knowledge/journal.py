@@ -9,30 +9,16 @@ were. `Touched` has the numbers of rows as ranges ``[first, last]``.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from typing import Any
-
-import numpy as np
 
 from itae.base.errors import UserError
 from itae.knowledge.folder import Folder
-
-FORMAT = 1
-"""Of a base; one that a later itae wrote is refused."""
-
-Range = tuple[int, int]
-_HEAD = b'{"seal": "'
-_AFTER = b'",\n'
-
-
-class Damaged(Exception):  # noqa: N818  a finding, which becomes a sentence where it is known what can be done
-    """A file is not what was written; the message says which and how."""
+from itae.knowledge.ranges import Range
+from itae.knowledge.sealed import FORMAT, Damaged, sealed, unsealed
 
 
 @dataclass(frozen=True)
@@ -119,40 +105,6 @@ class Edit:
     def link(self) -> str:
         """What the edit after this one names."""
         return self.was or self.seal
-
-
-def now() -> datetime:
-    """Return the time, in whole microseconds and UTC."""
-    return datetime.now(UTC)
-
-
-def sealed(told: dict[str, Any]) -> tuple[bytes, str]:
-    """Return the bytes of a sealed file, and its seal."""
-    lines = (f"{json.dumps(name)}: {_json(told[name])}" for name in sorted(told))
-    rest = (",\n".join(lines) + "\n}\n").encode()
-    seal = hashlib.sha256(rest).hexdigest()
-    return _HEAD + seal.encode("ascii") + _AFTER + rest, seal
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def unsealed(data: bytes, name: str) -> tuple[dict[str, Any], str]:
-    """Return what a sealed file says, and its seal.
-
-    Raises
-    ------
-    Damaged
-        When it isn't as it was written.
-    """
-    start = len(_HEAD)
-    seal, rest = data[start : start + 64], data[start + 64 + len(_AFTER) :]
-    whole = data[:start] == _HEAD and data[start + 64 : start + 64 + len(_AFTER)] == _AFTER
-    if not whole or hashlib.sha256(rest).hexdigest().encode("ascii") != seal:
-        raise Damaged(f"{name} is not as it was written")
-    told: dict[str, Any] = json.loads(b"{" + rest)
-    return told, seal.decode("ascii")
 
 
 class Journal:
@@ -278,33 +230,3 @@ def _edit(told: dict[str, Any], number: int, seal: str) -> Edit:
     )
     known = {each.name for each in fields(Edit)} - {"touched", "seal"}
     return Edit(**{name: told[name] for name in known}, touched=touched, seal=seal)
-
-
-def ranges(numbers: Iterable[int] | np.ndarray) -> tuple[Range, ...]:
-    """Return whole numbers as ranges ``(first, last)``, ascending."""
-    found = np.unique(np.asarray(list(numbers) if not isinstance(numbers, np.ndarray) else numbers, np.int64))
-    if not len(found):
-        return ()
-    breaks = np.flatnonzero(np.diff(found) > 1)
-    firsts, lasts = found[np.r_[0, breaks + 1]], found[np.r_[breaks, len(found) - 1]]
-    return tuple(zip(firsts.tolist(), lasts.tolist(), strict=True))
-
-
-def within(numbers: np.ndarray, held: Sequence[Range]) -> np.ndarray:
-    """Return which whole numbers lie in one of some ranges, which ascend and don't overlap."""
-    if not held:
-        return np.zeros(len(numbers), bool)
-    firsts, lasts = np.array(held, np.int64).T
-    place = np.searchsorted(firsts, numbers, side="right") - 1
-    return (place >= 0) & (numbers <= lasts[np.maximum(place, 0)])
-
-
-def merged(*some: Sequence[Range]) -> tuple[Range, ...]:
-    """Return the ranges that hold what any of some hold."""
-    found: list[list[int]] = []
-    for first, last in sorted(each for part in some for each in part):
-        if found and first <= found[-1][1] + 1:
-            found[-1][1] = max(found[-1][1], last)
-        else:
-            found.append([first, last])
-    return tuple((first, last) for first, last in found)

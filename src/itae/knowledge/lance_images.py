@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from itae.knowledge.journal import Damaged
-from itae.knowledge.lance_store import lance_here, trouble_of_lance
+from itae.knowledge.filed import Filed
+from itae.knowledge.folder import is_url
+from itae.knowledge.lance_files import first_line, lance_here, names_of, remove_unneeded, settle, trouble_of_lance
 from itae.knowledge.pictures import Picture, new_ones
-from itae.knowledge.rows import Filed
+from itae.knowledge.sealed import Damaged
 
 _BATCH = 64  # images at a time
 _SCHEMA = pa.schema(
@@ -38,6 +41,7 @@ class LanceImages:
 
     def put(self, rows: Filed, image: Callable[[int], bytes] | None) -> None:
         """Keep the images of rows that are not there yet."""
+        self._back_to_whole()
         pictures = new_ones(rows, image, self._there())
         while some := list(islice(pictures, _BATCH)):
             columns = [[digest.hex() for digest, _ in some], [data for _, data in some]]
@@ -45,9 +49,10 @@ class LanceImages:
             with trouble_of_lance():
                 dataset = self._dataset()
                 if dataset is None:
-                    lance_here().write_dataset(table, self.uri, _SCHEMA, "create")
+                    dataset = lance_here().write_dataset(table, self.uri, _SCHEMA, "overwrite")
                 else:
                     dataset.merge_insert("sha256").when_not_matched_insert_all().execute(table)
+                settle(dataset)
 
     def get(self, digest: bytes) -> bytes | None:
         """Return an image."""
@@ -79,7 +84,10 @@ class LanceImages:
                 some = ", ".join(f"'{digest.hex()}'" for digest in gone[i : i + 500])
                 dataset.delete(f"sha256 IN ({some})")
             dataset.optimize.compact_files(materialize_deletions_threshold=0.0, num_threads=1, batch_size=_BATCH)
+            settle(dataset)
             dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
+            if not is_url(self.uri):
+                remove_unneeded(Path(self.uri), set(names_of(dataset)))
 
     def _there(self) -> set[bytes]:
         dataset = self._dataset()
@@ -87,11 +95,25 @@ class LanceImages:
             return set()
         return {bytes.fromhex(each) for each in dataset.to_table(columns=["sha256"]).column("sha256").to_pylist()}
 
+    def _back_to_whole(self) -> None:
+        """Go back to the last version that is whole: on a full disk the latest may have been cut short."""
+        with trouble_of_lance():
+            latest = dataset = self._dataset()
+            while dataset is not None:
+                with contextlib.suppress(OSError):
+                    settle(dataset)
+                    break
+                dataset = dataset.checkout_version(dataset.version - 1) if dataset.version > 1 else None
+            if dataset is not None and dataset.version != latest.version:
+                dataset.restore()
+
     def _dataset(self) -> Any:
         try:
             return lance_here().dataset(self.uri)
-        except (ValueError, FileNotFoundError):
-            return None
+        except (ValueError, FileNotFoundError) as error:
+            if is_url(self.uri) or not any(Path(self.uri).glob("_versions/*.manifest")):
+                return None
+            raise Damaged(f"images.lance can't be read: {first_line(error)}") from None
 
 
 def _whole(digest: bytes, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Rows in a Lance dataset, which LanceDB's own client opens as well: the only module that imports `lance`.
+"""Rows in a Lance dataset, which LanceDB's own client opens as well.
 
 Lance has versions and no checksums. So every file of a version is hashed when it is written, its manifest too, and
 again before anything of it is used (`LanceStore.files`); what was read is held against the journal's digests besides.
@@ -10,28 +10,24 @@ Lance's threads don't survive a fork: processes that use a base are spawned.
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
 import logging
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from itae.base.errors import UserError
-from itae.knowledge.digests import row_sums
+from itae.knowledge.filed import FIELDS, Filed, Room
 from itae.knowledge.folder import is_url
-from itae.knowledge.journal import Damaged, Range
-from itae.knowledge.rows import FIELDS, OURS, Filed, Room, fixed_binary
+from itae.knowledge.lance_files import first_line, lance_here, names_of, remove_unneeded, settle, trouble_of_lance
+from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_of, schema_of, vectors_of
+from itae.knowledge.ranges import Range
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import whole
 from itae.knowledge.where import quoted
 
@@ -40,47 +36,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_BATCH = 8192  # rows at a time
 _VECTORS = 2048  # vectors read at a time, of which Lance holds several times as many
-_WRITE = 65_536  # rows written at a time
 _FILE = 262_144  # rows in a file, at most
 _SMALL = 4096  # rows in a file below which it is put together with others
 _READ_AHEAD = 16 * 2**20  # bytes; Lance's own bound is 2 GiB
-_KEY = {"lance-schema:unenforced-primary-key": "true"}  # without it two who add one id at once both do (lancedb#3377)
-_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)  # of a name that is damaged
-_OS_ERROR = re.compile(r"os error (\d+)")
-
-
-def lance_here() -> Any:
-    """Import Lance, which is optional, and have it keep its warnings to itself."""
-    os.environ.setdefault("LANCE_LOG", "error")
-    try:
-        import lance
-    except ImportError:
-        raise UserError(
-            "A knowledge base on a disk needs pylance, which is not installed: pip install 'itae[knowledge]'."
-        ) from None
-    return lance
-
-
-@contextlib.contextmanager
-def trouble_of_lance() -> Iterator[None]:
-    """Raise what the disk can't do as OSError with its number, and what Lance makes of damage as `Damaged`."""
-    try:
-        yield
-    except (UserError, Damaged, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
-        raise
-    except BaseException as error:  # a panic of Rust's is no Exception
-        found = _OS_ERROR.search(str(error))
-        number = error.errno if isinstance(error, OSError) else None
-        number = int(found[1]) if number is None and found else number
-        if number is not None and number not in _NOT_THERE:
-            raise OSError(number, os.strerror(number)) from error
-        raise Damaged(f"Lance can't read it: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 class LanceStore:
@@ -116,18 +75,19 @@ class LanceStore:
             place = None if order is None else np.argsort(order)
             columns, room = _filled(dataset, len(numbers), place)
         columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
-        _check_labels(columns)
-        return Filed(columns.drop_columns(["label"]), room.all, room)
+        check_labels(columns)
+        return Filed(columns.drop_columns(["label"]), room.first(len(columns)), room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
         """Return the rows of a version with some numbers, and the checksums that stand beside them."""
-        asked = " OR ".join(f"(number BETWEEN {first} AND {last})" for first, last in numbers) or "false"
         with trouble_of_lance():
             dataset = self._at(version)
-            found = dataset.to_table(filter=asked, io_buffer_size=_READ_AHEAD, batch_size=_BATCH).combine_chunks()
+            found = dataset.to_table(
+                filter=_within(list(numbers)), io_buffer_size=_READ_AHEAD, batch_size=BATCH
+            ).combine_chunks()
         sums = found.column("sum").to_pylist()
-        columns = found.select([each.name for each in FIELDS] + _metadata(found.schema))
-        return Filed(columns, _vectors(found.column("vector"))), sums
+        columns = found.select([each.name for each in FIELDS] + metadata_of(found.schema))
+        return Filed(columns, vectors_of(found.column("vector"))), sums
 
     def where(self, version: int, expression: str) -> np.ndarray:
         """Return the numbers of the rows of a version that a SQL condition holds for, ascending.
@@ -149,39 +109,45 @@ class LanceStore:
         return np.sort(whole(found.column("number")).to_numpy())
 
     def write(self, version: int, put: Filed | None, removed: Iterable[Range]) -> int:
-        """Put rows in, over those of the same ids, and take others away by their numbers; return the version made.
+        """Take rows away by their numbers, and then put others in; return the version made.
 
         Parameters
         ----------
         version
             The one to start from, 0 for none: what was written after it goes.
+
+        Raises
+        ------
+        UserError
+            When another process has written in between, which the base's lock forbids where there is one.
         """
         with trouble_of_lance():
             dataset = self._back_to(version)
-            for first, last in _chunks(list(removed)):
+            expected = dataset.version if dataset is not None else None
+            for some in _chunks(list(removed)):
                 assert dataset is not None, "there are rows to take away"
-                dataset.delete(" OR ".join(f"(number BETWEEN {a} AND {b})" for a, b in zip(first, last, strict=True)))
-            if put is not None and len(put):
-                dataset = self._put(dataset, put)
+                assert expected is not None
+                dataset.delete(_within(some))
+                expected += 1
+            if put is not None and len(put) and dataset is not None and expected is not None:
+                expected += self._widened(dataset, put) + 1
+                dataset.insert(reader_of(put, dataset.schema), mode="append", max_rows_per_file=_FILE)
+            elif put is not None and len(put):
+                rows, schema = reader_of(put, schema_of(put)), schema_of(put)
+                dataset = lance_here().write_dataset(rows, self.uri, schema, "overwrite", max_rows_per_file=_FILE)
             assert dataset is not None, "an edit changes something"
+            if expected not in (None, dataset.version):
+                raise UserError(f"Somebody else writes into {self.uri} in this moment: nothing of this edit counts.")
             self._open = dataset
-            self._flush(dataset)
+            settle(dataset, self._hashes)
             return int(dataset.version)
 
-    def _put(self, dataset: lance.LanceDataset | None, put: Filed) -> lance.LanceDataset:
-        schema = _schema(put)
-        if dataset is None:
-            rows = _reader(put, schema)
-            return lance_here().write_dataset(rows, self.uri, schema, "overwrite", max_rows_per_file=_FILE)
-        new = [schema.field(name) for name in put.metadata if name not in dataset.schema.names]
+    def _widened(self, dataset: lance.LanceDataset, put: Filed) -> int:
+        """Give a dataset the columns of metadata that are new in some rows; return how many versions that made."""
+        new = [pa.field(name, kind) for name, kind in put.metadata.items() if name not in dataset.schema.names]
         if new:
             dataset.add_columns(new)
-        schema = dataset.schema
-        for i in range(0, len(put), _WRITE):
-            some = Filed(put.columns.slice(i, _WRITE), put.vectors_NE[i : i + _WRITE])
-            merge = dataset.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().use_index(False)
-            merge.execute(_reader(some, schema))
-        return dataset
+        return int(bool(new))
 
     def compact(self, version: int, all_of_it: bool) -> int:
         """Put small files together, or all; return the version made, the same one if there was nothing to do."""
@@ -196,7 +162,7 @@ class LanceStore:
                 batch_size=1024,
             )
             self._open = dataset
-            self._flush(dataset)
+            settle(dataset, self._hashes)
             return int(dataset.version)
 
     def forget(self, version: int) -> None:
@@ -207,7 +173,7 @@ class LanceStore:
                 return
             dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
             if self._local is not None:
-                _remove_unneeded(self._local, set(self._names(dataset)))
+                remove_unneeded(self._local, set(names_of(dataset)))
             self._hashes.clear()
 
     def small_files(self, version: int) -> int:
@@ -228,31 +194,13 @@ class LanceStore:
         if not known:
             self._hashes.clear()
         with trouble_of_lance():
-            names = self._names(self._at(version))
+            names = names_of(self._at(version))
             for name in names:
                 if name not in self._hashes:
                     with (self._local / name).open("rb") as file:
                         self._hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
         told = "\n".join(f"{name} {self._hashes[name]}" for name in names)
         return hashlib.sha256(told.encode()).hexdigest()
-
-    def _names(self, dataset: lance.LanceDataset) -> list[str]:
-        """Return the files of a version, within its folder."""
-        found = [f"_versions/{2**64 - 1 - dataset.version:020d}.manifest"]
-        for fragment in dataset.get_fragments():
-            found += [f"data/{each.path}" for each in fragment.data_files()]
-            deleted = fragment.deletion_file()
-            found += [deleted] if deleted else []
-        return sorted(found)
-
-    def _flush(self, dataset: lance.LanceDataset) -> None:
-        """Bring the new files of a version through to the disk: Lance doesn't."""
-        if self._local is None:
-            return
-        new = [self._local / name for name in self._names(dataset) if name not in self._hashes]
-        folders = {path.parent for path in new}
-        with ThreadPoolExecutor(max(1, min(8, len(new)))) as pool:
-            list(pool.map(_synced, [*new, *folders]))
 
     def _at(self, version: int) -> lance.LanceDataset:
         """Return the dataset at a version."""
@@ -262,7 +210,7 @@ class LanceStore:
                 try:
                     self._open = lance.dataset(self.uri, version=version)
                 except ValueError as error:  # also where the files are gone
-                    raise Damaged(f"version {version} of rows.lance is gone ({_first_line(error)})") from error
+                    raise Damaged(f"version {version} of rows.lance is gone ({first_line(error)})") from error
         return self._open
 
     def _back_to(self, version: int) -> lance.LanceDataset | None:
@@ -276,118 +224,41 @@ class LanceStore:
         return dataset
 
 
-def _synced(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a folder, on some disks
-            os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _remove_unneeded(root: Path, needed: set[str]) -> None:
-    """Remove what Lance's own cleaning leaves: files of writers that died, and transactions."""
-    for name in ("data", "_deletions", "_transactions", "_versions"):
-        folder = root / name
-        for path in folder.iterdir() if folder.is_dir() else ():
-            if f"{name}/{path.name}" not in needed and path.name != "latest_version_hint.json":
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _schema(rows: Filed) -> pa.Schema:
-    """Return the schema of a dataset for such rows."""
-    width = rows.vectors_NE.shape[1]
-    by_name = {each.name: each for each in FIELDS}
-    label, vector = pa.field("label", pa.string()), pa.field("vector", pa.list_(pa.float32(), width), nullable=False)
-    ours = [by_name["id"].with_metadata(_KEY), by_name["number"], label, by_name["labels"], vector]
-    ours += [by_name[name] for name in ("group", "sha256", "place", "source", "time")]
-    extra = [pa.field(name, kind) for name, kind in sorted(rows.metadata.items())]
-    return pa.schema([*ours, *extra, pa.field("sum", pa.binary(16), nullable=False)])
-
-
-def _reader(rows: Filed, schema: pa.Schema) -> pa.RecordBatchReader:
-    """Return rows as Lance takes them, a few thousand at a time."""
-    return pa.RecordBatchReader.from_batches(schema, _batches(rows, schema))
-
-
-def _batches(rows: Filed, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    for i in range(0, len(rows), _BATCH):
-        some = Filed(rows.columns.slice(i, _BATCH), rows.vectors_NE[i : i + _BATCH])
-        columns = {name: whole(some.columns.column(name)) for name in some.columns.column_names}
-        sums = np.frombuffer(b"".join(row_sums(some)), np.uint8).reshape(-1, 16)
-        flat = pa.array(np.ascontiguousarray(some.vectors_NE).reshape(-1))
-        columns |= {
-            "label": only(columns["labels"]),
-            "vector": pa.FixedSizeListArray.from_arrays(flat, rows.vectors_NE.shape[1]),
-            "sum": fixed_binary(sums),
-        }
-        absent = {each.name: pa.nulls(len(some), each.type) for each in schema if each.name not in columns}
-        columns |= absent
-        yield pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-
-
-def only(labels: pa.Array) -> pa.Array:
-    """Return the label of each row that has exactly one, else nothing."""
-    counts = labels.value_lengths()
-    first = np.cumsum(counts.to_numpy()) - counts.to_numpy()
-    one = counts.to_numpy() == 1
-    return labels.flatten().take(pa.array(np.where(one, first, 0), mask=~one)) if one.any() else _none(len(labels))
-
-
-def _none(count: int) -> pa.Array:
-    return pa.nulls(count, pa.string())
-
-
 def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -> tuple[pa.Table, Room]:
     """Read a dataset: its columns as they come, and its vectors into one array, each where it belongs."""
     width = dataset.schema.field("vector").type.list_size
-    names = [*(each.name for each in FIELDS), *_metadata(dataset.schema), "label"]
+    names = [*(each.name for each in FIELDS), *metadata_of(dataset.schema), "label"]
     room, done = Room(count, width), 0
+    vectors = room.first(count)
     # In two scans: a column of a batch holds the memory of all of them.
-    columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=_BATCH)
+    columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=BATCH)
     scan = dataset.scanner(
         ["vector"], batch_size=_VECTORS, io_buffer_size=_READ_AHEAD, batch_readahead=1, fragment_readahead=1
     )
     for batch in scan.to_batches():
         where = slice(done, done + len(batch)) if place is None else place[done : done + len(batch)]
-        room.all[where] = _vectors(batch.column("vector"))
+        vectors[where] = vectors_of(batch.column("vector"))
         done += len(batch)
     if not done == len(columns) == count:
         raise Damaged(f"{done:,} vectors and {len(columns):,} rows were read, and {count:,} counted")
     return columns, room
 
 
-def _vectors(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    width = column.type.list_size
-    if isinstance(column, pa.ChunkedArray):
-        column = whole(column)
-    if column.null_count:
-        raise Damaged("a vector is missing")
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-
-
-def _check_labels(columns: pa.Table) -> None:
-    """Raise unless ``label``, which conditions are asked of, says what ``labels`` does."""
-    told, meant = whole(columns.column("label")), only(whole(columns.column("labels")))
-    if not told.equals(meant):
-        differs = pc.fill_null(pc.not_equal(told, meant), True)
-        bad = pc.and_(differs, pc.invert(pc.and_(pc.is_null(told), pc.is_null(meant))))
-        ids = columns.column("id").filter(bad).to_pylist()
-        raise Damaged(f"the label of {ids[:3]} isn't the one among its labels")
-
-
-def _metadata(schema: pa.Schema) -> list[str]:
-    return [name for name in schema.names if name not in OURS]
-
-
-def _chunks(ranges: list[Range], size: int = 500) -> Iterator[tuple[list[int], list[int]]]:
-    """Yield the firsts and the lasts of some ranges at a time: a condition may not be endless."""
+def _chunks(ranges: list[Range], size: int = 1000) -> Iterator[list[Range]]:
+    """Yield some ranges at a time: a condition may not be endless."""
     for i in range(0, len(ranges), size):
-        some = ranges[i : i + size]
-        yield [first for first, _ in some], [last for _, last in some]
+        yield ranges[i : i + size]
+
+
+def _within(ranges: list[Range]) -> str:
+    """Return the condition that a row's number lies in one of some ranges."""
+    alone = ", ".join(str(first) for first, last in ranges if first == last)
+    asked = [f"number IN ({alone})"] if alone else []
+    asked += [f"(number BETWEEN {first} AND {last})" for first, last in ranges if first < last]
+    return " OR ".join(asked) or "false"
 
 
 def _reason(error: Exception) -> str:
     """Return what Lance says of a condition, without where in its own code."""
-    text = re.sub(r",?\s*/?[^\s]*\.rs:\d+:\d+.*", "", _first_line(error))
+    text = re.sub(r",?\s*/?[^\s]*\.rs:\d+:\d+.*", "", first_line(error))
     return re.sub(r"^LanceError\(\w+\):\s*", "", text).rstrip(". ") or "it can't be read"

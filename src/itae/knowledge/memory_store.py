@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from itae.base.errors import UserError
 from itae.knowledge.digests import row_sums
-from itae.knowledge.journal import Damaged, Range
+from itae.knowledge.filed import FIELDS, Filed
 from itae.knowledge.pictures import Picture, new_ones
-from itae.knowledge.rows import FIELDS, Filed
+from itae.knowledge.ranges import Range
+from itae.knowledge.sealed import Damaged
 from itae.knowledge.where import quoted
 
 Row = dict[str, Any]
@@ -66,14 +67,12 @@ class MemoryStore:
         return np.array(sorted(number for (number,) in found), np.int64)
 
     def write(self, version: int, put: Filed | None, removed: Iterable[Range]) -> int:
-        """Put rows in, over those of the same ids, and take others away by their numbers; return the version made."""
+        """Take rows away by their numbers, and then put others in; return the version made."""
         gone = list(removed)
         rows = {n: row for n, row in self._at(version).items() if not any(a <= n <= b for a, b in gone)}
         if put is not None and len(put):
             self._types |= put.metadata
             self._width = put.vectors_NE.shape[1]
-            ids = set(put.columns.column("id").to_pylist())
-            rows = {number: row for number, row in rows.items() if row["id"] not in ids}
             for row, vector in zip(put.columns.to_pylist(), put.vectors_NE, strict=True):
                 rows[row["number"]] = {**row, "vector": vector.copy()}
         made = max(self._versions) + 1

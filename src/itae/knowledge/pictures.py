@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from itae.base.errors import UserError
-from itae.knowledge.rows import NO_IMAGE, Filed
+from itae.knowledge.filed import NO_IMAGE, Filed
 from itae.knowledge.snapshot import digests_of
 
 Picture = tuple[bytes, bytes]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from itae.base.errors import UserError, did_you_mean
 from itae.knowledge.changes import Change
-from itae.knowledge.rows import Filed
+from itae.knowledge.filed import Filed
 from itae.knowledge.snapshot import Snapshot
 
 

@@ -25,11 +25,13 @@ import pyarrow.compute as pc
 
 from itae.base.errors import UserError
 from itae.knowledge.about import HEAD, indexes_of, read_tags, write_tags
-from itae.knowledge.journal import Damaged, Edit, Touched, file_of, now, sealed, sealed_edit, unsealed
+from itae.knowledge.filed import NO_IMAGE, Filed
+from itae.knowledge.journal import Edit, Touched, file_of, sealed_edit
 from itae.knowledge.pictures import Pictures
-from itae.knowledge.rows import NO_IMAGE, Filed
+from itae.knowledge.sealed import Damaged, now, sealed, unsealed
 from itae.knowledge.snapshot import Snapshot, digests_of, share
-from itae.knowledge.versions import State, Versions
+from itae.knowledge.state import State
+from itae.knowledge.versions import Versions
 from itae.store.store import Store
 
 _GOING_ON = "purging.json"
@@ -37,7 +39,7 @@ BEYOND = (
     "the original images where they lie",
     "run folders, pages and sessions that show or name these rows",
     "runs sent to W&B",
-    "backups and copies of the base, of the cache and of the disk",
+    "backups and copies of the base, of the cache and of the disk, and older versions that an object store keeps",
     "work in progress in the cache (itae cache prune --unfinished --damaged)",
 )
 """What a purge can't reach."""

@@ -1,6 +1,6 @@
 """Rows: what is known of each image, and what of it may be kept.
 
-`Rows` is what somebody hands over, `Filed` the same as it lies on the disk: checked, of length 1, numbered.
+`Rows` is what somebody hands over; `filed` makes of it what is kept, checked, of length 1 and numbered.
 """
 
 from __future__ import annotations
@@ -14,25 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from itae.base.errors import UserError
-
-NO_IMAGE = bytes(32)
-"""Stands for the sha256 of a row that was brought in as a vector, without an image."""
-
-OURS = ("id", "number", "label", "labels", "vector", "group", "sha256", "place", "source", "time", "sum")
-"""The columns of a base that are not the user's metadata."""
-
-_TEXT = {name: pa.field(name, pa.string()) for name in ("group", "place")}
-FIELDS = (
-    pa.field("id", pa.string(), nullable=False),
-    pa.field("number", pa.int64(), nullable=False),
-    pa.field("labels", pa.list_(pa.string()), nullable=False),
-    _TEXT["group"],
-    pa.field("sha256", pa.binary(32), nullable=False),
-    _TEXT["place"],
-    pa.field("source", pa.string(), nullable=False),
-    pa.field("time", pa.timestamp("us", tz="UTC"), nullable=False),
-)
-"""What `Filed.columns` has before the metadata."""
+from itae.knowledge.filed import FIELDS, OURS, Filed, Room, fixed_binary
 
 KINDS = {pa.string(): "text", pa.int64(): "whole numbers", pa.float64(): "numbers", pa.bool_(): "true or false"}
 """What metadata may be."""
@@ -82,63 +64,6 @@ class Rows:
         return len(self.ids)
 
 
-class Room:
-    """float32 rows that grow behind, so that snapshots can share the front of one array.
-
-    Memory that no row was written to is reserved and not taken.
-    """
-
-    def __init__(self, rows: int, width: int) -> None:
-        self._array = np.empty((rows + rows // 4 + 4096, width), np.float32)
-        self.used = rows
-
-    @property
-    def all(self) -> np.ndarray:
-        """The rows in use."""
-        return self._array[: self.used]
-
-    def behind(self, held: int, more_KE: np.ndarray) -> Room:
-        """Return the room whose first rows are the first `held` of these, and then `more_KE`; this one if it can be."""
-        room, total = self, held + len(more_KE)
-        if held != self.used or total > len(self._array):
-            room = Room(total, self._array.shape[1])
-            room._array[:held] = self._array[:held]
-        room._array[held:total] = more_KE
-        room.used = total
-        return room
-
-
-@dataclass(frozen=True, eq=False)
-class Filed:
-    """Rows as they lie on the disk.
-
-    Parameters
-    ----------
-    columns
-        Those of `FIELDS`, then metadata by name.
-    vectors_NE
-        float32, of length 1.
-    room
-        Where the vectors lie, if a snapshot may take that over.
-    """
-
-    columns: pa.Table
-    vectors_NE: np.ndarray
-    room: Room | None = None
-
-    def __len__(self) -> int:
-        return len(self.columns)
-
-    @property
-    def metadata(self) -> dict[str, pa.DataType]:
-        """The type of each metadata column."""
-        return {each.name: each.type for each in self.columns.schema if each.name not in OURS}
-
-    def take(self, positions: np.ndarray) -> Filed:
-        """Return some of the rows."""
-        return Filed(self.columns.take(pa.array(positions)), self.vectors_NE[positions])
-
-
 def filed(rows: Rows, number: int, time: Any, known: Mapping[str, pa.DataType]) -> Filed:
     """Return rows as they are kept; the first gets `number`, and the others those that follow.
 
@@ -177,13 +102,7 @@ def filed(rows: Rows, number: int, time: Any, known: Mapping[str, pa.DataType]) 
     } | {name: _metadata(name, values, known.get(name)) for name, values in sorted(rows.metadata.items())}
     table = pa.table(columns, pa.schema([*FIELDS, *(pa.field(n, columns[n].type) for n in sorted(rows.metadata))]))
     room = _of_length_1(rows.vectors_NE, rows.ids)
-    return Filed(table, room.all, room)
-
-
-def fixed_binary(bytes_NK: np.ndarray) -> pa.Array:
-    """Return uint8 [N, K] as an Arrow column of K bytes each."""
-    count, width = bytes_NK.shape
-    return pa.Array.from_buffers(pa.binary(width), count, [None, pa.py_buffer(np.ascontiguousarray(bytes_NK))])
+    return Filed(table, room.first(count), room)
 
 
 def _check_columns(rows: Rows) -> None:
@@ -303,6 +222,7 @@ def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
         For one that has no direction, by its id.
     """
     room = Room(*vectors_NE.shape)
+    vectors = room.first(len(vectors_NE))
     for i, block in _blocks(vectors_NE):
         numbers = block.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -319,7 +239,7 @@ def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
             )
         kept = np.abs(lengths - 1) <= _LENGTH
         numbers[~kept] /= lengths[~kept, None]
-        room.all[i : i + len(block)] = numbers
+        vectors[i : i + len(block)] = numbers
     return room
 
 
@@ -334,9 +254,3 @@ def _blocks(array: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
             yield i, np.memmap(whole.filename, whole.dtype, "r", offset, shape)
         else:
             yield i, array[i : i + _BLOCK]
-
-
-def together(first: Filed, second: Filed) -> Filed:
-    """Return rows, and others behind them."""
-    columns = pa.concat_tables([first.columns, second.columns], promote_options="default")
-    return Filed(columns, np.concatenate([first.vectors_NE, second.vectors_NE]))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from itae.knowledge.rows import FIELDS, NO_IMAGE, OURS, Filed, Room, fixed_binary
+from itae.knowledge.filed import FIELDS, NO_IMAGE, OURS, Filed, Room, fixed_binary
 
 NONE, SEVERAL = -1, -2
 """What stands for the label of a row that has none, and of one that has several."""
@@ -162,7 +162,7 @@ def after(
         _label(labels, several, names, relabelled)
     if added is not None and len(added):
         room = _room(before, added)
-        vectors, table = room.all, _joined(before.table, added.columns)
+        vectors, table = room.first(len(before.vectors_ME) + len(added)), _joined(before.table, added.columns)
         alive = np.concatenate([alive, np.ones(len(added), bool)])
         labels = np.concatenate([labels, _coded(added.columns.column("labels"), names, several, len(labels))])
         ids = [*ids, *added.columns.column("id").to_pylist()]

@@ -9,75 +9,25 @@ import contextlib
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
 from weakref import WeakValueDictionary
 
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
 from itae.knowledge.about import About, read_head, read_tags
-from itae.knowledge.digests import SHIFT, Blocks, block_digests, root_of, row_sums
+from itae.knowledge.digests import SHIFT, root_of, row_sums
+from itae.knowledge.filed import Filed
 from itae.knowledge.folder import Folder
-from itae.knowledge.journal import Damaged, Edit, Journal, Range, merged, within
-from itae.knowledge.rows import Filed
-from itae.knowledge.snapshot import Snapshot, after, empty, share
+from itae.knowledge.journal import Edit, Journal
+from itae.knowledge.ranges import Range, merged, within
+from itae.knowledge.sealed import Damaged
+from itae.knowledge.snapshot import Snapshot, after, empty
+from itae.knowledge.state import State, Store, blocks_of, rooted
 
 _TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
+_DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
 _EDITS = 1000  # edits, the same
-
-
-class Store(Protocol):
-    """Where rows lie, in versions: `itae.knowledge.lance_store.LanceStore` says what each does."""
-
-    def read(self, version: int) -> Filed: ...  # noqa: D102
-    def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]: ...  # noqa: D102
-    def where(self, version: int, expression: str) -> np.ndarray: ...  # noqa: D102
-    def write(self, version: int, put: Filed | None, removed: Iterable[Range]) -> int: ...  # noqa: D102
-    def compact(self, version: int, all_of_it: bool) -> int: ...  # noqa: D102
-    def forget(self, version: int) -> None: ...  # noqa: D102
-    def small_files(self, version: int) -> int: ...  # noqa: D102
-    def files(self, version: int, known: bool = False) -> str | None: ...  # noqa: D102
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A version, and how the journal and the store have it.
-
-    Parameters
-    ----------
-    snapshot
-        The version.
-    store
-        The store's version.
-    edit
-        The edit that made it, None for version 0.
-    """
-
-    snapshot: Snapshot
-    store: int
-    edit: Edit | None
-
-    @property
-    def blocks(self) -> Blocks:
-        """The digest of each block."""
-        return blocks_of(self.snapshot)
-
-    def then(self, snapshot: Snapshot, touched: Iterable[Range]) -> tuple[Blocks, str]:
-        """Return the digests and the root of the next snapshot, which differs in rows of some numbers alone."""
-        blocks = {block for first, last in touched for block in range(first >> SHIFT, (last >> SHIFT) + 1)}
-        some = np.array(sorted(blocks), np.int64)
-        kept = {block: digest for block, digest in self.blocks.items() if block not in blocks}
-        made = dict(sorted((kept | block_digests(snapshot, some)).items()))
-        return made, root_of(snapshot.space, made)
-
-
-def blocks_of(snapshot: Snapshot) -> Blocks:
-    """Return the digest of each block of a snapshot."""
-    if "blocks" not in snapshot.memo:
-        snapshot.memo["blocks"] = block_digests(snapshot)
-    found: Blocks = snapshot.memo["blocks"]
-    return found
 
 
 class Versions:
@@ -108,6 +58,8 @@ class Versions:
         """
         with self.guard:
             held = self._newest
+            if held is not None and len(held.snapshot.alive_M) > _DEAD * len(held.snapshot) + _DEAD_MORE:
+                held = None
             number = self.journal.newest(held.snapshot.version if held else None)
             if held is None or number > held.snapshot.version:
                 self._newest = (held and self._caught_up(held, number)) or self._opened(number)
@@ -303,11 +255,3 @@ class Versions:
             f"The knowledge base at {self.folder.where} is damaged ({what}): nothing is answered from it; `itae "
             "knowledge verify` says which versions are whole, and --at VERSION answers from one of these."
         )
-
-
-def rooted(snapshot: Snapshot, blocks: Blocks, root: str, following: int) -> Snapshot:
-    """Return a snapshot with its root."""
-    snapshot.memo["blocks"] = blocks
-    made = replace(snapshot, root=root, next_number=following)
-    share(snapshot, made)
-    return made

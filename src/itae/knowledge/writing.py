@@ -17,10 +17,13 @@ from itae.base.lock import Lock
 from itae.knowledge.about import write_head
 from itae.knowledge.changes import Change
 from itae.knowledge.folder import OnDisk, trouble_told
-from itae.knowledge.journal import Edit, merged, now, ranges
+from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures
 from itae.knowledge.purge import finish
-from itae.knowledge.versions import State, Versions, rooted
+from itae.knowledge.ranges import merged
+from itae.knowledge.sealed import now
+from itae.knowledge.state import State, rooted
+from itae.knowledge.versions import Versions
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +70,7 @@ def _written(versions: Versions, state: State, change: Change, who: str, why: st
     """Write an edit; return the version that it made."""
     before, after, touched = state.snapshot, change.after, change.touched
     blocks, root = state.then(after, merged(touched.before, touched.after))
-    kept = set(touched.changed)
-    gone = [i for i in change.removed.tolist() if before.ids[i] not in kept]
-    store = versions.store.write(state.store, change.put(), ranges(before.numbers_M[gone]))
+    store = versions.store.write(state.store, change.put(), touched.before)
     edit = Edit(
         edit=before.version + 1,
         verb=change.verb,
