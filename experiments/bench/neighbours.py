@@ -28,11 +28,13 @@ import pyarrow as pa
 from itae.knowledge.choose import choose
 from itae.knowledge.classify import classify
 from itae.knowledge.duplicates import duplicates
-from itae.knowledge.index import VectorFile, on_disk, open_index, use_index
-from itae.knowledge.neighbours import Excluded, nearest, similarities
+from itae.knowledge.index import open_index, use_index
+from itae.knowledge.neighbours import Excluded, nearest
 from itae.knowledge.outliers import outliers
+from itae.knowledge.similarity import similarities
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.suspects import suspects
+from itae.knowledge.vector_file import VectorFile, on_disk
 from itae.knowledge.vote import Auto, Rank
 from itae.knowledge.why import why
 
@@ -99,7 +101,7 @@ def made(shape: tuple[int, int], classes: int) -> Snapshot:
 
 
 def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Return the CPU seconds of each of `works` in each round, in turned order every other; a first round is not kept."""
+    """Return the CPU seconds of each of `works` in each round, in turned order every other; the first isn't kept."""
     times: list[list[float]] = [[] for _ in works]
     for i in range(rounds + 1):
         for j in range(len(works))[:: 1 if i % 2 else -1]:

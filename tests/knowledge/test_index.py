@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 import itae.knowledge.index as module
 from itae.base.errors import UserError
 from itae.knowledge.classify import classify
-from itae.knowledge.index import VectorFile, on_disk, open_index, recall, use_index, why_not
+from itae.knowledge.index import open_index, recall, use_index, why_not
 from itae.knowledge.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.vector_file import VectorFile, on_disk
 from itae.knowledge.vote import Rank
 
 

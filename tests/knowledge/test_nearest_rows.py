@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import itae.knowledge.neighbours as module
 from itae.base.errors import UserError
-from itae.knowledge.neighbours import MISSING, Excluded, nearest, similarities, unit
+from itae.knowledge.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.similarity import similarities, unit
 
 
 def held_against_the_slow_one(snapshot, queries, k, rows, excluded):

@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 from itae.app.compose import conf_dir
 from itae.base.construct import construct
 from itae.base.errors import UserError
-from itae.knowledge.neighbours import Excluded, unit
+from itae.knowledge.neighbours import Excluded
+from itae.knowledge.similarity import unit
 from itae.knowledge.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax, told
 
 VOTERS = (Plurality(3), Softmax(3, 0.2), Rank(3), Distance(3), ClassMean())
@@ -88,6 +89,14 @@ def test_a_tie_of_thirds_is_a_tie():
     assert list(scores(Plurality(4).ballot(snapshot, np.array(on_a_circle(5))), snapshot))[:2] == ["b", "a"]
 
 
+def test_a_tie_that_floating_point_would_break_is_a_tie():
+    """Six halves of a tenth are .3, three tenths are .30000000000000004: b's row is nearest."""
+    labels = [*[("b", f"x{i}") for i in range(6)], "a", "a", "a", "y"]
+    snapshot = base(on_a_circle(*range(1, 11)), labels)
+    assert 0.1 + 0.1 + 0.1 != 0.3
+    assert list(scores(Plurality(10).ballot(snapshot, QUERY), snapshot))[:2] == ["b", "a"]
+
+
 def test_rows_without_a_label_never_vote():
     snapshot = base(ROWS, [None, None, "b", "a"])
     ballot = Plurality(1).ballot(snapshot, QUERY)
@@ -143,7 +152,12 @@ def some_base(draw, n, groups=6, dead=0.2):
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 20), st.sampled_from(VOTERS))
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 40),
+    st.integers(1, 20),
+    st.sampled_from([*VOTERS, Softmax(25, 0.2), Rank(25), Distance(25)]),
+)
 def test_votes_are_the_slow_ones_and_alone_as_in_a_batch(seed, n, q, voter):
     draw = np.random.default_rng(seed)
     snapshot, queries = some_base(draw, n), unit(draw.normal(size=(q, 3)))

@@ -45,6 +45,7 @@ What comes into it:
 Answers, all of them functions of a snapshot:
 
 `snapshot`      one version of a base in memory, which never changes
+`similarity`    of two vectors: one number, whatever computes it next to what
 `neighbours`    the nearest rows of a query by cosine, exactly
 `vote`          voters: how much each neighbour has to say
 `ballot`        votes counted: shares of rows become scores of labels
@@ -54,8 +55,10 @@ Answers, all of them functions of a snapshot:
 `unusual`       how unusual a query is against the base's own distances
 `classify`      answers: label, scores, neighbours, what is known
 `turn`          the fewest rows whose removal turns an answer
+`turn_class_means`  rows whose removal turns an answer of class means
 `why`           an answer explained: neighbours, their sources, what turns it
-`index`         past memory: candidates from an index on the disk, vectors that stay there
+`index`         past memory: candidates from an index on the disk, its recall measured
+`vector_file`   vectors that stay on the disk
 `suspects`      rows that are likely labelled wrongly, and what speaks against them
 `duplicates`    groups of rows of the same bytes, or nearly alike
 `outliers`      rows far from all others, or from those of their class

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itae.knowledge.neighbours import Excluded, similarities
+from itae.knowledge.neighbours import Excluded
+from itae.knowledge.similarity import similarities
 from itae.knowledge.snapshot import SEVERAL, Snapshot
 
 _UNIT = 2.0**40

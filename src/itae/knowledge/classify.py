@@ -14,7 +14,8 @@ import numpy as np
 from itae.base.checks import number
 from itae.knowledge.ballot import Ballot
 from itae.knowledge.choose import choose, refuse_unlabelled
-from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest, unit
+from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest
+from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.unusual import unusual
 from itae.knowledge.vote import Auto

@@ -13,7 +13,7 @@ import numpy as np
 
 from itae.base.checks import number
 from itae.base.progress import progress
-from itae.knowledge.neighbours import margin, similarities
+from itae.knowledge.similarity import margin, similarities
 from itae.knowledge.snapshot import Snapshot
 
 THRESHOLD = 0.98

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import dataclasses
 import hashlib
 import json
 import logging
@@ -45,60 +44,6 @@ _ROWS = 32_768  # at a time
 _TRAINED_ON = 65_536  # rows at most
 _CODES = 2**28  # bytes of codes in memory as the lists of an IVF are made
 _RECALL_OF, _RECALL_AT = 100, 20  # queries and neighbours
-
-
-class VectorFile:
-    """Vectors that stay on the disk: rows are read as they are asked for, and none are kept.
-
-    A memory map would do the same, but that the system counts what it has read to the process's memory.
-
-    Parameters
-    ----------
-    path
-        A ``.npy`` file, float32 [M, E], in C order.
-    """
-
-    dtype = np.dtype(np.float32)
-
-    def __init__(self, path: Path) -> None:
-        array = np.load(path, mmap_mode="r")
-        assert array.dtype == np.float32
-        assert array.flags.c_contiguous
-        self.path, self.shape, self._begin = path, array.shape, int(array.offset)
-        self._file = os.open(path, os.O_RDONLY)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __del__(self) -> None:
-        if hasattr(self, "_file"):
-            os.close(self._file)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        """Return the vectors of a slice, or of some positions, in their order."""
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(len(self))
-            assert step == 1
-            return self._read(start, max(0, stop - start))
-        asked = np.asarray(rows, np.int64)
-        distinct, at = np.unique(asked, return_inverse=True)
-        found = np.empty((len(distinct), self.shape[1]), np.float32)
-        borders = np.concatenate([[0], np.flatnonzero(np.diff(distinct) != 1) + 1, [len(distinct)]])
-        for first, end in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True):
-            if first < end:
-                found[first:end] = self._read(int(distinct[first]), end - first)
-        return found[at.reshape(-1)].reshape(*asked.shape, self.shape[1])
-
-    def _read(self, first: int, count: int) -> np.ndarray:
-        width = self.shape[1] * 4
-        data = bytearray(count * width)
-        view, done = memoryview(data), 0
-        while done < len(data):
-            got = os.preadv(self._file, [view[done:]], self._begin + first * width + done)
-            if not got:
-                raise UserError(f"{self.path} ends before its last row: make the index anew.")
-            done += got
-        return np.frombuffer(data, np.float32).reshape(count, self.shape[1])
 
 
 @dataclass
@@ -147,7 +92,7 @@ def open_index(snapshot: Snapshot, folder: Path, factory: str, search: str | Non
     Parameters
     ----------
     snapshot
-        The base; its vectors may be a `VectorFile`.
+        The base; its vectors may be an `itae.knowledge.vector_file.VectorFile`.
     folder
         Where indexes of this base are: each in a folder named by root and factory. Those of other roots go once a new
         one stands.
@@ -347,8 +292,3 @@ def _digest(path: Path) -> str | None:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].strip()[:160] if str(error).strip() else type(error).__name__
-
-
-def on_disk(snapshot: Snapshot, vectors: VectorFile) -> Snapshot:
-    """Return a snapshot whose vectors stay on the disk."""
-    return dataclasses.replace(snapshot, vectors_ME=vectors, memo={})  # type: ignore[arg-type]

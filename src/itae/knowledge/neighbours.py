@@ -18,6 +18,7 @@ import numpy as np
 from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.progress import progress
+from itae.knowledge.similarity import margin, similarities, unit
 from itae.knowledge.snapshot import Snapshot
 from itae.measure.faiss_backend import load_faiss, nearest_in, pick_gpu, threads
 
@@ -27,9 +28,6 @@ MISSING = -1
 INDEX = "index"
 """The memo of a snapshot under which the index is that it was given."""
 
-_DECIMALS = 6  # of a similarity
-_SAME_LENGTH = 1e-6  # from 1: a vector stays as it is
-_ROWS = 256  # at a time, in the processor's cache
 _CANDIDATES = 10  # times as many as asked for, of an index
 _FEW = 16  # queries; FAISS is quicker from about here on
 _SPARE = 4  # candidates more than asked for, so that few queries need a second look
@@ -79,7 +77,7 @@ def nearest(
     snapshot
         The base.
     queries_QE
-        Finite, of any length but 0; see `unit`.
+        Finite, of any length but 0; see `itae.knowledge.similarity.unit`.
     k
         How many, at least 1; where there are not so many rows, all of them.
     rows
@@ -110,70 +108,6 @@ def nearest(
     search = _Search(snapshot, queries_QE, rows, excluded, device)
     search.index = snapshot.memo.get(INDEX) if index == "its own" else index
     return search(min(k, len(rows)))
-
-
-def unit(vectors_NE: np.ndarray, width: int | None = None) -> np.ndarray:
-    """Return vectors as a base keeps them: float32 of length 1, divided in float64, or left where within 1e-6 of it.
-
-    Raises
-    ------
-    UserError
-        When one is not finite or is all zeros, or they aren't [N, `width`].
-    """
-    vectors_NE = np.asarray(vectors_NE)
-    if vectors_NE.ndim != 2 or (width is not None and vectors_NE.shape[1] != width):
-        raise UserError(
-            f"Vectors of shape {vectors_NE.shape} can't be held against this base's; give [n, {width or 'width'}]."
-        )
-    out_NE = np.empty(vectors_NE.shape, np.float32)
-    for start in range(0, len(out_NE), _ROWS):
-        some = slice(start, start + _ROWS)
-        wide_NE = vectors_NE[some].astype(np.float64)
-        largest_N = np.abs(wide_NE).max(axis=1, initial=0.0)
-        for bad_N, what in ((~np.isfinite(largest_N), "is not finite"), (largest_N == 0, "is all zeros")):
-            if bad_N.any():
-                raise UserError(
-                    f"The vector of query {start + int(bad_N.argmax())} {what} and has no direction; see what made it, "
-                    "and leave that image out."
-                )
-        scaled_NE = wide_NE / largest_N[:, None]  # whose squares are neither too large nor too small
-        lengths_N = np.sqrt((scaled_NE * scaled_NE).sum(axis=1))
-        as_it_is_N = np.abs(largest_N * lengths_N - 1) <= _SAME_LENGTH
-        out_NE[some] = np.where(as_it_is_N[:, None], wide_NE, scaled_NE / lengths_N[:, None])
-    return out_NE
-
-
-def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: np.ndarray) -> np.ndarray:
-    """Return the cosine of each query and each of its rows in float64, clipped to [-1, 1] and rounded to 1e-6.
-
-    Each pair by itself, its products added up in an order that its width alone decides: a product of whole matrices
-    comes out in other bits for other numbers of rows.
-    """
-    q, candidates = positions_QL.shape
-    width = queries_QE.shape[1]
-    out_QL = np.empty((q, candidates))
-    step = max(1, 2**17 // max(1, candidates * width))  # stays in the processor's cache
-    across = max(1, 2**20 // width)  # of one query, where it has many
-    for start in range(0, q, step):
-        some = slice(start, start + step)
-        queries = queries_QE[some, None].astype(np.float64)
-        long_q = np.sqrt((queries * queries).sum(axis=2))
-        for left in range(0, candidates, across):
-            part = slice(left, left + across)
-            asked = positions_QL[some, part]
-            rows = vectors_ME[asked.reshape(-1)].reshape(*asked.shape, width).astype(np.float64)
-            long_r = np.sqrt((rows * rows).sum(axis=2))
-            out_QL[some, part] = (rows * queries).sum(axis=2) / (long_r * long_q)
-    return np.round(np.clip(out_QL, -1, 1), _DECIMALS) + 0.0  # no -0.0
-
-
-def margin(width: int) -> float:
-    """Return what a product of two vectors in float32 and their similarity differ by at most.
-
-    A product of unit vectors is off by width x 2^-24, in whatever order it is added up (Higham, Accuracy and Stability
-    of Numerical Algorithms, 3.1); lengths that are off by 1e-6 and the rounding to 1e-6 come on top.
-    """
-    return 1.01 * width * 2.0**-24 + 4e-6
 
 
 class _Search:

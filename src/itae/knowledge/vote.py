@@ -16,7 +16,8 @@ import numpy as np
 from itae.base.checks import above_0, whole
 from itae.knowledge.ballot import Ballot, by_name, count, count_classes
 from itae.knowledge.class_means import cosines
-from itae.knowledge.neighbours import Excluded, nearest, unit
+from itae.knowledge.neighbours import Excluded, nearest
+from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
 
 KS = (1, 5, 10, 20, 50, 100, 200)

@@ -9,7 +9,7 @@ import numpy as np
 
 from itae.knowledge.choose import choose
 from itae.knowledge.classify import Answer, classify, label_of, left_out, rows_of_bytes
-from itae.knowledge.neighbours import unit
+from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.turn import MOST, turn
 from itae.knowledge.vote import Auto
