@@ -94,6 +94,14 @@ def test_there_is_no_other_label():
         assert "no other label" in why(snapshot, np.ones(3), voter=voter).notes[-1]
 
 
+def test_other_labels_are_seen_however_far_behind(monkeypatch):
+    monkeypatch.setattr(module, "MOST", 5)
+    vectors = np.random.default_rng(0).normal(size=(12_000, 8))
+    vectors[-1] = -vectors[0]
+    snapshot = base(vectors, ["a"] * 11_999 + [("a", "b")])
+    assert "up to" in why(snapshot, vectors[0], voter=Plurality(1)).notes[-1]
+
+
 def test_many_rows_have_to_go(monkeypatch):
     """Three hundred of one class lie before the first of another."""
     angles = np.radians(np.linspace(0, 40, 301))

@@ -90,6 +90,29 @@ def classify(
     UserError
         When the base is empty or no row has a label; when a query is no direction.
     """
+    return ask(snapshot, queries_QE, digests, voter, abstain, hold_out_groups, device).answers
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Answers, and what they came from: the voter with all its settings, what was out for whom, the votes."""
+
+    answers: list[Answer]
+    voter: Any
+    excluded: Excluded | None
+    ballot: Ballot
+
+
+def ask(
+    snapshot: Snapshot,
+    queries_QE: np.ndarray,
+    digests: Sequence[bytes | None] | None = None,
+    voter: Any = None,
+    abstain: float | None = None,
+    hold_out_groups: bool = False,
+    device: str = "auto",
+) -> Asked:
+    """Return the answers of `classify`, and what they came from."""
     if abstain is not None:
         number("--abstain", abstain, 0, 1)
     refuse_unlabelled(snapshot)
@@ -102,7 +125,8 @@ def classify(
     index = snapshot.memo.get(INDEX)
     notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter), index.note if index else ""]
     notes = [note for note in notes if note]
-    return [_answer(snapshot, ballot, q, known[q], float(p_Q[q]), abstain, notes) for q in range(len(queries_QE))]
+    answers = [_answer(snapshot, ballot, q, known[q], float(p_Q[q]), abstain, notes) for q in range(len(queries_QE))]
+    return Asked(answers, choice.voter, excluded, ballot)
 
 
 def rows_of_bytes(snapshot: Snapshot, digests: Sequence[bytes | None] | None, queries: int) -> list[np.ndarray]:

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from itae.knowledge.choose import choose
-from itae.knowledge.classify import Answer, classify, label_of, left_out, rows_of_bytes
+from itae.knowledge.classify import Answer, ask, label_of
 from itae.knowledge.similarity import unit
-from itae.knowledge.snapshot import Snapshot
+from itae.knowledge.snapshot import SEVERAL, Snapshot
 from itae.knowledge.turn import MOST, turn
-from itae.knowledge.vote import Auto
 
 _TOLD = ("source", "place", "group", "time")
 
@@ -55,19 +53,18 @@ def why(
     That the rows of `turn` do turn the answer has been seen by voting again without them.
     """
     query_E = unit(query_E[None], snapshot.vectors_ME.shape[1])[0]
-    (answer,) = classify(snapshot, query_E[None], [digest], voter, device=device)
-    chosen = choose(snapshot, Auto() if voter is None else voter, device).voter
-    excluded = left_out(snapshot, rows_of_bytes(snapshot, [digest], 1), groups=False)
-    rows = snapshot.voters
-    if excluded is not None:
-        rows = rows[excluded.codes_M[rows] != excluded.codes_Q[0]]
-    found = turn(snapshot, query_E, chosen, rows)
+    asked = ask(snapshot, query_E[None], [digest], voter, device=device)
+    (answer,), rows = asked.answers, snapshot.voters
+    if asked.excluded is not None:
+        rows = rows[asked.excluded.codes_M[rows] != asked.excluded.codes_Q[0]]
+    found = turn(snapshot, query_E, asked.voter, rows)
     told = None
     if found is not None:
         gone = [about(snapshot, i) for i in found.positions]
         told = {"label": found.label, "fewest": found.fewest, "rows": gone}
-    neighbours = [row | about(snapshot, snapshot.position[row["id"]]) for row in answer.neighbours]
-    notes = answer.notes if told or answer.label is None else (*answer.notes, _stays(snapshot))
+    voted = asked.ballot.positions_QK[0].tolist()  # none is missing: the query is alone
+    neighbours = [row | about(snapshot, i) for row, i in zip(answer.neighbours, voted, strict=True)]
+    notes = answer.notes if told or answer.label is None else (*answer.notes, _stays(snapshot, rows))
     return Why(answer, neighbours, _sources(neighbours), told, notes)
 
 
@@ -79,9 +76,9 @@ def about(snapshot: Snapshot, i: int) -> dict[str, Any]:
     return {"id": snapshot.ids[i], "label": label_of(snapshot, i), **told}
 
 
-def _stays(snapshot: Snapshot) -> str:
-    labels = {label for i in snapshot.voters[:10_000].tolist() for label in snapshot.labels_of(i)}
-    if len(labels) == 1:
+def _stays(snapshot: Snapshot, rows: np.ndarray) -> str:
+    codes = np.unique(snapshot.labels_M[rows])
+    if len(codes) == 1 and codes[0] != SEVERAL:
         return "there is no other label in this base"
     return f"no removal of up to {MOST} rows was found that turns the answer"
 
