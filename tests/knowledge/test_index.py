@@ -118,12 +118,14 @@ class Blind:
         return np.tile(np.array([*self.rows, *[MISSING] * (count - len(self.rows))]), (len(queries), 1))
 
 
-@pytest.mark.parametrize("index", [Blind(), Blind(5), Blind(3, 4)])
-def test_where_an_index_finds_too_little_all_rows_are_looked_at(snapshot, index):
+@pytest.mark.parametrize("index", [Blind(), Blind(5), Blind(3, 4), Blind(3, 4, 700)])
+def test_where_an_index_finds_too_little_all_rows_are_looked_at(snapshot, tmp_path, index):
+    np.save(tmp_path / "v.npy", snapshot.vectors_ME)
+    file = on_disk(snapshot, VectorFile(tmp_path / "v.npy"))
     queries, codes = np.random.default_rng(1).normal(size=(20, 16)), np.arange(20)
     for rows in (None, np.array([5, 9, 11]), np.array([], np.int64)):
         groups = Excluded(snapshot.groups_M, codes)
-        a = nearest(snapshot, queries, 3, rows, groups, index=index)
+        a = nearest(file, queries, 3, rows, groups, index=index)
         b = nearest(snapshot, queries, 3, rows, groups, index=None)
         assert all(x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 

@@ -77,6 +77,19 @@ def test_wide_vectors_with_near_ties(n, q, k, width):
     held_against_the_slow_one(snapshot, vectors[draw.integers(0, n, q)], k, None, None)
 
 
+def test_a_gpu_finds_the_same(device):
+    draw = np.random.default_rng(0)
+    kinds = draw.normal(size=(300, 64))
+    snapshot = base(kinds[draw.integers(0, 300, 2000)], ["a"] * 2000, groups=draw.integers(0, 900, 2000))
+    groups = Excluded(snapshot.groups_M, snapshot.groups_M)
+    for one, other in zip(
+        nearest(snapshot, snapshot.vectors_ME, 20, excluded=groups, device=str(device)),
+        nearest(snapshot, snapshot.vectors_ME, 20, excluded=groups, device="cpu"),
+        strict=True,
+    ):
+        assert one.tobytes() == other.tobytes()
+
+
 def test_equal_rows_come_by_id_across_rank_k():
     vectors = [[1, 0], [1, 0], [1, 0], [0, 1]]
     snapshot = base(vectors, list("abcd"), ids=["m", "z", "b", "a"])

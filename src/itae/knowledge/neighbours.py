@@ -129,7 +129,8 @@ class _Search:
             return self.positions_QK, self.similar_QK
         out_Q = self._counts()
         if self.index is not None:
-            self._by_index(np.arange(q), self.index, out_Q)
+            for some in _parts(np.arange(q), _CANDIDATES * k):
+                self._by_index(some, self.index, out_Q)
         elif q < _FEW:
             self._by_scan(np.arange(q), self.rows)
         else:
@@ -153,7 +154,7 @@ class _Search:
         """Look for many queries: those together that have about as many excluded rows."""
         for low, high in ((-1, 2), (2, 32), (32, _TWINS)):
             some = np.flatnonzero((out_Q > low) & (out_Q <= high))
-            for part in np.array_split(some, max(1, -(-len(some) * (k + high) // _FLOATS))):
+            for part in _parts(some, k + high):
                 if len(part) < _FEW:
                     self._by_scan(part, self.rows)
                 else:
@@ -289,6 +290,11 @@ class _Search:
     def _put(self, some: np.ndarray, found_QL: np.ndarray, similar_QL: np.ndarray) -> None:
         k = min(self.positions_QK.shape[1], found_QL.shape[1])
         self.positions_QK[some, :k], self.similar_QK[some, :k] = found_QL[:, :k], similar_QL[:, :k]
+
+
+def _parts(some: np.ndarray, numbers: int) -> list[np.ndarray]:
+    """Return queries in as many parts as it takes to hold so many numbers of each of them at a time."""
+    return np.array_split(some, max(1, -(-len(some) * numbers // _FLOATS)))
 
 
 def _blocks(vectors_ME: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

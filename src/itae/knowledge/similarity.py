@@ -63,7 +63,7 @@ def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: n
         long_q = np.sqrt((queries * queries).sum(axis=2))
         for left in range(0, candidates, across):
             part = slice(left, left + across)
-            asked = positions_QL[some, part]
+            asked = np.maximum(positions_QL[some, part], 0)  # a missing one's similarity is nobody's
             rows = vectors_ME[asked.reshape(-1)].reshape(*asked.shape, width).astype(np.float64)
             long_r = np.sqrt((rows * rows).sum(axis=2))
             out_QL[some, part] = (rows * queries).sum(axis=2) / (long_r * long_q)

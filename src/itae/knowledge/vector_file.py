@@ -50,6 +50,7 @@ class VectorFile:
             assert step == 1
             return self._read(start, max(0, stop - start))
         asked = np.asarray(rows, np.int64)
+        assert not asked.size or asked.min() >= 0
         distinct, at = np.unique(asked, return_inverse=True)
         found = np.empty((len(distinct), self.shape[1]), np.float32)
         borders = np.concatenate([[0], np.flatnonzero(np.diff(distinct) != 1) + 1, [len(distinct)]])
