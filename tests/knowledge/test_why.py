@@ -87,6 +87,19 @@ def test_class_means_turn_by_rows_of_which_none_is_too_many(seed):
         assert ClassMean().ballot(snapshot, query[None], left).winners[0] == first, "all of them are needed"
 
 
+def test_what_class_means_turn_without_comes_back():
+    """The first row that is taken out here is not needed once the others are."""
+    draw = np.random.default_rng(64)
+    snapshot = base(draw.normal(size=(24, 2)), ["a"] * 14 + ["b"] * 6 + ["c"] * 4)
+    query = snapshot.vectors_ME[0]
+    found = turn(snapshot, query, ClassMean(), snapshot.voters)
+    won = ClassMean().ballot(snapshot, query[None]).winners[0]
+    assert len(found.positions) < 7, "what the greedy choice takes"
+    for one in found.positions:
+        left = np.setdiff1d(snapshot.voters, [i for i in found.positions if i != one])
+        assert ClassMean().ballot(snapshot, query[None], left).winners[0] == won
+
+
 def test_there_is_no_other_label():
     snapshot = base(np.eye(3), ["a", "a", None])
     for voter in (Plurality(2), ClassMean()):

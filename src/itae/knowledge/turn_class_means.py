@@ -48,9 +48,11 @@ def turn_class_means(
             if lead > -_NEAR and lost(taken):
                 best = taken
                 break
-    for i in (best or [])[-2::-1]:  # without some of those it may have turned, too
-        fewer = [one for one in best or [] if one != i]
-        best = fewer if lost(fewer) else best
+    while best is not None:  # without some of those it may have turned, too, the last first
+        enough = next((i for i in best[::-1] if lost([one for one in best if one != i])), None)
+        if enough is None:
+            break
+        best = [one for one in best if one != enough]
     return None if best is None else np.array(best)
 
 
