@@ -20,7 +20,7 @@ from itae.knowledge.why import why
 
 VOTERS = (Auto(), Plurality(3), Softmax(10, 0.07), Rank(10), Distance(10), ClassMean())
 NAMES = [f"{label}/{i}" for label in ("cat", "dog", "eel") for i in range(6)]
-LABELS = (["cat"], ["dog"], ["eel"], [], ["cat", "dog"], ["new"])
+LABELS: tuple[list[str], ...] = (["cat"], ["dog"], ["eel"], [], ["cat", "dog"], ["new"])
 
 
 def changed(kb, draw):
