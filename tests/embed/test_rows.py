@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import itae
 from itae.base.runtime import Runtime
 from itae.edits.attenuate import Floor, Scale
 from itae.edits.bimodal import Fit
@@ -35,6 +36,7 @@ from itae.embed.settle import fitted as fits_of
 from itae.embed.source import Source
 from itae.embed.work import Work
 from itae.images.datasets import ImageFolder
+from itae.look.page.run_part import _captions
 from itae.store.arrays import pack
 from itae.store.entry import render, seal_of
 from itae.store.store import Store
@@ -482,6 +484,50 @@ def test_entries_without_diagnostics_give_rows_to_runs_without(house):
     assert [entry.passed for entry in whole] == [N + 1] * 3
     house.add(N + 1)
     assert [entry.passed for entry in house.extract(EDITS, BARE)] == [1, 1, 1], "from those with diagnostics, too"
+
+
+def digits_as_files(folder, rows):
+    from sklearn.datasets import load_digits
+
+    images = load_digits().images
+    for i in rows:
+        (folder / str(i % 2)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((images[i] * 15).astype(np.uint8)).save(folder / str(i % 2) / f"{i:03d}.png")
+
+
+@pytest.mark.slow  # three runs, one after the other
+def test_a_run_says_how_many_passed_and_of_which_images_its_pictures_are(itae_, tmp_path, seen):
+    words = ["dataset=imagefolder", "dataset.root=pictures", "tracker=none", "clusterer.seeds=1",
+             "clusterer.restarts=1", "runtime.device=cpu"]  # fmt: skip
+    digits_as_files(tmp_path / "pictures", range(60))
+    status, out, err = itae_(*words, "hydra.run.dir=first")
+    assert status == 0, err
+    assert "images passed" not in out
+    first = json.loads((tmp_path / "first" / "result.json").read_text())
+    assert (first["timing"]["passed"], first["timing"]["images"], first["seen"]) == (60, 60, {})
+    digits_as_files(tmp_path / "pictures", range(60, 63))
+    (tmp_path / "pictures" / "0" / "004.png").unlink()
+    del seen[:]
+    status, out, err = itae_(*words, "hydra.run.dir=second")
+    assert status == 0, err
+    assert len(seen) == 3
+    assert "(3 of 62 images passed, " in out
+    note = (
+        "norms and attention are of 63 images, 1 of them no longer in the set; shares of flagged patches are of all 62."
+    )
+    assert note in " ".join(out.split())
+    second = json.loads((tmp_path / "second" / "result.json").read_text())
+    assert second["seen"] == {side: {"images": 63, "gone": 1} for side in ("baseline", "edited")}
+    assert second["timing"]["images_per_s"] == pytest.approx(3 / second["timing"]["extract_s"])
+    captions = _captions(itae.load_run(tmp_path / "second"))
+    assert all("Of 63 images, 1 of them" in captions[name] for name in ("norms", "signal", "layers", "artifacts"))
+    assert "Of 63" not in captions["embeddings"]
+    (tmp_path / "pictures" / "0" / "006.png").unlink()
+    status, out, err = itae_(*words, "hydra.run.dir=third")
+    assert status == 0, err
+    assert "(0 of 61 images passed, computed on cpu)" in out
+    log = (tmp_path / "third" / "run.log").read_text()
+    assert "61 of 61 rows are taken from earlier embeddings; 0 images are left to pass." in log
 
 
 # --- kills, damage, races
