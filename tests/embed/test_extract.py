@@ -386,6 +386,8 @@ def test_a_draft_that_tells_no_fits_is_fitted(source, monkeypatch, killed_at_sha
     killed_at_shard_2(extract, source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
     (draft,) = source.store.root.glob("*/*/.draft-*")
     (draft / "draft.json").write_text(told)
+    (kept,) = source.store.root.glob(".facts/fits-*")
+    kept.unlink()
     (entry,) = extract(source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
     assert not left
     assert not entry.diagnostics["flagged"].any()

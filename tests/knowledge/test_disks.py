@@ -158,3 +158,45 @@ def test_many_small_files_are_put_together_now_and_then(tmp_path, monkeypatch):
     assert most <= 5
     assert kb.verify().problems == ()
     assert [len(open_knowledge(kb.path).snapshot(i)) for i in range(15)] == list(range(15))
+
+
+def test_images_that_were_cut_short_are_written_again(tmp_path, monkeypatch):
+    kb = base("lance", tmp_path, "embed")
+    kb.commit(kb.add(made(["a"], image=lambda n: picture("a"))))
+
+    def cut(dataset, known=()):
+        newest = max((tmp_path / "kb" / "images.lance" / "data").iterdir(), key=lambda file: file.stat().st_mtime_ns)
+        newest.write_bytes(newest.read_bytes()[:50])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    rows = made(["b"], image=lambda n: picture("b"))
+    with monkeypatch.context() as patched:
+        patched.setattr("itae.knowledge.lance_images.settle", cut)
+        patched.setattr("itae.knowledge.lance_images.LanceImages._back_to_whole", lambda self: None)
+        with pytest.raises(UserError, match="No room for the knowledge base"):
+            kb.commit(kb.add(rows))
+    kb.commit(kb.add(rows))
+    other = open_knowledge(kb.path)
+    assert [other.image(other.snapshot(), i) for i in (0, 1)] == [picture("a"), picture("b")]
+    assert other.verify().problems == ()
+
+
+def test_who_writes_into_the_rows_in_between_is_noticed(tmp_path, monkeypatch):
+    """As two could in an object store, which has no locks."""
+    kb = base("lance", tmp_path)
+    kb.commit(kb.add(made(["a", "b"])))
+
+    def meddle(store, dataset, put):
+        import lance
+
+        other = lance.dataset(store.uri)
+        other.insert(other.to_table().slice(0, 1))
+        return 0
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LanceStore, "_widened", meddle)
+        with pytest.raises(UserError, match=r"Somebody else writes into .* nothing of this edit counts"):
+            kb.commit(kb.add(made(["c"])))
+    kb.commit(kb.add(made(["d"])))
+    assert set(open_knowledge(kb.path).snapshot().position) == {"a", "b", "d"}
+    assert kb.verify().problems == ()

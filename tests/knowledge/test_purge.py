@@ -184,3 +184,18 @@ def test_what_was_there_cannot_be_tried_out(tmp_path):
     assert left.was == first.seal
     assert (left.salt, left.root, left.blocks, left.files) == ("", "", {}, None)
     assert first.salt not in str([dataclasses.asdict(each) for each in kb.log()])
+
+
+def test_who_opens_a_base_while_it_is_purged_gets_what_the_purge_left(tmp_path, monkeypatch):
+    kb, other = filled("lance", tmp_path), open_knowledge(tmp_path / "kb")
+    read = type(other.store).read
+    rest = iter([kb.purge])
+
+    def late(store, version):
+        for purge in rest:
+            purge()
+        return read(store, version)
+
+    monkeypatch.setattr(type(other.store), "read", late)
+    assert other.snapshot().version == 6
+    assert content(other.snapshot()) == content(kb.snapshot())

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from itae.base.errors import UserError
 from itae.embed.extract import extract
-from itae.knowledge.rows import OURS, Rows
+from itae.knowledge.filed import OURS
+from itae.knowledge.rows import Rows
 from itae.knowledge.tables import groups_from, is_file, labels_from, metadata_from
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from itae.images.formats import Listing
 from itae.images.kept import pixels_of
 from itae.knowledge.base import KnowledgeBase, create
 from itae.knowledge.changes import Change
+from itae.knowledge.filed import NO_IMAGE, Filed
 from itae.knowledge.journal import Edit
 from itae.knowledge.places import sha256_of
-from itae.knowledge.rows import NO_IMAGE, Filed
 from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
 

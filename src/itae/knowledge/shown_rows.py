@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from itae.base.errors import UserError
 from itae.images.kept import picture as picture_of
 from itae.images.samples import BadImage
+from itae.knowledge.filed import NO_IMAGE
 from itae.knowledge.folder import is_url
 from itae.knowledge.pictures import at_place
-from itae.knowledge.rows import NO_IMAGE
 from itae.look.page.knowledge_data import CHANGED, MOVED, NONE, UNREADABLE, Picture, Row
 
 if TYPE_CHECKING:

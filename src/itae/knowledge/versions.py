@@ -62,7 +62,7 @@ class Versions:
                 held = None
             number = self.journal.newest(held.snapshot.version if held else None)
             if held is None or number > held.snapshot.version:
-                self._newest = (held and self._caught_up(held, number)) or self._opened(number)
+                self._newest = (held and self._caught_up(held, number)) or self._opened_now(number)
             assert self._newest is not None
             return self._newest
 
@@ -168,6 +168,17 @@ class Versions:
 
     def _empty(self) -> Snapshot:
         return empty(self.about.space, root_of(self.about.space, {}))
+
+    def _opened_now(self, number: int) -> State:
+        """Read the newest version; a purge in the meantime takes it away, and has made another."""
+        while True:
+            try:
+                return self._opened(number)
+            except UserError:
+                newest = self.journal.newest(number)
+                if newest == number:
+                    raise
+                number = newest
 
     def _opened(self, version: int) -> State:
         """Read a version and verify it."""
