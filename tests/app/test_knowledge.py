@@ -201,6 +201,9 @@ def test_what_is_purged_is_nowhere(told, base, tmp_path):
 
     assert holding(b"secret-name")
     assert holding(data)
+    assert told("purge other --dry-run --json") == {
+        "edit": None, "rows": 1, "places": [str(base / "one" / "secret-name.png")]
+    }  # fmt: skip
     found = told("purge other --json")
     assert found["rows"] == 1
     assert found["places"] == [str(base / "one" / "secret-name.png")]

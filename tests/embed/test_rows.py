@@ -747,3 +747,23 @@ def follow(drawer, weights, truth, steps):
             (first, _) = by_layer(entries[1].diagnostics, len(there))
             assert first["artifact_rate"] == pytest.approx(of_each(entries[1])[:, 0].mean() / 16, rel=1e-6)
             assert entries[1].ids == sorted(there)
+
+
+def test_fifteen_new_pictures_in_a_folder_of_411_cost_fifteen(tmp_path, drawer, weights, seen, monkeypatch):
+    monkeypatch.setattr("itae.embed.source.SHARD", 256)
+    rng = np.random.default_rng(1)
+    folder = tmp_path / "many"
+    folder.mkdir()
+    house = House(tmp_path, drawer, weights)
+    house.folder = folder
+    for i in range(411):
+        if i == 396:
+            first = house.extract([None, edit()])
+            assert len(seen) == 396
+            seen.clear()
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{(37 * i) % 411:03d}.png")
+    entries = house.extract([None, edit()])
+    assert len(seen) == 15
+    for old, new in zip(first, entries, strict=True):
+        rows = [new.ids.index(name) for name in old.ids]
+        np.testing.assert_array_equal(new.vectors[rows], old.vectors)

@@ -29,7 +29,7 @@ from itae.knowledge.history import Diff, difference, restoring, undoing
 from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures, at_place
 from itae.knowledge.places import relinking
-from itae.knowledge.purge import Purged, purge
+from itae.knowledge.purge import Purged, purge, to_purge
 from itae.knowledge.rows import Rows
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.state import State, Store, blocks_of
@@ -331,6 +331,11 @@ class KnowledgeBase:
         """
         with self._writing():
             return purge(self.versions, self.images, at_home(cache).absolute() if cache else None, who or user(), why)
+
+    def to_purge(self) -> tuple[int, tuple[str, ...]]:
+        """Return how many deleted or earlier states of rows a purge would forget, and where their originals are."""
+        with trouble_told(self.path):
+            return to_purge(self.versions)
 
     def index_folder(self, cache: str | os.PathLike[str]) -> Path:
         """Return where a cache keeps indexes of this base; a purge that is given the cache removes them."""

@@ -79,6 +79,7 @@ def purge(versions: Versions, images: Pictures, cache: Path | None, who: str, wh
     if state.edit is None:
         raise UserError(f"The knowledge base at {versions.folder.where} has no edits: there is nothing to purge.")
     gone = _gone(versions, state)
+    places = _places(gone, state.snapshot)
     left = _left(versions, state.snapshot, gone)
     for edit in left:
         versions.folder.write(_prepared(edit.edit), sealed_edit(edit)[0])
@@ -89,9 +90,19 @@ def purge(versions: Versions, images: Pictures, cache: Path | None, who: str, wh
     share(state.snapshot, snapshot)
     versions.made(State(snapshot, store, edit))
     entries, kept = finish(versions, images)
+    return Purged(edit, sum(map(len, gone)), places, entries, kept)
+
+
+def to_purge(versions: Versions) -> tuple[int, tuple[str, ...]]:
+    """Return how many states of rows a purge would forget, and where their originals are."""
+    state = versions.newest()
+    gone = _gone(versions, state) if state.edit is not None else []
+    return sum(map(len, gone)), _places(gone, state.snapshot)
+
+
+def _places(gone: list[Filed], snapshot: Snapshot) -> tuple[str, ...]:
     places = {each for rows in gone for each in rows.columns.column("place").to_pylist() if each is not None}
-    there = set(state.snapshot.table.column("place").take(state.snapshot.live).to_pylist())
-    return Purged(edit, sum(map(len, gone)), tuple(sorted(places - there)), entries, kept)
+    return tuple(sorted(places - set(snapshot.table.column("place").take(snapshot.live).to_pylist())))
 
 
 def _edit(versions: Versions, state: State, store: int, left: list[Edit], who: str, why: str) -> Edit:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itae.app.knowledge.words import ask, config, parser
 from itae.app.settings import cache_folder
 from itae.base.console import say
-from itae.knowledge.base import open_knowledge
+from itae.knowledge.base import KnowledgeBase, open_knowledge
 
 _SHOWN = 20
 
@@ -82,8 +82,11 @@ def purge(argv: Sequence[str]) -> int:
     made.add_argument("--why", default="", metavar="TEXT", help="the reason, for the journal")
     made.add_argument("--who", metavar="NAME", help="by whom (the user)")
     made.add_argument("--json", action="store_true", help="one JSON document")
+    made.add_argument("--dry-run", action="store_true", help="only say what would go")
     asked = ask(made, argv, ("paths",))
     base = open_knowledge(asked.options.kb)
+    if asked.options.dry_run:
+        return _would_purge(base, asked.options.json)
     cache = cache_folder(config(asked.words)["paths"])
     found = base.purge(cache, asked.options.who, asked.options.why)
     if asked.options.json:
@@ -99,4 +102,15 @@ def purge(argv: Sequence[str]) -> int:
         say(f"original   {place}")
     for what in found.beyond:
         say(f"not reached: {what}")
+    return 0
+
+
+def _would_purge(base: KnowledgeBase, as_json: bool) -> int:
+    rows, places = base.to_purge()
+    if as_json:
+        print(json.dumps({"edit": None, "rows": rows, "places": places}))  # noqa: T201  nothing else may be on stdout
+        return 0
+    say(f"would forget {rows} deleted or earlier states of rows, and all versions before this one")
+    for place in places:
+        say(f"original   {place}")
     return 0
