@@ -13,6 +13,7 @@ from bases import STORES, base, content, image, made, picture, vector
 from itae.base.errors import UserError
 from itae.knowledge import purge as purging
 from itae.knowledge.base import open_knowledge
+from itae.knowledge.folder import OnDisk
 from itae.store.entry import Key
 from itae.store.store import Store
 
@@ -173,6 +174,30 @@ def test_a_purge_that_is_cut_short_is_finished_by_the_next_who_writes(tmp_path, 
         assert found_in(tmp_path) == set()
     else:
         assert len(other.snapshot(1)) == 8
+
+
+@pytest.mark.parametrize("after", range(3))
+def test_a_second_purge_may_be_cut_short_as_well(tmp_path, monkeypatch, after):
+    kb = filled("lance", tmp_path)
+    kb.purge()
+    kb.commit(kb.delete(ids=[STAYS[0]]))
+    write, written = OnDisk.write, []
+
+    def cut(folder, name, data, new=False):
+        if name.startswith("journal/0") and not new:
+            if len(written) == after:
+                raise Killed
+            written.append(name)
+        write(folder, name, data, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OnDisk, "write", cut)
+        with pytest.raises(Killed):
+            kb.purge()
+    other = open_knowledge(kb.path)
+    assert (other.verify().problems, other.status().unfinished) == ((), True)
+    other.commit(other.correct([STAYS[5]], ["x"]))
+    assert (other.verify().problems, other.status().unfinished) == ((), False)
 
 
 def test_what_was_there_cannot_be_tried_out(tmp_path):

@@ -1,7 +1,7 @@
 """What a base is: ``base.json``, and the other sealed files beside its journal.
 
 ``tags.json`` has the version of each tag; ``head.json`` the store's version at which an edit lies since files were put
-together.
+together; ``purging.json`` is there while a purge goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from itae.knowledge.sealed import FORMAT, Damaged, now, sealed, unsealed
 from itae.store.entry import plain
 
 _BASE, _TAGS, HEAD = "base.json", "tags.json", "head.json"
+GOING_ON = "purging.json"
 IMAGES = ("refer", "embed")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from itae.base.errors import UserError
-from itae.knowledge.about import read_head, read_tags
+from itae.knowledge.about import GOING_ON, read_head, read_tags
 from itae.knowledge.digests import row_sums
 from itae.knowledge.filed import NO_IMAGE
 from itae.knowledge.folder import is_url
@@ -82,7 +82,7 @@ class Status:
 
 def verify(versions: Versions, images: Pictures) -> Report:
     """Hold all that is there against its checksums: the journal, every version's files, every row, every image."""
-    problems = versions.journal.trouble()
+    problems = versions.journal.trouble(versions.folder.exists(GOING_ON))
     for look in (read_tags, read_head):
         try:
             look(versions.folder)
@@ -167,7 +167,7 @@ def status(versions: Versions) -> Status:
         floor=edit.floor if edit else 0,
         images=versions.about.images,
         gone=_gone(snapshot) if versions.about.images == "refer" else (),
-        unfinished=versions.folder.exists("purging.json"),
+        unfinished=versions.folder.exists(GOING_ON),
     )
 
 

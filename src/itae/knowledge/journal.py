@@ -167,8 +167,14 @@ class Journal:
         for edit in range(first, (self.newest() if last is None else last) + 1):
             yield self.read(edit)
 
-    def trouble(self) -> list[str]:
-        """Return what is wrong with the chain of edits, a sentence each."""
+    def trouble(self, purging: bool) -> list[str]:
+        """Return what is wrong with the chain of edits, a sentence each.
+
+        Parameters
+        ----------
+        purging
+            Whether a purge was cut short, so that edits may still be what an earlier one left.
+        """
         found, link, rewritten = [], self.start, self._rewritten()
         for number in range(1, self.newest() + 1):
             try:
@@ -179,19 +185,22 @@ class Journal:
                 continue
             if link and edit.previous != link:
                 found.append(f"{file_of(number)} does not follow on the one before it")
-            if edit.forgotten and rewritten.get(number) not in (None, edit.seal):
+            seals = rewritten.get(number, [])
+            if edit.forgotten and edit.seal not in (seals if purging else seals[-1:]):
                 found.append(f"{file_of(number)} is not what the purge left")
             link = edit.link
         return found
 
-    def _rewritten(self) -> dict[int, str]:
-        """Return the seals that the last purge gave to the edits before it."""
-        found: dict[int, str] = {}
+    def _rewritten(self) -> dict[int, list[str]]:
+        """Return the seals that each purge gave to an edit, the last one's last."""
+        found: dict[int, list[str]] = {}
         for number in range(1, self.newest() + 1):
             try:
-                found |= {int(edit): seal for edit, seal in self.read(number).sealed.items()}
+                given = self.read(number).sealed
             except Damaged:
                 continue
+            for edit, seal in given.items():
+                found.setdefault(int(edit), []).append(seal)
         return found
 
 

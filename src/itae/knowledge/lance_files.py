@@ -90,21 +90,35 @@ def settle(dataset: lance.LanceDataset, known: Iterable[str] = ()) -> None:
     OSError
         When one was cut short, or can't be brought to the disk.
     """
-    fresh = lance_here().dataset(dataset.uri, version=dataset.version)
     try:
-        fresh.validate()
+        fresh = lance_here().dataset(dataset.uri, version=dataset.version)
+        new = [name for name in names_of(fresh) if name not in known]
+        if is_url(dataset.uri) or not all(_whole(Path(dataset.uri) / name, fresh) for name in new):
+            fresh.validate()
     except Exception as error:
         raise OSError(errno.ENOSPC, "a file was cut short") from error
-    if is_url(dataset.uri):
-        return
-    folder = Path(dataset.uri)
-    for fragment in fresh.get_fragments():
-        for each in fragment.data_files():
-            if each.file_size_bytes and (folder / "data" / each.path).stat().st_size != each.file_size_bytes:
-                raise OSError(errno.ENOSPC, "a file was cut short")
-    new = [folder / name for name in names_of(fresh) if name not in known]
-    with ThreadPoolExecutor(max(1, min(8, len(new)))) as pool:
-        list(pool.map(flush_folder, [*new, *{path.parent for path in new}]))
+    if not is_url(dataset.uri):
+        paths = [Path(dataset.uri) / name for name in new]
+        with ThreadPoolExecutor(max(1, min(8, len(paths)))) as pool:
+            list(pool.map(flush_folder, [*paths, *{path.parent for path in paths}]))
+
+
+def _whole(file: Path, dataset: lance.LanceDataset) -> bool:
+    """Whether a file is seen to be whole, at a glance; False where that takes more. A manifest was just read.
+
+    Raises
+    ------
+    ValueError
+        When it is not.
+    """
+    if file.parent.name == "_versions":
+        return True
+    if file.parent.name == "data":
+        sizes = {each.path: each.file_size_bytes for part in dataset.get_fragments() for each in part.data_files()}
+        if sizes[file.name] not in (None, 0, file.stat().st_size):
+            raise ValueError(f"{file} has another size than was written")
+        return bool(sizes[file.name])
+    return file.suffix == ".arrow" and file.read_bytes()[-6:] == b"ARROW1"
 
 
 def remove_unneeded(root: Path, needed: set[str]) -> None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itae.base.errors import UserError
-from itae.knowledge.about import HEAD, indexes_of, read_tags, write_tags
+from itae.knowledge.about import GOING_ON, HEAD, indexes_of, read_tags, write_tags
 from itae.knowledge.filed import NO_IMAGE, Filed
 from itae.knowledge.journal import Edit, Touched, file_of, sealed_edit
 from itae.knowledge.pictures import Pictures
@@ -34,7 +34,6 @@ from itae.knowledge.state import State
 from itae.knowledge.versions import Versions
 from itae.store.store import Store
 
-_GOING_ON = "purging.json"
 BEYOND = (
     "the original images where they lie",
     "run folders, pages and sessions that show or name these rows",
@@ -83,7 +82,7 @@ def purge(versions: Versions, images: Pictures, cache: Path | None, who: str, wh
     left = _left(versions, state.snapshot, gone)
     for edit in left:
         versions.folder.write(_prepared(edit.edit), sealed_edit(edit)[0])
-    versions.folder.write(_GOING_ON, sealed({"edit": state.edit.edit + 1, "cache": str(cache) if cache else None})[0])
+    versions.folder.write(GOING_ON, sealed({"edit": state.edit.edit + 1, "cache": str(cache) if cache else None})[0])
     store = versions.store.compact(state.store, all_of_it=True)
     edit = versions.journal.write(_edit(versions, state, store, left, who, why))
     snapshot = replace(state.snapshot, version=edit.edit)
@@ -204,9 +203,9 @@ def _prepared(edit: int) -> str:
 def finish(versions: Versions, images: Pictures) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Throw away what a purge left to be thrown away; return the entries of the cache that went, and that are held."""
     folder = versions.folder
-    if not folder.exists(_GOING_ON):
+    if not folder.exists(GOING_ON):
         return (), ()
-    told, _ = unsealed(folder.read(_GOING_ON), _GOING_ON)
+    told, _ = unsealed(folder.read(GOING_ON), GOING_ON)
     number = int(told["edit"])
     entries: tuple[Path, ...] = ()
     kept: tuple[Path, ...] = ()
@@ -224,7 +223,7 @@ def finish(versions: Versions, images: Pictures) -> tuple[tuple[Path, ...], tupl
         versions.earlier_dropped()
     for name in folder.names("journal/purged"):
         folder.remove(f"journal/purged/{name}")
-    folder.remove(_GOING_ON)
+    folder.remove(GOING_ON)
     return entries, kept
 
 
