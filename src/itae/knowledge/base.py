@@ -119,6 +119,19 @@ class KnowledgeBase:
         with trouble_told(self.path):
             return self.versions.at(at).snapshot
 
+    def snapshot_beside(self, folder: str | os.PathLike[str], at: int | str | None = None) -> Snapshot:
+        """Return a version, verified as `snapshot` does, whose vectors stay on the disk: in a file of `folder`.
+
+        For a base that is larger than memory, with an index (`itae.knowledge.index`). It can be asked and not edited.
+
+        Raises
+        ------
+        UserError
+            As `snapshot` does.
+        """
+        with trouble_told(self.path):
+            return self.versions.beside(at, Path(folder))
+
     def where(self, expression: str, at: int | str | None = None) -> np.ndarray:
         """Return the positions, in the snapshot of a version, of the rows that a condition holds for, ascending.
 

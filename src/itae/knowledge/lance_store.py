@@ -29,6 +29,7 @@ from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_o
 from itae.knowledge.ranges import Range
 from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import whole
+from itae.knowledge.vector_file import VectorFile
 from itae.knowledge.where import quoted
 
 if TYPE_CHECKING:
@@ -60,8 +61,15 @@ class LanceStore:
         self._open: lance.LanceDataset | None = None
         self._hashes: dict[str, str] = {}
 
-    def read(self, version: int) -> Filed:
+    def read(self, version: int, beside: Path | None = None) -> Filed:
         """Return all rows of a version, by number.
+
+        Parameters
+        ----------
+        version
+            Of the store.
+        beside
+            A file in which vectors are, or are to be put, and stay; by default they come into memory.
 
         Raises
         ------
@@ -73,10 +81,14 @@ class LanceStore:
             numbers = whole(dataset.to_table(columns=["number"]).column("number")).to_numpy()
             order = np.argsort(numbers, kind="stable") if (np.diff(numbers) < 0).any() else None
             place = None if order is None else np.argsort(order)
-            columns, room = _filled(dataset, len(numbers), place)
+            columns = _columns(dataset, len(numbers))
+            vectors, room = _in_memory(dataset, len(numbers), place) if beside is None else (None, None)
+            if beside is not None:
+                vectors = _in_file(dataset, len(numbers), place, beside)  # type: ignore[assignment]
         columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
         check_labels(columns)
-        return Filed(columns.drop_columns(["label"]), room.first(len(columns)), room)
+        assert vectors is not None
+        return Filed(columns.drop_columns(["label"]), vectors, room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
         """Return the rows of a version with some numbers, and the checksums that stand beside them."""
@@ -224,24 +236,44 @@ class LanceStore:
         return dataset
 
 
-def _filled(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -> tuple[pa.Table, Room]:
-    """Read a dataset: its columns as they come, and its vectors into one array, each where it belongs."""
-    width = dataset.schema.field("vector").type.list_size
+def _columns(dataset: lance.LanceDataset, count: int) -> pa.Table:
+    """Read all but the vectors, in a scan of its own: a column of a batch holds the memory of all of them."""
     names = [*(each.name for each in FIELDS), *metadata_of(dataset.schema), "label"]
-    room, done = Room(count, width), 0
-    vectors = room.first(count)
-    # In two scans: a column of a batch holds the memory of all of them.
     columns = dataset.to_table(names, io_buffer_size=_READ_AHEAD, batch_size=BATCH)
+    if len(columns) != count:
+        raise Damaged(f"{len(columns):,} rows were read, and {count:,} counted")
+    return columns
+
+
+def _vectors(
+    dataset: lance.LanceDataset, count: int, place: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read the vectors, some at a time, each with the position where it belongs."""
+    done = 0
     scan = dataset.scanner(
         ["vector"], batch_size=_VECTORS, io_buffer_size=_READ_AHEAD, batch_readahead=1, fragment_readahead=1
     )
     for batch in scan.to_batches():
-        where = slice(done, done + len(batch)) if place is None else place[done : done + len(batch)]
-        vectors[where] = vectors_of(batch.column("vector"))
+        where = np.arange(done, done + len(batch))
+        yield where if place is None else place[where], vectors_of(batch.column("vector"))
         done += len(batch)
-    if not done == len(columns) == count:
-        raise Damaged(f"{done:,} vectors and {len(columns):,} rows were read, and {count:,} counted")
-    return columns, room
+    if done != count:
+        raise Damaged(f"{done:,} vectors were read, and {count:,} rows counted")
+
+
+def _in_memory(dataset: lance.LanceDataset, count: int, place: np.ndarray | None) -> tuple[np.ndarray, Room]:
+    room = Room(count, dataset.schema.field("vector").type.list_size)
+    vectors = room.first(count)
+    for where, some in _vectors(dataset, count, place):
+        vectors[where] = some
+    return vectors, room
+
+
+def _in_file(dataset: lance.LanceDataset, count: int, place: np.ndarray | None, file: Path) -> VectorFile:
+    if file.exists():
+        return VectorFile(file)
+    width = dataset.schema.field("vector").type.list_size
+    return VectorFile.written(file, count, width, _vectors(dataset, count, place))
 
 
 def _chunks(ranges: list[Range], size: int = 1000) -> Iterator[list[Range]]:

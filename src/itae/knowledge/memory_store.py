@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from itae.knowledge.filed import FIELDS, Filed
 from itae.knowledge.pictures import Picture, new_ones
 from itae.knowledge.ranges import Range
 from itae.knowledge.sealed import Damaged
+from itae.knowledge.vector_file import VectorFile
 from itae.knowledge.where import quoted
 
 Row = dict[str, Any]
@@ -35,9 +37,13 @@ class MemoryStore:
         self._types: dict[str, pa.DataType] = {}
         self._width = 0
 
-    def read(self, version: int) -> Filed:
-        """Return all rows of a version, by number."""
-        return self._filed(self._at(version))
+    def read(self, version: int, beside: Path | None = None) -> Filed:
+        """Return all rows of a version, by number; their vectors stay in the file `beside`, if one is given."""
+        rows = self._filed(self._at(version))
+        if beside is None:
+            return rows
+        np.save(beside, rows.vectors_NE)
+        return Filed(rows.columns, VectorFile(beside))  # type: ignore[arg-type]
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
         """Return the rows of a version with some numbers, and their checksums."""

@@ -161,8 +161,11 @@ def after(
         labels = labels.copy()
         _label(labels, several, names, relabelled)
     if added is not None and len(added):
-        room = _room(before, added)
-        vectors, table = room.first(len(before.vectors_ME) + len(added)), _joined(before.table, added.columns)
+        table = _joined(before.table, added.columns)
+        room, vectors = None, added.vectors_NE
+        if isinstance(vectors, np.ndarray):  # others stay on the disk
+            room = _room(before, added)
+            vectors = room.first(len(before.vectors_ME) + len(added))
         alive = np.concatenate([alive, np.ones(len(added), bool)])
         labels = np.concatenate([labels, _coded(added.columns.column("labels"), names, several, len(labels))])
         ids = [*ids, *added.columns.column("id").to_pylist()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from itae.knowledge.snapshot import Snapshot, share
 class Store(Protocol):
     """Where rows lie, in versions: `itae.knowledge.lance_store.LanceStore` says what each does."""
 
-    def read(self, version: int) -> Filed: ...  # noqa: D102
+    def read(self, version: int, beside: Path | None = None) -> Filed: ...  # noqa: D102
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]: ...  # noqa: D102
     def where(self, version: int, expression: str) -> np.ndarray: ...  # noqa: D102
     def write(self, version: int, put: Filed | None, removed: Iterable[Range]) -> int: ...  # noqa: D102

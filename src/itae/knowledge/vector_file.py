@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import uuid
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.knowledge.snapshot import Snapshot
+from itae.store.arrays import npy_header
 
 
 class VectorFile:
@@ -59,6 +63,37 @@ class VectorFile:
                 found[first:end] = self._read(int(distinct[first]), end - first)
         return found[at.reshape(-1)].reshape(*asked.shape, self.shape[1])
 
+    @classmethod
+    def written(cls, path: Path, count: int, width: int, parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> VectorFile:
+        """Write vectors to `path`, at once or not at all, and return them.
+
+        Parameters
+        ----------
+        path
+            In a folder that is there.
+        count, width
+            M and E.
+        parts
+            Positions, and their vectors; together all.
+        """
+        unfinished = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
+        try:
+            with unfinished.open("wb") as file:
+                header = npy_header(count, width)
+                file.write(header)
+                file.truncate(len(header) + 4 * count * width)
+                file.flush()
+                for positions, vectors in parts:
+                    borders = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
+                    for first, end in pairwise(borders):
+                        if first < end:
+                            at = len(header) + 4 * width * int(positions[first])
+                            _write(file.fileno(), np.ascontiguousarray(vectors[first:end], "<f4"), at)
+            unfinished.rename(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return cls(path)
+
     def _read(self, first: int, count: int) -> np.ndarray:
         width = self.shape[1] * 4
         data = bytearray(count * width)
@@ -69,6 +104,12 @@ class VectorFile:
                 raise UserError(f"{self.path} ends before its last row: make the index anew.")
             done += got
         return np.frombuffer(data, np.float32).reshape(count, self.shape[1])
+
+
+def _write(file: int, vectors: np.ndarray, at: int) -> None:
+    view, done = memoryview(vectors.tobytes()), 0
+    while done < len(view):
+        done += os.pwrite(file, view[done:], at + done)
 
 
 def on_disk(snapshot: Snapshot, vectors: VectorFile) -> Snapshot:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -100,6 +101,27 @@ class Versions:
             self._read[version] = state.snapshot
             return state
 
+    def beside(self, which: int | str | None, folder: Path) -> Snapshot:
+        """Return a version whose vectors stay in a file of `folder`, written if it isn't there or is damaged.
+
+        Files of other versions go from there.
+        """
+        version = self.journal.newest() if which is None else self.number(which)
+        if not version:
+            return self._empty()
+        edit = self.edit(version)
+        file = folder / f"{edit.root[:32]}.npy"
+        folder.mkdir(parents=True, exist_ok=True)
+        for other in folder.glob("*.npy"):
+            if other != file:
+                other.unlink(missing_ok=True)
+        with self.damage_told():
+            try:
+                return self.verified(edit, file).snapshot
+            except Damaged:
+                file.unlink(missing_ok=True)
+                return self.verified(edit, file).snapshot
+
     def number(self, which: int | str) -> int:
         """Return the version that a number or a tag names.
 
@@ -188,8 +210,8 @@ class Versions:
         with self.damage_told():
             return self.verified(edit)
 
-    def verified(self, edit: Edit) -> State:
-        """Read the version of an edit; its files are hashed meanwhile.
+    def verified(self, edit: Edit, beside: Path | None = None) -> State:
+        """Read the version of an edit, its vectors into the file `beside` if one is given; files are hashed meanwhile.
 
         Raises
         ------
@@ -201,7 +223,7 @@ class Versions:
             hashed = pool.submit(self.store.files, store)
             trouble, snapshot = None, None
             try:
-                snapshot = self._as_read(self.store.read(store), edit)
+                snapshot = self._as_read(self.store.read(store, beside), edit)
             except Damaged as damage:
                 trouble = str(damage)
             if hashed.result() != files and trouble is None:

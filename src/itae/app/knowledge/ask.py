@@ -125,10 +125,13 @@ def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[
 
 def _snapshot(asked: Asked, here: Opened) -> Snapshot:
     """Return the version that is asked, with the index that ``knowledge.index`` names, if it does."""
-    snapshot, factory = here.base.snapshot(asked.options.at), here.config["knowledge"]["index"]
-    if factory is not None:
-        refuse_unlabelled(snapshot)
-        use_index(snapshot, open_index(snapshot, here.base.index_folder(here.encoder.store.root), factory))
+    factory = here.config["knowledge"]["index"]
+    if factory is None:
+        return here.base.snapshot(asked.options.at)
+    folder = here.base.index_folder(here.encoder.store.root)
+    snapshot = here.base.snapshot_beside(folder / "vectors", asked.options.at)
+    refuse_unlabelled(snapshot)
+    use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
     return snapshot
 
 
