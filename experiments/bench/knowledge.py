@@ -108,9 +108,9 @@ def write_large(folder: Path) -> None:
         for i in range(0, COUNT, 8192):
             file.write(draw.standard_normal((min(8192, COUNT - i), WIDTH), dtype=np.float32).tobytes())
     ids = [f"train/n{i % 1000:08d}/{i:07d}.JPEG" for i in range(COUNT)]
-    (folder / "ids.txt").write_text("".join(f"{each}\n" for each in ids))
+    (folder / "ids.txt").write_text("".join(f"{each}\n" for each in ids), encoding="utf-8")
     lines = (f"{each},n{i % 1000:08d}\n" for i, each in enumerate(ids))
-    (folder / "labels.csv").write_text("id,label\n" + "".join(lines))
+    (folder / "labels.csv").write_text("id,label\n" + "".join(lines), encoding="utf-8")
 
 
 def peak(part: str, scratch: Path) -> None:
@@ -134,7 +134,9 @@ def large(scratch: Path) -> None:
     vectors = 4e-6 * COUNT * WIDTH
     for part in ("add", "open and edit"):
         command = [sys.executable, __file__, "--part", part, "--scratch", str(scratch)]
-        most, seconds = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        most, seconds = map(
+            float, subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split()
+        )
         say(f"{COUNT:,} x {WIDTH}: {part}, peak memory", f"{most:,.0f} MB, {seconds:.0f} s CPU")
         say("  less 400 MB, against its vectors (at most 1.3)", f"{(most - 400) / vectors:.2f}")
 

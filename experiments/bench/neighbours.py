@@ -209,7 +209,7 @@ def disk_part(scratch: Path, part: str) -> None:
             similar == similarities(vectors, queries / np.linalg.norm(queries, axis=1)[:, None], found)
         ).mean() > 0.99
     # Not ru_maxrss, which a process has from the one that started it.
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
     peak = int(status["VmHWM"].split()[0]) / 1024
     say(f"  peak memory (at most 1,000 MB; the vectors are {len(vectors) * 768 * 4 / 1e6:,.0f} MB)", f"{peak:.0f} MB")
 

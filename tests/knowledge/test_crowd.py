@@ -11,6 +11,7 @@ from collections import Counter
 
 import pytest
 from bases import base, content, made
+from children import with_tests
 
 from itae.base.lock import Lock
 from itae.knowledge.base import open_knowledge
@@ -50,7 +51,8 @@ def crowd(folder, count, edits):
     kb.commit(kb.add(made(["first"])), who="me")
     command = [sys.executable, "-c", textwrap.dedent(WORKER), kb.path]
     workers = [
-        subprocess.Popen([*command, f"w{i}", str(edits)], stderr=subprocess.PIPE, text=True) for i in range(count)
+        subprocess.Popen([*command, f"w{i}", str(edits)], stderr=subprocess.PIPE, text=True, env=with_tests())
+        for i in range(count)
     ]
     for worker in workers:
         told = worker.communicate()[1]

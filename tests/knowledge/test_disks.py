@@ -10,6 +10,7 @@ import textwrap
 
 import pytest
 from bases import base, made, picture
+from children import with_tests
 
 from itae.base.errors import UserError
 from itae.base.lock import Lock
@@ -50,7 +51,7 @@ FULL = """
 def full(kb, *rooms):
     """Edit a base while no file may be larger than a number of bytes, with one number after the other."""
     command = [sys.executable, "-c", textwrap.dedent(FULL), kb.path, *map(str, rooms)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=with_tests())
     assert done.returncode == 0, done.stderr
     return [line.split() for line in done.stdout.splitlines()]
 

@@ -11,6 +11,7 @@ import time
 
 import pytest
 from bases import base, content, made, step
+from children import with_tests
 
 from itae.knowledge.base import open_knowledge
 
@@ -33,7 +34,9 @@ WORKER = """
 def killed_after(path, only, seconds):
     """Start a writer, and kill it some seconds after it is ready."""
     command = [sys.executable, "-c", textwrap.dedent(WORKER), str(path), only]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=with_tests()
+    ) as worker:
         select.select([worker.stdout], [], [], 60)
         time.sleep(seconds)
         worker.kill()

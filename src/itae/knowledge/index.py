@@ -115,14 +115,14 @@ def open_index(snapshot: Snapshot, folder: Path, factory: str, search: str | Non
         for other in folder.iterdir():
             if other != place:
                 shutil.rmtree(other, ignore_errors=True)
-    about = json.loads((place / _ABOUT).read_text())
+    about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
     return DiskIndex(_read(place, about["search"]), snapshot.live, about)
 
 
 def why_not(snapshot: Snapshot, place: Path) -> str | None:
     """Return why an index can't be used for a snapshot, as "is of another root"; None if it can."""
     try:
-        about = json.loads((place / _ABOUT).read_text())
+        about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "isn't there"
     if about.get("format") != _FORMAT or about.get("faiss") != load_faiss().__version__:
@@ -151,7 +151,7 @@ def build(snapshot: Snapshot, place: Path, factory: str, search: str | None = No
         about["recall"] = recall(snapshot, made)
         del made
         about["files"] = {path.name: _digest(path) for path in sorted(unfinished.iterdir())}
-        (unfinished / _ABOUT).write_text(json.dumps(about, indent=1))
+        (unfinished / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         unfinished.rename(place)
     finally:
