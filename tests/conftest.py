@@ -159,6 +159,35 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture
+def look(chromium):
+    """Return a function that opens a file as someone would, offline, and fails on errors and requests of the page."""
+    contexts, wrong = [], []
+
+    def look(file, scheme="light", scripts=True, width=1300):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, offline=True, color_scheme=scheme, java_script_enabled=scripts
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        own = file.absolute().as_uri()
+        page.on("request", lambda asked: wrong.append(asked.url[:200]) if _leaves(asked.url, own) else None)
+        page.on("dialog", lambda dialog: wrong.append(dialog.message))
+        page.goto(own)
+        return page
+
+    def _leaves(url, own):
+        return not url.startswith(("data:", "blob:")) and url != own
+
+    yield look
+    for context in contexts:
+        context.close()
+    assert not wrong
+
+
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
     """Return the CPU and, in a case that is marked ``gpu``, the first GPU."""

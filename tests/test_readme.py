@@ -95,11 +95,15 @@ def test_every_command_is_understood(command, monkeypatch):
 def the_verb_takes(verb, words, monkeypatch):
     """Have a verb read its words, check those of a run among them, and go no further."""
 
-    def read(parser, argv=None, namespace=None):
-        raise EOFError(parse(parser, argv, namespace))
+    def patch(name):
+        parse = getattr(argparse.ArgumentParser, name)
 
-    parse = argparse.ArgumentParser.parse_args
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", read)
+        def read(parser, argv=None, namespace=None):
+            raise EOFError(parse(parser, argv, namespace))
+
+        monkeypatch.setattr(argparse.ArgumentParser, name, read)
+
+    patch("parse_known_intermixed_args" if verb == "knowledge" else "parse_args")
     with pytest.raises(EOFError) as found:
         importlib.import_module(VERBS[verb]).main(words)
     if told := getattr(found.value.args[0], "words", None):

@@ -157,7 +157,7 @@ def _forwards(bench: Bench, name: str, model: str) -> None:
     def ours(edits: Sequence[Edit | None]) -> None:
         with worker._at_work():
             given = iter([(pixels, digests)] * sizes.batches)
-            worker.gather(edits, given, 0, sizes.batches * sizes.batch, lambda count: None, True)
+            worker.gather(edits, given, range(sizes.batches * sizes.batch), lambda count: None, True)
         bench.settled()
 
     for what, edits in _edits(source.facts.depth).items():

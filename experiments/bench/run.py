@@ -221,7 +221,7 @@ def diagnostics(bench: Bench) -> None:
     def work(edits: list[Edit | None], whole: bool) -> None:
         batches = iter([(pixels, [bytes(32)] * size)] * count)
         with memory_reused(), torch.inference_mode():
-            worker.gather(edits, batches, 0, count * size, lambda images: None, whole)
+            worker.gather(edits, batches, range(count * size), lambda images: None, whole)
 
     for name, some in passes.items():
         for precision in ("fp32", "bf16"):

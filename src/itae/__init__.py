@@ -1,7 +1,7 @@
 """Inference-Time Attention Engineering for frozen vision transformers.
 
 From Python: ``itae.run(itae.compose(words))`` runs what the command line runs; ``itae.load_run(path)`` reads a run
-back, ``itae.load_runs(path)`` many of them as one table.
+back, ``itae.load_runs(path)`` many of them as one table; ``itae.open_knowledge(path)`` opens a knowledge base.
 
 Rooms, each of which imports those before it alone:
 
@@ -14,6 +14,7 @@ Rooms, each of which imports those before it alone:
 ``measure``  k-means, neighbours, scores, intervals
 ``results``  runs on the disk, and tables of many
 ``look``     figures and pages
+``knowledge``  rows that are added, corrected and unlearned; answers by their neighbours
 ``tasks``    what is done with embeddings
 ``track``    Weights & Biases
 ``app``      the command line, Hydra, sweeps
@@ -32,7 +33,7 @@ from itae.base.versions import __version__
 
 importable()
 
-__all__ = ["Run", "UserError", "__version__", "compose", "load_run", "load_runs", "run"]
+__all__ = ["Run", "UserError", "__version__", "compose", "load_run", "load_runs", "open_knowledge", "run"]
 
 _HOME = {
     "Run": ("itae.look.view", "RunView"),
@@ -40,6 +41,7 @@ _HOME = {
     "compose": ("itae.app.compose", "compose"),
     "load_run": ("itae.look.view", "load_run"),
     "load_runs": ("itae.results.many", "load_runs"),
+    "open_knowledge": ("itae.knowledge.base", "open_knowledge"),
     "run": ("itae.app.experiment", "run"),
 }
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from itae.app.compose import compose
     from itae.app.experiment import run
     from itae.base.errors import UserError
+    from itae.knowledge.base import open_knowledge
     from itae.look.view import RunView as Run
     from itae.look.view import load_run
     from itae.results.many import load_runs

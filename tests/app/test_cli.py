@@ -63,6 +63,7 @@ MISTAKES = [
     ("task=clusterin", "task=clusterin", "Did you mean 'clustering'?"),
     ("clusterer=kmean", "clusterer=kmean", "Did you mean 'kmeans'?"),
     ("tracker=wandbb", "tracker=wandbb", "none", "Did you mean 'wandb'?"),
+    ("voter=rank", "voter=rank", "itae knowledge classify"),
     ("experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
     ("+experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
     ("experiment=[smoke,no]", "experiment=no", "smoke"),
@@ -182,7 +183,7 @@ MISTAKES = [
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
-    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, prepare, protocol, report, sync"),
+    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, sync"),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
     ("seed==3", "'seed==3'", "quote"),

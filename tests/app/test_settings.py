@@ -33,7 +33,7 @@ def test_the_keys_of_a_config_are_these():
     assert set(compose([])) - {"experiment"} == keys
     assert set(plain_config(compose([]))) == keys
     assert set(plain_config(compose([]))["paths"]) == {"cache", "data"}
-    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, "experiment", "hydra"}
+    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, "voter", "experiment", "hydra"}
 
 
 def test_the_contract_names_these_files():

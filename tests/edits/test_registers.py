@@ -17,7 +17,7 @@ from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.edits import registers
 from itae.edits.edit import Edit
-from itae.embed import register_search
+from itae.embed import kept, register_search
 from itae.embed.replay import SharedPass, Watch
 from itae.store.entry import canonical
 from itae.vit import reachable as probe
@@ -356,14 +356,16 @@ def test_where_nothing_stands_out_nothing_is_found():
 def test_what_was_found_is_kept_whole_and_asked_for_by_all_that_it_depends_on(tmp_path):
     found = register_search.RegisterNeurons(((1, 2, 0.5), (0, 3, 0.25)), "bimodal", 12.5, 1, 20, 3, 0.01)
     key = {"space": {"weights": "a"}, "search": {"k": 5}}
-    path = register_search.kept_at(tmp_path, key)
-    assert register_search.recall(path, key) is None
-    register_search.remember(path, key, found)
-    assert register_search.recall(path, key) == found
-    assert register_search.recall(path, {**key, "search": {"k": 6}}) is None
-    path.write_text(path.read_text()[:-20])
-    assert register_search.recall(path, key) is None, "a damaged file is searched for again"
+    path = kept.NEURONS.path(tmp_path, key)
+    assert kept.NEURONS.recall(tmp_path, key) is None
+    kept.NEURONS.remember(tmp_path, key, found)
+    assert kept.NEURONS.recall(tmp_path, key) == found
     assert [file.name for file in path.parent.iterdir()] == [path.name], "nothing is left beside it"
+    other = {**key, "search": {"k": 6}}
+    kept.NEURONS.path(tmp_path, other).write_bytes(path.read_bytes())
+    assert kept.NEURONS.recall(tmp_path, other) is None, "it says what it is of"
+    path.write_text(path.read_text()[:-20])
+    assert kept.NEURONS.recall(tmp_path, key) is None, "a damaged file is searched for again"
 
 
 # --- settings and keys

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from itae.look.view import load_run
+from itae.vit.backbone import Backbone
 
 WORDS = ("backbone=digits_vit_artifacts", "detector.rule=bimodal", "detector.side=high", "attenuator=scale",
          "dataset.limit=60", "layers=all", "clusterer.seeds=2", "clusterer.restarts=1", "tracker=none",
@@ -31,7 +33,7 @@ def one_run(itae_, tmp_path, name, *words):
 @pytest.mark.slow
 def test_a_run_with_the_file_is_the_run_that_fits(itae_, tmp_path, calibrated):
     path, out = calibrated
-    fitted, _ = one_run(itae_, tmp_path, "fitted")
+    fitted, _ = one_run(itae_, tmp_path, "fitted", "paths.cache=own")  # where none are kept
     taken, err = one_run(itae_, tmp_path, "taken", f"detector.calibration={path}")
     told = json.loads(path.read_text())
     assert "Gaussians" in out
@@ -41,12 +43,24 @@ def test_a_run_with_the_file_is_the_run_that_fits(itae_, tmp_path, calibrated):
     assert thetas == {layer: fit["theta"] for layer, fit in fitted.result["fits"].items()}
     assert thetas == {layer: fit["theta"] for layer, fit in taken.result["fits"].items()}
     assert np.array_equal(*(run.edited.vectors for run in (fitted, taken)))
-    assert fitted.result["embeddings"]["edited"] != taken.result["embeddings"]["edited"], "two keys"
+    assert fitted.edited.path.name != taken.edited.path.name, "two keys"
     assert "another attenuator" not in err
     moved = tmp_path / "elsewhere.json"
     path.rename(moved)
     again, _ = one_run(itae_, tmp_path, "again", f"detector.calibration={moved}")
     assert again.result["cached"], "its place is not in the key"
+
+
+@pytest.mark.slow
+def test_what_a_run_has_fitted_is_written_as_it_is(itae_, tmp_path, monkeypatch):
+    fitted, _ = one_run(itae_, tmp_path, "fitted")
+    monkeypatch.setattr(Backbone, "build", lambda *_: pytest.fail("the model was built"))
+    status, _, err = itae_("calibrate", "paper.json", *WORDS, "attenuator.strength=1.0")
+    assert not status, err
+    thetas = {layer: fit["theta"] for layer, fit in json.loads(Path("paper.json").read_text())["blocks"].items()}
+    assert thetas == {layer: fit["theta"] for layer, fit in fitted.result["fits"].items()}
+    held, _ = one_run(itae_, tmp_path, "held", "detector.calibration=paper.json")
+    assert held.result["timing"]["passed"] == 0, "the same numbers, whether fitted or given"
 
 
 def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):

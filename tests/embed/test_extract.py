@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import mmap
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_models
+from children import with_tests
 
 import itae.edits.bimodal
 from itae.base.errors import UserError
@@ -202,8 +202,7 @@ assert len(seen) == 1
 @pytest.mark.slow  # a limit that can't be raised again needs a process of its own, which imports torch
 def test_more_edits_than_files_may_be_open_share_a_pass(tmp_path, weights):
     command = [sys.executable, "-c", MANY, str(weights), str(tmp_path / "cache")]
-    path = os.pathsep.join([str(Path(tiny_models.__file__).parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": path})
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=with_tests())
     assert done.returncode == 0, done.stderr
 
 
@@ -386,6 +385,8 @@ def test_a_draft_that_tells_no_fits_is_fitted(source, monkeypatch, killed_at_sha
     killed_at_shard_2(extract, source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
     (draft,) = source.store.root.glob("*/*/.draft-*")
     (draft / "draft.json").write_text(told)
+    (kept,) = source.store.root.glob(".facts/fits-*")
+    kept.unlink()
     (entry,) = extract(source, [fitted_edit()], dataclasses.replace(CPU, batch_size=8))
     assert not left
     assert not entry.diagnostics["flagged"].any()

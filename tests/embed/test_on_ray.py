@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -104,7 +105,7 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monke
     ]
     advanced = []
     monkeypatch.setattr(
-        "itae.embed.extract.progress", lambda total, *_: contextlib.nullcontext(lambda n: advanced.append((n, total)))
+        "itae.embed.work.progress", lambda total, *_: contextlib.nullcontext(lambda n: advanced.append((n, total)))
     )
     ours = extract(source, edits, ON_RAY)
     assert sorted(advanced) == [(4, 44)] + 5 * [(8, 44)], "progress comes to the process that was started"
@@ -134,6 +135,37 @@ def test_what_one_engine_began_the_other_ends(source, ray, monkeypatch, killed_a
     (entry,) = extract(source, [None], ON_RAY)
     assert before.items() <= ours[0].items(), "the shards that were there are not made again"
     assert_same([entry], extract(elsewhere(source, "local"), [None], LOCAL))
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["there", "gone"])
+def test_the_workers_take_rows_that_are_there_and_pass_the_others(source, ray, monkeypatch, gone):
+    from itae.embed.on_ray import RayWorkers
+
+    edits = [None, Edit(VectorNorm(rule="quantile", quantile=0.2), Scale(), (0, 1))]
+    few = Source.open(Digits(limit=30), source.backbone, source.store)
+    donors = extract(few, edits, LOCAL)
+    common = len({*few.images.digests} & {*source.images.digests})
+    fill, advanced = RayWorkers.fill, []
+
+    def pruned(self, *args):
+        for donor in donors if gone else ():
+            shutil.rmtree(donor.path)
+        return fill(self, *args)
+
+    monkeypatch.setattr(RayWorkers, "fill", pruned)
+    monkeypatch.setattr(
+        "itae.embed.work.progress", lambda total, *_: contextlib.nullcontext(lambda n: advanced.append((n, total)))
+    )
+    entries = extract(source, edits, ON_RAY)
+    assert sum(n for n, _ in advanced) == advanced[0][1] == 44 - common
+    for entry, other in zip(entries, extract(elsewhere(source, "local"), edits, LOCAL), strict=True):
+        np.testing.assert_allclose(entry.vectors, other.vectors, atol=1e-5)
+        if gone:  # a worker can't read them any more
+            assert "rows" not in entry.meta
+            assert entry.meta["device"] == "ray"
+        else:
+            assert (entry.meta["rows"]["passed"], entry.meta["rows"]["taken"]) == (44 - common, common)
+            assert entry.meta["device"] == "ray, cpu"
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_a_search_is_asked_for_by_all_that_it_depends_on_and_by_nothing_else(tmp
 
     def key(*words):
         job = open_job(Settings.of(plain_config(compose([*SMALL, *EDIT, *words]))))
-        return canonical(job.source.search_key(job.edit))
+        return canonical(job.source.search_key(job.edit, job.source.images))
 
     changes = [
         "dataset.limit=150", "dataset.resize=crop", "backbone.precision=bf16", "backbone=digits_vit", "edit.rule=mad",

@@ -68,7 +68,7 @@ def replace_runtime(worker, batch_size):
 def counted(worker, edits):
     """Return what one batch under these edits would wait for."""
     with Stalls() as stalls, torch.inference_mode():
-        worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None, whole=True)
+        worker.gather(edits, worker._pixels(worker.images), range(IMAGES), lambda count: None, whole=True)
     return stalls.found
 
 
@@ -124,7 +124,7 @@ def test_results_that_come_while_the_next_batch_is_computed_are_the_same(worker,
     found = []
     for behind in ({}, {"cpu": 1}, {"cpu": 5}):
         monkeypatch.setattr("itae.embed.worker._BEHIND", behind)
-        found.append(worker.gather(edits, worker._pixels(worker.images), 0, IMAGES, lambda count: None, True))
+        found.append(worker.gather(edits, worker._pixels(worker.images), range(IMAGES), lambda count: None, True))
     for at_once, *later in zip(*found, strict=True):
         for one in later:
             for name in ("rows", "sums", "some"):

@@ -14,7 +14,7 @@ from PIL import Image
 
 from itae.base.errors import UserError
 from itae.base.threads import in_threads
-from itae.images.batches import PREFETCH, batches
+from itae.images.batches import PREFETCH, batches, decoded, in_batches
 from itae.images.decode import DECODER
 from itae.images.image_set import ImageSet
 from itae.images.transform import Transform, normalise
@@ -162,15 +162,18 @@ def test_batches_are_all_images_in_order(a, b, batch_size, workers):
     assert not decoders()
 
 
-@given(st.integers(0, 30), st.integers(1, 9), st.integers(1, 12))
+@given(
+    st.lists(st.lists(st.integers(0, 30), max_size=9, unique=True), max_size=5), st.integers(1, 4), st.integers(0, 2)
+)
 @settings(deadline=None, max_examples=30)
-def test_a_batch_never_crosses_a_shard(start, batch_size, shard):
-    images, at = array_set(31), start
-    for batch in batches(images, Transform(4), start, 31, batch_size, 0, shard):
-        assert 1 <= len(batch) <= batch_size
-        assert at // shard == (at + len(batch) - 1) // shard
-        at += len(batch)
-    assert at == 31
+def test_any_images_are_decoded_in_parts_that_no_batch_crosses(parts, batch_size, workers):
+    images, transform = array_set(31), Transform(4)
+    spans = [span for part in parts for span in in_batches(part, batch_size)]
+    assert [row for span in spans for row in span] == [row for part in parts for row in part]
+    assert all(1 <= len(span) <= batch_size for span in spans)
+    assert len(spans) == sum(-(-len(part) // batch_size) for part in parts)
+    got = list(decoded(images, transform, spans, workers))
+    assert [batch.tolist() for batch in got] == [[transform(images.read(i)).tolist() for i in span] for span in spans]
 
 
 def test_a_batch_that_was_yielded_is_never_written_to_again():

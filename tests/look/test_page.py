@@ -23,35 +23,6 @@ HOSTILE = "<img src=x onerror=document.title='owned'>"
 SCRIPT = "</script><script>document.title='owned'</script>{{ 7 * 7 }}"
 
 
-@pytest.fixture
-def look(chromium):
-    """Return a function that opens a file as someone would, offline, and fails on errors and requests of the page."""
-    contexts, wrong = [], []
-
-    def look(file, scheme="light", scripts=True):
-        context = chromium.new_context(
-            viewport={"width": 1300, "height": 900}, offline=True, color_scheme=scheme, java_script_enabled=scripts
-        )
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        own = file.absolute().as_uri()
-        page.on("request", lambda asked: wrong.append(asked.url[:200]) if _leaves(asked.url, own) else None)
-        page.on("dialog", lambda dialog: wrong.append(dialog.message))
-        page.goto(own)
-        return page
-
-    def _leaves(url, own):
-        return not url.startswith(("data:", "blob:")) and url != own
-
-    yield look
-    for context in contexts:
-        context.close()
-    assert not wrong
-
-
 @pytest.fixture(scope="module")
 def one(tmp_path_factory):
     """Return the folder of a run of the planted digits, with its page."""

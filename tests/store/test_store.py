@@ -68,7 +68,7 @@ def make(store: Store, wanted: Key, labelled: bool = True):
             fill(work)
             labels = np.arange(N) % 10 if labelled else None
             ids, about = [f"im/{i}é.png" for i in range(N)], {"versions": {"numpy": "2"}}
-            work.publish(ids, labels, digests(N), about, {"x": np.ones(2)})
+            work.publish(ids, labels, digests(N), about, lambda found: (found | {"x": np.ones(2)}, {}))
     return store.load(wanted)
 
 
@@ -144,8 +144,8 @@ def test_two_makings_give_the_same_bytes_whatever_the_layout_in_memory(tmp_path)
         for i in reversed(range(work.shards)):  # another order, too
             rows, sums = shard_of(i)
             work.write(i, {k: np.asfortranarray(v) for k, v in reversed(rows.items())}, dict(reversed(sums.items())))
-        fixed = {"x": np.ones(2)}
-        work.publish(one.ids, np.arange(N, dtype=np.uint8) % 10, digests(N), {"versions": {"numpy": "2"}}, fixed)
+        labels, extra = np.arange(N, dtype=np.uint8) % 10, {"versions": {"numpy": "2"}}
+        work.publish(one.ids, labels, digests(N), extra, lambda found: (found | {"x": np.ones(2)}, {}))
     assert contents(store.path(key())) == contents(one.path)
 
 

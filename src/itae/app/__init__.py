@@ -20,4 +20,5 @@
 `protocol`    ``itae protocol``
 `held_out`    what development and held-out data have in common
 `report`      ``itae report``
+`knowledge`   ``itae knowledge``
 """

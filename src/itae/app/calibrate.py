@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
 def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     """Fit the thresholds of a config's edit on its unlabelled images, write them to `path` and return them.
 
+    Those that a run of the same words has fitted are taken, so that its embeddings go on to do.
+
     Raises
     ------
     UserError
@@ -42,6 +45,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     from itae.app.settings import Settings
     from itae.edits.edit import Edit
     from itae.embed.calibration import write_calibration
+    from itae.embed.settle import fitted
     from itae.embed.source import whole_images
     from itae.embed.worker import Worker
 
@@ -57,6 +61,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
         )
     images, _ = whole_images(job.source)
     key = job.source.key(job.edit)
-    fits: dict[int, Fit] = Worker(job.source, images, job.settings.runtime).calibrate({key: job.edit})[key]
+    engine = partial(Worker, job.source, images, job.settings.runtime)
+    fits = fitted(job.source, images, engine, {key: job.edit})[key]
     write_calibration(path, job.source, job.edit, fits)
     return fits

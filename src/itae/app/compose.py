@@ -74,6 +74,8 @@ def check_choices(words: Iterable[str]) -> None:
     refuse_no_texts(words)
     for word in choices(words):
         group, value = word.key_or_group, word.value()
+        if group == "voter":
+            raise UserError(f"{word.input_line}: a run has no voter; itae knowledge classify KB PATH takes one.")
         if word.is_add():
             raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
         several = group == "experiment"  # overlays: none, one or a list of them

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -123,7 +123,7 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
     figures = _figures(seen, outcome, folder / "figures")
     for file in outcome.files:
         beside(file.name, partial(file.write, folder))
-    images = sum(len(entry.ids) for entry in embeddings.values() if entry.fresh)
+    passed, images = _passed(ready, embeddings)
     result = about | {
         "kind": ready.settings.task.kind,
         "baseline": outcome.baseline,
@@ -135,20 +135,31 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
         "moved": moved(ready.job.distances(baseline, edited)),
         "notes": [*notes_on_edit(ready.source, ready.edit, about["layers"], baseline, edited), *outcome.notes],
         "embeddings": {name: _relative(entry.path, folder) for name, entry in embeddings.items()},
-        "cached": not images,
+        "cached": not any(entry.fresh for entry in embeddings.values()),
         "figures": [os.path.relpath(path, folder) for path in figures],
         "captions": {name: caption for name, (caption, _) in outcome.figures.items()},
         "selection": ready.settings.selection,
         "timing": {
             "open_s": ready.seconds,
             "extract_s": computed - began,
-            "images_per_s": len(edited.ids) / (computed - began) if images else None,
+            "passed": passed,
+            "images": images,
+            "images_per_s": passed / (computed - began) if passed else None,
             "task_s": done - computed,
             "total_s": done - began + ready.seconds,
             "peak_rss_mb": peak_rss_mb(),
         },
     }
     return _merged(result, outcome.result), outcome, seen
+
+
+def _passed(ready: OpenJob, embeddings: Mapping[str, Embeddings]) -> tuple[int, int]:
+    """Return how many images went through the model, and of how many: those of one source once for all its edits."""
+    sources: dict[Hashable, list[Embeddings]] = {}
+    for want in ready.wants:
+        sources.setdefault(want.source.place, []).append(embeddings[want.name])
+    passed = sum(max(entry.passed for entry in some) for some in sources.values())
+    return passed, sum(len(some[0].ids) for some in sources.values())
 
 
 def _merged(result: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

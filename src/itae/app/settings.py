@@ -28,7 +28,9 @@ SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")
 """How the settings were chosen; whatever looked at labels is ``dev_labels`` or ``oracle``."""
 GROUPS_OF_TASKS = ("clusterer",)
 """Config groups that a task reads if it says so, and nobody else does."""
-KEYS = (*NEEDS, "layers", "seed", "selection", "paths", "runtime")
+GROUPS_OF_RUNS = tuple(group for group in NEEDS if group != "voter")
+"""All but those that a knowledge base alone reads."""
+KEYS = (*GROUPS_OF_RUNS, "layers", "seed", "selection", "paths", "runtime")
 """The top-level keys of a config, all of them."""
 
 
@@ -81,7 +83,7 @@ class Settings:
         whole("seed", plain["seed"], low=0)
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
-        made = {group: construct(group, plain[group]) for group in NEEDS if group not in GROUPS_OF_TASKS}
+        made = {group: construct(group, plain[group]) for group in GROUPS_OF_RUNS if group not in GROUPS_OF_TASKS}
         parts = {group: construct(group, plain.get(group)) for group in made["task"].groups}
         control = made.pop("control")
         if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):
@@ -93,8 +95,8 @@ class Settings:
             layers=plain["layers"],
             seed=plain["seed"],
             selection=plain["selection"],
-            cache=_cache_folder(plain["paths"]),
-            runtime=_runtime(plain["runtime"]),
+            cache=cache_folder(plain["paths"]),
+            runtime=runtime_of(plain["runtime"]),
             plain=plain,
         )
 
@@ -109,13 +111,15 @@ def is_attention(plain: Mapping[str, Any]) -> bool:
     return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION
 
 
-def _runtime(node: Any) -> Runtime:
+def runtime_of(node: Any) -> Runtime:
+    """Return how a run is executed, of the config's node for it."""
     if isinstance(node, Mapping) and "ray" in node:
         node = {**node, "ray": call("runtime.ray", OnRay, node["ray"])}
     return call("runtime", Runtime, node)
 
 
-def _cache_folder(paths: Any) -> Path:
+def cache_folder(paths: Any) -> Path:
+    """Return the store's folder, of the config's node of paths."""
     check_options("paths", paths, ("cache", "data"))
     cache = paths.get("cache")
     if not isinstance(cache, str) or not cache.strip():

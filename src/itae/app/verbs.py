@@ -7,6 +7,7 @@ VERBS = {
     "calibrate": "itae.app.calibrate",
     "collect": "itae.app.collect",
     "dashboard": "itae.track.dashboard",
+    "knowledge": "itae.app.knowledge.main",
     "prepare": "itae.app.prepare",
     "protocol": "itae.app.protocol",
     "report": "itae.app.report",

@@ -22,6 +22,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "task": ("measure", "kind", "groups", "check", "usable", "wants", "group", "clear"),
     "clusterer": ("fit", "check", "seed_list"),
     "tracker": ("run",),
+    "voter": ("options",),
 }
 """What the class of each group has to have."""
 

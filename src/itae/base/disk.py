@@ -22,6 +22,12 @@ _OUT_OF_REACH = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno
 _NO_FLUSH = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)  # what fsync says of folders on some FUSE and SMB disks
 
 
+def trouble(error: OSError) -> str | None:
+    """Return the kind of trouble that a disk is in: no ``room``, no ``access``, out of ``reach``; None for another."""
+    kinds = {"room": _NO_ROOM, "access": _NO_ACCESS, "reach": _OUT_OF_REACH}
+    return next((kind for kind, numbers in kinds.items() if error.errno in numbers), None)
+
+
 def megabytes(size: float) -> str:
     """Return `size` in bytes as text in MB (10^6 bytes)."""
     return f"{size / 1e6:,.1f} MB"
@@ -33,19 +39,20 @@ def disk_trouble_told(path: Path, needed: Callable[[], int] = lambda: 0) -> Iter
     try:
         yield
     except OSError as error:
-        if error.errno in _NO_ROOM:
+        kind = trouble(error)
+        if kind == "room":
             still = f"about {megabytes(needed())} more" if needed() else "more"
             raise UserError(
                 f"No room for the cache at {path} ({error.strerror}): it needs {still}, and "
                 f"{megabytes(free_bytes(path))} are free. What is done is kept: make room "
                 "(`itae cache prune`) or set paths.cache to a larger disk, and run the same command again."
             ) from error
-        if error.errno in _NO_ACCESS:
+        if kind == "access":
             raise UserError(
                 f"The cache can't be written at {error.filename or path} ({error.strerror}): "
                 "set paths.cache to a folder that you may write to."
             ) from error
-        if error.errno in _OUT_OF_REACH:
+        if kind == "reach":
             raise UserError(
                 f"The disk of the cache at {error.filename or path} fails ({error.strerror}): see to that, or set "
                 "paths.cache to a folder on another, and run the same command again."

@@ -1,7 +1,14 @@
 """embeddings = f(dataset, backbone, edit): one pass of a frozen model for many edits.
 
 `source`           a data set seen through a backbone
+`encoder`          pictures in, vectors out, without a data set
 `extract`          what is missing is computed, the rest is read
+`settle`           thresholds and neurons, known before a pass
+`kept`             the files that they are kept in
+`row_space`        what a row depends on beside the image
+`find_rows`        which other entries have rows that are missing
+`rows`             what is taken from them, and what has to pass
+`work`             the shards of one pass
 `resume`           what an interrupted run has left, and how it is gone on with
 `worker`           a model at work on the images
 `on_ray`           the workers of a Ray cluster

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,22 +25,54 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
     -------
     dict
         ``edit``, its spec or None; ``layers``, rows of `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by
-        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``device``, on which the
-        embeddings were computed; ``fits``, ``registers``, ``grid``, ``images``.
+        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``seen``, see `seen_of`, by
+        side where there is something to say; ``device``, on which the embeddings were computed; ``fits``,
+        ``registers``, ``grid``, ``images``.
     """
     layers = by_layer(edited.diagnostics, len(edited.ids))
+    sides = {"baseline": baseline, "edited": edited}
     return {
         "edit": edit.spec(source.facts.depth, source.backbone.pool) if edit else None,
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "bimodality": mean_known(row["bimodality"] for row in layers),
         "layers": layers,
         "norms": by_site(baseline.diagnostics),
-        "device": ", ".join(dict.fromkeys(str(entry.meta.get("device", "?")) for entry in (baseline, edited))),
+        "seen": {side: seen for side, entry in sides.items() if (seen := seen_of(entry))},
+        "device": ", ".join(dict.fromkeys(str(entry.meta.get("device", "?")) for entry in sides.values())),
         "fits": edited.meta["fits"],
         "registers": _registers(edited),
         "grid": list(source.facts.grid),
         "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
     }
+
+
+def seen_of(entry: Embeddings) -> dict[str, int] | None:
+    """Return of how many ``images`` histograms, maps, norms and attention are, and how many of these are ``gone``.
+
+    None where they are of all images of the set, or there are none. Of many images, norms and attention are looked at
+    in some.
+    """
+    rows = entry.meta.get("rows") or {}
+    if "seen" not in rows or (rows["seen"], rows["gone"]) == (entry.meta["n"], 0):
+        return None
+    return {"images": rows["seen"], "gone": rows["gone"]}
+
+
+def told_seen(seen: Mapping[str, int]) -> str:
+    """Return what `seen_of` says, in words."""
+    return f"{seen['images']} images" + (f", {seen['gone']} of them no longer in the set" if seen["gone"] else "")
+
+
+def _whose(baseline: Embeddings, edited: Embeddings) -> list[str]:
+    """Say of which images the pictures are, where these are not those of the set."""
+    what = {"Norms": seen_of(baseline), "Histograms, maps and attention": seen_of(edited)}
+    alike = len({str(seen) for seen in what.values()}) == 1
+    told = {"Histograms, maps, norms and attention": seen_of(edited)} if alike else what
+    return [
+        f"{name} are of {told_seen(seen)}; shares of flagged patches are of all {edited.meta['n']:,}."
+        for name, seen in told.items()
+        if seen
+    ]
 
 
 def mean_known(values: Iterable[float | None]) -> float | None:
@@ -66,6 +98,7 @@ def notes_on_edit(
     notes = source.facts.caveats(source.dataset.name)
     if skipped := edited.meta["skipped"]:
         notes.append(f"{len(skipped)} images could not be decoded and are left out.")
+    notes += _whose(baseline, edited)
     if edit is None:
         return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
     notes += _whether_it_did_anything(layers, baseline, edited)

@@ -1,46 +1,46 @@
 """embeddings = f(dataset, backbone, edit): the function itself, computed once and kept in the store.
 
-All edits that are missing are computed in one pass over the images. What is there is read back; then neither
-the model is built nor torch imported.
+All edits that are missing are computed in one pass over the images, those of them whose rows no other entry holds.
+What is there is read back; then neither the model is built nor torch imported.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.base.progress import progress
 from itae.base.runtime import Runtime
 from itae.base.versions import versions
 from itae.edits.edit import AnyEdit, Edit
-from itae.edits.registers import RegisterEdit
-from itae.embed.diagnostics.collect import example_rows
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
-from itae.embed.resume import Way, draft_kind, kept_fits, ways
+from itae.embed.diagnostics.put_together import put_together
+from itae.embed.find_rows import as_array, find_rows
+from itae.embed.resume import draft_kind, ways
+from itae.embed.rows import Taken
+from itae.embed.settle import settle
 from itae.embed.source import Source, stop_for, whole_images
-from itae.embed.worker import Worker
+from itae.embed.work import Work
 from itae.images.image_set import ImageSet
-from itae.store.store import Draft, Embeddings, Key, Store
+from itae.store.store import Embeddings, Key, Store
 
 if TYPE_CHECKING:
-    from itae.edits.bimodal import Fit
-    from itae.edits.registers import RegisterNeurons
     from itae.embed.on_ray import RayWorkers
+    from itae.embed.worker import Worker
 
 log = logging.getLogger(__name__)
 
 _TRIES = 5  # to have an entry before somebody removes it
 Usable = Callable[[ImageSet], object]
+Arrays = dict[str, np.ndarray]
 
 
 def extract(
@@ -146,7 +146,8 @@ def _compute(
 ) -> Iterator[tuple[Key, Embeddings]]:
     """Compute the claimed entries in one pass over the images, shard by shard; publish and yield each.
 
-    Only where interrupted runs have left shards of several sizes is there a pass for each.
+    Only where interrupted runs have left shards of several sizes is there a pass for each. The model is built when
+    the first image has to pass.
     """
     began = time.perf_counter()
     images, skipped = whole_images(source)
@@ -158,44 +159,39 @@ def _compute(
     room = sum(source.room(some.values(), n, *way) for way, some in passes.items())
     source.store.room_for(room, [(key, draft_kind(way.diagnostics)) for key, way in made.items()])
     failed: dict[Key, UserError] = {}
+    passed = dict.fromkeys(edits, 0)
     enough = partial(_has_enough, runtime.diagnostics)
-    with _engine(source, images, runtime) as engine:
-        settled, ready = _settle(source, engine, edits, n, made)
+    with contextlib.ExitStack() as stack:
+        engine = cache(lambda: stack.enter_context(_engine(source, images, runtime)))
+        settled, ready = settle(source, images, engine, edits, made)
         # All of them before the first pass: what was fitted is kept with its draft.
         drafts = {
             key: source.store.draft(key, n, way.shard, settled[key], draft_kind(way.diagnostics), enough)
             for key, way in made.items()
         }
+        taken = find_rows(source, images, ready, settled)
         for some in passes.values():
-            failed |= _fill(engine, {key: drafts[key] for key in some}, ready, n)
-    extra: dict[str, Any] = {"versions": versions(), "skipped": skipped, "device": str(engine.device)}
-    extra["seconds"] = round(time.perf_counter() - began, 3)
+            work = Work(source.facts, {key: drafts[key] for key in some}, ready, taken)
+            failed |= work.done(engine, passed)
+    seconds = round(time.perf_counter() - began, 3)
+    digests = as_array(images.digests)
+    extra = {"versions": versions(), "skipped": skipped, "seconds": seconds}
     for key in [key for key in drafts if key not in failed]:
-        whole = _fixed(edits[key], n)
-        entry = drafts[key].publish(images.ids, images.labels, images.digests, extra | settled[key], whole)
+        finish = partial(_finished, source, runtime, edits[key], digests, taken[key])
+        entry = drafts[key].publish(images.ids, images.labels, images.digests, extra | settled[key], finish)
         if made[key].diagnostics:
             source.store.drop(key, draft_kind(diagnostics=False))
-        yield key, entry
+        yield key, replace(entry, passed=passed[key])
     for error in failed.values():  # the others are in the store by now
         raise error
-
-
-def _fill(
-    engine: Worker | RayWorkers, drafts: Mapping[Key, Draft], edits: Mapping[Key, AnyEdit | None], n: int
-) -> dict[Key, UserError]:
-    """Write the shards that drafts of one shard size lack; return what is wrong with those that can't be."""
-    todo = sorted({i for draft in drafts.values() for i in range(draft.shards) if not draft.has(i)})
-    if not todo:
-        return {}
-    shard = next(iter(drafts.values())).shard
-    with progress(n, "embedding", "images", todo[0] * shard) as advance:
-        return engine.fill(drafts, edits, todo, advance)
 
 
 @contextlib.contextmanager
 def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Worker | RayWorkers]:
     """Yield what calibrates and fills shards: a model in this process, or the workers of a Ray cluster."""
     if runtime.engine == "local":
+        from itae.embed.worker import Worker
+
         worker = Worker(source, images, runtime)
         try:
             yield worker
@@ -208,56 +204,15 @@ def _engine(source: Source, images: ImageSet, runtime: Runtime) -> Iterator[Work
         yield over
 
 
-def _given(edit: AnyEdit | None) -> dict[int, Fit]:
-    """Return the thresholds that an edit came with."""
-    if not isinstance(edit, Edit) or edit.thetas is None:
-        return {}
-    from itae.edits.bimodal import Fit
-
-    return {
-        layer: Fit(theta, "no two modes in the calibration" if math.isnan(theta) else "from a calibration")
-        for layer, theta in edit.thetas.items()
-        if layer in edit.looks
-    }
-
-
-def _settle(
-    source: Source,
-    engine: Worker | RayWorkers,
-    edits: Mapping[Key, AnyEdit | None],
-    n: int,
-    made: Mapping[Key, Way],
-) -> tuple[dict[Key, dict[str, Any]], dict[Key, AnyEdit | None]]:
-    """Return what the shards of each key are made with, as plain values, and the edits with it.
-
-    Thresholds that shards were begun with are taken from there; the others are fitted, and neurons searched for.
-    """
-    unfitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
-    kept = {key: kept_fits(source.store, key, edit, n, made[key]) for key, edit in unfitted.items()}
-    fits = {key: found for key, found in kept.items() if found is not None}
-    if to_fit := {key: edit for key, edit in unfitted.items() if key not in fits}:
-        fits |= engine.calibrate(to_fit)
-    to_search = {key: edit for key, edit in edits.items() if isinstance(edit, RegisterEdit) and edit.unfound}
-    neurons = engine.search(to_search) if to_search else {}
-    settled: dict[Key, dict[str, Any]] = {}
-    for key, edit in edits.items():
-        told = {str(layer): fit.as_json() for layer, fit in (fits.get(key) or _given(edit)).items()}
-        settled[key] = {"fits": told, "diagnostics": made[key].diagnostics}
-        if key in neurons:
-            settled[key]["search"] = neurons[key].summary(to_search[key].settings.top_k)
-    return settled, {key: _ready(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
-
-
-def _ready(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: RegisterNeurons | None) -> AnyEdit | None:
-    """Return the edit with what was fitted or found for it."""
-    if isinstance(edit, Edit) and fits is not None:
-        return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
-    if isinstance(edit, RegisterEdit) and neurons is not None:
-        return edit.with_neurons(neurons)
-    return edit
-
-
-def _fixed(edit: AnyEdit | None, n: int) -> dict[str, np.ndarray]:
-    if not isinstance(edit, Edit):
-        return {}
-    return {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES, "examples": np.array(example_rows(n))}
+def _finished(
+    source: Source, runtime: Runtime, edit: AnyEdit | None, digests: np.ndarray, taken: Taken, found: Arrays
+) -> tuple[Arrays, dict[str, Any]]:
+    """Return the diagnostics of what the shards hold, and what an entry says of where its rows were made."""
+    height, width = source.facts.grid
+    given, passed = taken.given(), found["passed"]
+    fixed = {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES} if isinstance(edit, Edit) else {}
+    arrays, told = put_together(found, digests, fixed, given[0] if given else None, height * width)
+    here = ["ray" if runtime.engine == "ray" else str(runtime.torch_device())] if passed.any() else []
+    there = [name for donor in given for name in str(donor.meta.get("device", "?")).split(", ")] if told else []
+    rows = {"rows": told | {"from": [donor.path.name for donor in given]}} if told else {}
+    return arrays, rows | {"device": ", ".join(dict.fromkeys(here + there)) or "?"}

@@ -22,6 +22,7 @@ from itae.base.place import Place
 from itae.base.runtime import Runtime
 from itae.base.waiting import Waiting
 from itae.embed.ray_cluster import connected, lost, wait
+from itae.embed.rows import Taken, parts_of
 from itae.embed.worker import Fits, Worker, calibrated_together
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class RayWorkers:
     def __init__(self, source: Source, images: ImageSet, runtime: Runtime) -> None:
         assert source.stamps is not None  # those of the fingerprint, and not of when a worker first looks
         self.job, self.place = ray.put((source, images, runtime)), Place.here()
-        self.images, self.asked = images, runtime.ray
+        self.asked = runtime.ray
 
     def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
         """Fit thresholds as `Worker.calibrate` does, edits that share a walk together."""
@@ -74,17 +75,18 @@ class RayWorkers:
         self,
         drafts: Mapping[Key, Draft],
         edits: Mapping[Key, AnyEdit | None],
+        taken: Mapping[Key, Taken],
         todo: Sequence[int],
         advance: Callable[[int], None],
     ) -> dict[Key, UserError]:
         """Write shards as `Worker.fill` does, in any order."""
-        shard = next(iter(drafts.values())).shard
         failed: dict[Key, UserError] = {}
-        work = ray.put((drafts, edits))
+        images = [sum(len(part.rows) for part in parts_of(i, drafts, taken)) for i in todo]
+        work = ray.put((drafts, edits, taken))
         with contextlib.closing(self._done([self._task(_fill, work, i) for i in todo])) as done:
             for place, wrong in done:
                 failed = wrong | failed
-                advance(min(shard, len(self.images) - todo[place] * shard))
+                advance(images[place])
                 if len(failed) == len(drafts):  # nothing is left to go on for
                     break
         _wait_until_visible([draft for key, draft in drafts.items() if key not in failed])
@@ -147,6 +149,12 @@ def _worker(job: ray.ObjectRef) -> Worker:
     return Worker(source, images, runtime)
 
 
+@functools.lru_cache(maxsize=1)
+def _work(work: ray.ObjectRef) -> Any:
+    """Return what is to be filled: once, since entries that give rows are verified as they are first read."""
+    return ray.get(work)
+
+
 def _told(work: Callable[..., Any]) -> Callable[..., Any]:
     """Have a task return a user's mistake: of those that are raised, Ray prints what nobody waits for any more."""
 
@@ -175,11 +183,11 @@ def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) 
 @_told
 def _fill(place: Place, job: list[ray.ObjectRef], work: list[ray.ObjectRef], i: int) -> dict[Key, UserError]:
     place.enter()
-    drafts, edits = ray.get(work[0])
+    drafts, edits, taken = _work(work[0])
     folder = next(iter(drafts.values())).path
     if not folder.is_dir():
         raise UserError(
             f"{folder} is not there on {os.uname().nodename}: runtime.engine=ray needs paths.cache on a file system "
             "that all its workers share."
         )
-    return _worker(job[0]).fill(drafts, edits, [i], lambda count: None)
+    return _worker(job[0]).fill(drafts, edits, taken, [i], lambda count: None)

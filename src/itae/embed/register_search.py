@@ -1,13 +1,12 @@
-"""Which neurons make the outliers: searched for once on images without labels, and kept as a small JSON file.
+"""Which neurons make the outliers: searched for once on images without labels, and kept.
 
 As the authors do it (arXiv 2506.08010, their ``shared/algorithms.py``): the patches whose token is long behind one
 block are outliers; a neuron's score is its mean absolute activation at an image's outliers, and the mean of that over
 the images that have any; the `top_k` of the first blocks are register neurons. There CLS may be an outlier, too; here
 only patches may.
 
-The file lies at ``<cache>/.registers/<digest>.json``, found by all that the search depends on: the model's space, the
-images, and the settings but `top_k`, so that a sweep of it searches once. It appears by rename; a search that is killed
-has left nothing and begins anew.
+What was found lies at ``<cache>/.registers/<digest>.json`` (`itae.embed.kept`), found by all that the search depends
+on: the model's space, the images, and the settings but `top_k`, so that a sweep of it searches once.
 
 Letters: B images of a batch, n images, T patches, L blocks, M neurons of a block.
 """
@@ -15,11 +14,7 @@ Letters: B images of a batch, n images, T patches, L blocks, M neurons of a bloc
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,16 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from itae.base.device import on_device
-from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
 from itae.edits.bimodal import fit_threshold
 from itae.edits.registers import MOST, RegisterEdit, RegisterNeurons, TestTimeRegisters
 from itae.embed.record import Stop
-from itae.store.entry import canonical
 
-log = logging.getLogger(__name__)
-
-FORMAT = "itae registers 2"  # 2: a MAD of 0 tells no outliers
 Batches = Callable[[], Iterable[tuple[Tensor, Sequence[bytes]]]]
 
 
@@ -161,34 +151,3 @@ def _scores(
     for row, some in zip(scores_LM, found, strict=True):
         row[: np.size(some)] = some / outliers_nT.any(axis=1).sum()
     return scores_LM
-
-
-# --- what was found, kept
-
-
-def kept_at(root: Path, key: dict[str, Any]) -> Path:
-    """Return the file that a search of this key leaves in the store at `root`."""
-    return root / ".registers" / f"{hashlib.sha256(canonical(key).encode('ascii')).hexdigest()[:16]}.json"
-
-
-def recall(path: Path, key: dict[str, Any]) -> RegisterNeurons | None:
-    """Return what an earlier search found, or None; a damaged file counts as none."""
-    try:
-        told = json.loads(path.read_bytes())
-        if told.pop("format") != FORMAT or canonical(told.pop("key")) != canonical(key):
-            raise ValueError("of something else")
-        neurons = tuple((int(layer), int(neuron), float(score)) for layer, neuron, score in told.pop("neurons"))
-        return RegisterNeurons(neurons, **told)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        log.warning("%s can't be read (%s); the neurons are searched for again.", path, error)
-        return None
-
-
-def remember(path: Path, key: dict[str, Any], found: RegisterNeurons) -> None:
-    """Write what was found, whole or not at all."""
-    told = {"format": FORMAT, "key": key} | found.summary(MOST)
-    with disk_trouble_told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, (json.dumps(told, allow_nan=False) + "\n").encode("ascii"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections.abc import Hashable, Iterable, Mapping
@@ -12,7 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.edits.edit import AnyEdit
+from itae.base.identity import key_of
+from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
 from itae.images.datasets import Dataset
@@ -95,10 +97,34 @@ class Source:
         """Equal for sources whose embeddings are the same entries of the same store."""
         return self.key(None), str(self.store.root)
 
-    def search_key(self, edit: RegisterEdit) -> dict[str, Any]:
-        """Return all that a search for register neurons depends on; how embeddings are pooled is not."""
-        space = {name: value for name, value in self._space.items() if name != "pool"}
-        return {"space": space, "dataset": self._dataset, "search": edit.settings.search_spec()}
+    def search_key(self, edit: RegisterEdit, images: ImageSet) -> dict[str, Any]:
+        """Return all that a search for register neurons depends on; how embeddings are pooled is not.
+
+        `images` are those that can be decoded; of the ones that are drawn their bytes count, neither names nor order.
+        """
+        settings = edit.settings
+        drawn = drawn_rows(len(images), settings.calibration_images, settings.calibration_seed)
+        return {"space": self._unpooled, "images": _content(images, drawn), "search": settings.search_spec()}
+
+    def search_key_before(self, edit: RegisterEdit) -> dict[str, Any]:
+        """Return the key that searches had when it told the data set by its names, too."""
+        return {"space": self._unpooled, "dataset": self._dataset, "search": edit.settings.search_spec()}
+
+    def fit_key(self, edit: Edit, images: ImageSet) -> dict[str, Any]:
+        """Return all that fitted thresholds depend on, as `search_key` does for neurons.
+
+        The first block that is looked at is as the untouched model has it, so there it is neither attenuator nor
+        control.
+        """
+        judge = edit.judge
+        drawn = drawn_rows(len(images), judge.calibration_images, judge.calibration_seed)
+        spec = edit.spec(self.facts.depth, self.backbone.pool)
+        what = {"method": spec["method"], "judge": key_of(judge)} if len(edit.looks) == 1 else spec
+        return {"space": self._unpooled, "images": _content(images, drawn), "looks": list(edit.looks), "edit": what}
+
+    @property
+    def _unpooled(self) -> dict[str, Any]:
+        return {name: value for name, value in self._space.items() if name != "pool"}
 
     def room(self, edits: Iterable[AnyEdit | None], n: int, shard: int | None = None, diagnostics: bool = True) -> int:
         """Return the bytes that it takes to make `n` embeddings under each of `edits`.
@@ -110,7 +136,7 @@ class Source:
         lists = names + (8 + 32) * n  # and labels and digests
         each = []
         for edit in edits:
-            found = collector(edit, self.facts, shard, diagnostics)
+            found = collector(edit, self.facts, range(shard), diagnostics, shard)
             some = sum(array.nbytes for array in found.some().values())
             shards = -(-n // shard) * (_HEADERS + found.nbytes)
             entry = lists + 2 * found.nbytes + _ENTRY  # whose sums have eight bytes each
@@ -126,6 +152,17 @@ class Source:
 def shard_of(batch_size: int) -> int:
     """Return how many images a shard has: whole batches, `SHARD` or a little more."""
     return batch_size * math.ceil(SHARD / batch_size)
+
+
+def drawn_rows(n: int, count: int, seed: int) -> list[int]:
+    """Return the positions of `count` of `n` images that are drawn with `seed`, ascending."""
+    rows: list[int] = np.sort(np.random.default_rng(seed).choice(n, min(n, count), replace=False)).tolist()
+    return rows
+
+
+def _content(images: ImageSet, rows: Iterable[int]) -> str:
+    """Return a SHA-256 (hex) of the bytes of images, whatever their names, labels and order."""
+    return hashlib.sha256(b"".join(sorted(images.digests[row] for row in rows))).hexdigest()
 
 
 def whole_images(source: Source) -> tuple[ImageSet, dict[str, str]]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.device import forward_context, free_gpu_memory, memory_told, on_device
+from itae.base.device import forward_context, free_gpu_memory, memory_told, on_device, to_host
 from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.base.memory import memory_reused
@@ -26,7 +26,10 @@ from itae.embed.diagnostics.choose import collector
 from itae.embed.diagnostics.collect import Collector, arrivals, looked_at
 from itae.embed.diagnostics.flags import FlagCollector
 from itae.embed.diagnostics.outliers import OutlierCollector
-from itae.images.batches import batches
+from itae.embed.kept import NEURONS
+from itae.embed.rows import Taken, parts_of
+from itae.embed.source import drawn_rows
+from itae.images.batches import decoded, in_batches
 from itae.images.transform import normalise
 from itae.store.entry import canonical
 
@@ -110,66 +113,63 @@ class Worker:
         out: Fits = {}
         for (count, seed, _), alike in calibrated_together(edits).items():
             with self._at_work("detector.calibration_images"):
-                sample = self._pixels(self._sample(count, seed))
+                sample = self._pixels(self._drawn(count, seed))
                 fits = fit_layers(self._shared_pass(list(alike.values())), list(alike.values()), sample)
             out |= zip(alike, fits, strict=True)
         return out
 
     def search(self, edits: Mapping[Key, RegisterEdit]) -> dict[Key, RegisterNeurons]:
-        """Find each edit's register neurons, or read what was found before."""
-        from itae.embed.register_search import kept_at, recall, remember, search
+        """Find each edit's register neurons, and keep what was found, at once."""
+        from itae.embed.register_search import search
 
         out: dict[Key, RegisterNeurons] = {}
+        found: dict[str, RegisterNeurons] = {}
         for key, edit in edits.items():
-            settings, name = edit.settings, self.source.search_key(edit)
-            path = kept_at(self.source.store.root, name)
-            neurons = recall(path, name)
-            if neurons is None:
-                images = self._sample(settings.calibration_images, settings.calibration_seed)
+            what = self.source.search_key(edit, self.images)
+            name = canonical(what)
+            if name not in found:
+                settings = edit.settings
+                images = self._drawn(settings.calibration_images, settings.calibration_seed)
                 log.info("Searching %d images for register neurons.", len(images))
                 with self._at_work("edit.calibration_images"):
                     batches = functools.partial(self._pixels, images)
-                    neurons = search(self.model, self.source.facts.prefix, settings, batches)
-                remember(path, name, neurons)
-            out[key] = neurons
+                    found[name] = search(self.model, self.source.facts.prefix, settings, batches)
+                NEURONS.remember(self.source.store.root, what, found[name])
+            out[key] = found[name]
         return out
 
     def fill(
         self,
         drafts: Mapping[Key, Draft],
         edits: Mapping[Key, AnyEdit | None],
+        taken: Mapping[Key, Taken],
         todo: Sequence[int],
         advance: Callable[[int], None],
     ) -> dict[Key, UserError]:
         """Write the shards `todo`, ascending, where a draft lacks them; return what is wrong with those that can't be.
 
-        `advance` is called with the number of images that were passed.
+        Only images pass whose rows are not `taken`. `advance` is called with the number of images that were passed.
         """
         failed: dict[Key, UserError] = {}
-        wanted, one = set(todo), next(iter(drafts.values()))
-        per_shard, whole = one.shard, bool(one.settled["diagnostics"])
-        pixels = self._pixels(self.images, todo[0] * per_shard, (todo[-1] + 1) * per_shard, per_shard)
+        whole = bool(next(iter(drafts.values())).settled["diagnostics"])
+        parts = [part for i in todo for part in parts_of(i, drafts, taken)]
+        pixels = self._pixels(self.images, [part.rows for part in parts])
         with contextlib.closing(pixels), self._at_work():
-            for i in range(todo[0], todo[-1] + 1):
-                first, count = i * per_shard, min(per_shard, len(self.images) - i * per_shard)
-                lacking = [key for key in drafts if i in wanted and key not in failed and not drafts[key].has(i)]
-                gathered = self.gather([edits[key] for key in lacking], pixels, first, count, advance, whole)
-                self._check_unchanged(first, count)
-                for key, collected in zip(lacking, gathered, strict=True):
-                    rows = collected.rows()
-                    if error := self._not_finite(rows["vectors"], first):
+            for part in parts:
+                keys = [key for key in part.keys if key not in failed]
+                gathered = self.gather([edits[key] for key in keys], pixels, part.rows, advance, whole)
+                self._check_unchanged(part.rows)
+                for key, collected in zip(keys, gathered, strict=True):
+                    if error := self._not_finite(collected.rows()["vectors"], part.rows):
                         failed[key] = error
                     else:
-                        drafts[key].write(i, rows, collected.sums(), collected.some())
+                        drafts[key].write(part.shard, *taken[key].filled(part.span, collected))
                 if len(failed) == len(drafts):  # nothing is left to go on for
                     break
         return failed
 
-    def _sample(self, count: int, seed: int) -> ImageSet:
-        """Return `count` images that are drawn with `seed`, in their order."""
-        draw = np.random.default_rng(seed)
-        rows = np.sort(draw.choice(len(self.images), min(len(self.images), count), replace=False))
-        return self.images.take(rows.tolist())
+    def _drawn(self, count: int, seed: int) -> ImageSet:
+        return self.images.take(drawn_rows(len(self.images), count, seed))
 
     def _shared_pass(self, edits: Sequence[AnyEdit | None], watch: Watch | None = None) -> SharedPass:
         from itae.embed.replay import SharedPass
@@ -187,41 +187,43 @@ class Worker:
             yield
 
     def _pixels(
-        self, images: ImageSet, start: int = 0, stop: int | None = None, shard: int | None = None
+        self, images: ImageSet, parts: Sequence[Sequence[int]] | None = None
     ) -> Generator[tuple[Any, list[bytes]]]:
-        """Yield batches of the images `start` to `stop`: pixels [b, 3, S, S] on the device, and their digests."""
+        """Yield batches of images: pixels [b, 3, S, S] on the device, and their digests.
+
+        They are those at the positions in `parts`, all by default; a batch is of one part.
+        """
         import torch
 
-        size, transform, at = self.runtime.batch_size, self.source.transform, start
-        stop = min(len(images), stop or len(images))
+        size, transform = self.runtime.batch_size, self.source.transform
+        parts = [range(len(images))] if parts is None else parts
+        spans = [span for part in parts for span in in_batches(part, size)]
         decoders, on_gpu = self.runtime.decoders(self.device), self.device.type == "cuda"
-        for raw in batches(images, transform, start, stop, size, decoders, shard, pinned=on_gpu):
+        for span, raw in zip(spans, decoded(images, transform, spans, decoders, pinned=on_gpu), strict=True):
             pixels = normalise(on_device(torch.from_numpy(raw), self.device), transform)
-            yield pixels, images.digests[at : at + len(raw)]
-            at += len(raw)
+            yield pixels, [images.digests[row] for row in span]
 
     def gather(
         self,
         edits: Sequence[AnyEdit | None],
         pixels: Iterator[tuple[Any, Sequence[bytes]]],
-        first: int,
-        count: int,
+        rows: Sequence[int],
         advance: Callable[[int], None],
         whole: bool,
     ) -> list[Collector]:
-        """Pass the `count` images from `first` on, which `pixels` yields in batches, under each of `edits`.
+        """Pass the images at the positions `rows`, which `pixels` yields in batches, under each of `edits`.
 
         With `whole`, diagnostics are gathered beside the vectors.
         """
-        facts = self.source.facts
-        collectors = [collector(edit, facts, count, whole, first, len(self.images)) for edit in edits]
+        n = len(self.images)
+        collectors = [collector(edit, self.source.facts, rows, whole, n) for edit in edits]
         shared = self._shared_pass(edits, self._watch(collectors, whole))
-        wanted = np.isin(np.arange(first, first + count), looked_at(len(self.images))) & whole
+        wanted = np.isin(rows, looked_at(n)) & whole
         done, coming = 0, deque[Callable[[], None]]()
-        while done < count:
+        while done < len(rows):
             batch, digests = next(pixels)
             looks = bool(wanted[done : done + len(batch)].any())
-            if edits:  # otherwise every draft has this shard, and its images are passed over
+            if edits:  # otherwise those for whom these images were to pass have failed
                 found = zip(collectors, shared(batch, digests, looks), strict=True)
                 coming.append(arrivals([one for each, vectors in found for one in each.sent(vectors)]))
             while len(coming) > _BEHIND.get(self.device.type, 0):
@@ -251,20 +253,28 @@ class Worker:
                 return Watch(flags, attention, each.operands, each.output, longer)
         return Watch(flags, attention, longer=longer)
 
-    def _check_unchanged(self, first: int, count: int) -> None:
+    def vectors(self, images: ImageSet, edit: AnyEdit | None, advance: Callable[[int], None]) -> np.ndarray:
+        """Return the vectors of some pictures, float32 [n, E]; nothing is looked at on the way, and nothing written."""
+        shared, found = self._shared_pass([edit]), []
+        with self._at_work():
+            for pixels, digests in self._pixels(images):
+                found.append(to_host(shared(pixels, digests, False))()[0])
+                advance(len(digests))
+        return np.concatenate(found)
+
+    def _check_unchanged(self, rows: Sequence[int]) -> None:
         """Stop before a picture that was replaced on the way is stored under the old one's fingerprint."""
-        rows = range(first, first + count)
         for row, now in zip(rows, self.images.stamps(rows), strict=True):
             if now != self.source.stamps[self._rows[row]]:
                 name = self.images.ids[row]
                 raise UserError(f"The image {name!r} was changed while it was being embedded; run the same once more.")
 
-    def _not_finite(self, vectors: np.ndarray, first: int) -> UserError | None:
+    def _not_finite(self, vectors: np.ndarray, rows: Sequence[int]) -> UserError | None:
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if not len(bad):
             return None
         return UserError(
-            f"The embeddings of {len(bad)} images are not finite, {self.images.ids[first + bad[0]]!r} first, in "
+            f"The embeddings of {len(bad)} images are not finite, {self.images.ids[rows[bad[0]]]!r} first, in "
             f"backbone.precision={self.source.backbone.precision}; use bf16 or fp32, or look at the checkpoint."
         )
 

@@ -1,7 +1,9 @@
 """From files to pixels: which images there are, what they show, how they come to a model.
 
 `datasets`     the classes that a ``dataset`` yaml names
+`files`        files and folders as a command line names them
 `image_set`    the images that one of them finds: read, hashed, checked
+`kept`         pictures as a store keeps them
 `folder`       a folder of pictures as a data set
 `walk`         what lies under a folder
 `unread`       pictures in formats that are not read

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,6 @@ def batches(
     stop: int,
     batch_size: int,
     workers: int = 1,
-    shard: int | None = None,
     pinned: bool = False,
 ) -> Iterator[np.ndarray]:
     """Yield the images `start` to `stop` (exclusive), in order, as uint8 arrays [b, S, S, 3].
@@ -40,30 +39,44 @@ def batches(
         Positions in `images`.
     batch_size
         b of every array but the last, which may be smaller.
+    workers, pinned
+        As of `decoded`.
+    """
+    assert 0 <= start <= stop <= len(images), (start, stop, len(images))
+    return decoded(images, transform, in_batches(range(start, stop), batch_size), workers, pinned)
+
+
+def in_batches(rows: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Return the rows in parts of `size`, the last one perhaps smaller."""
+    assert size >= 1, size
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+def decoded(
+    images: ImageSet, transform: Transform, spans: Iterable[Sequence[int]], workers: int = 1, pinned: bool = False
+) -> Iterator[np.ndarray]:
+    """Yield the images of each of `spans`, which are positions, as an uint8 array [b, S, S, 3].
+
+    Parameters
+    ----------
+    images, transform, spans
+        What is read, how it is brought to S x S pixels, and what comes together.
     workers
-        Threads that decode ahead of the consumer, by at most two batches; 0 decodes in the calling thread.
+        Threads that decode ahead of the consumer, by at most two spans; 0 decodes in the calling thread.
         The threads end with the generator, also when it is closed early.
-    shard
-        A batch never crosses a multiple of this many images.
     pinned
-        Whether batches lie in memory that a GPU copies from while the next one is made; there has to be a GPU.
+        Whether arrays lie in memory that a GPU copies from while the next one is made; there has to be a GPU.
 
     Raises
     ------
     UserError
         For an image that cannot be decoded, in the consumer, with the image's id.
     """
-    assert 0 <= start <= stop <= len(images), (start, stop, len(images))
-    assert batch_size >= 1, batch_size
     assert workers >= 0, workers
-    spans, first = deque[range](), start
-    while first < stop:
-        end = min(first + batch_size, stop, (first // shard + 1) * shard if shard else stop)
-        spans.append(range(first, end))
-        first = end
+    left = deque(spans)
     shape = (transform.image_size, transform.image_size, 3)
     if workers == 0:
-        for span in spans:
+        for span in left:
             pixels_bSSC = _memory((len(span), *shape), pinned)
             for j, i in enumerate(span):
                 pixels_bSSC[j] = _pixels(images, transform, i)
@@ -76,9 +89,9 @@ def batches(
     ahead: deque[tuple[np.ndarray, list[Future[None]]]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="itae-decode")
     try:
-        while spans or ahead:
-            while spans and len(ahead) <= PREFETCH:
-                span = spans.popleft()
+        while left or ahead:
+            while left and len(ahead) <= PREFETCH:
+                span = left.popleft()
                 pixels_bSSC = _memory((len(span), *shape), pinned)
                 ahead.append((pixels_bSSC, [pool.submit(fill, pixels_bSSC[j], i) for j, i in enumerate(span)]))
             pixels_bSSC, jobs = ahead.popleft()

@@ -106,6 +106,23 @@ class ImageSet:
         """The SHA-256 of each image's bytes, or of an array's shape and pixels; every file is read, once."""
         return list(in_threads(_digest, self.items, len(self), "reading images"))
 
+    def data(self, i: int) -> bytes:
+        """Return the bytes that image i has its digest of, which `itae.images.kept.picture` reads.
+
+        Raises
+        ------
+        UserError
+            When its file cannot be read.
+        """
+        item = self.items[i]
+        if isinstance(item, np.ndarray):
+            return _bytes_of(item)
+        try:
+            with open(item, "rb") as file:
+                return file.read()
+        except OSError as error:
+            raise UserError(f"image '{self.ids[i]}' cannot be read: {error.strerror}.") from error
+
     def fingerprint(self) -> str:
         """Return a SHA-256 (hex) of the content: ids, the bytes of every image, labels and class names."""
         total = hashlib.sha256(
@@ -175,7 +192,7 @@ def without_images(class_names: Sequence[str], labels: np.ndarray | None) -> lis
 def _digest(item: str | np.ndarray) -> bytes:
     """Hash one image; a file that cannot be read has a digest too, so that `skip` can still leave it out."""
     if isinstance(item, np.ndarray):
-        return hashlib.sha256(repr(item.shape).encode() + item.tobytes()).digest()
+        return hashlib.sha256(_bytes_of(item)).digest()
     try:
         if not stat.S_ISREG(os.stat(item).st_mode):  # to read a named pipe or a device may take for ever
             raise OSError(errno.EINVAL, "not a regular file")
@@ -183,6 +200,10 @@ def _digest(item: str | np.ndarray) -> bytes:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
         return hashlib.sha256(f"unreadable: {error.errno}".encode()).digest()
+
+
+def _bytes_of(pixels: np.ndarray) -> bytes:
+    return repr(pixels.shape).encode() + pixels.tobytes()
 
 
 def _stamp(item: str | np.ndarray) -> tuple[int, int] | None:

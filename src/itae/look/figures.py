@@ -44,7 +44,7 @@ def signal_figure(
     Figure or None
         None where there is no edited block.
     """
-    if not layers or edit is None:
+    if not layers or edit is None or not diagnostics["signal"].any():  # perhaps nobody who saw it is left
         return None
     from matplotlib.figure import Figure
 

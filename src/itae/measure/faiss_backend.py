@@ -17,6 +17,7 @@ from itae.base.errors import UserError
 from itae.base.threads import omp_threads
 
 FAISS_PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cuvs", "faiss-cuda")
+GPU_MOST = 2048  # what FAISS finds on a GPU for one query
 
 
 @functools.cache
@@ -107,6 +108,19 @@ def flat_index(faiss: Any, width: int, gpu: int | None, cosine: bool = False) ->
     config = faiss.GpuIndexFlatConfig()
     config.device = gpu
     return getattr(faiss, f"GpuIndexFlat{kind}")(_gpu_resources(), width, config)
+
+
+def nearest_in(faiss: Any, queries: Any, vectors: Any, k: int, gpu: int | None) -> tuple[Any, Any]:
+    """Return the `k` largest inner products of each query with vectors, and their rows, largest first.
+
+    Exactly, on the CPU (None) or on that one GPU; the vectors are searched where they lie, without the copy that an
+    index would be. Float32 [q, E] and [n, E] -> float32 and int64 [q, k].
+    """
+    metric = faiss.METRIC_INNER_PRODUCT
+    if gpu is None or k > GPU_MOST:
+        return faiss.knn(queries, vectors, k, metric=metric)
+    part = 2**30  # bytes of the vectors on the GPU at a time
+    return faiss.knn_gpu(_gpu_resources(), queries, vectors, k, metric=metric, device=gpu, vectorsMemoryLimit=part)
 
 
 @contextlib.contextmanager

@@ -15,10 +15,9 @@ import numpy as np
 
 from itae.base.device import memory_told
 from itae.base.progress import progress
-from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, threads
+from itae.measure.faiss_backend import GPU_MOST, flat_index, load_faiss, pick_gpu, threads
 from itae.measure.kmeans import BLOCK
 
-_GPU_MOST = 2048  # what FAISS finds on a GPU for one query
 _TWINS = 256  # in one group; looked for among the neighbours up to here, left out of the index beyond
 
 
@@ -65,7 +64,7 @@ def neighbours(
 
     def fill(kept: np.ndarray, asked: np.ndarray) -> None:
         """Look for the neighbours of some rows among others; one block of unit vectors at a time, and the index's."""
-        index = flat_index(faiss, width, gpu if k + _TWINS < _GPU_MOST else None, cosine=True)
+        index = flat_index(faiss, width, gpu if k + _TWINS < GPU_MOST else None, cosine=True)
         for block in _blocks(kept):
             index.add(_unit(vectors_NE[block]))
         for block in _blocks(asked):

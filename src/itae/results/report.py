@@ -98,7 +98,10 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _time(result: Mapping[str, Any]) -> str:
     timing = result["timing"]
-    speed = "all cached" if result["cached"] else f"{timing['images_per_s']:.1f} images/s"
+    passed, images = timing.get("passed"), timing.get("images")  # results of before don't say it
+    some = "" if passed == images else f"{passed} of {images} images passed"
+    rate = "" if timing["images_per_s"] is None else f"{timing['images_per_s']:.1f} images/s"
+    speed = "all cached" if result["cached"] else ", ".join(filter(None, (some, rate)))
     device = f", computed on {result['device']}" if result.get("device") else ""  # results of before don't say it
     parts = [f"embeddings {timing['extract_s']:.2f} s ({speed}{device})"]
     if (seconds := timing.get("task_s", timing.get("cluster_s"))) is not None:

@@ -30,13 +30,12 @@ class Gathered:
                 wide = array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
                 self._sums[name] = wide if first else self._sums[name] + wide
 
-    def arrays(self, fixed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Return all of it by name, and `fixed` beside it."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all of it by name."""
         found = {name: np.concatenate(parts) for name, parts in self._rows.items()} | self._sums
         named = {name.partition(".")[2]: array for name, array in found.items()}
         assert len(named) == len(found), "two arrays have one name"
-        assert not named.keys() & fixed.keys(), "an array is given twice"
-        return named | {name: np.asarray(array) for name, array in fixed.items()}
+        return named
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:

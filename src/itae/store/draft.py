@@ -30,6 +30,12 @@ log = logging.getLogger(__name__)
 
 
 DRAFT = "draft.json"
+_SHARDS = 2  # what is in a shard; those of another version of itae with other arrays are not taken up
+Finish = Callable[[dict[str, np.ndarray]], tuple[dict[str, np.ndarray], dict[str, Any]]]
+
+
+def _as_they_are(arrays: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    return arrays, {}
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,10 @@ class Draft:
         """How many shards there are to write."""
         return -(-self.n // self.shard)
 
+    def span(self, i: int) -> range:
+        """Return the positions of the images in shard `i`."""
+        return range(i * self.shard, min((i + 1) * self.shard, self.n))
+
     def open(self) -> None:
         """Take up the shards that are there, if they were made with the same key, `n`, shard size and `settled`."""
         header, file = self._header(), self.path / DRAFT
@@ -149,7 +159,7 @@ class Draft:
         Parameters
         ----------
         i
-            Its place; it holds the images ``i * shard`` to ``(i + 1) * shard``.
+            Its place; it holds the images of `span`.
         rows
             Arrays with one row an image: ``vectors`` float32 [b, E], and others such as ``flagged`` [b, L].
         sums
@@ -163,7 +173,7 @@ class Draft:
             When the disk is full or can't be written; the shards before this one stay.
         """
         assert 0 <= i < self.shards
-        count = min(self.shard, self.n - i * self.shard)
+        count = len(self.span(i))
         assert all(len(array) == count for array in rows.values()), f"shard {i} has {count} images"
         assert rows["vectors"].ndim == 2
         assert rows["vectors"].dtype == np.float32
@@ -184,7 +194,7 @@ class Draft:
         labels: np.ndarray | None,
         digests: Sequence[bytes],
         extra: Mapping[str, Any],
-        fixed: Mapping[str, np.ndarray] | None = None,
+        finish: Finish = _as_they_are,
     ) -> Embeddings:
         """Make the entry of the shards, put it in its place, and remove the draft.
 
@@ -200,8 +210,9 @@ class Draft:
             The sha256 of each image's bytes, n of 32 bytes.
         extra
             Plain values to add to `meta.json`, such as the versions.
-        fixed
-            Arrays of the whole set for diagnostics.npz, which also takes all else that the shards hold but vectors.
+        finish
+            Called with all that the shards hold but vectors, put together, by name; returns the arrays of
+            diagnostics.npz, and plain values to add to `meta.json`.
 
         Raises
         ------
@@ -218,7 +229,7 @@ class Draft:
         try:
             with disk_trouble_told(self.path, self._bytes_of_shards):
                 folder.mkdir()
-                self._write_entry(folder, ids, labels, digests, extra, fixed or {})
+                self._write_entry(folder, ids, labels, digests, extra, finish)
                 flush_folder(folder)
                 entry = self._place(folder, self.key)
         except BaseException:
@@ -234,7 +245,7 @@ class Draft:
         labels: np.ndarray | None,
         digests: Sequence[bytes],
         extra: Mapping[str, Any],
-        fixed: Mapping[str, np.ndarray],
+        finish: Finish,
     ) -> None:
         gathered = Gathered()
         numbers = np.full(self.n, -1, np.int64) if labels is None else np.asarray(labels).astype(np.int64)
@@ -245,8 +256,10 @@ class Draft:
             "digests.npy": write_file(
                 folder / "digests.npy", [npy(np.frombuffer(b"".join(digests), np.uint8).reshape(self.n, 32))]
             ),
-            "diagnostics.npz": write_file(folder / "diagnostics.npz", [pack(gathered.arrays(fixed))]),
         }
+        arrays, more = finish(gathered.arrays())
+        written["diagnostics.npz"] = write_file(folder / "diagnostics.npz", [pack(arrays)])
+        extra = {**extra, **more}
         meta = {
             **self.key.identity,
             "digest": self.key.digest,
@@ -296,7 +309,8 @@ class Draft:
 
     def _header(self) -> bytes:
         """Return what every shard of this draft was made with."""
-        return render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self.settled})
+        return render({**self.key.identity, "n": self.n, "shard": self.shard, "settled": self.settled,
+                       "shards": _SHARDS})  # fmt: skip
 
     def _read(self, i: int) -> dict[str, np.ndarray] | None:
         try:

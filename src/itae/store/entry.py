@@ -8,8 +8,9 @@ The disk format is this page. An entry is a folder with six files::
     digests.npy      uint8 [n, 32], the sha256 of each image's bytes (from format 2 on)
     diagnostics.npz  small arrays by name: per image, per layer, or of the whole set
     meta.json        the whole key, n, dim, labelled, the size and sha256 of the files above, the
-                     versions and what else the maker said; `created`, the only thing in an entry that
-                     depends on the hour; and `seal`, the sha256 of everything else in meta.json
+                     versions and what else the maker said, such as `rows`, where some are from other
+                     entries; `created`, the only thing in an entry that depends on the hour; and
+                     `seal`, the sha256 of everything else in meta.json
 
 Two makings of one key give the same bytes, but for `created`, the `seal` over it, and whatever the maker says
 differently. Reading trusts nothing: the key is compared field by field, then every size, checksum and shape.
@@ -203,6 +204,9 @@ class Embeddings:
         Small arrays by name.
     fresh
         Whether this process has just computed it.
+    passed
+        How many of its images have gone through the model for that; the others' rows are from other entries, or from
+        a run that broke off.
     """
 
     path: Path
@@ -213,6 +217,7 @@ class Embeddings:
     meta: dict[str, Any]
     diagnostics: dict[str, np.ndarray]
     fresh: bool = False
+    passed: int = 0
 
 
 def read_entry(path: Path, key: Key | None = None) -> Embeddings:
@@ -238,8 +243,10 @@ def read_entry(path: Path, key: Key | None = None) -> Embeddings:
         return _read_files(path, meta)
 
 
-def look_up(path: Path, key: Key) -> dict[str, Any]:
-    """Return what `meta.json` of the entry of `key` in `path` says; seal, key and sizes are verified, and no more.
+def look_up(path: Path, key: Key | None = None) -> dict[str, Any]:
+    """Return what `meta.json` of the entry in `path` says; seal, key and sizes are verified, and no more.
+
+    `key` is as in `read_entry`.
 
     Raises
     ------
@@ -250,6 +257,18 @@ def look_up(path: Path, key: Key) -> dict[str, Any]:
         meta = read_meta(path)
         _check_key(path, meta, key)
         return meta
+
+
+def read_digests(path: Path, meta: dict[str, Any]) -> np.ndarray:
+    """Return the sha256 of each image in the entry whose `meta.json` says `meta`, uint8 [n, 32], verified.
+
+    Raises
+    ------
+    DamagedEntry, UserError
+        As `read_entry` does.
+    """
+    with _damage_told(path):
+        return _checked(_read_array(path, "digests.npy", meta), "digests.npy", np.uint8, (meta["n"], 32))
 
 
 @contextmanager
@@ -318,18 +337,19 @@ def _read_files(path: Path, meta: dict[str, Any]) -> Embeddings:
     ids = _read_checked(path, "ids.txt", meta).decode("utf-8", "surrogateescape").split("\n")[:-1]
     with np.load(io.BytesIO(_read_checked(path, "diagnostics.npz", meta)), allow_pickle=False) as archive:
         diagnostics = {name: archive[name] for name in archive.files}
-    shapes: dict[str, tuple[np.ndarray, type, tuple[int, ...]]] = {
-        "vectors.npy": (vectors, np.float32, (n, dim)),
-        "labels.npy": (labels, np.int64, (n,)),
-    }
+    _checked(vectors, "vectors.npy", np.float32, (n, dim))
+    _checked(labels, "labels.npy", np.int64, (n,))
     if digests is not None:
-        shapes["digests.npy"] = (digests, np.uint8, (n, 32))
-    for name, (array, dtype, shape) in shapes.items():
-        if array.dtype != dtype or array.shape != shape:
-            raise DamagedEntry(f"{name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+        _checked(digests, "digests.npy", np.uint8, (n, 32))
     if len(ids) != n:
         raise DamagedEntry(f"ids.txt has {len(ids):,} lines, not {n:,}")
     return Embeddings(path, vectors, ids, labels if meta["labelled"] else None, digests, meta, diagnostics)
+
+
+def _checked(array: np.ndarray, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    if array.dtype != dtype or array.shape != shape:
+        raise DamagedEntry(f"{name} holds {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}")
+    return array
 
 
 def _mapped(file: Path) -> np.ndarray:

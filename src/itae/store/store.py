@@ -6,6 +6,12 @@ files are described in `itae.store.entry`). Beside the entries lie hidden things
 entry appears by rename, so what exists is whole; it is verified on every load, so what was damaged since is
 made again.
 
+**A row is f(bytes of the image, backbone, resolved edit).** An entry holds the sha256 of each image, so one in the
+making takes rows of the same bytes from entries of the same space (`itae.store.donors`; what makes two spaces the same
+for a row is told in `itae.embed.row_space`). They are verified like any that is loaded, and written into the shards of
+the draft as computed ones are. So an entry never depends on another one: that may go, be damaged or be made again at
+any moment, and costs at most that its rows are computed.
+
 Several processes may want one entry. `Store.claim` is where they meet: one computes, the others wait and take
 theirs from the disk. A claim goes when its process goes, however that ends (`itae.store.claims`).
 """
@@ -28,7 +34,7 @@ from itae.base.place import at_home
 from itae.store.claims import Claim, Claims
 from itae.store.draft import Begun, Draft, begun
 from itae.store.entry import FORMAT, META, DamagedEntry, Embeddings, Key, differences, look_up, read_entry
-from itae.store.survey import Item, look_at, read_json, size_of, used
+from itae.store.survey import Item, look_at, mark_used, read_json, size_of, used
 
 __all__ = ["FORMAT", "DamagedEntry", "Draft", "Embeddings", "Item", "Key", "Store", "read_entry"]
 
@@ -96,7 +102,7 @@ class Store:
             holder = self._claims.holder(self._name(path))
             log.warning("%s can't be read (%s): %s is at work on it.", path, damage, holder)
             return None
-        _mark_used(path)
+        mark_used(path)
         return entry
 
     def has(self, key: Key, enough: Enough = _whatever) -> bool:
@@ -113,7 +119,7 @@ class Store:
             there = enough(look_up(self.path(key), key))
         except DamagedEntry:  # or not there
             return False
-        _mark_used(self.path(key))
+        mark_used(self.path(key))
         return there
 
     def tell_miss(self, key: Key) -> None:
@@ -310,10 +316,3 @@ def _short(text: str) -> str:
 def _identity(meta_file: Path) -> dict[str, Any]:
     about = read_json(meta_file)
     return {name: about[name] for name in ("format", "space", "dataset") if name in about}
-
-
-def _mark_used(path: Path) -> None:
-    try:
-        os.utime(path)
-    except OSError:  # somebody else's cache, or a read-only one: then the mark is missing, and nothing else
-        log.debug("%s can't be marked as used.", path)

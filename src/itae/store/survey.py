@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from itae.store.entry import META, DamagedEntry, read_meta
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +84,14 @@ def used(path: Path) -> float:
         return path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def mark_used(path: Path) -> None:
+    """Note that an entry was used now."""
+    try:
+        os.utime(path)
+    except OSError:  # somebody else's cache, or a read-only one: then the mark is missing, and nothing else
+        log.debug("%s can't be marked as used.", path)
 
 
 def read_json(file: Path) -> dict[str, Any]:

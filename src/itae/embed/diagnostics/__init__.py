@@ -1,9 +1,11 @@
 """What was seen during a pass, streamed and kept beside the vectors.
 
-`collect`      what all collectors share
-`flags`        what was flagged in an edited pass
-`flag_counts`  that of one batch and block, counted
-`norms`        norms of the untouched model
-`outliers`     what an edit of tokens leaves
-`choose`       which of them a pass needs
+`collect`       what all collectors share
+`flags`         what was flagged in an edited pass
+`flag_counts`   that of one batch and block, counted
+`norms`         norms of the untouched model
+`outliers`      what an edit of tokens leaves
+`per_image`     what is known of each image, and rates from it
+`put_together`  of an entry whose rows are partly another's
+`choose`        which of them a pass needs
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,7 @@ if TYPE_CHECKING:
     from itae.vit.facts import Facts
 
 
-def collector(
-    edit: AnyEdit | None, facts: Facts, images: int, diagnostics: bool, first: int = 0, n: int | None = None
-) -> Collector:
+def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diagnostics: bool, n: int) -> Collector:
     """Return what gathers the vectors of one edit, or of the untouched model, and its diagnostics if they are wanted.
 
     Parameters
@@ -26,19 +25,19 @@ def collector(
         The edit, or None for the untouched model.
     facts
         Of the model.
-    images
-        How many will come.
+    positions
+        Of the images that will come in the whole set, ascending.
     diagnostics
         Whether norms, maps and attention are wanted; counts of what is flagged are kept anyway.
-    first, n
-        Position of the first of them in the whole set, and how many that has (as many as will come).
+    n
+        How many the whole set has.
     """
     from itae.edits.edit import Edit
     from itae.edits.registers import RegisterEdit
     from itae.embed.diagnostics.norms import NormCollector
 
-    n = images if n is None else n
-    wanted = np.isin(np.arange(first, first + images), looked_at(n))
+    images, places = len(positions), np.asarray(positions, np.int64)
+    wanted = np.isin(places, looked_at(n))
     if edit is None:
         return NormCollector(facts, images, wanted) if diagnostics else Collector(images)
     if isinstance(edit, RegisterEdit):
@@ -47,5 +46,5 @@ def collector(
     if not diagnostics:
         return FlagCollector(edit, images)
     height, width = facts.grid
-    examples = [i - first for i in example_rows(n) if first <= i < first + images]
-    return FlagCollector(edit, images, height * width, wanted, examples)
+    examples = np.flatnonzero(np.isin(places, example_rows(n))).tolist()
+    return FlagCollector(edit, images, height * width, wanted, examples, places)

@@ -32,10 +32,11 @@ def counted(flags: Flags) -> dict[str, Tensor]:
     Returns
     -------
     dict
-        ``sums`` [3] in fp64: of the images' rates, thresholds (with ``scope: head`` means over heads), and how many
-        have one. ``tied``, ``left_alone``: numbers of images, or of heads of images. ``signals`` [2, bins]: histograms
-        of the signal of the patches that are not flagged, and of those that are. ``flagged_at`` [T]: images in which
-        a patch is flagged in any head; ``flagged`` [B]: how many of an image are.
+        ``sums`` [2] in fp64: of the images' thresholds (with ``scope: head`` means over heads), and of how many have
+        one. ``signals`` [2, bins]: histograms of the signal of the patches that are not flagged, and of those that are.
+        ``flagged_at`` [T]: images in which a patch is flagged in any head. Of each image, [B]: ``flagged``, how many
+        are; ``share``, of patches and heads; ``alone_in``, whether every patch is, of some head; ``tied_in``, whether
+        for ties none is.
     """
     return flags.once("counted", lambda: _counted(flags))
 
@@ -46,17 +47,17 @@ def _counted(flags: Flags) -> dict[str, Tensor]:
     mask_BST, threshold_BS1 = flags.mask, flags.threshold.double()
     known_BS1 = ~threshold_BS1.isnan()
     any_head_BT = mask_BST.any(dim=1)
-    rates = mask_BST.float().mean(dim=(1, 2)).double().sum()
     thresholds = threshold_BS1.where(known_BS1, 0.0).mean(dim=(1, 2)).sum()
     found = {
-        "sums": torch.stack([rates, thresholds, known_BS1.double().mean(dim=(1, 2)).sum()]),
-        "left_alone": mask_BST.all(dim=-1).any(dim=-1).sum(),
+        "sums": torch.stack([thresholds, known_BS1.double().mean(dim=(1, 2)).sum()]),
+        "share": mask_BST.float().mean(dim=(1, 2)),
+        "alone_in": mask_BST.all(dim=-1).any(dim=-1),
         "signals": histograms(flags.signal, mask_BST),
         "flagged_at": any_head_BT.sum(dim=0),
         "flagged": any_head_BT.sum(dim=-1),
     }
     if flags.tied is not None:
-        found["tied"] = flags.tied.any(dim=1).sum()
+        found["tied_in"] = flags.tied.any(dim=(1, 2))
     return found
 
 

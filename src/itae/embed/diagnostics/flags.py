@@ -22,6 +22,7 @@ import numpy as np
 from itae.base.memory import own_memory
 from itae.embed.diagnostics.collect import Collector, bimodality, quantiles
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES, counted
+from itae.embed.diagnostics.per_image import FLAGS, exact
 
 if TYPE_CHECKING:
     from itae.edits.edit import Edit
@@ -44,6 +45,8 @@ class FlagCollector(Collector):
     examples
         Places in the shard of the images of which masks [k, L, T] and the CLS token's attention, mean over heads
         [k, 2, L, T], are kept. None keeps neither these nor maps.
+    positions
+        Of the images in the whole set, for the examples to tell; by default that of the shard.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class FlagCollector(Collector):
         patches: int = 0,
         wanted: np.ndarray | None = None,
         examples: Sequence[int] | None = None,
+        positions: np.ndarray | None = None,
     ) -> None:
         super().__init__(images)
         self._wanted = np.zeros(images, bool) if wanted is None else wanted
@@ -61,21 +65,21 @@ class FlagCollector(Collector):
         depth, count = len(self.layers), len(examples or ())
         self._whole = examples is not None
         self._examples = np.array(examples or (), np.int64)
-        self._flagged = own_memory((images, depth), np.uint16)
+        kinds: tuple[type, ...] = (np.uint16, np.float32, np.bool_, np.bool_)
+        self._each = {name: own_memory((images, depth), kind) for name, kind in zip(FLAGS, kinds, strict=True)}
         self._so_far = [0] * depth  # images, by layer
         self._sums = {
-            "rate": np.zeros(depth),
             "threshold": np.zeros(depth),
             "threshold_of": np.zeros(depth),  # images (or parts of one, by head) that have a threshold
-            "tied": np.zeros(depth, np.int64),
-            "left_alone": np.zeros(depth, np.int64),
             "signal": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
             "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
         }
         if self._whole:
             self._sums["flagged_at"] = np.zeros((depth, patches), np.int64)
             self._sums |= {"paid": np.zeros((2, depth)), "paid_of": np.zeros(depth, np.int64)}
+            places = np.arange(images) if positions is None else positions
             self._some = {
+                "examples": places[self._examples],
                 "example_mask": own_memory((count, depth, patches), np.bool_),
                 "example_paid": own_memory((count, 2, depth, patches), np.float16),
             }
@@ -95,14 +99,13 @@ class FlagCollector(Collector):
             self._see_examples(i, some, flags, paid)
 
     def _add_counts(self, i: int, some: slice, found: dict[str, np.ndarray]) -> None:
-        for name, value in zip(("rate", "threshold", "threshold_of"), found["sums"], strict=True):
+        for name, value in zip(("threshold", "threshold_of"), found["sums"], strict=True):
             self._sums[name][i] += value
-        self._sums["tied"][i] += found.get("tied", 0)
-        self._sums["left_alone"][i] += found["left_alone"]
+        for name in FLAGS:
+            self._each[name][some, i] = found.get(name, False)  # no rule by which there are ties, none tied
         unflagged, flagged = found["signals"]
         self._sums["signal"][i] += unflagged + flagged
         self._sums["signal_flagged"][i] += flagged
-        self._flagged[some, i] = found["flagged"]
         if self._whole:
             self._sums["flagged_at"][i] += found["flagged_at"]
 
@@ -135,13 +138,17 @@ class FlagCollector(Collector):
                     self.later(row, partial(keep, "example_paid", (example, side, i)))
 
     def rows(self) -> dict[str, np.ndarray]:
-        """Return what has a row an image: `vectors` [b, E], and the patches `flagged` in each layer [b, L]."""
-        return super().rows() | {"flagged": self._flagged}
+        """Return what has a row an image: `vectors` [b, E], and what was flagged in each layer [b, L]."""
+        return super().rows() | self._each
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return what adds up over shards."""
+        return super().sums() | exact(self._each)
 
     @property
     def nbytes(self) -> int:
         """How many bytes a shard holds beside the vectors and what is of some images only."""
-        return super().nbytes + self._flagged.nbytes
+        return super().nbytes + sum(array.nbytes for array in self._each.values())
 
 
 def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, Any]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from itae.embed.diagnostics.collect import Collector
+from itae.embed.diagnostics.per_image import exact
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,18 +33,31 @@ class OutlierCollector(Collector):
     def __init__(self, edit: RegisterEdit, images: int, prefix: int) -> None:
         super().__init__(images)
         self._edit, self._prefix = edit, prefix
-        self._sums = {"outliers_left": np.zeros(1), "outliers_of": np.zeros(1, np.int64)}
+        self._share, self._seen = np.full(images, np.nan, np.float32), 0
 
     def see(self, layer: int, tokens_BNE: Tensor) -> None:
         """Take what left a block in one batch, the added token last."""
         if layer == self._edit.settings.outlier_layer:
             norms_BT = tokens_BNE[:, self._prefix : -self._edit.extra].float().norm(dim=-1)
-            left = self._edit.outliers(norms_BT).float().mean(dim=1).double().sum()
-            self.later({"left": left}, self._add_left)
-            self._sums["outliers_of"] += len(norms_BT)
+            some = slice(self._seen, self._seen + len(norms_BT))
+            self._seen = some.stop
+            self.later({"share": self._edit.outliers(norms_BT).float().mean(dim=1)}, partial(self._keep, some))
 
-    def _add_left(self, found: dict[str, np.ndarray]) -> None:
-        self._sums["outliers_left"] += found["left"]
+    def _keep(self, some: slice, found: dict[str, np.ndarray]) -> None:
+        self._share[some] = found["share"]
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Return what has a row an image: `vectors` [b, E], and the share of its patches that are outliers [b]."""
+        return super().rows() | {"outlier_share": self._share}
+
+    def sums(self) -> dict[str, np.ndarray]:
+        """Return what adds up over shards."""
+        return super().sums() | exact({"outlier_share": self._share})
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes a shard holds beside the vectors."""
+        return super().nbytes + self._share.nbytes
 
 
 def outliers_left(diagnostics: Mapping[str, np.ndarray]) -> float | None:

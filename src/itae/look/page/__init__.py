@@ -1,28 +1,33 @@
-"""One self-contained page of a run, or of many.
+"""One self-contained page of a run, of many, of a knowledge base, or of one of its answers.
 
 The page opens from the disk and asks for nothing: its script, its styles, its pictures and the libraries for plots and
 tables are in it, and its Content-Security-Policy forbids the browser every request. Whatever comes from the data (names
 of classes, files, errors) is escaped where it is written, or put in as text by the script.
 
-`run_part`      what a page says of one run
-`sweep_part`    what it says of many
-`gallery_part`  the gallery of clusters, as the page's script takes it
-`gallery`       which images are typical, doubtful or moved
-`pictures`      thumbnails
+`frame`           what all pages are put together by
+`run_part`        what a page says of one run
+`sweep_part`      what it says of many
+`gallery_part`    the gallery of clusters, as the page's script takes it
+`gallery`         which images are typical, doubtful or moved
+`knowledge_data`  what the pages of a knowledge base are drawn from
+`base_page`       the page of a base
+`why_page`        the page of one answer
+`rows_part`       rows of a base and their pictures, as a page takes them
+`commands`        lines for a shell
+`pictures`        thumbnails
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 from collections.abc import Iterator, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.base.console import say
 from itae.base.errors import UserError
+from itae.look.page.frame import render, write
 from itae.results.find import RESULT, find_results
 from itae.results.run import read_run
 
@@ -80,7 +85,9 @@ def write_page(
     out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
     content = _of_run(files[0].parent, most, images, trust) if one else _of_many(files, home, best, most, trust)
-    _write(out, _render(content))
+    sweep, run = content["sweep"], content["run"]
+    data = {"explore": sweep and sweep["explore"], "gallery": run and run["gallery"]}
+    write(out, render("page", data, ("page",), plots=sweep is not None or bool(data["gallery"]), **content))
     return out
 
 
@@ -140,43 +147,3 @@ def _of_many(files: Sequence[Path], home: Path, best: str | None, most: int, tru
         except UserError as error:  # one run that is damaged costs not the page of all
             damaged[best_run / RESULT] = str(error)
     return {"sweep": part | {"damaged": {str(file): why for file, why in damaged.items()}}, "run": run}
-
-
-def _render(content: dict[str, Any]) -> str:
-    import jinja2
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    from itae.base.versions import __version__
-
-    def ours(name: str) -> Markup:
-        return Markup(resources.files("itae.look.page").joinpath(name).read_text(encoding="utf-8"))
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("itae.look.page", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    plots = content["sweep"] is not None or (content["run"] and content["run"]["gallery"])
-    return environment.get_template("page.html").render(
-        **content,
-        version=__version__,
-        style=ours("page.css"),
-        script=ours("page.js"),
-        plotly=Markup(get_plotlyjs()) if plots else None,
-    )
-
-
-def _write(out: Path, text: str) -> None:
-    """Write the page whole or not at all."""
-    unfinished = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(text, encoding="utf-8", errors="replace")
-        unfinished.replace(out)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise UserError(f"{out} can't be written ({error.strerror}); give another file with --out.") from error

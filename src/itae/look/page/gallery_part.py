@@ -85,11 +85,11 @@ def _in_turn(chosen: Sequence[Mapping[int, Mapping[str, Sequence[int]]]]) -> lis
     return [row for row in chain.from_iterable(zip_longest(*lists)) if row is not None]
 
 
-def _thumbnails(images: ImageSet | None, ids: Sequence[str]) -> list[str] | None:
+def _thumbnails(images: ImageSet | None, ids: Sequence[str]) -> list[str | None] | None:
     if images is None:
         return None
     place = {name: i for i, name in enumerate(images.ids)}
-    return thumbnails(images, [place[name] for name in ids])
+    return thumbnails(images.read, [place[name] for name in ids])
 
 
 def _cluster(

@@ -1,86 +1,4 @@
-// The page's script. Whatever comes from the data reaches the document as text, never as markup.
-"use strict";
-
-const data = JSON.parse(document.getElementById("data").textContent);
-const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#777777", "#8C564B", "#882255", "#44AA99"];
-const SYMBOLS = ["circle", "square", "diamond", "cross", "x", "triangle-up", "star", "hexagon"];
-const MOST_NAMES = 24; // in a legend
-const redraw = []; // what has to be drawn anew in other colours
-
-/** Make an element; children are elements or text. */
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes || {})) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
-
-/** A name that fits into a legend. */
-function short(text) {
-  return String(text).length > 26 ? `${String(text).slice(0, 25)}…` : String(text);
-}
-
-/** Text as Plotly shows it, which takes some markup. */
-function plain(text) {
-  return String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;");
-}
-
-function option(select, names, chosen) {
-  select.replaceChildren(...names.map((name) => make("option", { value: name, selected: name === chosen }, name)));
-}
-
-// --- light and dark
-
-function theme(dark) {
-  document.documentElement.classList.toggle("dark", dark);
-  document.getElementById("theme").setAttribute("aria-pressed", String(dark));
-  redraw.forEach((draw) => draw());
-}
-
-const wanted = matchMedia("(prefers-color-scheme: dark)");
-wanted.addEventListener("change", () => theme(wanted.matches));
-document.getElementById("theme").addEventListener("click", () => {
-  theme(!document.documentElement.classList.contains("dark"));
-});
-
-// --- plots
-
-function layout(more) {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  const axis = { gridcolor: colour("--line"), zerolinecolor: colour("--line"), automargin: true };
-  const axes = Object.keys(more).filter((name) => /^[xy]axis/.test(name));
-  const merged = Object.fromEntries(axes.map((name) => [name, { ...axis, ...more[name] }]));
-  return {
-    paper_bgcolor: colour("--ground"),
-    plot_bgcolor: colour("--ground"),
-    font: { color: colour("--text"), family: "system-ui, sans-serif", size: 12 },
-    margin: { l: 60, r: 20, t: 30, b: 64 },
-    hovermode: "closest",
-    legend: { itemsizing: "constant" },
-    ...more,
-    ...merged,
-  };
-}
-
-const PLOT = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-
-/** Split positions by value: [[name, positions], ...], numbers in their order. */
-function grouped(positions, valueOf) {
-  const groups = new Map();
-  for (const i of positions) {
-    const value = valueOf(i) ?? "none";
-    if (!groups.has(value)) groups.set(value, []);
-    groups.get(value).push(i);
-  }
-  return [...groups].sort(([a], [b]) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true })));
-}
-
-function marker(i, size) {
-  return { color: COLOURS[i % COLOURS.length], symbol: SYMBOLS[Math.floor(i / COLOURS.length) % SYMBOLS.length], size, opacity: 0.8 };
-}
+// The script of a page of runs.
 
 // --- all runs
 
@@ -136,15 +54,12 @@ function explore({ columns, settings, metrics, first }) {
 function gallery(shown) {
   const sides = { before: "baseline", after: "edited" };
   const labelled = shown.labels !== null;
-  const dialog = document.getElementById("image");
   const className = (i) => (labelled ? shown.classes[shown.labels[i]] : null);
   const clusterOf = (side, i) => (shown[side].cluster[i] < 0 ? "noise" : shown[side].cluster[i]);
 
   function picture(i) {
     if (!shown.thumbnails) return document.createTextNode(shown.ids[i]);
-    const image = make("img", { src: shown.thumbnails[i], alt: shown.ids[i], decoding: "async" });
-    image.addEventListener("load", () => image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) <= 40));
-    return image;
+    return sharp(shown.thumbnails[i], shown.ids[i]);
   }
 
   function tile(i) {
@@ -162,20 +77,11 @@ function gallery(shown) {
     for (const [side, name] of Object.entries(sides)) detail(`cluster, ${name}`, clusterOf(side, i));
     detail("changed cluster", shown.left[i] ? "yes" : "no");
     detail("moved", `${shown.moved[i]} (cosine distance)`);
-    const close = make("button", { type: "button", class: "close", onclick: () => dialog.close() }, "Close");
-    dialog.replaceChildren(
-      make("header", {}, make("h3", { id: "image-title" }, shown.ids[i]), close),
-      make("div", { class: "one" }, ...(shown.thumbnails ? [picture(i)] : []), details),
-    );
     const among = shown.ids.length < shown.n ? `, among the ${shown.ids.length} images shown` : "";
-    for (const [side, name] of Object.entries(sides)) {
-      dialog.append(make("h4", {}, `Nearest in the ${name} embeddings${among}`), tiles(shown[side].near[i]));
-    }
-    if (!dialog.open) dialog.showModal();
-    close.focus();
-    dialog.scrollTop = 0;
+    const near = Object.entries(sides).flatMap(([side, name]) => [
+      make("h4", {}, `Nearest in the ${name} embeddings${among}`), tiles(shown[side].near[i])]);
+    openDialog(shown.ids[i], make("div", { class: "one" }, ...(shown.thumbnails ? [picture(i)] : []), details), ...near);
   }
-  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
 
   // --- clusters
 
@@ -281,4 +187,3 @@ function gallery(shown) {
 
 if (document.getElementById("explore")) explore(data.explore);
 if (data.gallery) gallery(data.gallery);
-theme(wanted.matches);

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from itae.base.threads import in_threads
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from itae.images.image_set import ImageSet
+T = TypeVar("T")
 
 BUDGET = 6_000_000  # bytes of all thumbnails of a page, as text
 _SIDES = ((400, 128), (900, 96), (10**9, 64))  # pixels of the long side, for up to so many images
@@ -21,23 +21,36 @@ _PIXELS = 40  # a picture up to this size is kept as it is, every pixel
 _QUALITIES = (75, 50, 25, 5)
 
 
-def thumbnails(images: ImageSet, rows: Sequence[int]) -> list[str]:
-    """Return small pictures of the images at these positions, as ``data:`` addresses of at most `BUDGET` in all.
+def thumbnails(
+    read: Callable[[T], Image.Image | None], items: Sequence[T], budget: int = BUDGET, side: int | None = None
+) -> list[str | None]:
+    """Return small pictures as ``data:`` addresses of at most `budget` in all; None where there is no picture.
 
-    The more there are, the smaller they are; if they still don't fit, their quality falls.
+    If they don't fit, their quality falls.
+
+    Parameters
+    ----------
+    read
+        Returns the picture of an item, RGB; called from several threads.
+    items
+        What there are pictures of.
+    budget
+        Bytes of all, as text.
+    side
+        Pixels of the long side, at most; by default, the fewer the more there are.
     """
-    side = next(side for count, side in _SIDES if len(rows) <= count)
-    small = list(in_threads(partial(_small, images, side), rows, len(rows), "thumbnails"))
+    side = side or next(side for count, side in _SIDES if len(items) <= count)
+    small = list(in_threads(partial(_small, read, side), items, len(items), "thumbnails"))
     for quality in _QUALITIES:
-        made = [_address(picture, quality) for picture in small]
-        if sum(map(len, made)) <= BUDGET:
+        made = [None if picture is None else _address(picture, quality) for picture in small]
+        if sum(len(one) for one in made if one) <= budget:
             break
     return made
 
 
-def _small(images: ImageSet, side: int, row: int) -> Image.Image:
-    picture = images.read(row)
-    if max(picture.size) > _PIXELS:
+def _small(read: Callable[[T], Image.Image | None], side: int, item: T) -> Image.Image | None:
+    picture = read(item)
+    if picture is not None and max(picture.size) > _PIXELS:
         picture.thumbnail((side, side))
     return picture
 

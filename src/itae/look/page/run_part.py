@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from itae.base.errors import UserError
+from itae.embed.about import told_seen
 from itae.look.page.gallery_part import gallery_part
 from itae.look.page.pictures import address
 from itae.look.run_figures import Seen, draw_run
@@ -154,9 +155,18 @@ def commands(cwd: str, words: Sequence[str], config_dir: str | None = None) -> s
     return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *configs, *words])}"
 
 
+def _captions(run: Run) -> dict[str, str]:
+    """Return what is said of the figures, and of which images they are where these are not those of the set."""
+    captions, seen = dict(_CAPTIONS), run.result.get("seen") or {}  # results of before don't say it
+    for side, names in {"baseline": ("norms",), "edited": ("signal", "layers", "artifacts")}.items():
+        if told := seen.get(side):
+            captions |= {name: f"{captions[name]} Of {told_seen(told)}." for name in names}
+    return captions
+
+
 def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
     """Return the figures in the run's folder `but` some, and of a sweep's job, which has one, all of them drawn now."""
-    captions = _CAPTIONS | dict(run.result.get("captions") or {})
+    captions = _captions(run) | dict(run.result.get("captions") or {})
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
     names = [Path(str(name)).name for name in run.result["figures"]]
     paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]

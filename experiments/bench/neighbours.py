@@ -1,0 +1,237 @@
+"""Print the figures of neighbours and answers of a base as ratios, each pair measured in turns in one process.
+
+    python experiments/bench/neighbours.py                 all of it, about twenty minutes on 2 cores, 8 GB of disk
+    python experiments/bench/neighbours.py batch one       some of it
+
+Vectors are made up: a few hundred clusters on a low-dimensional sheet, as embeddings have them. What is compared is the
+processor's time; the machine may be shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pyarrow as pa
+
+from itae.knowledge.choose import choose
+from itae.knowledge.classify import classify
+from itae.knowledge.duplicates import duplicates
+from itae.knowledge.index import open_index, use_index
+from itae.knowledge.neighbours import Excluded, nearest
+from itae.knowledge.outliers import outliers
+from itae.knowledge.similarity import similarities
+from itae.knowledge.snapshot import Snapshot
+from itae.knowledge.suspects import suspects
+from itae.knowledge.vector_file import VectorFile, on_disk
+from itae.knowledge.vote import Auto, Rank
+from itae.knowledge.why import why
+
+MANY, LARGE = (50_000, 384), (1_281_167, 768)
+K = 20
+
+
+class Ids(Sequence):  # type: ignore[type-arg]
+    """``0000000`` on, without the memory of as many strings."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i):  # type: ignore[no-untyped-def]
+        return f"{i:07d}"
+
+
+def say(what: str, value: str) -> None:
+    print(f"{what:78} {value}", flush=True)
+
+
+def blocks(count: int, width: int, classes: int = 1000, step: int = 20_000) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield vectors of length 1 and their classes."""
+    draw = np.random.default_rng(0)
+    sheet = draw.normal(size=(48, width)).astype(np.float32)
+    centres = draw.normal(size=(classes, 48)).astype(np.float32)
+    for start in range(0, count, step):
+        n = min(step, count - start)
+        labels = draw.integers(0, classes, n)
+        latent = centres[labels] + 0.7 * draw.normal(size=(n, 48)).astype(np.float32)
+        vectors = latent @ sheet + draw.normal(size=(n, width)).astype(np.float32)
+        yield vectors / np.linalg.norm(vectors, axis=1, keepdims=True), labels
+
+
+def snapshot_of(vectors: np.ndarray, labels: np.ndarray, classes: int) -> Snapshot:
+    n = len(vectors)
+    sources = pa.array([f"source {i}" for i in range(5)]).take(pa.array(np.arange(n) % 5))
+    none = pa.nulls(n, pa.string())
+    return Snapshot(
+        space={"model": "made up"},
+        version=1,
+        root=f"{n:064x}",
+        vectors_ME=vectors,
+        ids=Ids(n),
+        alive_M=np.ones(n, bool),
+        labels_M=labels.astype(np.int32),
+        label_names=tuple(f"class {i:04d}" for i in range(classes)),
+        several={},
+        groups_M=np.arange(n),
+        digests_M32=np.random.default_rng(1).integers(0, 256, (n, 32), np.uint8),
+        table=pa.table({"group": none, "place": none, "source": sources, "time": pa.nulls(n, pa.timestamp("us"))}),
+    )
+
+
+def made(shape: tuple[int, int], classes: int) -> Snapshot:
+    vectors, labels, at = np.empty(shape, np.float32), np.empty(shape[0], np.int64), 0
+    for some, codes in blocks(*shape, classes):
+        vectors[at : at + len(some)], labels[at : at + len(some)] = some, codes
+        at += len(some)
+    return snapshot_of(vectors, labels, classes)
+
+
+def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
+    """Return the CPU seconds of each of `works` in each round, in turned order every other; the first isn't kept."""
+    times: list[list[float]] = [[] for _ in works]
+    for i in range(rounds + 1):
+        for j in range(len(works))[:: 1 if i % 2 else -1]:
+            began = time.process_time()
+            works[j]()
+            if i:
+                times[j].append(time.process_time() - began)
+    return times
+
+
+def ratio(a: list[float], b: list[float]) -> str:
+    each = [x / y for x, y in zip(a, b, strict=True)]
+    return f"{statistics.median(each):.3f}   ({min(each):.3f} to {max(each):.3f}, {len(each)} rounds)"
+
+
+def batch(scratch: Path) -> None:
+    """50,000 x 384 in itself, k = 20, against FAISS's flat index called bare."""
+    base = made(MANY, 100)
+    vectors = base.vectors_ME
+    itself = Excluded(base.groups_M, base.groups_M)
+
+    def bare() -> None:
+        index = faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
+        index.search(vectors, K)
+
+    times = in_turns(3, bare, lambda: nearest(base, vectors, K), lambda: nearest(base, vectors, K, excluded=itself))
+    say("neighbours of 50,000 x 384 in itself, k 20 (at most 1.1), against a flat index", ratio(times[1], times[0]))
+    say("  each row itself left out", ratio(times[2], times[0]))
+    say("  CPU seconds of the flat index", f"{statistics.median(times[0]):.1f}")
+
+
+def one(scratch: Path) -> None:
+    """One query against 1,281,167 x 768 in memory, against one product of matrix and vector."""
+    base = made(LARGE, 1000)
+    query = base.vectors_ME[7:8] + np.float32(0.01)
+    vector = query[0] / np.linalg.norm(query[0])
+    times = in_turns(9, lambda: base.vectors_ME @ vector, lambda: nearest(base, query, K))
+    say("one query against 1,281,167 x 768 (at most 1.3), against matrix @ vector", ratio(times[1], times[0]))
+    base.alive_M[np.random.default_rng(0).integers(0, len(base.alive_M), 1000)] = False
+    some = np.flatnonzero(base.alive_M)
+    times = in_turns(9, lambda: base.vectors_ME @ vector, lambda: nearest(base, query, K, rows=some))
+    say("  1,000 rows of it dead", ratio(times[1], times[0]))
+    say("  CPU seconds", f"{statistics.median(times[1]):.2f}")
+
+
+def answers(scratch: Path) -> None:
+    """CPU seconds of what looks at a whole base of 50,000 x 384."""
+    base = made(MANY, 100)
+    query = base.vectors_ME[7] + np.float32(0.01)
+
+    def took(what: str, work: Callable[[], object]) -> None:
+        began = time.process_time()
+        found = work()
+        say(what, f"{time.process_time() - began:.2f} CPU s   {found or ''}")
+
+    took("auto: voter, k and temperature", lambda: choose(base, Auto()).note)
+    took("  one answer then", lambda: classify(base, query[None])[0].label)
+    took("  again, another query", lambda: classify(base, -query[None])[0].label)
+    took(
+        "  1,000 answers in one call, voter=rank voter.k=10",
+        lambda: len(classify(base, base.vectors_ME[:1000], voter=Rank(10))),
+    )
+    took("why, the fewest rows that turn it among them", lambda: len((why(base, query).turn or {"rows": []})["rows"]))
+    took("suspects", lambda: round(suspects(base)[0].score, 3))
+    took("duplicates", lambda: len(duplicates(base)))
+    took("outliers", lambda: round(outliers(base)[0][0].distance, 3))
+
+
+def disk(scratch: Path) -> None:
+    """1,281,167 x 768 that stay on the disk: an index made, opened and searched, and the memory that each takes."""
+    path = scratch / "vectors.npy"
+    file = np.lib.format.open_memmap(path, "w+", np.float32, LARGE)
+    at, labels = 0, []
+    for some, codes in blocks(*LARGE):
+        file[at : at + len(some)] = some
+        labels.append(codes)
+        at += len(some)
+    file.flush()
+    np.save(scratch / "labels.npy", np.concatenate(labels))
+    for part in ("make", "search"):
+        command = [sys.executable, __file__, "--disk", str(scratch), "--part", part]
+        subprocess.run(command, check=True)
+
+
+def disk_part(scratch: Path, part: str) -> None:
+    """In a process of its own, whose peak memory is told."""
+    vectors = VectorFile(scratch / "vectors.npy")
+    base = on_disk(snapshot_of(np.empty((len(vectors), 0), np.float32), np.load(scratch / "labels.npy"), 1000), vectors)
+    began, cpu = time.perf_counter(), time.process_time()
+    index = open_index(base, scratch / "index", "IVF1024,PQ64")
+    say(
+        f"{part}: an index IVF1024,PQ64 of 1,281,167 x 768",
+        f"{time.perf_counter() - began:.1f} s, {time.process_time() - cpu:.1f} CPU s",
+    )
+    if part == "search":
+        say("  recall", str(index.about["recall"]))
+        use_index(base, index)
+        queries = vectors[np.arange(0, 100_000, 1000)] + np.float32(0.01)
+        for some in (queries[:1], queries):
+            began, cpu = time.perf_counter(), time.process_time()
+            found, similar = nearest(base, some, K)
+            took = f"{time.perf_counter() - began:.3f} s, {time.process_time() - cpu:.3f} CPU s"
+            say(f"  {len(some)} queries", took)
+        assert (
+            similar == similarities(vectors, queries / np.linalg.norm(queries, axis=1)[:, None], found)
+        ).mean() > 0.99
+    # Not ru_maxrss, which a process has from the one that started it.
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    peak = int(status["VmHWM"].split()[0]) / 1024
+    say(f"  peak memory (at most 1,000 MB; the vectors are {len(vectors) * 768 * 4 / 1e6:,.0f} MB)", f"{peak:.0f} MB")
+
+
+PARTS = {part.__name__: part for part in (batch, one, answers, disk)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--disk", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.disk:
+        disk_part(args.disk, args.part)
+        return
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    say("machine", f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, FAISS {faiss.__version__}")
+    with tempfile.TemporaryDirectory(prefix="itae-bench-") as folder:
+        for name in args.parts or PARTS:
+            PARTS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main()

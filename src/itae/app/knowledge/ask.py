@@ -1,0 +1,162 @@
+"""``itae knowledge classify | why``: what pictures are, by their neighbours, and what an answer hangs on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from itae.app.knowledge.opened import NEEDED, Opened, opened
+from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
+from itae.base.console import console, say
+from itae.base.construct import construct
+from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.images.image_set import ImageSet
+from itae.knowledge.choose import refuse_unlabelled
+from itae.knowledge.classify import Answer
+from itae.knowledge.classify import classify as answers_of
+from itae.knowledge.index import open_index, use_index
+from itae.knowledge.snapshot import Snapshot
+from itae.knowledge.why import Why
+from itae.knowledge.why import why as why_of
+
+READS = ("voter", "knowledge", *OF_A_SPACE, *NEEDED)
+_NEIGHBOURS = 3  # that a line of the table has room for
+_TURNING = 8  # rows that turn an answer, in text
+
+
+def classify(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge classify``."""
+    made = parser("classify", "Say what pictures are, by the rows of a base that are nearest to them.", "PATH")
+    _question(made)
+    made.add_argument("--abstain", type=float, metavar="P", help="no label for what is as unusual as this: p < P")
+    asked = ask(made, argv, READS)
+    if not asked.others:
+        raise UserError("itae knowledge classify KB PATH...: give pictures, or folders of pictures.")
+    with opened(asked) as here:
+        images, answers = _answers(asked, here, asked.options.abstain)
+    if asked.options.json:
+        pairs = zip(images.ids, answers, strict=True)
+        print(json.dumps([{"path": path, **answer.plain()} for path, answer in pairs]))  # noqa: T201  nothing else
+        return 0
+    _show(images, answers)
+    return 0
+
+
+def why(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge why``."""
+    told = "Say why a picture gets its label: the rows that voted, and the fewest without which it gets another."
+    made = parser("why", told, "IMAGE")
+    _question(made)
+    made.add_argument("--page", metavar="OUT.html", help="write a page of it")
+    asked = ask(made, argv, READS)
+    if len(asked.others) != 1:
+        raise UserError("itae knowledge why KB IMAGE: give one picture.")
+    with opened(asked) as here:
+        images, vectors = _pictures(asked, here)
+        if len(images) != 1:
+            raise UserError(f"{asked.others[0]} holds {len(images)} pictures; itae knowledge why is about one.")
+        snapshot = _snapshot(asked, here)
+        voter = construct("voter", here.config["voter"])
+        found = why_of(snapshot, vectors[0], images.digests[0], voter, here.encoder.runtime.device)
+        if asked.options.page is not None:
+            _write_page(here, snapshot, found, voter, images, at_home(asked.options.page))
+    if asked.options.json:
+        print(json.dumps({"path": images.ids[0], **found.plain()}))  # noqa: T201  nothing else may be on stdout
+        return 0
+    _show(images, [found.answer])
+    _explain(found)
+    if asked.options.page is not None:
+        say(f"page       {asked.options.page}")
+    return 0
+
+
+def _write_page(here: Opened, snapshot: Snapshot, found: Why, voter: Any, images: ImageSet, out: Path) -> None:
+    from itae.knowledge.choose import choose
+    from itae.knowledge.page_of_answer import page_of_answer
+    from itae.look.page.why_page import write_why_page
+
+    chosen = choose(snapshot, voter, here.encoder.runtime.device).voter
+    about, picture = page_of_answer(here.base, snapshot, found, chosen, images.ids[0])
+    write_why_page(about, images.read(0), picture, out)
+
+
+def _explain(found: Why) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("neighbour", "label", "similarity", "share", "source"):
+        numeric = name in ("similarity", "share")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in found.neighbours:
+        table.add_row(row["id"], _label(row["label"]), f"{row['similarity']:.6f}", f"{row['share']:.3f}", row["source"])
+    if found.neighbours:
+        console(500).print(table)
+    for source in found.sources:
+        say(f"source     {source['source']}: {source['share']:.3f} of the vote, {source['rows']} rows")
+    if found.turn is not None:
+        fewest = "the fewest rows without which it is" if found.turn["fewest"] else "rows without which it is"
+        say(f"turns      {len(found.turn['rows'])} {fewest} {found.turn['label']}:")
+        for row in found.turn["rows"][:_TURNING]:
+            say(f"           {row['id']}, {_label(row['label'])}")
+        if (more := len(found.turn["rows"]) - _TURNING) > 0:
+            say(f"           and {more} more, which --json has")
+    for note in found.notes:
+        if note not in found.answer.notes:
+            say(f"note       {note}")
+
+
+def _question(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
+    made.add_argument("--json", action="store_true", help="one JSON document in place of text")
+
+
+def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[ImageSet, list[Answer]]:
+    snapshot = _snapshot(asked, here)
+    voter = construct("voter", here.config["voter"])
+    images, vectors = _pictures(asked, here)
+    device = here.encoder.runtime.device
+    return images, answers_of(snapshot, vectors, images.digests, voter, abstain, device=device)
+
+
+def _snapshot(asked: Asked, here: Opened) -> Snapshot:
+    """Return the version that is asked, with the index that ``knowledge.index`` names, if it does."""
+    factory = here.config["knowledge"]["index"]
+    if factory is None:
+        return here.base.snapshot(asked.options.at)
+    folder = here.base.index_folder(here.encoder.store.root)
+    snapshot = here.base.snapshot_beside(folder / "vectors", asked.options.at)
+    refuse_unlabelled(snapshot)
+    use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
+    return snapshot
+
+
+def _pictures(asked: Asked, here: Opened) -> tuple[ImageSet, np.ndarray]:
+    images = here.encoder.pictures(asked.others)
+    return images, here.encoder(images)
+
+
+def _show(images: ImageSet, answers: Sequence[Answer]) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("picture", "label", "share", "p", "nearest"):
+        numeric = name in ("share", "p")
+        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    for path, answer in zip(images.ids, answers, strict=True):
+        share = f"{next(iter(answer.scores.values())):.3f}" if answer.scores else ""
+        near = ", ".join(f"{one['id']} {one['similarity']:.3f}" for one in answer.neighbours[:_NEIGHBOURS])
+        table.add_row(path, answer.label or "-", share, f"{answer.p:.3f}", near)
+    console(500).print(table)
+    for path, answer in zip(images.ids, answers, strict=True):
+        for row in answer.known:
+            say(f"known      {path} is {row['id']}, {_label(row['label'])}")
+    for note in dict.fromkeys(note for answer in answers for note in answer.notes):
+        say(f"note       {note}")
+    say(f"base       version {answers[0].version}, root {answers[0].root[:16]}")
+
+
+def _label(label: Any) -> str:
+    return ", ".join(label) if isinstance(label, list) else label or "no label"

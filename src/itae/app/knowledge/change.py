@@ -1,0 +1,106 @@
+"""``itae knowledge correct | delete | undo | restore | relink``: edits of rows that are there."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+
+from itae.app.knowledge.edits import commit, edit_options
+from itae.app.knowledge.words import Asked, ask, parser
+from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.knowledge.base import open_knowledge
+
+
+def correct(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge correct``."""
+    made = parser("correct", "Give rows another label; LABEL may be none, and + between labels gives several.",
+                  "LABEL ID")  # fmt: skip
+    made.add_argument("--labels", action="append", metavar="LABEL", default=None,
+                      help="a label, in place of LABEL; once for each of several")  # fmt: skip
+    edit_options(made)
+    asked = ask(made, argv)
+    if asked.options.labels is None:
+        label, ids = (asked.others or [""])[0], asked.others[1:]
+        labels = [] if label == "none" else [label]
+    else:
+        ids, labels = asked.others, asked.options.labels
+    if not ids:
+        raise UserError("itae knowledge correct KB LABEL ID...: give a label, and the ids of the rows that get it.")
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.correct(ids, labels), asked.options)
+
+
+def delete(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge delete``."""
+    made = parser("delete", "Unlearn rows: by their ids, a label, a source or a condition.", "ID")
+    made.add_argument("--label", metavar="L", help="all rows that have this label")
+    made.add_argument("--source", metavar="S", help="all rows from there")
+    made.add_argument("--where", metavar="EXPR", help="all rows for which this holds: SQL on id, label, source, group, "
+                      "time and metadata")  # fmt: skip
+    edit_options(made)
+    asked = ask(made, argv)
+    options = asked.options
+    base = open_knowledge(options.kb)
+    change = base.delete(asked.others or None, options.label, options.source, options.where)
+    return commit(base, change, options)
+
+
+def undo(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge undo``."""
+    made = parser("undo", "Put back the rows that one edit touched; a new edit.", "EDIT")
+    edit_options(made)
+    asked = ask(made, argv)
+    number = _one(asked, "the number of an edit, which itae knowledge log tells")
+    if not number.isdecimal():
+        raise UserError(f"itae knowledge undo: {number!r} is no number of an edit; itae knowledge log tells them.")
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.undo(int(number)), asked.options)
+
+
+def restore(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge restore``."""
+    made = parser("restore", "Bring the rows of an earlier version back; a new edit.", "VERSION")
+    edit_options(made)
+    asked = ask(made, argv)
+    version = _one(asked, "a version or a tag")
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.restore(version), asked.options)
+
+
+def relink(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge relink``."""
+    made = parser(
+        "relink", "Say that pictures below OLD are below NEW now; one counts as found by its bytes.", "OLD NEW"
+    )
+    made.add_argument("--csv", metavar="CSV", help="in place of OLD and NEW: the columns id and place")
+    edit_options(made)
+    asked = ask(made, argv)
+    if asked.options.csv is not None:
+        places = _places(asked.options.csv)
+    elif len(asked.others) == 2:
+        old, new = map(_absolute, asked.others)
+        places = {old: new}
+    else:
+        raise UserError("itae knowledge relink KB OLD NEW: give how places began, and how they begin now.")
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.relink(places), asked.options)
+
+
+def _absolute(place: str) -> str:
+    """Return a place as a base has it."""
+    return place if "://" in place else str(at_home(place).absolute())
+
+
+def _places(path: str) -> dict[str, str]:
+    try:
+        with at_home(path).open(encoding="utf-8-sig", newline="") as file:
+            return {row["id"]: row["place"] for row in csv.DictReader(file, strict=True)}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+        raise UserError(f"--csv={path} can't be read as a CSV file with the columns id and place ({error}).") from error
+
+
+def _one(asked: Asked, what: str) -> str:
+    if len(asked.others) != 1:
+        raise UserError(f"itae knowledge takes {what} here, and {len(asked.others)} words were given.")
+    return asked.others[0]

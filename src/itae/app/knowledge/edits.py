@@ -1,0 +1,74 @@
+"""What every edit has on the command line: who, why, a look before it, and what is told after it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from typing import Any
+
+from itae.base.console import say
+from itae.knowledge.base import KnowledgeBase
+from itae.knowledge.changes import Change
+from itae.knowledge.turned import turned
+
+_SHOWN = 8  # ids of one kind
+
+
+def edit_options(parser: argparse.ArgumentParser) -> None:
+    """Give a verb the options of an edit."""
+    parser.add_argument("--why", default="", metavar="TEXT", help="the reason, for the journal")
+    parser.add_argument("--who", metavar="NAME", help="by whom (the user)")
+    parser.add_argument("--dry-run", action="store_true", help="only say what would change, predictions too")
+    parser.add_argument("--json", action="store_true", help="one JSON document in place of text")
+
+
+def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> int:
+    """Make an edit of a change, or say what it would do; return the exit status."""
+    touched = {name: list(getattr(change.touched, name)) for name in ("added", "changed", "deleted")}
+    told: dict[str, Any] = {"version": change.before.version, "edit": None, **touched, "same": change.same,
+                            "notes": list(change.notes)}  # fmt: skip
+    if options.dry_run:
+        found = turned(change.before, change.after) if change else None
+        told |= {"turned": found.rows if found else [], "turned_of": found.of if found else 0}
+        if options.json:
+            _print(told)
+            return 0
+        _say(touched, change, "would be ")
+        if found:
+            _say_turned(found.rows, found.of, found.note)
+        return 0
+    edit = base.commit(change, options.who, options.why)
+    if options.json:
+        told |= {"edit": edit and edit.edit, "version": edit.edit if edit else change.before.version}
+        _print(told)
+        return 0
+    _say(touched, change, "")
+    if edit is not None:
+        say(f"edit {edit.edit}, {edit.counts['rows']} rows now; to take it back: "
+            f"itae knowledge undo {shlex.quote(options.kb)} {edit.edit}")  # fmt: skip
+    return 0
+
+
+def _print(told: dict[str, Any]) -> None:
+    print(json.dumps(told, ensure_ascii=True))  # noqa: T201  nothing else may be on stdout
+
+
+def _say(touched: dict[str, list[str]], change: Change, would: str) -> None:
+    for name, ids in touched.items():
+        if ids:
+            some = ", ".join(ids[:_SHOWN]) + (f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else "")
+            say(f"{would}{name:<8} {len(ids)}  {some}" if len(ids) <= _SHOWN or would else f"{name:<8} {len(ids)}")
+    if change.same:
+        say(f"as it is {change.same}")
+    if not change:
+        say("Nothing changes, so there is no edit.")
+    for note in change.notes:
+        say(f"note     {note}")
+
+
+def _say_turned(rows: list[dict[str, Any]], of: int, note: str) -> None:
+    sampled = f" ({note})" if note else ""
+    say(f"predictions that turn: {len(rows)} of {of}, each row asked as if it were not there{sampled}")
+    for row in rows[:_SHOWN]:
+        say(f"  {row['id']}: {row['before']} -> {row['after']}")

@@ -1,0 +1,70 @@
+"""``itae knowledge import | export | rebuild``: rows from and to elsewhere, and a base in another space."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from itae.app.knowledge.edits import commit, edit_options
+from itae.app.knowledge.opened import NEEDED, with_words
+from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, config, parser
+from itae.app.settings import cache_folder, runtime_of
+from itae.base.console import say
+from itae.base.errors import UserError
+from itae.knowledge.base import open_knowledge
+from itae.knowledge.exchange import export as exported
+from itae.knowledge.exchange import rows_from
+from itae.knowledge.rebuild import rebuild as rebuilt
+from itae.knowledge.recipe import recipe_of
+from itae.store.store import Store
+
+
+def import_(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge import``."""
+    told = "Add rows from a folder of vectors.npy, ids.txt, labels.csv, digests.npy, or a .parquet file. That their "
+    told += "vectors are of the base's space, nobody can check."
+    made = parser("import", told, "PATH")
+    made.add_argument("--source", metavar="NAME", help="what they are from (what the file says, or its name)")
+    made.add_argument("--replace", action="store_true", help="put them in the place of others of the same id")
+    edit_options(made)
+    asked = ask(made, argv)
+    path = _one(asked, "itae knowledge import KB PATH: give a folder or a .parquet file.")
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.add(rows_from(path, asked.options.source), asked.options.replace), asked.options)
+
+
+def export(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge export``."""
+    told = "Write the rows into a new folder of vectors.npy, ids.txt, labels.csv, digests.npy, or a .parquet file."
+    made = parser("export", told, "PATH")
+    made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
+    asked = ask(made, argv)
+    path = _one(asked, "itae knowledge export KB PATH: give a new folder or .parquet file.")
+    snapshot = open_knowledge(asked.options.kb).snapshot(asked.options.at)
+    exported(snapshot, path)
+    say(f"{len(snapshot)} rows of version {snapshot.version} are in {path}")
+    return 0
+
+
+def _one(asked: Asked, told: str) -> str:
+    if len(asked.others) != 1:
+        raise UserError(told)
+    return asked.others[0]
+
+
+def rebuild(argv: Sequence[str]) -> int:
+    """Run ``itae knowledge rebuild``."""
+    made = parser("rebuild", "Make the same base in another space; ids, labels and journal stay.", "NEW key=value")
+    asked = ask(made, argv, (*OF_A_SPACE, *NEEDED))
+    path = _one(asked, "itae knowledge rebuild KB NEW key=value...: give the folder of the new base.")
+    base = open_knowledge(asked.options.kb)
+    plain = config(asked.words)
+    store, runtime = Store(cache_folder(plain["paths"])), runtime_of(plain["runtime"])
+    runtime.check_device()
+    nodes, edited = with_words(base.about.words, asked, plain)
+    recipe, encoder = recipe_of(nodes, edited, store, runtime)
+    new = rebuilt(base, path, encoder, recipe)
+    snapshot = new.snapshot()
+    say(f"{path} has {len(snapshot)} rows and {snapshot.version} edits, in its own space; to look: "
+        f"itae knowledge status {shlex.quote(path)}")  # fmt: skip
+    return 0

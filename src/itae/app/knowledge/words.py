@@ -1,0 +1,118 @@
+"""What stands behind a verb of ``itae knowledge``: options, paths, and words of the config, in any order."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from itae.base.errors import UserError
+from itae.knowledge.recipe import EDITED
+
+OF_A_SPACE = ("backbone", *EDITED, "layers", "dataset.resize", "dataset.decode")
+"""Config keys that a space is made of."""
+KEYS = ("backbone", "dataset", *EDITED, "layers", "voter", "knowledge", "paths", "runtime")
+"""All that a verb may read."""
+
+
+_INDEX = "knowledge.index="
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A command line, taken apart.
+
+    Parameters
+    ----------
+    options
+        What argparse took.
+    others
+        The rest but words of the config: paths, ids, a label.
+    words
+        Words of the config, as they were typed.
+    """
+
+    options: argparse.Namespace
+    others: list[str]
+    words: list[str]
+
+    def given(self, *keys: str) -> list[str]:
+        """Return the words that set one of these keys, or something in it."""
+        return [word for word in self.words if any(_sets(word, key) for key in keys)]
+
+
+def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
+    """Return the parser of a verb; `others` is how what stands behind KB is told in its help, if there is anything."""
+    made = argparse.ArgumentParser(prog=f"itae knowledge {verb}", description=told)
+    made.add_argument("kb", metavar="KB", help="the folder of the base, or the URL of one in an object store")
+    for name in others:
+        made.add_argument(_OTHERS, nargs="*", metavar=name)
+    return made
+
+
+_OTHERS = "others"
+
+
+def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str] = ()) -> Asked:
+    """Take a command line apart.
+
+    A word is one of the config when it sets a key of it and no file has that name. After ``--`` no word is an option
+    or one of the config.
+
+    Parameters
+    ----------
+    made
+        Of `parser`.
+    argv
+        What stands behind the verb.
+    reads
+        Keys of the config that this verb reads.
+
+    Raises
+    ------
+    UserError
+        For a key that it doesn't read.
+    """
+    cut = list(argv).index("--") if "--" in argv else len(argv)
+    before, after = list(argv[:cut]), list(argv[cut + 1 :])
+    words = [word for word in before if any(_sets(word, key) for key in KEYS) and not os.path.lexists(word)]
+    for word in words:
+        if not any(_sets(word, key) for key in reads):
+            told = f"it reads {', '.join(reads)}" if reads else "it reads no words of the config"
+            raise UserError(f"{word}: {made.prog} has no use for it; {told}.")
+    options, unknown = made.parse_known_intermixed_args([word for word in before if word not in words])
+    if unknown:
+        made.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return Asked(options, [*getattr(options, _OTHERS, []), *after], words)
+
+
+def config(words: Sequence[str]) -> dict[str, Any]:
+    """Return the resolved config of some words, with a voter, and ``knowledge.index``, a text or None."""
+    from itae.app.compose import check_choices, compose, plain_config
+    from itae.app.words import as_typed
+
+    index = [word.partition("=")[2] for word in words if word.startswith(_INDEX)]
+    if other := [word for word in words if word.startswith("knowledge.") and not word.startswith(_INDEX)]:
+        raise UserError(f"{other[0]}: knowledge has one option, knowledge.index, as in knowledge.index=IVF1024,PQ64.")
+    typed = as_typed([word for word in words if not word.startswith(_INDEX)])  # its commas are no sweep
+    check_choices([word for word in typed if not _sets(word, "voter")])
+    chosen = [f"+{word}" if word.startswith("voter=") else word for word in typed]
+    if not any(word.startswith("+voter=") for word in chosen):
+        chosen = ["+voter=auto", *chosen]
+    told = index[-1] if index and index[-1] not in ("", "null") else None
+    return plain_config(compose(chosen)) | {"knowledge": {"index": told}}
+
+
+def laid_over(node: Mapping[str, Any], group: str, words: Sequence[str], composed: Mapping[str, Any]) -> Any:
+    """Return a node of a base's recipe with what some words say of it: another choice, or other options of its own."""
+    if any(word.startswith(f"{group}=") for word in words):
+        return composed[group]
+    keys = [word.partition("=")[0].removeprefix(f"{group}.") for word in words if word.startswith(f"{group}.")]
+    return {**node, **{key: composed[group][key] for key in keys}}
+
+
+def _sets(word: str, key: str) -> bool:
+    name, equals, _ = word.lstrip("+").partition("=")
+    return bool(equals) and (name == key or name.startswith(f"{key}."))

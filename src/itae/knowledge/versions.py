@@ -1,0 +1,290 @@
+"""Versions of a base as snapshots: read and verified, or made from the one in hand.
+
+Nothing of a version is handed out before its files have the hash and its blocks the digests that the journal has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from itae.base.errors import UserError, did_you_mean
+from itae.knowledge.about import About, read_head, read_tags
+from itae.knowledge.digests import SHIFT, root_of, row_sums
+from itae.knowledge.filed import Filed
+from itae.knowledge.folder import Folder
+from itae.knowledge.journal import Edit, Journal
+from itae.knowledge.ranges import Range, merged, within
+from itae.knowledge.sealed import Damaged
+from itae.knowledge.snapshot import Snapshot, after, empty
+from itae.knowledge.state import State, Store, blocks_of, rooted
+
+_TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
+_DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
+_EDITS = 1000  # edits, the same
+
+
+class Versions:
+    """The versions of a base.
+
+    Parameters
+    ----------
+    folder, store
+        Where it is.
+    about
+        What it is.
+    """
+
+    def __init__(self, folder: Folder, store: Store, about: About) -> None:
+        self.folder, self.store, self.about = folder, store, about
+        self.journal = Journal(folder, about.seal)
+        self._newest: State | None = None
+        self._read: WeakValueDictionary[int, Snapshot] = WeakValueDictionary()
+        self.guard = threading.RLock()
+
+    def newest(self) -> State:
+        """Return the newest version.
+
+        Raises
+        ------
+        UserError
+            When it is damaged.
+        """
+        with self.guard:
+            held = self._newest
+            if held is not None and len(held.snapshot.alive_M) > _DEAD * len(held.snapshot) + _DEAD_MORE:
+                held = None
+            number = self.journal.newest(held.snapshot.version if held else None)
+            if held is None or number > held.snapshot.version:
+                self._newest = (held and self._caught_up(held, number)) or self._opened_now(number)
+            assert self._newest is not None
+            return self._newest
+
+    def made(self, state: State) -> None:
+        """Take what an edit of this process has made as the newest."""
+        with self.guard:
+            self._newest = state
+
+    def earlier_dropped(self) -> None:
+        """Let go of earlier versions, which are no more."""
+        with self.guard:
+            self._read.clear()
+
+    @contextlib.contextmanager
+    def damage_told(self) -> Iterator[None]:
+        """Raise damage as a `UserError`."""
+        try:
+            yield
+        except Damaged as damage:
+            raise self._damaged(str(damage)) from None
+
+    def at(self, which: int | str | None) -> State:
+        """Return a version by its number or tag, the newest without that."""
+        if which is None:
+            return self.newest()
+        version = self.number(which)
+        with self.guard:
+            held = self._newest
+            if held is not None and held.snapshot.version == version:
+                return held
+            if (found := self._read.get(version)) is not None:
+                edit = self.edit(version)
+                return State(found, self.place(edit)[0], edit)
+            state = self._opened(version)
+            self._read[version] = state.snapshot
+            return state
+
+    def beside(self, which: int | str | None, folder: Path) -> Snapshot:
+        """Return a version whose vectors stay in a file of `folder`, written if it isn't there or is damaged.
+
+        Files of other versions go from there.
+        """
+        version = self.journal.newest() if which is None else self.number(which)
+        if not version:
+            return self._empty()
+        edit = self.edit(version)
+        file = folder / f"{edit.root[:32]}.npy"
+        folder.mkdir(parents=True, exist_ok=True)
+        for other in folder.glob("*.npy"):
+            if other != file:
+                other.unlink(missing_ok=True)
+        with self.damage_told():
+            try:
+                return self.verified(edit, file).snapshot
+            except Damaged:
+                file.unlink(missing_ok=True)
+                return self.verified(edit, file).snapshot
+
+    def number(self, which: int | str) -> int:
+        """Return the version that a number or a tag names.
+
+        Raises
+        ------
+        UserError
+            When there is none, or it was purged.
+        """
+        newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
+        tags = self.tags()
+        if isinstance(which, str) and which in tags:
+            which = tags[which]
+        if isinstance(which, str) and not which.isdecimal():
+            some = f"; its tags are {', '.join(sorted(tags))}" if tags else ", and it has no tags"
+            raise UserError(
+                f"No version of {self.folder.where} is called {which!r}: there are 0 to {newest}{some}."
+                f"{did_you_mean(which, tags)}"
+            )
+        version = int(which)
+        if not 0 <= version <= newest:
+            raise UserError(f"There is no version {version} of {self.folder.where}: there are 0 to {newest}.")
+        floor = self._floor(newest)
+        if 0 < version < floor:
+            raise UserError(
+                f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; there are 0 and "
+                f"{floor} to {newest}."
+            )
+        return version
+
+    def _floor(self, newest: int) -> int:
+        """Return the last purge, as the newest edit has it that can be read."""
+        for number in range(newest, 0, -1):
+            with contextlib.suppress(Damaged):
+                return self.journal.read(number).floor
+        return 0
+
+    def tags(self) -> dict[str, int]:
+        """Return the version of each tag."""
+        with self.damage_told():
+            return read_tags(self.folder)
+
+    def edit(self, number: int) -> Edit:
+        """Return an edit, or say that the journal is damaged."""
+        with self.damage_told():
+            return self.journal.read(number)
+
+    def place(self, edit: Edit) -> tuple[int, str | None]:
+        """Return the store's version of an edit, and the hash of its files: others since files were put together."""
+        head = read_head(self.folder)
+        if head.get("edit") == edit.edit:
+            return int(head["store"]), head["files"]
+        return edit.store, edit.files
+
+    def rows(self, version: int, numbers: Iterable[Range]) -> Filed | None:
+        """Return rows of a version by their numbers, each held against its checksum; None for none."""
+        numbers = list(numbers)
+        if not numbers:
+            return None
+        with self.damage_told():
+            found, sums = self.store.rows(self.place(self.edit(version))[0], numbers)
+            wrong = [i for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
+            if wrong or len(found) != sum(last - first + 1 for first, last in numbers):
+                ids = [found.columns.column("id")[i].as_py() for i in wrong[:5]]
+                raise Damaged(f"rows {ids} of version {version}" if wrong else f"rows of version {version} are missing")
+        return found
+
+    def _empty(self) -> Snapshot:
+        return empty(self.about.space, root_of(self.about.space, {}))
+
+    def _opened_now(self, number: int) -> State:
+        """Read the newest version; a purge in the meantime takes it away, and has made another."""
+        while True:
+            try:
+                return self._opened(number)
+            except UserError:
+                newest = self.journal.newest(number)
+                if newest == number:
+                    raise
+                number = newest
+
+    def _opened(self, version: int) -> State:
+        """Read a version and verify it."""
+        if not version:
+            return State(self._empty(), 0, None)
+        edit = self.edit(version)
+        with self.damage_told():
+            return self.verified(edit)
+
+    def verified(self, edit: Edit, beside: Path | None = None) -> State:
+        """Read the version of an edit, its vectors into the file `beside` if one is given; files are hashed meanwhile.
+
+        Raises
+        ------
+        Damaged
+            When it isn't what was written.
+        """
+        store, files = self.place(edit)
+        with ThreadPoolExecutor(1) as pool:
+            hashed = pool.submit(self.store.files, store)
+            trouble, snapshot = None, None
+            try:
+                snapshot = self._as_read(self.store.read(store, beside), edit)
+            except Damaged as damage:
+                trouble = str(damage)
+            if hashed.result() != files and trouble is None:
+                trouble = "files of rows.lance are not as they were written"
+        if snapshot is None:
+            raise Damaged(trouble or "")
+        blocks, told = blocks_of(snapshot), {int(block): digest for block, digest in edit.blocks.items()}
+        bad = sorted({block for block, _ in set(blocks.items()) ^ set(told.items())})
+        if bad:
+            raise Damaged(self._rows_of(store, bad))
+        if trouble is not None or root_of(snapshot.space, blocks) != edit.root:
+            raise Damaged(trouble or f"the root of version {edit.edit} is another one")
+        return State(snapshot, store, edit)
+
+    def _as_read(self, rows: Filed, edit: Edit) -> Snapshot:
+        made = after(self._empty(), np.zeros(0, np.int64), {}, rows, edit.edit, edit.root)
+        if len(made.position) != len(made):
+            raise Damaged("an id is there twice")
+        if len(np.unique(made.numbers_M)) != len(made):
+            raise Damaged("a row is there twice")
+        return replace(made, next_number=edit.next)
+
+    def _rows_of(self, store: int, blocks: list[int]) -> str:
+        """Name the damaged rows of some blocks."""
+        wrong: list[str] = []
+        for block in blocks:
+            found, sums = self.store.rows(store, [(block << SHIFT, ((block + 1) << SHIFT) - 1)])
+            ids = found.columns.column("id").to_pylist()
+            wrong += [ids[i] for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
+        if not wrong:
+            return f"rows are missing, or others are there, in the blocks {blocks[:10]} of 1,024 rows"
+        more = f" and {len(wrong) - 10:,} more" if len(wrong) > 10 else ""
+        return f"{'row' if len(wrong) == 1 else 'rows'} {', '.join(map(repr, wrong[:10]))}{more}"
+
+    def _caught_up(self, held: State, number: int) -> State | None:
+        """Make the newest version from the one in hand, after edits of others; None where that can't be told."""
+        first = held.snapshot.version + 1
+        if number - first > _EDITS:
+            return None
+        try:
+            edits = list(self.journal.edits(first, number))
+            if held.edit is not None and edits[0].previous != held.edit.link:
+                return None
+            gone, come = (merged(*(getattr(one.touched, name) for one in edits)) for name in ("before", "after"))
+            touched = merged(gone, come)
+            if sum(last - low + 1 for low, last in touched) > _TELLS:
+                return None
+            store, _ = self.place(edits[-1])
+            rows = self.store.rows(store, touched)[0] if touched else None
+        except Damaged:
+            return None
+        before = held.snapshot
+        removed = before.live[within(before.numbers_M[before.live], touched)]
+        made = after(before, removed, {}, rows, number)
+        blocks, root = held.then(made, touched)
+        if root != edits[-1].root:
+            return None
+        return State(rooted(made, blocks, root, edits[-1].next), store, edits[-1])
+
+    def _damaged(self, what: str) -> UserError:
+        return UserError(
+            f"The knowledge base at {self.folder.where} is damaged ({what}): nothing is answered from it; `itae "
+            "knowledge verify` says which versions are whole, and --at VERSION answers from one of these."
+        )

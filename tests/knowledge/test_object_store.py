@@ -1,0 +1,108 @@
+"""A base in an object store, which is moto's imitation of S3 on this machine.
+
+What that doesn't prove: how a real one behaves when it is slow, far away or half out of order, what it costs, other
+stores than S3, and permissions. Nor two writers in the same moment: there is no lock, and pyarrow can't put a file only
+where there is none, so there is to be one writer at a time; the second of two is refused only if he is late enough to
+see the first one's file, or Lance sees his version.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from bases import SPACE, WORDS, content, made, picture
+
+from itae.base.errors import UserError
+from itae.knowledge.base import create, open_knowledge
+
+pytest.importorskip("lance")
+pytestmark = pytest.mark.slow  # a server of its own
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path):
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    program = shutil.which("moto_server", path=places)
+    if program is None:
+        pytest.importorskip("moto.server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    with (tmp_path / "server.log").open("wb") as log:
+        server = subprocess.Popen([program, "-p", str(port)], stdout=log, stderr=log)
+    try:
+        settings = {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        for _ in range(300):
+            try:
+                request = urllib.request.Request(f"{endpoint}/shelf", method="PUT")
+                urllib.request.urlopen(request, timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, (tmp_path / "server.log").read_text()
+                time.sleep(0.1)
+        yield "s3://shelf"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_a_base_in_an_object_store_does_what_one_on_a_disk_does(bucket):
+    kb = create(f"{bucket}/kb", SPACE, WORDS, "embed")
+    ids = [f"cat/{i}" for i in range(9)]
+    kb.commit(kb.add(made(ids, image=lambda n: picture(ids[n]))), why="first")
+    kb.tag("first")
+    kb.commit(kb.correct(ids[:2], ["dog"]))
+    kb.commit(kb.delete(ids=ids[3:5]))
+    kb.commit(kb.undo(2))
+    kb.compact()
+    other = open_knowledge(f"{bucket}/kb")
+    assert content(other.snapshot()) == content(kb.snapshot())
+    assert [len(other.snapshot(i)) for i in ("first", 2, 3, 4)] == [9, 9, 7, 7]
+    assert len(other.where("label = 'cat' AND id LIKE 'cat/%'")) == 7
+    assert other.image(other.snapshot(), 0) == picture("cat/0")
+    assert other.verify().problems == ()
+    other.commit(other.restore("first"))
+    assert kb.snapshot().root == kb.snapshot("first").root
+    kb.commit(kb.delete(ids=ids[:1]))
+    kb.purge()
+    assert open_knowledge(f"{bucket}/kb").verify().problems == ()
+    with pytest.raises(UserError, match="is gone: edit 7 purged all before it"):
+        open_knowledge(f"{bucket}/kb").snapshot(1)
+
+
+def test_who_finds_an_edit_of_his_number_there_is_refused(bucket, monkeypatch):
+    kb = create(f"{bucket}/kb", SPACE, WORDS)
+    kb.commit(kb.add(made(["a"])))
+    other = open_knowledge(f"{bucket}/kb")
+    change = other.add(made(["b"]))
+    kb.commit(kb.add(made(["c"])))
+    monkeypatch.setattr(other.versions.journal, "newest", lambda known=None: 1)  # he looked before
+    with pytest.raises(UserError, match="Somebody else made edit 2"):
+        other.commit(change)
+    monkeypatch.undo()
+
+
+def test_what_is_no_base_there_is_told(bucket):
+    with pytest.raises(UserError, match="is no knowledge base"):
+        open_knowledge(f"{bucket}/nothing")
+    with pytest.raises(UserError):
+        open_knowledge("s3://no-such-bucket/kb")
