@@ -216,10 +216,10 @@ def test_who_opens_a_base_while_it_is_purged_gets_what_the_purge_left(tmp_path, 
     read = type(other.store).read
     rest = iter([kb.purge])
 
-    def late(store, version):
+    def late(store, version, beside=None):
         for purge in rest:
             purge()
-        return read(store, version)
+        return read(store, version, beside)
 
     monkeypatch.setattr(type(other.store), "read", late)
     assert other.snapshot().version == 6
