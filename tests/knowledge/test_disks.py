@@ -136,6 +136,13 @@ def test_without_pylance_one_sentence_tells_what_to_install(tmp_path, monkeypatc
         LanceStore(str(tmp_path))
 
 
+def test_without_pylance_no_base_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lance", None)
+    with pytest.raises(UserError, match="needs pylance"):
+        create(tmp_path / "kb", {}, {})
+    assert not (tmp_path / "kb").exists()
+
+
 def test_whatever_goes_wrong_as_files_are_put_together_the_edit_stands(tmp_path, monkeypatch, caplog):
     kb = base("lance", tmp_path)
 

@@ -56,8 +56,11 @@ def create(
     Raises
     ------
     UserError
-        When there is a base, or the disk can't be written.
+        When there is a base, or the disk can't be written, or pylance is not installed.
     """
+    from itae.knowledge.lance_files import lance_here
+
+    lance_here()  # before anything is written that nobody here could open
     folder = folder_at(path)
     with trouble_told(folder.where):
         make(folder, space, words, images)
