@@ -10,5 +10,6 @@
 `exchange`  import, export, rebuild
 `curate`  suspects, duplicates, outliers
 `edits`  what every edit has: who, why, a look before
+`printed`  tables and JSON
 `words`  what stands behind a verb: options, paths, and words of the config
 """

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 
 from itae.app.knowledge.edits import commit, edit_options
-from itae.app.knowledge.words import Asked, ask, parser
+from itae.app.knowledge.words import ask, parser
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.base import open_knowledge
@@ -51,7 +51,7 @@ def undo(argv: Sequence[str]) -> int:
     made = parser("undo", "Put back the rows that one edit touched; a new edit.", "EDIT")
     edit_options(made)
     asked = ask(made, argv)
-    number = _one(asked, "the number of an edit, which itae knowledge log tells")
+    number = asked.one("itae knowledge undo KB EDIT: give the number of an edit, which itae knowledge log tells.")
     if not number.isdecimal():
         raise UserError(f"itae knowledge undo: {number!r} is no number of an edit; itae knowledge log tells them.")
     base = open_knowledge(asked.options.kb)
@@ -63,7 +63,7 @@ def restore(argv: Sequence[str]) -> int:
     made = parser("restore", "Bring the rows of an earlier version back; a new edit.", "VERSION")
     edit_options(made)
     asked = ask(made, argv)
-    version = _one(asked, "a version or a tag")
+    version = asked.one("itae knowledge restore KB VERSION: give a version or a tag.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.restore(version), asked.options)
 
@@ -98,9 +98,3 @@ def _places(path: str) -> dict[str, str]:
             return {row["id"]: row["place"] for row in csv.DictReader(file, strict=True)}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise UserError(f"--csv={path} can't be read as a CSV file with the columns id and place ({error}).") from error
-
-
-def _one(asked: Asked, what: str) -> str:
-    if len(asked.others) != 1:
-        raise UserError(f"itae knowledge takes {what} here, and {len(asked.others)} words were given.")
-    return asked.others[0]

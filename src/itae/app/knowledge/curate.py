@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
+from itae.app.knowledge.printed import json_option, print_json, table_of
 from itae.app.knowledge.words import Asked, ask, config, parser
 from itae.app.settings import runtime_of
 from itae.base.checks import whole
@@ -30,7 +28,7 @@ def suspects(argv: Sequence[str]) -> int:
     found = suspects_of(snapshot, asked.options.n, asked.options.threshold, device)
     if _printed(asked, [one.plain(snapshot) for one in found]):
         return 0
-    table = _table("row", "label", "suggested", "score", "because")
+    table = table_of("row", "label", "suggested", "score", "because")
     for one in found:
         labels = ", ".join(snapshot.labels_of(one.position))
         table.add_row(snapshot.ids[one.position], labels, one.suggested or "-", f"{one.score:.3f}", "; ".join(one.says))
@@ -69,7 +67,7 @@ def outliers(argv: Sequence[str]) -> int:
     if _printed(asked, told):
         return 0
     for name, some in (("of all rows", over_all), ("of their own label", in_class)):
-        table = _table("row", "label", "distance", f"nearest {name}")
+        table = table_of("row", "label", "distance", f"nearest {name}")
         for one in some:
             labels = one.label or ", ".join(snapshot.labels_of(one.position))
             table.add_row(snapshot.ids[one.position], labels, f"{one.distance:.6f}", snapshot.ids[one.nearest])
@@ -82,7 +80,7 @@ def _list(verb: str, told: str) -> argparse.ArgumentParser:
     made = parser(verb, told)
     made.add_argument("-n", type=int, default=20, metavar="N", help="how many (20)")
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
-    made.add_argument("--json", action="store_true", help="one JSON document in place of text")
+    json_option(made)
     return made
 
 
@@ -100,13 +98,5 @@ def _asked(made: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[Asked, S
 
 def _printed(asked: Asked, told: Any) -> bool:
     if asked.options.json:
-        print(json.dumps(told))  # noqa: T201  nothing else may be on stdout
+        print_json(told)
     return bool(asked.options.json)
-
-
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        numeric = name in ("score", "distance")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
-    return table

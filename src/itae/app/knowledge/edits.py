@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from typing import Any
 
+from itae.app.knowledge.printed import json_option, print_json
 from itae.base.console import say
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.changes import Change
@@ -20,7 +20,7 @@ def edit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--why", default="", metavar="TEXT", help="the reason, for the journal")
     parser.add_argument("--who", metavar="NAME", help="by whom (the user)")
     parser.add_argument("--dry-run", action="store_true", help="only say what would change, predictions too")
-    parser.add_argument("--json", action="store_true", help="one JSON document in place of text")
+    json_option(parser)
 
 
 def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
         found = turned(change.before, change.after) if change else None
         told |= {"turned": found.rows if found else [], "turned_of": found.of if found else 0}
         if options.json:
-            _print(told)
+            print_json(told)
             return 0
         _say(touched, change, "would be ")
         if found:
@@ -41,17 +41,13 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
     edit = base.commit(change, options.who, options.why)
     if options.json:
         told |= {"edit": edit and edit.edit, "version": edit.edit if edit else change.before.version}
-        _print(told)
+        print_json(told)
         return 0
     _say(touched, change, "")
     if edit is not None:
         say(f"edit {edit.edit}, {edit.counts['rows']} rows now; to take it back: "
             f"itae knowledge undo {shlex.quote(options.kb)} {edit.edit}")  # fmt: skip
     return 0
-
-
-def _print(told: dict[str, Any]) -> None:
-    print(json.dumps(told, ensure_ascii=True))  # noqa: T201  nothing else may be on stdout
 
 
 def _say(touched: dict[str, list[str]], change: Change, would: str) -> None:

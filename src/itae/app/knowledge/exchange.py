@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from itae.app.knowledge.edits import commit, edit_options
 from itae.app.knowledge.opened import NEEDED, with_words
-from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, config, parser
+from itae.app.knowledge.words import OF_A_SPACE, ask, config, parser
 from itae.app.settings import cache_folder, runtime_of
 from itae.base.console import say
-from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
 from itae.knowledge.exchange import export as exported
 from itae.knowledge.exchange import rows_from
@@ -28,7 +27,7 @@ def import_(argv: Sequence[str]) -> int:
     made.add_argument("--replace", action="store_true", help="put them in the place of others of the same id")
     edit_options(made)
     asked = ask(made, argv)
-    path = _one(asked, "itae knowledge import KB PATH: give a folder or a .parquet file.")
+    path = asked.one("itae knowledge import KB PATH: give a folder or a .parquet file.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.add(rows_from(path, asked.options.source), asked.options.replace), asked.options)
 
@@ -39,24 +38,18 @@ def export(argv: Sequence[str]) -> int:
     made = parser("export", told, "PATH")
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
     asked = ask(made, argv)
-    path = _one(asked, "itae knowledge export KB PATH: give a new folder or .parquet file.")
+    path = asked.one("itae knowledge export KB PATH: give a new folder or .parquet file.")
     snapshot = open_knowledge(asked.options.kb).snapshot(asked.options.at)
     exported(snapshot, path)
     say(f"{len(snapshot)} rows of version {snapshot.version} are in {path}")
     return 0
 
 
-def _one(asked: Asked, told: str) -> str:
-    if len(asked.others) != 1:
-        raise UserError(told)
-    return asked.others[0]
-
-
 def rebuild(argv: Sequence[str]) -> int:
     """Run ``itae knowledge rebuild``."""
     made = parser("rebuild", "Make the same base in another space; ids, labels and journal stay.", "NEW key=value")
     asked = ask(made, argv, (*OF_A_SPACE, *NEEDED))
-    path = _one(asked, "itae knowledge rebuild KB NEW key=value...: give the folder of the new base.")
+    path = asked.one("itae knowledge rebuild KB NEW key=value...: give the folder of the new base.")
     base = open_knowledge(asked.options.kb)
     plain = config(asked.words)
     store, runtime = Store(cache_folder(plain["paths"])), runtime_of(plain["runtime"])

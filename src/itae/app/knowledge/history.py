@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
-
+from itae.app.knowledge.printed import json_option, print_json, table_of
 from itae.app.knowledge.words import ask, parser
 from itae.base.console import console, say
 from itae.base.errors import UserError
@@ -19,7 +17,7 @@ _SHOWN = 20
 def log(argv: Sequence[str]) -> int:
     """Run ``itae knowledge log``."""
     made = parser("log", "The edits of a base, the newest last: who, when, what, why.")
-    made.add_argument("--json", action="store_true", help="one JSON document, with the ids that each edit touched")
+    json_option(made)
     asked = ask(made, argv)
     edits = open_knowledge(asked.options.kb).log()
     if asked.options.json:
@@ -27,12 +25,9 @@ def log(argv: Sequence[str]) -> int:
         told = [{name: getattr(edit, name) for name in names} for edit in edits]
         for one, edit in zip(told, edits, strict=True):
             one |= {name: list(getattr(edit.touched, name)) for name in ("added", "changed", "deleted")}
-        print(json.dumps(told))  # noqa: T201  nothing else may be on stdout
+        print_json(told)
         return 0
-    table = Table(box=None, pad_edge=False)
-    for name in ("edit", "when", "who", "verb", "added", "changed", "deleted", "rows", "why"):
-        numeric = name in ("edit", "added", "changed", "deleted", "rows")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    table = table_of("edit", "when", "who", "verb", "added", "changed", "deleted", "rows", "why")
     for edit in edits:
         counts = [str(edit.counts.get(name, "")) for name in ("added", "changed", "deleted", "rows")]
         table.add_row(str(edit.edit), edit.when[:19].replace("T", " "), edit.who, edit.verb, *counts, edit.why)
@@ -43,13 +38,13 @@ def log(argv: Sequence[str]) -> int:
 def diff(argv: Sequence[str]) -> int:
     """Run ``itae knowledge diff``."""
     made = parser("diff", "What is different in version B from version A.", "A B")
-    made.add_argument("--json", action="store_true", help="one JSON document")
+    json_option(made)
     asked = ask(made, argv)
     if len(asked.others) != 2:
         raise UserError("itae knowledge diff KB A B: give two versions or tags.")
     found = open_knowledge(asked.options.kb).diff(*asked.others)
     if asked.options.json:
-        print(json.dumps({"added": found.added, "deleted": found.deleted, "changed": found.changed}, default=str))  # noqa: T201
+        print_json({"added": found.added, "deleted": found.deleted, "changed": found.changed}, str)
         return 0
     for name in ("added", "deleted"):
         for id_ in getattr(found, name)[:_SHOWN]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from itae.app.knowledge.printed import json_option, print_json
 from itae.app.knowledge.words import ask, config, parser
 from itae.app.settings import cache_folder
 from itae.base.console import say
@@ -17,12 +17,12 @@ _SHOWN = 20
 def status(argv: Sequence[str]) -> int:
     """Run ``itae knowledge status``."""
     made = parser("status", "What a base holds.")
-    made.add_argument("--json", action="store_true", help="one JSON document")
+    json_option(made)
     asked = ask(made, argv)
     base = open_knowledge(asked.options.kb)
     found, space = base.status(), base.about.space
     if asked.options.json:
-        print(json.dumps({**asdict(found), "space": space}))  # noqa: T201  nothing else may be on stdout
+        print_json({**asdict(found), "space": space})
         return 0
     edit = "an edit" if space.get("edit") else "no edit"
     say(f"version    {found.version}, root {found.root}")
@@ -52,11 +52,11 @@ def _say_counts(name: str, counts: dict[str, int]) -> None:
 def verify(argv: Sequence[str]) -> int:
     """Run ``itae knowledge verify``; 1 if anything is damaged."""
     made = parser("verify", "Hold everything against its checksums: rows, pictures, every version, the journal.")
-    made.add_argument("--json", action="store_true", help="one JSON document")
+    json_option(made)
     asked = ask(made, argv)
     found = open_knowledge(asked.options.kb).verify()
     if asked.options.json:
-        print(json.dumps(asdict(found)))  # noqa: T201  nothing else may be on stdout
+        print_json(asdict(found))
     else:
         for problem in found.problems:
             say(f"damaged    {problem}")
@@ -81,7 +81,7 @@ def purge(argv: Sequence[str]) -> int:
                   "key=value")  # fmt: skip
     made.add_argument("--why", default="", metavar="TEXT", help="the reason, for the journal")
     made.add_argument("--who", metavar="NAME", help="by whom (the user)")
-    made.add_argument("--json", action="store_true", help="one JSON document")
+    json_option(made)
     made.add_argument("--dry-run", action="store_true", help="only say what would go")
     asked = ask(made, argv, ("paths",))
     base = open_knowledge(asked.options.kb)
@@ -92,7 +92,7 @@ def purge(argv: Sequence[str]) -> int:
     if asked.options.json:
         told = {"edit": found.edit.edit, "rows": found.rows, "places": found.places, "beyond": found.beyond}
         told |= {"entries": list(map(str, found.entries)), "kept": list(map(str, found.kept))}
-        print(json.dumps(told))  # noqa: T201  nothing else may be on stdout
+        print_json(told)
         return 0
     say(f"edit {found.edit.edit}: {found.rows} deleted or earlier states of rows are gone, and all versions before")
     say(f"cache      {len(found.entries)} entries of the cache held some, and are gone")
@@ -108,7 +108,7 @@ def purge(argv: Sequence[str]) -> int:
 def _would_purge(base: KnowledgeBase, as_json: bool) -> int:
     rows, places = base.to_purge()
     if as_json:
-        print(json.dumps({"edit": None, "rows": rows, "places": places}))  # noqa: T201  nothing else may be on stdout
+        print_json({"edit": None, "rows": rows, "places": places})
         return 0
     say(f"would forget {rows} deleted or earlier states of rows, and all versions before this one")
     for place in places:

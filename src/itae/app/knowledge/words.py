@@ -42,6 +42,12 @@ class Asked:
         """Return the words that set one of these keys, or something in it."""
         return [word for word in self.words if any(_sets(word, key) for key in keys)]
 
+    def one(self, told: str) -> str:
+        """Return the one path, id or number that was given, or raise a `UserError` that says `told`."""
+        if len(self.others) != 1:
+            raise UserError(told)
+        return self.others[0]
+
 
 def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
     """Return the parser of a verb; `others` is how what stands behind KB is told in its help, if there is anything."""

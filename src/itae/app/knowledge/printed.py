@@ -1,0 +1,31 @@
+"""What verbs print: tables, or one JSON document and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+from rich.table import Table
+
+_NUMBERS = frozenset({"edit", "added", "changed", "deleted", "rows", "share", "p", "similarity", "score", "distance"})
+"""Columns that stand to the right and are never folded."""
+
+
+def json_option(parser: argparse.ArgumentParser) -> None:
+    """Give a verb the option ``--json``."""
+    parser.add_argument("--json", action="store_true", help="one JSON document in place of text")
+
+
+def print_json(told: Any, other: Callable[[Any], Any] | None = None) -> None:
+    """Print one JSON document; `other` gives what JSON has a form for in place of what it has none for."""
+    print(json.dumps(told, default=other))  # noqa: T201  nothing else may be on stdout
+
+
+def table_of(*names: str) -> Table:
+    """Return an empty table of these columns."""
+    table = Table(box=None, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=name in _NUMBERS)
+    return table
