@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rich.table import Table
-
 from itae.app.knowledge.opened import NEEDED, Opened, opened
+from itae.app.knowledge.printed import json_option, print_json, table_of
 from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
 from itae.base.console import console, say
 from itae.base.construct import construct
@@ -43,7 +40,7 @@ def classify(argv: Sequence[str]) -> int:
         images, answers = _answers(asked, here, asked.options.abstain)
     if asked.options.json:
         pairs = zip(images.ids, answers, strict=True)
-        print(json.dumps([{"path": path, **answer.plain()} for path, answer in pairs]))  # noqa: T201  nothing else
+        print_json([{"path": path, **answer.plain()} for path, answer in pairs])
         return 0
     _show(images, answers)
     return 0
@@ -56,19 +53,17 @@ def why(argv: Sequence[str]) -> int:
     _question(made)
     made.add_argument("--page", metavar="OUT.html", help="write a page of it")
     asked = ask(made, argv, READS)
-    if len(asked.others) != 1:
-        raise UserError("itae knowledge why KB IMAGE: give one picture.")
+    path = asked.one("itae knowledge why KB IMAGE: give one picture.")
     with opened(asked) as here:
-        images, vectors = _pictures(asked, here)
+        voter, images = _voter_and_pictures(asked, here)
         if len(images) != 1:
-            raise UserError(f"{asked.others[0]} holds {len(images)} pictures; itae knowledge why is about one.")
+            raise UserError(f"{path} holds {len(images)} pictures; itae knowledge why is about one.")
         snapshot = _snapshot(asked, here)
-        voter = construct("voter", here.config["voter"])
-        found = why_of(snapshot, vectors[0], images.digests[0], voter, here.encoder.runtime.device)
+        found = why_of(snapshot, here.encoder(images)[0], images.digests[0], voter, here.encoder.runtime.device)
         if asked.options.page is not None:
             _write_page(here, snapshot, found, voter, images, at_home(asked.options.page))
     if asked.options.json:
-        print(json.dumps({"path": images.ids[0], **found.plain()}))  # noqa: T201  nothing else may be on stdout
+        print_json({"path": images.ids[0], **found.plain()})
         return 0
     _show(images, [found.answer])
     _explain(found)
@@ -88,10 +83,7 @@ def _write_page(here: Opened, snapshot: Snapshot, found: Why, voter: Any, images
 
 
 def _explain(found: Why) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("neighbour", "label", "similarity", "share", "source"):
-        numeric = name in ("similarity", "share")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    table = table_of("neighbour", "label", "similarity", "share", "source")
     for row in found.neighbours:
         table.add_row(row["id"], _label(row["label"]), f"{row['similarity']:.6f}", f"{row['share']:.3f}", row["source"])
     if found.neighbours:
@@ -112,15 +104,14 @@ def _explain(found: Why) -> None:
 
 def _question(made: argparse.ArgumentParser) -> None:
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
-    made.add_argument("--json", action="store_true", help="one JSON document in place of text")
+    json_option(made)
 
 
 def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[ImageSet, list[Answer]]:
+    voter, images = _voter_and_pictures(asked, here)
     snapshot = _snapshot(asked, here)
-    voter = construct("voter", here.config["voter"])
-    images, vectors = _pictures(asked, here)
     device = here.encoder.runtime.device
-    return images, answers_of(snapshot, vectors, images.digests, voter, abstain, device=device)
+    return images, answers_of(snapshot, here.encoder(images), images.digests, voter, abstain, device=device)
 
 
 def _snapshot(asked: Asked, here: Opened) -> Snapshot:
@@ -135,16 +126,13 @@ def _snapshot(asked: Asked, here: Opened) -> Snapshot:
     return snapshot
 
 
-def _pictures(asked: Asked, here: Opened) -> tuple[ImageSet, np.ndarray]:
-    images = here.encoder.pictures(asked.others)
-    return images, here.encoder(images)
+def _voter_and_pictures(asked: Asked, here: Opened) -> tuple[Any, ImageSet]:
+    """Return what is wrong most often, before the base is read or a picture embedded."""
+    return construct("voter", here.config["voter"]), here.encoder.pictures(asked.others)
 
 
 def _show(images: ImageSet, answers: Sequence[Answer]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("picture", "label", "share", "p", "nearest"):
-        numeric = name in ("share", "p")
-        table.add_column(name, justify="right" if numeric else "left", no_wrap=numeric)
+    table = table_of("picture", "label", "share", "p", "nearest")
     for path, answer in zip(images.ids, answers, strict=True):
         share = f"{next(iter(answer.scores.values())):.3f}" if answer.scores else ""
         near = ", ".join(f"{one['id']} {one['similarity']:.3f}" for one in answer.neighbours[:_NEIGHBOURS])
