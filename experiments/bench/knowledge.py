@@ -93,8 +93,8 @@ def openings(path: Path) -> None:
         read.append(cpu(lambda: [file.read_bytes() for file in files]))
         lances.append(cpu(lambda: lance.dataset(path / "rows.lance", version=store).to_table()))
     say("  opened and verified", told(opened))
-    say("    against reading the bytes of its files", ratio(opened, read))
-    say("    against reading it with Lance, unverified (at most 4)", ratio(opened, lances))
+    say("    against reading the bytes of its files (at most 4)", ratio(opened, read))
+    say("    against reading it with Lance, unverified", ratio(opened, lances))
 
 
 COUNT, WIDTH = 1_281_167, 768

@@ -77,7 +77,8 @@ def _columns(
 ) -> Iterator[tuple[str, str, list[bytes | np.ndarray]]]:
     """Yield name, type and bytes of each column of some rows."""
     yield "number", "int64", [np.ascontiguousarray(snapshot.numbers_M[where])]
-    yield "id", "string", _part(pa.array([snapshot.ids[i] for i in positions.tolist()], pa.string()))
+    ids = snapshot.ids[where] if isinstance(where, slice) else [snapshot.ids[i] for i in positions.tolist()]
+    yield "id", "string", _part(pa.array(ids, pa.string()))
     yield "labels", "list", _part(_labels(snapshot, snapshot.labels_M[where], positions, names))
     yield "vector", "float32", [np.ascontiguousarray(snapshot.vectors_ME[where])]
     yield "sha256", "binary", [np.ascontiguousarray(snapshot.digests_M32[where])]

@@ -10,7 +10,6 @@ Lance's threads don't survive a fork: processes that use a base are spawned.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator
@@ -20,11 +19,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import xxhash
 
 from itae.base.errors import UserError
 from itae.knowledge.filed import FIELDS, Filed, Room
 from itae.knowledge.folder import is_url
-from itae.knowledge.lance_files import first_line, lance_here, names_of, remove_unneeded, settle, trouble_of_lance
+from itae.knowledge.lance_files import (
+    first_line,
+    hash_of,
+    lance_here,
+    names_of,
+    remove_unneeded,
+    settle,
+    trouble_of_lance,
+)
 from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_of, schema_of, vectors_of
 from itae.knowledge.ranges import Range
 from itae.knowledge.sealed import Damaged
@@ -210,10 +218,9 @@ class LanceStore:
             names = names_of(self._at(version))
             for name in names:
                 if name not in self._hashes:
-                    with (self._local / name).open("rb") as file:
-                        self._hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                    self._hashes[name] = hash_of(self._local / name)
         told = "\n".join(f"{name} {self._hashes[name]}" for name in names)
-        return hashlib.sha256(told.encode()).hexdigest()
+        return xxhash.xxh3_128_hexdigest(told.encode())
 
     def _at(self, version: int) -> lance.LanceDataset:
         """Return the dataset at a version."""
