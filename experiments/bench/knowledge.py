@@ -21,6 +21,8 @@ import numpy as np
 from itae.base.memory import peak_rss_mb
 from itae.knowledge.base import create, open_knowledge
 from itae.knowledge.exchange import rows_from
+from itae.knowledge.index import open_index, use_index
+from itae.knowledge.neighbours import nearest
 from itae.knowledge.rows import Rows
 from itae.store.arrays import npy_header
 
@@ -120,6 +122,8 @@ def peak(part: str, scratch: Path) -> None:
     if part == "add":
         kb = create(path, {"model": "drawn"}, {})
         kb.commit(kb.add(rows_from(scratch / "train")))
+    elif part == "ask through an index":
+        ask_beside(path, scratch / "cache")
     else:
         kb = open_knowledge(path)
         snapshot = kb.snapshot()
@@ -129,16 +133,39 @@ def peak(part: str, scratch: Path) -> None:
     print(peak_rss_mb(), time.process_time() - began)
 
 
+def ask_beside(path: Path, cache: Path) -> None:
+    """Answer from an index on the disk, made if it isn't there, with the vectors on the disk as well."""
+    kb = open_knowledge(path)
+    folder = kb.index_folder(cache)
+    snapshot = kb.snapshot_beside(folder / "vectors")
+    use_index(snapshot, open_index(snapshot, folder / "indexes", "IVF1024,PQ64"))
+    queries = np.random.default_rng(1).standard_normal((100, WIDTH), dtype=np.float32)
+    for some in (queries[:1], queries):
+        began = time.perf_counter()
+        found = nearest(snapshot, some / np.linalg.norm(some, axis=1, keepdims=True), 20)[0]
+        print(f"  {len(found)} queries: {time.perf_counter() - began:.2f} s", file=sys.stderr)
+
+
+def part_of(part: str, scratch: Path) -> tuple[float, float]:
+    """Return the most memory in MB and the CPU seconds of a part, done in a process of its own."""
+    command = [sys.executable, __file__, "--part", part, "--scratch", str(scratch)]
+    most, seconds = subprocess.run(command, stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout.split()
+    return float(most), float(seconds)
+
+
 def large(scratch: Path) -> None:
     write_large(scratch / "train")
     vectors = 4e-6 * COUNT * WIDTH
     for part in ("add", "open and edit"):
-        command = [sys.executable, __file__, "--part", part, "--scratch", str(scratch)]
-        most, seconds = map(
-            float, subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout.split()
-        )
+        most, seconds = part_of(part, scratch)
         say(f"{COUNT:,} x {WIDTH}: {part}, peak memory", f"{most:,.0f} MB, {seconds:.0f} s CPU")
         say("  less 400 MB, against its vectors (at most 1.3)", f"{(most - 400) / vectors:.2f}")
+    for what in ("made", "there"):
+        most, seconds = part_of("ask through an index", scratch)
+        say(
+            f"  asked through an index that is {what}, peak memory (at most 1,000 MB)",
+            f"{most:,.0f} MB, {seconds:.0f} s CPU",
+        )
 
 
 def main() -> None:
