@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
+from itae.base.memory import give_back
 from itae.knowledge.about import About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
@@ -117,10 +118,12 @@ class Versions:
                 other.unlink(missing_ok=True)
         with self.damage_told():
             try:
-                return self.verified(edit, file).snapshot
+                snapshot = self.verified(edit, file).snapshot
             except Damaged:
                 file.unlink(missing_ok=True)
-                return self.verified(edit, file).snapshot
+                snapshot = self.verified(edit, file).snapshot
+        give_back()  # of what the columns were read through, as much again as they take
+        return snapshot
 
     def number(self, which: int | str) -> int:
         """Return the version that a number or a tag names.
