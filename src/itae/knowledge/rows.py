@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from itae.base.errors import UserError
 from itae.knowledge.filed import FIELDS, OURS, Filed, Room, fixed_binary
+from itae.knowledge.similarity import of_length_1
 
 KINDS = {pa.string(): "text", pa.int64(): "whole numbers", pa.float64(): "numbers", pa.bool_(): "true or false"}
 """What metadata may be."""
 
 _BLOCK = 8192  # rows at a time
-_LENGTH = 1e-6  # how far from 1 the length of a vector may be to be left as it is
 _RESERVED = ("_rowid", "_rowaddr", "_distance", "_score", "_rowoffset")
 
 
@@ -101,7 +101,7 @@ def filed(rows: Rows, number: int, time: Any, known: Mapping[str, pa.DataType]) 
         "time": pa.array([time], pa.timestamp("us", tz="UTC")).take(pa.array(np.zeros(count, np.int64))),
     } | {name: _metadata(name, values, known.get(name)) for name, values in sorted(rows.metadata.items())}
     table = pa.table(columns, pa.schema([*FIELDS, *(pa.field(n, columns[n].type) for n in sorted(rows.metadata))]))
-    room = _of_length_1(rows.vectors_NE, rows.ids)
+    room = _in_room(rows.vectors_NE, rows.ids)
     return Filed(table, room.first(count), room)
 
 
@@ -213,8 +213,8 @@ def _widens(given: pa.DataType, known: pa.DataType) -> bool:
     return pa.types.is_null(given) or (given == pa.int64() and known == pa.float64())
 
 
-def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
-    """Return the vectors at length 1, which is found in float64; one that is that long already stays as it is.
+def _in_room(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
+    """Return the vectors at length 1.
 
     Raises
     ------
@@ -224,22 +224,16 @@ def _of_length_1(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:
     room = Room(*vectors_NE.shape)
     vectors = room.first(len(vectors_NE))
     for i, block in _blocks(vectors_NE):
-        numbers = block.astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            lengths = np.sqrt(np.einsum("ij,ij->i", numbers, numbers))
-        wrong = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
-        if len(wrong):
-            finite = np.isfinite(numbers[wrong[0]]).all()
-            what = "too long or too short to be scaled" if finite and numbers[wrong[0]].any() else "zero"
-            what = what if finite else "not finite (NaN or inf)"
-            more = f", and {len(wrong) - 1:,} more like it near by" if len(wrong) > 1 else ""
+        made, lost = of_length_1(block)
+        if lost.any():
+            first = int(lost.argmax())
+            what = "zero" if np.isfinite(block[first]).all() else "not finite (NaN or inf)"
+            more = f", and {lost.sum() - 1:,} more like it near by" if lost.sum() > 1 else ""
             raise UserError(
-                f"The vector of {ids[i + int(wrong[0])]!r} is {what}{more}: it has no direction, so nothing can be "
-                "near it; leave it out or embed the image anew."
+                f"The vector of {ids[i + first]!r} is {what}{more}: it has no direction, so nothing can be near it; "
+                "leave it out or embed the image anew."
             )
-        kept = np.abs(lengths - 1) <= _LENGTH
-        numbers[~kept] /= lengths[~kept, None]
-        vectors[i : i + len(block)] = numbers
+        vectors[i : i + len(block)] = made
     return room
 
 

@@ -28,22 +28,31 @@ def unit(vectors_NE: np.ndarray, width: int | None = None) -> np.ndarray:
         raise UserError(
             f"Vectors of shape {vectors_NE.shape} can't be held against this base's; give [n, {width or 'width'}]."
         )
-    out_NE = np.empty(vectors_NE.shape, np.float32)
+    out_NE, lost_N = of_length_1(vectors_NE)
+    if lost_N.any():
+        first = int(lost_N.argmax())
+        what = "is all zeros" if np.isfinite(vectors_NE[first]).all() else "is not finite"
+        raise UserError(
+            f"The vector of query {first} {what} and has no direction; see what made it, and leave that image out."
+        )
+    return out_NE
+
+
+def of_length_1(vectors_NE: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return vectors at length 1, as `unit` does, and which have no direction, bool [N]: theirs mean nothing."""
+    out_NE, lost_N = np.empty(vectors_NE.shape, np.float32), np.zeros(len(vectors_NE), bool)
     for start in range(0, len(out_NE), _ROWS):
         some = slice(start, start + _ROWS)
         wide_NE = vectors_NE[some].astype(np.float64)
         largest_N = np.abs(wide_NE).max(axis=1, initial=0.0)
-        for bad_N, what in ((~np.isfinite(largest_N), "is not finite"), (largest_N == 0, "is all zeros")):
-            if bad_N.any():
-                raise UserError(
-                    f"The vector of query {start + int(bad_N.argmax())} {what} and has no direction; see what made it, "
-                    "and leave that image out."
-                )
+        lost_N[some] = ~np.isfinite(largest_N) | (largest_N == 0)
+        largest_N[lost_N[some]] = 1.0
+        wide_NE[lost_N[some]] = 1.0
         scaled_NE = wide_NE / largest_N[:, None]  # whose squares are neither too large nor too small
         lengths_N = np.sqrt((scaled_NE * scaled_NE).sum(axis=1))
         as_it_is_N = np.abs(largest_N * lengths_N - 1) <= _SAME_LENGTH
         out_NE[some] = np.where(as_it_is_N[:, None], wide_NE, scaled_NE / lengths_N[:, None])
-    return out_NE
+    return out_NE, lost_N
 
 
 def similarities(vectors_ME: np.ndarray, queries_QE: np.ndarray, positions_QL: np.ndarray) -> np.ndarray:
