@@ -28,7 +28,8 @@ class LanceIndex:
     """An index by the name of its type, one of `TYPES`; an `itae.knowledge.index_kind.Kind`.
 
     Lance chooses how many lists there are. By default a search looks into an eighth of them, at least 8. Its one
-    parameter is ``nprobes=32``: there is none to refine, since all candidates are compared anew.
+    parameter is ``nprobes=32``: there is none to refine, since all candidates are compared anew. To make one takes up
+    to about 1 GB, seen on 300,000 and 600,000 vectors of 384 numbers.
     """
 
     type: str
