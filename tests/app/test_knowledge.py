@@ -91,15 +91,17 @@ def test_why_names_rows_whose_removal_turns_the_answer(told):
 
 
 @pytest.mark.usefixtures("base")
-def test_an_index_is_kept_in_the_cache_and_goes_with_a_purge(told, tmp_path):
+@pytest.mark.parametrize(("factory", "file"), [("IVF2,Flat", "index.faiss"), ("lance:IVF_FLAT", "*.idx")])
+def test_an_index_is_kept_in_the_cache_and_goes_with_a_purge(told, tmp_path, factory, file):
     words = "classify kb asked voter=rank voter.k=3"
-    exact, found = told(f"{words} --json"), told(f"{words} knowledge.index=IVF2,Flat --json")
+    exact, found = told(f"{words} --json"), told(f"{words} knowledge.index={factory} --json")
     assert [one["label"] for one in found] == [one["label"] for one in exact]
     assert "100.0% of the 20 nearest that exact search finds" in found[0]["notes"][0]
-    assert list((tmp_path / "cache/.indexes").rglob("index.faiss"))
+    assert list((tmp_path / "cache/.indexes").rglob(file))
+    assert not list((tmp_path / "kb").rglob(file)), "it is no part of the base"
     told("delete kb --label two")
     told("purge kb")
-    assert not list((tmp_path / "cache/.indexes").rglob("*.faiss"))
+    assert not list((tmp_path / "cache/.indexes").rglob(file))
 
 
 def test_the_library_gives_the_same_as_the_command(told, base):
@@ -273,6 +275,7 @@ MISTAKES = [
     ("knowledge classify kb asked voter=rnak", "Did you mean 'rank'?"),
     ("knowledge classify kb asked voter.k=0", "voter.k=0"),
     ("knowledge classify kb asked knowledge.index=foo", "knowledge.index='foo' is no index", "IVF1024,PQ64"),
+    ("knowledge classify kb asked knowledge.index=lance:foo", "knowledge.index='lance:foo'", "lance:IVF_PQ"),
     ("knowledge classify kb asked knowledge.indx=x", "knowledge.index"),
     ("knowledge classify empty asked knowledge.index=Flat", "This base is empty"),
     ("knowledge classify empty asked", "This base is empty", "itae knowledge add KB"),

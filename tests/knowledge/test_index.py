@@ -10,10 +10,12 @@ from by_hand import base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import itae.knowledge.faiss_index as of_faiss
 import itae.knowledge.index as module
 from itae.base.errors import UserError
 from itae.knowledge.classify import classify
 from itae.knowledge.index import open_index, recall, use_index, why_not
+from itae.knowledge.lance_index import TYPES
 from itae.knowledge.neighbours import MISSING, Excluded, nearest
 from itae.knowledge.vector_file import VectorFile, on_disk
 from itae.knowledge.vote import Rank
@@ -71,14 +73,19 @@ def test_exact_search_of_vectors_on_the_disk_is_that_of_memory(snapshot, tmp_pat
         ("PCA12,IVF16,SQ8", "nprobe=16", True, 0.8),
         ("SQ8", None, False, 0.99),
         ("HNSW16", None, False, 0.8),
+        ("lance:IVF_FLAT", None, False, 1),
+        ("lance:IVF_SQ", None, False, 0.99),
+        ("lance:IVF_PQ", "nprobes=4", False, 0.8),
+        ("lance:IVF_HNSW_SQ", None, False, 0.8),
+        ("lance:IVF_HNSW_PQ", None, False, 0.8),
     ],
 )
 def test_what_is_found_is_exact_and_what_is_missed_is_measured(
     snapshot, tmp_path, monkeypatch, factory, search, parts, least
 ):
     if parts:
-        monkeypatch.setattr(module, "_CODES", 2**10)
-        monkeypatch.setattr(module, "_ROWS", 200)
+        monkeypatch.setattr(of_faiss, "_CODES", 2**10)
+        monkeypatch.setattr(of_faiss, "ROWS", 200)
     queries = np.random.default_rng(1).normal(size=(30, 16))
     want, similar = nearest(snapshot, queries, 10, index=None)
     index = open_index(snapshot, tmp_path / "index", factory, search)
@@ -98,8 +105,8 @@ def test_what_is_found_is_exact_and_what_is_missed_is_measured(
 
 
 def test_what_the_library_prints_is_no_output(snapshot, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(module, "_CODES", 2**10)
-    monkeypatch.setattr(module, "_ROWS", 200)
+    monkeypatch.setattr(of_faiss, "_CODES", 2**10)
+    monkeypatch.setattr(of_faiss, "ROWS", 200)
     open_index(snapshot, tmp_path / "index", "IVF8,Flat")
     out, err = capfd.readouterr()
     assert not out
@@ -130,38 +137,42 @@ def test_where_an_index_finds_too_little_all_rows_are_looked_at(snapshot, tmp_pa
         assert all(x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
-def test_an_index_is_found_again_and_made_anew_where_it_does_not_fit(snapshot, tmp_path, monkeypatch):
+@pytest.mark.parametrize("factory", ["IVF8,Flat", "lance:IVF_FLAT"])
+def test_an_index_is_found_again_and_made_anew_where_it_does_not_fit(snapshot, tmp_path, monkeypatch, factory):
     folder, made = tmp_path / "index", []
     build = module.build
     monkeypatch.setattr(module, "build", lambda *args: (made.append(1), build(*args)))
-    open_index(snapshot, folder, "IVF8,Flat")
-    open_index(snapshot, folder, "IVF8,Flat")
+    open_index(snapshot, folder, factory)
+    open_index(snapshot, folder, factory)
     assert len(made) == 1
     (place,) = folder.iterdir()
     assert why_not(snapshot, place) is None
 
-    whole = (place / "index.faiss").read_bytes()
-    for at in (100, len(whole) // 2, len(whole) - 1):
-        flipped = bytearray(whole)
-        flipped[at] ^= 1
-        (place / "index.faiss").write_bytes(flipped)
-        assert "damaged (index.faiss)" in why_not(snapshot, place)
-    open_index(snapshot, folder, "IVF8,Flat")
+    for name in json.loads((place / "index.json").read_text())["files"]:
+        whole = (place / name).read_bytes()
+        for at in (0, len(whole) // 2, len(whole) - 1):
+            flipped = bytearray(whole)
+            flipped[at] ^= 1
+            (place / name).write_bytes(flipped)
+            assert f"damaged ({name})" in why_not(snapshot, place)
+        (place / name).write_bytes(whole)
+    (place / name).write_bytes(flipped)
+    open_index(snapshot, folder, factory)
     assert len(made) == 2
 
     backwards = base(snapshot.vectors_ME[::-1], ["a"] * 1500, ids=snapshot.ids[::-1])
     object.__setattr__(backwards, "root", snapshot.root)
     assert why_not(backwards, place) == "has the rows in another order"
     about = json.loads((place / "index.json").read_text())
-    (place / "index.json").write_text(json.dumps(about | {"faiss": "1.0"}))
-    assert "another version of itae or FAISS" in why_not(snapshot, place)
+    (place / "index.json").write_text(json.dumps(about | {"made_by": "FAISS 1.0"}))
+    assert "another version of itae or of its library" in why_not(snapshot, place)
     (place / "index.json").write_text("{")
     assert why_not(snapshot, place) == "isn't there"
 
     later = blobs(dead=[3, 4, 700, 701])
     (place / "index.json").write_text(json.dumps(about))
     assert why_not(later, place) == "is of another version of the base"
-    index = open_index(later, folder, "IVF8,Flat")
+    index = open_index(later, folder, factory)
     assert 701 not in index.rows
     assert place not in list(folder.iterdir()), "those of other versions go"
     assert len(list(folder.iterdir())) == 1
@@ -189,9 +200,40 @@ def test_every_answer_says_that_it_is_of_an_index(tmp_path):
         ("IVF100000,Flat", None, r"can't be made of 1497 rows"),
         ("IVF16,Flat", "nprob=2", "'nprob=2' is no search of this index"),
         ("IVF16,Flat", "nonsense", "'nonsense' is no search of this index"),
+        ("lance:IVF", None, r"knowledge\.index='lance:IVF' is no index .* lance:IVF_FLAT, .*, lance:IVF_HNSW_PQ\.$"),
+        ("lance:IVF_FLAT", "nprobe=2", "'nprobe=2' is no search of this index; one is nprobes=32"),
+        ("lance:IVF_FLAT", "nprobes=0", "'nprobes=0' is no search of this index"),
+        ("lance:IVF_FLAT", "nprobes", "'nprobes' is no search of this index"),
     ],
 )
 def test_mistakes_are_told(snapshot, tmp_path, factory, search, told):
     with pytest.raises(UserError, match=told):
         open_index(snapshot, tmp_path / "index", factory, search)
     assert not any((tmp_path / "index").iterdir()), "nothing is left"
+
+
+@pytest.mark.parametrize("of_codes", [one for one in TYPES if one.endswith("PQ")])
+def test_too_few_rows_for_codes_are_told(tmp_path, of_codes):
+    with pytest.raises(UserError, match=rf"'lance:{of_codes}' can't be made of 255 rows .*take lance:IVF_FLAT"):
+        open_index(blobs(255), tmp_path, f"lance:{of_codes}")
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_lance_indexes_few_rows_and_rows_of_any_width(tmp_path, kind):
+    few = 256 if kind.endswith("PQ") else 1
+    snapshot = blobs(few, width=7)
+    index = open_index(snapshot, tmp_path, f"lance:{kind}")
+    assert index.about["search"] == "nprobes=1"
+    near, _ = nearest(snapshot, snapshot.vectors_ME[:1], 1, index=index)
+    assert near.tolist() == [[0]]
+
+
+def test_lance_has_its_rows_from_the_disk_in_parts(snapshot, tmp_path, monkeypatch):
+    monkeypatch.setattr("itae.knowledge.index_kind.ROWS", 200)
+    np.save(tmp_path / "v.npy", snapshot.vectors_ME)
+    beside = on_disk(snapshot, VectorFile(tmp_path / "v.npy"))
+    index = open_index(beside, tmp_path / "index", "lance:IVF_FLAT")
+    queries = np.random.default_rng(1).normal(size=(30, 16))
+    pairs = zip(nearest(beside, queries, 10, index=index), nearest(snapshot, queries, 10, index=None), strict=True)
+    assert all(one.tobytes() == two.tobytes() for one, two in pairs)

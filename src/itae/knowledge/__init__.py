@@ -58,6 +58,9 @@ Answers, all of them functions of a snapshot:
 `turn_class_means`  rows whose removal turns an answer of class means
 `why`           an answer explained: neighbours, their sources, what turns it
 `index`         past memory: candidates from an index on the disk, its recall measured
+`index_kind`    what an index needs of the library that makes it
+`faiss_index`   an index of FAISS
+`lance_index`   an index of Lance
 `vector_file`   vectors that stay on the disk
 `suspects`      rows that are likely labelled wrongly, and what speaks against them
 `duplicates`    groups of rows of the same bytes, or nearly alike

@@ -101,7 +101,8 @@ def config(words: Sequence[str]) -> dict[str, Any]:
 
     index = [word.partition("=")[2] for word in words if word.startswith(_INDEX)]
     if other := [word for word in words if word.startswith("knowledge.") and not word.startswith(_INDEX)]:
-        raise UserError(f"{other[0]}: knowledge has one option, knowledge.index, as in knowledge.index=IVF1024,PQ64.")
+        known = "knowledge has one option, knowledge.index, as in knowledge.index=IVF1024,PQ64 or =lance:IVF_PQ."
+        raise UserError(f"{other[0]}: {known}")
     typed = as_typed([word for word in words if not word.startswith(_INDEX)])  # its commas are no sweep
     check_choices([word for word in typed if not _sets(word, "voter")])
     chosen = [f"+{word}" if word.startswith("voter=") else word for word in typed]
