@@ -20,7 +20,7 @@ from itae.knowledge.snapshot import Snapshot
 from itae.measure.faiss_backend import load_faiss, threads
 
 _INDEX, _LISTS = "index.faiss", "lists.ivfdata"
-_TRAINED_ON = 65_536  # rows at most
+_TRAINED_ON, _TRAINED_BYTES = 65_536, 2**27  # rows and bytes at most: FAISS takes three times as many
 _CODES = 2**28  # bytes of codes in memory as the lists of an IVF are made
 
 
@@ -66,7 +66,7 @@ def _trained(faiss: Any, snapshot: Snapshot, factory: str) -> Any:
             f"knowledge.index={factory!r} is no index that FAISS makes of {snapshot.vectors_ME.shape[1]} numbers a row "
             f"({_first_line(error)}); write one such as IVF1024,PQ64, or lance:IVF_PQ."
         ) from error
-    rows = draw(snapshot, snapshot.live, _TRAINED_ON)
+    rows = draw(snapshot, snapshot.live, min(_TRAINED_ON, _TRAINED_BYTES // (4 * snapshot.vectors_ME.shape[1])))
     try:
         index.train(np.ascontiguousarray(snapshot.vectors_ME[rows], np.float32))
     except RuntimeError as error:

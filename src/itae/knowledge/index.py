@@ -135,7 +135,7 @@ def why_not(snapshot: Snapshot, place: Path) -> str | None:
 
 
 def build(snapshot: Snapshot, place: Path, factory: str, search: str | None = None) -> None:
-    """Make an index of a snapshot's live rows in the folder `place`, with less memory than the vectors take."""
+    """Make an index of a snapshot's live rows in the folder `place`."""
     kind = _kind(factory)
     unfinished = place.with_name(f".{place.name}-{uuid.uuid4().hex}")
     unfinished.mkdir(parents=True)

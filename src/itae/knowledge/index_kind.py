@@ -14,7 +14,7 @@ import numpy as np
 from itae.base.progress import progress
 from itae.knowledge.snapshot import Snapshot
 
-ROWS = 32_768
+ROWS = 16_384
 """Live rows whose vectors are in memory at a time."""
 
 Search = Callable[[np.ndarray, int], np.ndarray]
