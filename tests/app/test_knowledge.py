@@ -70,6 +70,7 @@ def test_pictures_are_told_by_their_neighbours(told):
     out = told("classify kb asked/one/08.png voter.k=3")
     assert "asked/one/08.png  one" in out
     assert "chosen by leave-one-group-out inside the base" in out
+    assert "k 3 as given" in out
 
 
 @pytest.mark.usefixtures("base")

@@ -59,7 +59,7 @@ def choose(snapshot: Snapshot, voter: Any, device: str = "auto") -> Choice:
         return Choice(options[0])
     name = f"choice of {voter!r}"
     if name not in snapshot.memo:
-        snapshot.memo[name] = _choose(snapshot, options, device)
+        snapshot.memo[name] = _choose(snapshot, voter, options, device)
     return snapshot.memo[name]
 
 
@@ -74,14 +74,14 @@ def refuse_unlabelled(snapshot: Snapshot) -> None:
         )
 
 
-def _choose(snapshot: Snapshot, options: Any, device: str) -> Choice:
+def _choose(snapshot: Snapshot, voter: Any, options: Any, device: str) -> Choice:
     most = max((option.k for option in options if isinstance(option, Voter) and option.k is not None), default=1)
     found = held_out(snapshot, most, voters=True, device=device)
     scores = [balanced_accuracy(snapshot, found.rows, _ballot(snapshot, option, found, device)) for option in options]
     ks = [getattr(option, "k", np.inf) for option in options]
     best = min(range(len(options)), key=lambda i: (-round(scores[i], _DECIMALS), ks[i], i))
     how = f"chosen by leave-one-group-out inside the base (balanced accuracy {scores[best]:.3f}"
-    note = f"{told(options[best])}: {how}{', ' * bool(found.note)}{found.note})"
+    note = f"{told(options[best], kept=voter)}: {how}{', ' * bool(found.note)}{found.note})"
     return Choice(options[best], note, tuple(zip(map(told, options), scores, strict=True)))
 
 

@@ -218,8 +218,17 @@ class Auto:
         return voters
 
 
-def told(voter: Any) -> str:
-    """Return a voter and its settings in words, as ``softmax, k 10, temperature 0.07``."""
-    settings = ", ".join(f"{field.name} {getattr(voter, field.name)}" for field in fields(voter))
+def told(voter: Any, kept: Any = None) -> str:
+    """Return a voter and its settings in words, as ``softmax, k 10, temperature 0.07``.
+
+    Parameters
+    ----------
+    voter
+        Every setting of which is known.
+    kept
+        The voter that was asked for, whose settings are told as given.
+    """
+    given = {name for name, value in vars(kept).items() if value is not None} if kept is not None else ()
+    settings = [f"{name} {value}{' as given' if name in given else ''}" for name, value in vars(voter).items()]
     name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(voter).__name__).lstrip("_")
-    return f"{name}, {settings}" if settings else name
+    return ", ".join([name, *settings])

@@ -22,12 +22,12 @@ def import_(argv: Sequence[str]) -> int:
     """Run ``itae knowledge import``."""
     told = "Add rows from a folder of vectors.npy, ids.txt, labels.csv, digests.npy, or a .parquet file. That their "
     told += "vectors are of the base's space, nobody can check."
-    made = parser("import", told, "PATH")
+    made = parser("import", told, "FROM")
     made.add_argument("--source", metavar="NAME", help="what they are from (what the file says, or its name)")
     made.add_argument("--replace", action="store_true", help="put them in the place of others of the same id")
     edit_options(made)
     asked = ask(made, argv)
-    path = asked.one("itae knowledge import KB PATH: give a folder or a .parquet file.")
+    path = asked.one("itae knowledge import KB FROM: give a folder or a .parquet file.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.add(rows_from(path, asked.options.source), asked.options.replace), asked.options)
 
@@ -35,10 +35,10 @@ def import_(argv: Sequence[str]) -> int:
 def export(argv: Sequence[str]) -> int:
     """Run ``itae knowledge export``."""
     told = "Write the rows into a new folder of vectors.npy, ids.txt, labels.csv, digests.npy, or a .parquet file."
-    made = parser("export", told, "PATH")
+    made = parser("export", told, "OUT")
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
     asked = ask(made, argv)
-    path = asked.one("itae knowledge export KB PATH: give a new folder or .parquet file.")
+    path = asked.one("itae knowledge export KB OUT: give a new folder or .parquet file.")
     snapshot = open_knowledge(asked.options.kb).snapshot(asked.options.at)
     exported(snapshot, path)
     say(f"{len(snapshot)} rows of version {snapshot.version} are in {path}")

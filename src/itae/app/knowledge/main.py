@@ -55,4 +55,8 @@ def _help() -> None:
     for verb, (_, told) in VERBS.items():
         say(f"  {verb:<11}{told}")
     say("")
-    say("itae knowledge VERB --help tells of each.")
+    say("itae knowledge VERB --help tells of each. For a start:")
+    say("")
+    say("  itae knowledge init KB")
+    say("  itae knowledge add KB dataset=imagefolder dataset.root=PICTURES")
+    say("  itae knowledge classify KB PICTURE")

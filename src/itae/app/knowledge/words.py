@@ -54,11 +54,27 @@ def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=f"itae knowledge {verb}", description=told)
     made.add_argument("kb", metavar="KB", help="the folder of the base, or the URL of one in an object store")
     for name in others:
-        made.add_argument(_OTHERS, nargs="*", metavar=name)
+        made.add_argument(_OTHERS, nargs="*", metavar=name, help=_TOLD.get(name))
     return made
 
 
 _OTHERS = "others"
+_TOLD = {
+    "PATH": "a picture, or a folder: all pictures in it and in its folders",
+    "IMAGE": "a picture",
+    "FROM": "a folder with vectors.npy and ids.txt, or a .parquet file",
+    "OUT": "a new folder, or a .parquet file",
+    "key=value": "words of the config",
+    "ID": "of a row, as itae knowledge log and export have them",
+}
+_WORDS = {
+    "voter": "voter=auto|plurality|softmax|rank|distance|class_mean, voter.k=10",
+    "knowledge": "knowledge.index=IVF1024,PQ64",
+    "dataset": "dataset=imagefolder dataset.root=FOLDER",
+    "backbone": "backbone=NAME",
+    "paths": "paths.cache=FOLDER",
+    "runtime": "runtime.device=cpu",
+}
 
 
 def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str] = ()) -> Asked:
@@ -81,6 +97,10 @@ def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str]
     UserError
         For a key that it doesn't read.
     """
+    if reads:
+        made.epilog = (
+            f"Words of the config that it reads, as key=value: {', '.join(_WORDS.get(key, key) for key in reads)}."
+        )
     cut = list(argv).index("--") if "--" in argv else len(argv)
     before, after = list(argv[:cut]), list(argv[cut + 1 :])
     words = [word for word in before if any(_sets(word, key) for key in KEYS) and not os.path.lexists(word)]
