@@ -188,7 +188,7 @@ def _metadata(name: str, values: Any, known: pa.DataType | None) -> pa.Array:
         if known is not None and column.type != known:
             column = column.cast(known) if _widens(column.type, known) else column
         column = column.cast(pa.string()) if known is None and pa.types.is_null(column.type) else column
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError) as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeEncodeError) as error:
         raise UserError(
             f"The metadata {name!r} can't be kept ({error}): a column holds text, whole numbers, numbers, or true and "
             "false, and no two of them."
