@@ -132,14 +132,15 @@ class Versions:
             When there is none, or it was purged.
         """
         newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
-        tags = self.tags()
-        if isinstance(which, str) and which in tags:
-            which = tags[which]
-        if isinstance(which, str) and not (which.isdecimal() and len(which) <= _DIGITS):
+        named = isinstance(which, str) and not (which.isdecimal() and len(which) <= _DIGITS)
+        tags = self.tags() if named else {}  # a number is found where the tags are damaged
+        if named and which in tags:
+            which = tags[str(which)]
+        elif named:
             some = f"; its tags are {', '.join(sorted(tags))}" if tags else ", and it has no tags"
             raise UserError(
                 f"No version of {self.folder.where} is called {which!r}: there are 0 to {newest}{some}."
-                f"{did_you_mean(which, tags)}"
+                f"{did_you_mean(str(which), tags)}"
             )
         version = int(which)
         if not 0 <= version <= newest:
