@@ -238,6 +238,21 @@ def test_a_base_is_rebuilt_in_another_space(told, base):
     assert told("verify edited --json")["problems"] == []
 
 
+def test_places_of_a_file_are_as_on_the_command_line(told, base):
+    base.rename(base.with_name("moved"))
+    id_, *_ = told("log kb --json")[0]["added"]
+    Path("places.csv").write_text(f"id,place\n{id_},{id_.replace('album', 'moved')}\n")
+    told("relink kb --csv places.csv")
+    snapshot = itae.open_knowledge("kb").snapshot()
+    place = snapshot.column("place", snapshot.position[id_])
+    assert place == str(Path(id_.replace("album", "moved")).absolute()), "found from any folder"
+
+
+def test_an_empty_base_is_put_together(told):
+    told("init kb")
+    assert told("compact kb") == "0 small files are 0 now\n"
+
+
 def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
     base.rename(base.with_name("moved"))
     status, _, err = itae_("knowledge", "rebuild", "kb", "new", "backbone.pool=mean")
@@ -304,7 +319,12 @@ MISTAKES = [
     ("knowledge delete kb --where 'lable = 1'", "lable"),
     ("knowledge undo kb first", "'first' is no number of an edit"),
     ("knowledge undo kb 9", "There is no edit 9"),
+    (f"knowledge undo kb {'9' * 5000}", "is no number of an edit"),
     ("knowledge restore kb", "a version or a tag"),
+    (f"knowledge restore kb {'9' * 5000}", "No version of", "there are 0 to 1"),
+    ("knowledge init ''", "The name of a knowledge base is empty"),
+    ("knowledge relink kb --csv short.csv", "short.csv, line 2, has no place"),
+    ("knowledge relink kb --csv twice.csv", "twice.csv, line 3", "two places"),
     ("knowledge tag kb 12", "can't be tagged '12'"),
     ("knowledge diff kb 1", "give two versions or tags"),
     ("knowledge relink kb /x", "give how places began"),
@@ -343,3 +363,5 @@ def mistaken(told, shared, monkeypatch):
         told("tag kb clean")
         told("init empty")
         Path("labels.csv").write_text("id,label\nnobody.png,one\n")
+        Path("short.csv").write_text("id,place\nalbum/one/08.png\n")
+        Path("twice.csv").write_text("id,place\nalbum/one/08.png,a.png\nalbum/one/08.png,b.png\n")

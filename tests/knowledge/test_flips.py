@@ -283,3 +283,9 @@ def test_what_was_written_of_an_edit_that_was_not_made_does_not_count(whole, cop
     assert set(content(one)) == set(content(whole.snapshot()))
     assert kb.snapshot().root == one.root
     assert other.verify().problems == ()
+
+
+def test_a_version_is_found_by_its_number_where_tags_are_damaged(whole, tmp_path):
+    shutil.copytree(whole.path, tmp_path / "copy")
+    (tmp_path / "copy" / "tags.json").write_bytes(b"{}")
+    assert content(open_knowledge(tmp_path / "copy").snapshot(1)) == content(whole.snapshot(1))

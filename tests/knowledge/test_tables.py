@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 import pytest
+from bases import base, made
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,9 +49,23 @@ def test_columns_of_numbers_are_numbers(file):
     }
 
 
+@pytest.mark.parametrize("cell", ["007", "-01", "00", "1_000", "+49", "99999999999999999999"])
+def test_a_code_of_digits_is_text_and_keeps_them_all(file, cell):
+    path = file(f"id,code,size\na/1.png,{cell},0\na/2.png,12,0.5\n")
+    assert metadata_from(path, IDS, ["id"]) == {"code": [cell, "12", None], "size": [0.0, 0.5, None]}
+
+
+def test_a_column_of_text_takes_whole_numbers_as_text(tmp_path):
+    kb = base("memory", tmp_path)
+    kb.commit(kb.add(made(["a"], metadata={"code": ["007"]})))
+    kb.commit(kb.add(made(["b"], metadata={"code": [12]})))
+    assert kb.snapshot().column("code", 1) == "12"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("id,label,label\na/1.png,cat,dog\n", "has two columns 'label'; keep one"),
         ("name,label\nx,y\n", "has no column 'id'; its first line must name id, label, and it has name,label"),
         ("id\na/1.png\n", "has no column 'label'"),
         ("", "has no column 'id'"),

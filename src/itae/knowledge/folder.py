@@ -208,6 +208,8 @@ def is_url(path: object) -> bool:
 
 def folder_at(path: str | os.PathLike[str]) -> Folder:
     """Return the folder at a path, or at a URL."""
+    if not os.fspath(path):
+        raise UserError("The name of a knowledge base is empty: give the folder of one (. is this one).")
     if is_url(path):
         return InStore(str(path))
     return OnDisk(at_home(path).absolute())

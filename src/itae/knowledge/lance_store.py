@@ -199,8 +199,9 @@ class LanceStore:
 
     def small_files(self, version: int) -> int:
         """Return how many small files a version has."""
-        dataset = self._at(version)
-        return sum(fragment.physical_rows < _SMALL for fragment in dataset.get_fragments()) if version else 0
+        if not version:
+            return 0
+        return sum(fragment.physical_rows < _SMALL for fragment in self._at(version).get_fragments())
 
     def files(self, version: int, known: bool = False) -> str | None:
         """Return a hash over the files of a version, None in an object store, which has checksums of its own.

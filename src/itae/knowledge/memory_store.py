@@ -64,7 +64,7 @@ class MemoryStore:
             f"INSERT INTO rows VALUES ({marks})", ([_sql(row, n) for n in names] for row in self._at(version).values())
         )
         try:
-            found = table.execute(f"SELECT number FROM rows WHERE ({_dialect(quoted(expression))})").fetchall()
+            found = table.execute(f"SELECT number FROM rows WHERE {_dialect(quoted(expression))}").fetchall()
         except sqlite3.Error as error:
             raise UserError(
                 f"{expression!r} is no condition on {', '.join(names)} ({error}): write one of SQL's, such as "

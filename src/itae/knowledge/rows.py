@@ -188,7 +188,7 @@ def _metadata(name: str, values: Any, known: pa.DataType | None) -> pa.Array:
         if known is not None and column.type != known:
             column = column.cast(known) if _widens(column.type, known) else column
         column = column.cast(pa.string()) if known is None and pa.types.is_null(column.type) else column
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, UnicodeEncodeError) as error:
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise UserError(
             f"The metadata {name!r} can't be kept ({error}): a column holds text, whole numbers, numbers, or true and "
             "false, and no two of them."
@@ -210,7 +210,8 @@ def _kind(given: pa.DataType) -> pa.DataType:
 
 
 def _widens(given: pa.DataType, known: pa.DataType) -> bool:
-    return pa.types.is_null(given) or (given == pa.int64() and known == pa.float64())
+    # a file of codes such as 007 is text, and the next file may hold only 12
+    return pa.types.is_null(given) or (given == pa.int64() and known in (pa.float64(), pa.string()))
 
 
 def _in_room(vectors_NE: np.ndarray, ids: Sequence[str]) -> Room:

@@ -6,6 +6,7 @@ A line is of one picture, named by its path in the folder in a column ``id``.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def groups_from(path: str, ids: Sequence[str]) -> list[str | None]:
 def metadata_from(path: str, ids: Sequence[str], taken: Sequence[str]) -> dict[str, list[Any]]:
     """Return the columns of a file but ``id``, each with a value a picture; None where there is none.
 
-    A column of whole numbers is one of these, as is one of numbers; all others are text.
+    A column of whole numbers is one of these, as is one of numbers; all others are text, codes such as ``007`` too.
 
     Parameters
     ----------
@@ -100,6 +101,9 @@ def _lines(
                 f"{option}={path} has no column {name!r}; its first line must name {', '.join((ID, *columns))}"
                 f"{f', and it has {chr(44).join(map(str, there))}' if there else ''}."
             )
+    twice = next((name for name in there if there.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(f"{option}={path} has two columns {twice!r}; keep one, or rename it.")
     for number, row in enumerate(lines, 2):
         if None in row or None in row.values():
             raise UserError(f"{option}={path}, line {number}, has not as many cells as the first line has names.")
@@ -111,12 +115,21 @@ def _lines(
         yield row[ID], row
 
 
+_CODE = re.compile(r"[+-]?0\d|.*_|\+")
+"""What Python reads as a number and would write otherwise: of a code, a digit would be lost."""
+_INT64 = 2**63
+
+
 def _typed(cells: list[str | None]) -> list[Any]:
+    if any(cell is not None and _CODE.match(cell.strip()) for cell in cells):
+        return list(cells)
     for kind in (int, float):
         try:
-            return [None if cell is None else kind(cell) for cell in cells]
+            typed = [None if cell is None else kind(cell) for cell in cells]
         except ValueError:
             continue
+        whole = kind is int
+        return list(cells) if whole and any(v is not None and not -_INT64 <= v < _INT64 for v in typed) else typed
     return list(cells)
 
 

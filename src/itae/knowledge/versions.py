@@ -30,6 +30,7 @@ from itae.knowledge.state import State, Store, blocks_of, rooted
 _TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
 _DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
 _EDITS = 1000  # edits, the same
+_DIGITS = 18  # of a number of a version, that int64 holds
 
 
 class Versions:
@@ -134,14 +135,15 @@ class Versions:
             When there is none, or it was purged.
         """
         newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
-        tags = self.tags()
-        if isinstance(which, str) and which in tags:
-            which = tags[which]
-        if isinstance(which, str) and not which.isdecimal():
+        named = isinstance(which, str) and not (which.isdecimal() and len(which) <= _DIGITS)
+        tags = self.tags() if named else {}  # a number is found where the tags are damaged
+        if named and which in tags:
+            which = tags[str(which)]
+        elif named:
             some = f"; its tags are {', '.join(sorted(tags))}" if tags else ", and it has no tags"
             raise UserError(
                 f"No version of {self.folder.where} is called {which!r}: there are 0 to {newest}{some}."
-                f"{did_you_mean(which, tags)}"
+                f"{did_you_mean(str(which), tags)}"
             )
         version = int(which)
         if not 0 <= version <= newest:

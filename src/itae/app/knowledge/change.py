@@ -11,10 +11,12 @@ from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.base import open_knowledge
 
+_DIGITS = 18  # of the number of an edit, that int64 holds
+
 
 def correct(argv: Sequence[str]) -> int:
     """Run ``itae knowledge correct``."""
-    made = parser("correct", "Give rows another label; LABEL may be none, and + between labels gives several.",
+    made = parser("correct", "Give rows another label; LABEL may be none.",
                   "LABEL ID")  # fmt: skip
     made.add_argument("--labels", action="append", metavar="LABEL", default=None,
                       help="a label, in place of LABEL; once for each of several")  # fmt: skip
@@ -52,7 +54,7 @@ def undo(argv: Sequence[str]) -> int:
     edit_options(made)
     asked = ask(made, argv)
     number = asked.one("itae knowledge undo KB EDIT: give the number of an edit, which itae knowledge log tells.")
-    if not number.isdecimal():
+    if not number.isdecimal() or len(number) > _DIGITS:
         raise UserError(f"itae knowledge undo: {number!r} is no number of an edit; itae knowledge log tells them.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.undo(int(number)), asked.options)
@@ -95,6 +97,14 @@ def _absolute(place: str) -> str:
 def _places(path: str) -> dict[str, str]:
     try:
         with at_home(path).open(encoding="utf-8-sig", newline="") as file:
-            return {row["id"]: row["place"] for row in csv.DictReader(file, strict=True)}
+            lines = list(csv.DictReader(file, strict=True))
+            pairs = [(row["id"], row["place"]) for row in lines]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
         raise UserError(f"--csv={path} can't be read as a CSV file with the columns id and place ({error}).") from error
+    places: dict[str, str] = {}
+    for number, (id_, place) in enumerate(pairs, 2):
+        if not id_ or not place:
+            raise UserError(f"--csv={path}, line {number}, has no {'place' if id_ else 'id'}: give it both.")
+        if places.setdefault(id_, place) != place:
+            raise UserError(f"--csv={path}, line {number}: {id_!r} has two places; keep one.")
+    return {id_: _absolute(place) for id_, place in places.items()}
