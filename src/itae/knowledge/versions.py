@@ -175,7 +175,12 @@ class Versions:
 
     def place(self, edit: Edit) -> tuple[int, str | None]:
         """Return the store's version of an edit, and the hash of its files: others since files were put together."""
-        head = read_head(self.folder)
+        try:
+            head = read_head(self.folder)
+        except Damaged:
+            if edit.edit == self.journal.newest():
+                raise
+            head = {}  # it is about the newest; where an earlier one was put together, its first files are held still
         if head.get("edit") == edit.edit:
             return int(head["store"]), head["files"]
         return edit.store, edit.files
