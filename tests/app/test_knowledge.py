@@ -328,9 +328,20 @@ MISTAKES = [
     ("knowledge tag kb 12", "can't be tagged '12'"),
     ("knowledge diff kb 1", "give two versions or tags"),
     ("knowledge relink kb /x", "give how places began"),
+    ("knowledge status kb --at 9", "There is no version 9"),
     ("knowledge status kb backbone=dinov2_s14", "reads no words of the config"),
     ("knowledge log kb --jsno", "unrecognized arguments: --jsno"),
 ]
+
+
+@pytest.mark.usefixtures("base")
+def test_status_is_of_the_version_that_is_asked(told):
+    told("delete kb album/one/00.png")
+    now, then = told("status kb --json"), told("status kb --at 1 --json")
+    assert (now["version"], then["version"]) == (2, 1)
+    assert then["rows"] == now["rows"] + 1
+    assert then["labels"]["one"] == now["labels"]["one"] + 1
+    assert then["edits"] == 1
 
 
 @pytest.mark.parametrize(("line", "words"), [(line, words) for line, *words in MISTAKES], ids=[m[0] for m in MISTAKES])

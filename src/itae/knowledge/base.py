@@ -246,7 +246,8 @@ class KnowledgeBase:
         """
         newest = self.versions.newest().snapshot
         if isinstance(edit, bool) or not isinstance(edit, int) or not 1 <= edit <= newest.version:
-            raise UserError(f"There is no edit {edit!r} of {self.path}: there are 1 to {newest.version}.")
+            there = f"there are 1 to {newest.version}" if newest.version else "it has none yet"
+            raise UserError(f"There is no edit {edit!r} of {self.path}: {there}.")
         done = self.versions.edit(edit)
         floor = self.versions.edit(newest.version).floor
         if edit <= floor:
@@ -363,10 +364,16 @@ class KnowledgeBase:
         """Hold all that is there against its checksums."""
         return verify(self.versions, self.images)
 
-    def status(self) -> Status:
-        """Return what there is, in numbers."""
+    def status(self, at: int | str | None = None) -> Status:
+        """Return what there is, in numbers: of the newest version, or the one of a number or tag.
+
+        Raises
+        ------
+        UserError
+            When there is no such version, or it is damaged.
+        """
         with trouble_told(self.path):
-            return status(self.versions)
+            return status(self.versions, at)
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
         return writing(self.versions, self.images)

@@ -149,9 +149,9 @@ def _images(images: Pictures, snapshot: Snapshot, kind: str) -> list[str]:
     return found
 
 
-def status(versions: Versions) -> Status:
-    """Return what there is of a base."""
-    state = versions.newest()
+def status(versions: Versions, at: int | str | None = None) -> Status:
+    """Return what there is of a version of a base, the newest without one given."""
+    state = versions.at(at)
     snapshot, live = state.snapshot, state.snapshot.live
     sources = Counter(snapshot.table.column("source").take(pa.array(live)).to_pylist())
     labels = Counter(label for i in live.tolist() for label in snapshot.labels_of(i) or ("",))

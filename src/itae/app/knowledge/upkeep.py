@@ -17,10 +17,11 @@ _SHOWN = 20
 def status(argv: Sequence[str]) -> int:
     """Run ``itae knowledge status``."""
     made = parser("status", "What a base holds.")
+    made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
     json_option(made)
     asked = ask(made, argv)
     base = open_knowledge(asked.options.kb)
-    found, space = base.status(), base.about.space
+    found, space = base.status(asked.options.at), base.about.space
     if asked.options.json:
         print_json({**asdict(found), "space": space})
         return 0
