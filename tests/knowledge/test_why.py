@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import itae.knowledge.turn as module
+from itae.base.errors import UserError
+from itae.knowledge.snapshot import empty
 from itae.knowledge.turn import turn
 from itae.knowledge.vote import ClassMean, Distance, Plurality, Rank, Softmax
 from itae.knowledge.why import why
@@ -158,3 +160,8 @@ def test_an_explanation_tells_whose_rows_they_are():
     ]}  # fmt: skip
     assert told.plain()["label"] == "b"
     assert told.plain()["turn"] == told.turn
+
+
+def test_an_empty_base_is_told_before_the_width_of_its_vectors():
+    with pytest.raises(UserError, match="This base is empty and knows nothing"):
+        why(empty({"model": "drawn"}, ""), np.ones(4, np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,4 +148,6 @@ def _ivf(faiss: Any, index: Any) -> Any:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1].strip()[:160] if str(error).strip() else type(error).__name__
+    """Return what FAISS says, without where in its own code."""
+    said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+    return re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", said).strip()[:160]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from itae.knowledge.choose import refuse_unlabelled
 from itae.knowledge.classify import Answer, ask, label_of
 from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import SEVERAL, Snapshot
@@ -52,6 +53,7 @@ def why(
 
     That the rows of `turn` do turn the answer has been seen by voting again without them.
     """
+    refuse_unlabelled(snapshot)
     query_E = unit(query_E[None], snapshot.vectors_ME.shape[1])[0]
     asked = ask(snapshot, query_E[None], [digest], voter, device=device)
     (answer,), rows = asked.answers, snapshot.voters
