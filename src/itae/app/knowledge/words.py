@@ -16,8 +16,26 @@ OF_A_SPACE = ("backbone", *EDITED, "layers", "dataset.resize", "dataset.decode")
 KEYS = ("backbone", "dataset", *EDITED, "layers", "voter", "knowledge", "paths", "runtime")
 """All that a verb may read."""
 
-
 _INDEX = "knowledge.index="
+_OTHERS = "others"
+_TOLD = {
+    "PATH": "a picture, or a folder: all pictures in it and in its folders",
+    "IMAGE": "a picture",
+    "FROM": "a folder with vectors.npy and ids.txt, or a .parquet file",
+    "OUT": "a new folder, or a .parquet file",
+    "key=value": "words of the config",
+    "ID": "of a row, as itae knowledge classify tells it",
+}
+"""What stands behind KB, by how it is called in a verb's help."""
+_WORDS = {
+    "voter": "voter=auto|plurality|softmax|rank|distance|class_mean, voter.k=10",
+    "knowledge": "knowledge.index=IVF1024,PQ64",
+    "dataset": "dataset=imagefolder dataset.root=FOLDER",
+    "backbone": "backbone=NAME",
+    "paths": "paths.cache=FOLDER",
+    "runtime": "runtime.device=cpu",
+}
+"""Words that say what a key of the config is for; other keys are told as they are."""
 
 
 @dataclass(frozen=True)
@@ -56,25 +74,6 @@ def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
     for name in others:
         made.add_argument(_OTHERS, nargs="*", metavar=name, help=_TOLD.get(name))
     return made
-
-
-_OTHERS = "others"
-_TOLD = {
-    "PATH": "a picture, or a folder: all pictures in it and in its folders",
-    "IMAGE": "a picture",
-    "FROM": "a folder with vectors.npy and ids.txt, or a .parquet file",
-    "OUT": "a new folder, or a .parquet file",
-    "key=value": "words of the config",
-    "ID": "of a row, as itae knowledge log and export have them",
-}
-_WORDS = {
-    "voter": "voter=auto|plurality|softmax|rank|distance|class_mean, voter.k=10",
-    "knowledge": "knowledge.index=IVF1024,PQ64",
-    "dataset": "dataset=imagefolder dataset.root=FOLDER",
-    "backbone": "backbone=NAME",
-    "paths": "paths.cache=FOLDER",
-    "runtime": "runtime.device=cpu",
-}
 
 
 def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str] = ()) -> Asked:
