@@ -325,6 +325,7 @@ MISTAKES = [
     ("knowledge init ''", "The name of a knowledge base is empty"),
     ("knowledge relink kb --csv short.csv", "short.csv, line 2, has no place"),
     ("knowledge relink kb --csv twice.csv", "twice.csv, line 3", "two places"),
+    ("knowledge relink kb --csv named.csv", "named.csv has two columns 'place'"),
     ("knowledge tag kb 12", "can't be tagged '12'"),
     ("knowledge diff kb 1", "give two versions or tags"),
     ("knowledge relink kb /x", "give how places began"),
@@ -375,4 +376,5 @@ def mistaken(told, shared, monkeypatch):
         told("init empty")
         Path("labels.csv").write_text("id,label\nnobody.png,one\n")
         Path("short.csv").write_text("id,place\nalbum/one/08.png\n")
+        Path("named.csv").write_text("id,place,place\nalbum/one/08.png,a.png,b.png\n")
         Path("twice.csv").write_text("id,place\nalbum/one/08.png,a.png\nalbum/one/08.png,b.png\n")

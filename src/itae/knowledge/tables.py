@@ -84,27 +84,37 @@ def metadata_from(path: str, ids: Sequence[str], taken: Sequence[str]) -> dict[s
     return {name: _typed([rows.get(id_, {}).get(name) or None for id_ in ids]) for name in names}
 
 
-def _lines(
-    option: str, path: str, known: Mapping[str, object], columns: Sequence[str]
-) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the id and the cells of each line."""
-    place = at_home(path)
+def lines_of(option: str, path: str, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the cells of each line of a CSV file, by the names of its columns; of a short line some are None.
+
+    Raises
+    ------
+    UserError
+        When it can't be read, lacks one of `columns`, or has two of one name.
+    """
     try:
-        with place.open(encoding="utf-8-sig", newline="") as file:
+        with at_home(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             there, lines = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{option}={path} can't be read as a CSV file ({error}); save it as one, in UTF-8.") from error
-    for name in (ID, *columns):
+    for name in columns:
         if name not in there:
             raise UserError(
-                f"{option}={path} has no column {name!r}; its first line must name {', '.join((ID, *columns))}"
+                f"{option}={path} has no column {name!r}; its first line must name {', '.join(columns)}"
                 f"{f', and it has {chr(44).join(map(str, there))}' if there else ''}."
             )
     twice = next((name for name in there if there.count(name) > 1), None)
     if twice is not None:
         raise UserError(f"{option}={path} has two columns {twice!r}; keep one, or rename it.")
-    for number, row in enumerate(lines, 2):
+    return lines
+
+
+def _lines(
+    option: str, path: str, known: Mapping[str, object], columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the id and the cells of each line."""
+    for number, row in enumerate(lines_of(option, path, (ID, *columns)), 2):
         if None in row or None in row.values():
             raise UserError(f"{option}={path}, line {number}, has not as many cells as the first line has names.")
         if row[ID] not in known:

@@ -33,6 +33,11 @@ _EDITS = 1000  # edits, the same
 _DIGITS = 18  # of a number of a version, that int64 holds
 
 
+def is_number(text: str) -> bool:
+    """Whether a text may be the number of a version or an edit; Python refuses to read one of thousands of digits."""
+    return text.isdecimal() and len(text) <= _DIGITS
+
+
 class Versions:
     """The versions of a base.
 
@@ -135,7 +140,7 @@ class Versions:
             When there is none, or it was purged.
         """
         newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
-        named = isinstance(which, str) and not (which.isdecimal() and len(which) <= _DIGITS)
+        named = isinstance(which, str) and not is_number(which)
         tags = self.tags() if named else {}  # a number is found where the tags are damaged
         if named and which in tags:
             which = tags[str(which)]

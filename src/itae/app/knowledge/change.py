@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 
 from itae.app.knowledge.edits import commit, edit_options
@@ -10,8 +9,8 @@ from itae.app.knowledge.words import ask, parser
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.base import open_knowledge
-
-_DIGITS = 18  # of the number of an edit, that int64 holds
+from itae.knowledge.tables import lines_of
+from itae.knowledge.versions import is_number
 
 
 def correct(argv: Sequence[str]) -> int:
@@ -54,7 +53,7 @@ def undo(argv: Sequence[str]) -> int:
     edit_options(made)
     asked = ask(made, argv)
     number = asked.one("itae knowledge undo KB EDIT: give the number of an edit, which itae knowledge log tells.")
-    if not number.isdecimal() or len(number) > _DIGITS:
+    if not is_number(number):
         raise UserError(f"itae knowledge undo: {number!r} is no number of an edit; itae knowledge log tells them.")
     base = open_knowledge(asked.options.kb)
     return commit(base, base.undo(int(number)), asked.options)
@@ -95,14 +94,9 @@ def _absolute(place: str) -> str:
 
 
 def _places(path: str) -> dict[str, str]:
-    try:
-        with at_home(path).open(encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.DictReader(file, strict=True))
-            pairs = [(row["id"], row["place"]) for row in lines]
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
-        raise UserError(f"--csv={path} can't be read as a CSV file with the columns id and place ({error}).") from error
     places: dict[str, str] = {}
-    for number, (id_, place) in enumerate(pairs, 2):
+    for number, row in enumerate(lines_of("--csv", path, ("id", "place")), 2):
+        id_, place = row["id"], row["place"]
         if not id_ or not place:
             raise UserError(f"--csv={path}, line {number}, has no {'place' if id_ else 'id'}: give it both.")
         if places.setdefault(id_, place) != place:
