@@ -65,14 +65,14 @@ def _trained(faiss: Any, snapshot: Snapshot, factory: str) -> Any:
     except RuntimeError as error:
         raise UserError(
             f"knowledge.index={factory!r} is no index that FAISS makes of {snapshot.vectors_ME.shape[1]} numbers a row "
-            f"({_first_line(error)}); write one such as IVF1024,PQ64, or lance:IVF_PQ."
+            f"({_said(error)}); write one such as IVF1024,PQ64, or lance:IVF_PQ."
         ) from error
     rows = draw(snapshot, snapshot.live, min(_TRAINED_ON, _TRAINED_BYTES // (4 * snapshot.vectors_ME.shape[1])))
     try:
         index.train(np.ascontiguousarray(snapshot.vectors_ME[rows], np.float32))
     except RuntimeError as error:
         raise UserError(
-            f"knowledge.index={factory!r} can't be made of {len(snapshot)} rows ({_first_line(error)}); take fewer "
+            f"knowledge.index={factory!r} can't be made of {len(snapshot)} rows ({_said(error)}); take fewer "
             "lists or smaller codes, or knowledge.index=null, which is exact."
         ) from error
     return index
@@ -131,7 +131,7 @@ def _read(faiss: Any, place: Path, search: str) -> Any:
         for one in filter(None, search.split(",")):
             faiss.ParameterSpace().set_index_parameters(index, one)
     except RuntimeError as error:
-        raise UserError(f"{search!r} is no search of this index ({_first_line(error)}); one is nprobe=32.") from error
+        raise UserError(f"{search!r} is no search of this index ({_said(error)}); one is nprobe=32.") from error
     return index
 
 
@@ -147,7 +147,7 @@ def _ivf(faiss: Any, index: Any) -> Any:
         return None
 
 
-def _first_line(error: Exception) -> str:
+def _said(error: Exception) -> str:
     """Return what FAISS says, without where in its own code."""
     said = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     return re.sub(r"^Error in .* at \S+:\d+: (Error: '.*' failed: )?", "", said).strip()[:160]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import re
 import shutil
@@ -129,11 +130,8 @@ def hash_of(file: Path) -> str:
     It finds what a disk or a copy changes, in a tenth of a sha256's time; what somebody wrote on purpose shows in the
     digests of the rows, which are sha256.
     """
-    hashed, some = xxhash.xxh3_128(), bytearray(2**20)
-    with file.open("rb", buffering=0) as opened:
-        while count := opened.readinto(some):
-            hashed.update(memoryview(some)[:count])
-    return hashed.hexdigest()
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, xxhash.xxh3_128).hexdigest()
 
 
 def remove_unneeded(root: Path, needed: set[str]) -> None:
