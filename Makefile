@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRA := $(shell if command -v nvidia-smi > /dev/null 2>&1 && nvidia-smi -L > /dev/null 2>&1; then echo gpu; else echo cpu; fi)
 
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadgroup
+# A process that dies or hangs is a failure: with a new one in its place, pytest-xdist 3.8 waits for ever.
+GUARD = --max-worker-restart 0 -o faulthandler_timeout=1200 -o faulthandler_exit_on_timeout=true
+PYTEST = $(BIN)/python -m pytest -n auto $(GUARD) --dist loadgroup
 
 .PHONY: demo test test-slow test-all test-lowest lint docs bench gpu setup clean
 
