@@ -45,6 +45,12 @@ def pytest_configure(config):
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def dear_imports():
+    """Import what costs do: with `pytester`, what comes in first is forgotten, and torch can't come in twice."""
+    cost.Costs().pytest_collection_finish()
+
+
 @pytest.mark.parametrize(
     ("test", "fails"),
     [
