@@ -160,6 +160,26 @@ def test_lance_reads_no_file_in_this_process_that_is_not_as_it_was_written(copy,
         open_knowledge(copy).snapshot()
 
 
+@pytest.mark.parametrize("look", [lambda kb: kb.undo(5), lambda kb: kb.to_purge(), lambda kb: kb.purge()])
+def test_rows_of_an_earlier_version_are_read_from_whole_files_alone(copy, monkeypatch, unnamed, look):
+    gone = sorted((copy / "rows.lance" / "_deletions").iterdir())[-1]
+    kb = open_knowledge(copy)
+    kb.commit(kb.delete(ids=["cat/1"]))
+    data = gone.read_bytes()
+    gone.write_bytes(data[:677] + bytes([data[677] ^ 1]) + data[678:])
+    other = open_knowledge(copy)
+    assert len(other.snapshot()) == 72, "which the newest does not need"
+    read = LanceStore.rows
+
+    def rows(store, version, numbers):
+        assert f"_deletions/{gone.name}" not in names_of(store._at(version)), "it was read"
+        return read(store, version, numbers)
+
+    monkeypatch.setattr(LanceStore, "rows", rows)
+    with pytest.raises(UserError, match=r"is damaged .files of rows.lance are not as they were written"):
+        look(other)
+
+
 def test_an_edit_of_another_process_is_read_from_whole_files_alone(copy, monkeypatch):
     kb, other = open_knowledge(copy), open_knowledge(copy)
     kb.snapshot()

@@ -197,7 +197,7 @@ class Versions:
         if not numbers:
             return None
         with self.damage_told():
-            found, sums = self.store.rows(self.place(self.edit(version))[0], numbers)
+            found, sums = self.store.rows(self._whole(self.edit(version)), numbers)
             wrong = [i for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
             if wrong or len(found) != sum(last - first + 1 for first, last in numbers):
                 ids = [found.columns.column("id")[i].as_py() for i in wrong[:5]]
@@ -229,17 +229,23 @@ class Versions:
     def verified(self, edit: Edit, beside: Path | None = None) -> State:
         """Read the version of an edit, its vectors into the file `beside` if one is given.
 
-        Lance reads no file that has not the hash it was written with: damage may end the process that it runs in.
-
         Raises
         ------
         Damaged
             When it isn't what was written.
         """
-        store, files = self.place(edit)
-        if self.store.files(store) != files:
-            raise Damaged(self._told_apart(edit) or "files of rows.lance are not as they were written")
+        self._whole(edit, known=False)
         return self.held(edit, beside)
+
+    def _whole(self, edit: Edit, known: bool = True) -> int:
+        """Return the store's version of an edit, whose files have the hashes that they were written with.
+
+        Lance reads no other: damage may end the process that it runs in.
+        """
+        store, files = self.place(edit)
+        if self.store.files(store, known) != files:
+            raise Damaged(self._told_apart(edit) or "files of rows.lance are not as they were written")
+        return store
 
     def held(self, edit: Edit, beside: Path | None = None) -> State:
         """Read the version of an edit and hold it against the journal's digests, whatever its files hold.
