@@ -168,19 +168,17 @@ def test_many_small_files_are_put_together_now_and_then(tmp_path, monkeypatch):
     assert [len(open_knowledge(kb.path).snapshot(i)) for i in range(15)] == list(range(15))
 
 
-def test_images_that_were_cut_short_are_written_again(tmp_path, monkeypatch):
+def test_images_for_which_there_is_no_room_are_written_again(tmp_path, monkeypatch):
     kb = base("lance", tmp_path, "embed")
     kb.commit(kb.add(made(["a"], image=lambda n: picture("a"))))
 
-    def cut(dataset, known=()):
-        newest = max((tmp_path / "kb" / "images.lance" / "data").iterdir(), key=lambda file: file.stat().st_mtime_ns)
-        newest.write_bytes(newest.read_bytes()[:50])
+    def cut(path, chunks):
+        path.write_bytes(b"".join(chunks)[:3])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     rows = made(["b"], image=lambda n: picture("b"))
     with monkeypatch.context() as patched:
-        patched.setattr("itae.knowledge.lance_images.settle", cut)
-        patched.setattr("itae.knowledge.lance_images.LanceImages._back_to_whole", lambda self: None)
+        patched.setattr("itae.base.disk.write_file", cut)
         with pytest.raises(UserError, match="No room for the knowledge base"):
             kb.commit(kb.add(rows))
     kb.commit(kb.add(rows))

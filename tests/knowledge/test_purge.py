@@ -48,7 +48,7 @@ def traces():
     found = [text.encode() for text in texts]
     for each in (*GONE, replaced):
         unit = (vector(each) / np.linalg.norm(vector(each))).astype(np.float32)
-        found += [picture(each), image(each), image(each).hex().encode(), unit.tobytes(), unit.tobytes()[:12]]
+        found += [picture(each), image(each), image(each).hex()[2:].encode(), unit.tobytes(), unit.tobytes()[:12]]
     return found
 
 
@@ -89,6 +89,15 @@ def test_no_byte_is_left_on_the_disk(tmp_path):
     assert other.images.get(image(STAYS[0])) == picture(STAYS[0])
     assert other.verify().problems == ()
     assert subprocess.run(["grep", "-rqa", "anna", str(tmp_path)], check=False).returncode == 1
+
+
+def test_what_a_writer_left_that_died_at_an_image_goes_with_a_purge(tmp_path):
+    kb = filled("lance", tmp_path)
+    kept = tmp_path / "kb" / "images" / image(STAYS[0]).hex()[:2]
+    (kept / ".half-an-image-abc.tmp").write_bytes(picture(GONE[0])[:5])
+    kb.purge()
+    assert [file.name for file in kept.iterdir()] == [image(STAYS[0]).hex()[2:]]
+    assert open_knowledge(kb.path).verify().problems == ()
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -31,8 +31,7 @@ How it lies on a disk:
 `lance_store`   rows in Lance
 `lance_files`   the files of Lance datasets
 `lance_rows`    rows as Lance takes and gives them
-`lance_images`  images in Lance
-`memory_store`  rows and images in plain Python
+`memory_store`  rows in plain Python
 
 What comes into it:
 

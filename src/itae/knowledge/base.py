@@ -75,22 +75,21 @@ def open_knowledge(path: str | os.PathLike[str]) -> KnowledgeBase:
     UserError
         When there is none, or one of a newer format, or pylance is not installed.
     """
-    from itae.knowledge.lance_images import LanceImages
     from itae.knowledge.lance_store import LanceStore
 
     folder = folder_at(path)
     with trouble_told(folder.where):
         about = look(folder)
-    return KnowledgeBase(folder, LanceStore(folder.where), LanceImages(folder.where), about)
+    return KnowledgeBase(folder, LanceStore(folder.where), Pictures(folder), about)
 
 
 def in_memory(space: dict[str, Any], words: dict[str, Any], images: str = "refer") -> KnowledgeBase:
     """Make an empty base that goes with the process."""
-    from itae.knowledge.memory_store import MemoryImages, MemoryStore
+    from itae.knowledge.memory_store import MemoryStore
 
     folder = InMemory()
     make(folder, space, words, images)
-    return KnowledgeBase(folder, MemoryStore(), MemoryImages(), look(folder))
+    return KnowledgeBase(folder, MemoryStore(), Pictures(folder), look(folder))
 
 
 class KnowledgeBase:

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -41,6 +41,10 @@ class Folder(Protocol):
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one, and what somebody who died left beside it."""
+        ...
+
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some, and what somebody who died left there."""
         ...
 
     def exists(self, name: str) -> bool:
@@ -84,15 +88,30 @@ class OnDisk:
         for left in file.parent.glob(f".*{_TEMPORARY}") if file.parent.is_dir() else ():
             left.unlink(missing_ok=True)
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some, and what somebody who died left there."""
+        folder = self.path / name
+        for each in os.listdir(folder) if folder.is_dir() else ():
+            if each not in wanted:
+                (folder / each).unlink(missing_ok=True)
+
     def write(self, name: str, data: bytes, new: bool = False) -> None:
         """Write a file and bring it through to the disk."""
         file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
+        _make(file.parent)
         if new:
             _write_new(file, data)
         else:
             replace_file(file, data)
         flush_folder(file.parent)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and bring its name through to the disk."""
+    if not os.path.lexists(folder):
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
 
 
 def _write_new(file: Path, data: bytes) -> None:
@@ -158,6 +177,12 @@ class InStore:
         if self.exists(name):
             self._files.delete_file(f"{self._root}/{name}")
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some."""
+        for each in self.names(name):
+            if each not in wanted:
+                self.remove(f"{name}/{each}")
+
 
 def _with_endpoint(url: str) -> str:
     """Return a URL of S3 with the endpoint of the environment, as Lance takes it, so that a file is one request."""
@@ -199,6 +224,12 @@ class InMemory:
     def remove(self, name: str) -> None:
         """Remove a file, if there is one."""
         self._files.pop(name, None)
+
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some."""
+        for each in self.names(name):
+            if each not in wanted:
+                self.remove(f"{name}/{each}")
 
 
 def is_url(path: object) -> bool:
