@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -109,3 +112,23 @@ def test_parquet_without_rows_is_told(tmp_path, table, told):
             rows_from(tmp_path / name)
     with pytest.raises(UserError, match="is there already"):
         export(base("memory", tmp_path).snapshot(), tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows"])
+def test_what_is_exported_is_there_whole_or_not_at_all(kb, tmp_path, monkeypatch, name):
+    """A killed one must not pass for rows without labels."""
+    to, seen = tmp_path / "out" / name, []
+
+    def full(snapshot):
+        yield snapshot.live[:9]
+        seen.append(to.exists())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("itae.knowledge.exchange._blocks", full)
+        with pytest.raises(UserError, match=rf"{name} can't be written \(No space left on device\): give another name"):
+            export(kb.snapshot(), to)
+    assert (seen, list(to.parent.iterdir())) == ([False], [])
+    export(kb.snapshot(), to)
+    assert list(to.parent.iterdir()) == [to]
+    assert len(rows_from(to)) == 18
