@@ -14,7 +14,7 @@ from children import with_tests
 
 from itae.base.errors import UserError
 from itae.base.lock import Lock
-from itae.knowledge.base import create, open_knowledge
+from itae.knowledge.base import KnowledgeBase, create, open_knowledge
 from itae.knowledge.lance_store import LanceStore
 
 pytest.importorskip("lance")
@@ -116,10 +116,74 @@ def test_reading_writes_nothing(tmp_path):
     assert listed() == before
 
 
+UNREADABLE = ("base.json", "tags.json", "journal", "journal/00000002.json", "rows.lance", "rows.lance/_versions",
+              "rows.lance/_versions/*", "rows.lance/data/*", "rows.lance/_deletions/*", "images/*")  # fmt: skip
+READS = {
+    "snapshot": lambda kb: kb.image(kb.snapshot(), 0),
+    "at": lambda kb: kb.snapshot(2),
+    "log": KnowledgeBase.log,
+    "verify": KnowledgeBase.verify,
+    "status": KnowledgeBase.status,
+    "undo": lambda kb: kb.undo(2),
+    "to_purge": KnowledgeBase.to_purge,
+    "tags": KnowledgeBase.tags,
+}
+
+
+@pytest.mark.parametrize("pattern", UNREADABLE)
+def test_what_cannot_be_read_is_told_as_that(tmp_path, pattern):
+    """Links that go round in a circle: root may not read these either."""
+    kb = base("lance", tmp_path, "embed")
+    kb.commit(kb.add(made(list("abcd"), image=lambda n: picture("abcd"[n]))))
+    kb.commit(kb.delete(ids=["b"]))
+    kb.commit(kb.delete(ids=["c"]))
+    kb.tag("x")
+    for path in (tmp_path / "kb").glob(pattern):
+        path.rename(tmp_path / f"away-{path.name}")
+        path.symlink_to(path.name)
+    told = []
+    for read in READS.values():
+        try:
+            read(open_knowledge(kb.path))
+        except UserError as error:
+            told.append(str(error))
+    assert told
+    assert all("can't be read (Too many levels of symbolic links" in one for one in told), told
+
+
+@pytest.mark.parametrize("name", ["journal/00000002.json", "tags.json", "journal", "rows.lance/data/*", "base.json"])
+def test_a_file_in_a_folders_place_or_the_reverse_is_damage(tmp_path, name):
+    kb = base("lance", tmp_path)
+    kb.commit(kb.add(made(list("abcd"))))
+    kb.commit(kb.delete(ids=["b"]))
+    kb.tag("x")
+    for path in (tmp_path / "kb").glob(name):
+        folder = path.is_dir()
+        path.rename(tmp_path / f"away-{path.name}")
+        (path.touch if folder else path.mkdir)()
+    told = []
+    for read in READS.values():
+        try:
+            found = read(open_knowledge(kb.path))
+            told += found.problems if read is KnowledgeBase.verify else ()
+        except UserError as error:
+            told.append(str(error))
+            assert "is damaged (" in told[-1]
+    assert told
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="can't be written"):
+    with pytest.raises(UserError, match=r"can't be written .Not a directory.: give a folder that you may write to"):
         create(tmp_path / "file" / "kb", {}, {})
+
+
+def test_a_cache_that_cannot_be_written_is_not_told_of_the_base(tmp_path):
+    kb = base("lance", tmp_path)
+    kb.commit(kb.add(made(list("abcd"))))
+    (tmp_path / "cache").write_text("x")
+    with pytest.raises(UserError, match=r"The cache can't be written at .*cache.*set paths.cache to a folder"):
+        kb.snapshot_beside(tmp_path / "cache" / "vectors")
 
 
 def test_one_base_is_not_made_over_another(tmp_path):

@@ -17,6 +17,7 @@ from urllib.parse import quote
 from itae.base.disk import flush_folder, free_bytes, megabytes, replace_file, trouble, write_file
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.knowledge.sealed import Damaged
 
 
 class Folder(Protocol):
@@ -68,7 +69,12 @@ class OnDisk:
 
     def read(self, name: str) -> bytes:
         """Return a file."""
-        return (self.path / name).read_bytes()
+        try:
+            return (self.path / name).read_bytes()
+        except NotADirectoryError as error:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+        except IsADirectoryError:
+            raise Damaged(f"{name} is a folder") from None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -80,6 +86,8 @@ class OnDisk:
             return sorted(each for each in os.listdir(self.path / name) if not each.startswith("."))
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            raise Damaged(f"{name} is no folder") from None
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one, and what writers of it who died left beside it."""
@@ -246,9 +254,19 @@ def folder_at(path: str | os.PathLike[str]) -> Folder:
     return OnDisk(at_home(path).absolute())
 
 
+_ASK = "it can be asked, and whoever may write there can edit it"
+
+
 @contextlib.contextmanager
-def trouble_told(where: str) -> Iterator[None]:
+def trouble_told(where: str, then: str = _ASK) -> Iterator[None]:
     """Turn what a disk can't do into a `UserError` that names the base.
+
+    Parameters
+    ----------
+    where
+        Its path or URL.
+    then
+        What is to be done where it can't be written.
 
     Raises
     ------
@@ -267,16 +285,32 @@ def trouble_told(where: str) -> Iterator[None]:
                 "make room on that disk, and run the same command again."
             ) from error
         if kind == "access":
-            raise UserError(
-                f"The knowledge base at {where} can't be written ({reason}): it can be asked, and whoever may write "
-                "there can edit it."
-            ) from error
+            raise UserError(f"The knowledge base at {where} can't be written ({reason}): {then}.") from error
         if kind == "reach":
             raise UserError(
                 f"The disk of the knowledge base at {where} fails ({reason}): see to that, and run the same command "
                 "again."
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def unreadable_told(where: str) -> Iterator[None]:
+    """Turn what a disk doesn't give to be read into a `UserError` that names the base.
+
+    Raises
+    ------
+    UserError
+        Whatever the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        file = f": {error.filename}" if error.filename else ""
+        raise UserError(
+            f"The knowledge base at {where} can't be read ({error.strerror or error}{file}): see that this user may "
+            "read all of it and that its disk is well, and run the same command again."
+        ) from error
 
 
 def _free(where: str) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
 from itae.knowledge.filed import FIELDS, Filed, Room
 from itae.knowledge.folder import is_url
@@ -31,6 +32,7 @@ from itae.knowledge.lance_files import (
     names_of,
     remove_unneeded,
     settle,
+    trouble_in,
     trouble_of_lance,
 )
 from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_of, schema_of, vectors_of
@@ -231,6 +233,8 @@ class LanceStore:
                 try:
                     self._open = lance.dataset(self.uri, version=version)
                 except ValueError as error:  # also where the files are gone
+                    if trouble_in(error) is not None:
+                        raise
                     raise Damaged(f"version {version} of rows.lance is gone ({first_line(error)})") from error
         return self._open
 
@@ -283,7 +287,8 @@ def _in_file(dataset: lance.LanceDataset, count: int, place: np.ndarray | None, 
     if file.exists():
         return VectorFile(file)
     width = dataset.schema.field("vector").type.list_size
-    return VectorFile.written(file, count, width, _vectors(dataset, count, place))
+    with disk_trouble_told(file.parent):
+        return VectorFile.written(file, count, width, _vectors(dataset, count, place))
 
 
 def _chunks(ranges: list[Range], size: int = 1000) -> Iterator[list[Range]]:

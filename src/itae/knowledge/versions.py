@@ -16,12 +16,13 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError, did_you_mean
 from itae.base.memory import give_back
 from itae.knowledge.about import About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
-from itae.knowledge.folder import Folder
+from itae.knowledge.folder import Folder, unreadable_told
 from itae.knowledge.journal import Edit, Journal
 from itae.knowledge.ranges import Range, merged, within
 from itae.knowledge.sealed import Damaged
@@ -65,7 +66,7 @@ class Versions:
         UserError
             When it is damaged.
         """
-        with self.guard:
+        with self.guard, self.reading():
             held = self._newest
             if held is not None and len(held.snapshot.alive_M) > _DEAD * len(held.snapshot) + _DEAD_MORE:
                 held = None
@@ -84,6 +85,12 @@ class Versions:
         """Let go of earlier versions, which are no more."""
         with self.guard:
             self._read.clear()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raise damage, and what can't be read, as a `UserError`."""
+        with unreadable_told(self.folder.where), self.damage_told():
+            yield
 
     @contextlib.contextmanager
     def damage_told(self) -> Iterator[None]:
@@ -119,11 +126,12 @@ class Versions:
             return self._empty()
         edit = self.edit(version)
         file = folder / f"{edit.root[:32]}.npy"
-        folder.mkdir(parents=True, exist_ok=True)
-        for other in folder.glob("*.npy"):
-            if other != file:
-                other.unlink(missing_ok=True)
-        with self.damage_told():
+        with disk_trouble_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for other in folder.glob("*.npy"):
+                if other != file:
+                    other.unlink(missing_ok=True)
+        with self.reading():
             try:
                 snapshot = self.verified(edit, file).snapshot
             except Damaged:
@@ -140,7 +148,8 @@ class Versions:
         UserError
             When there is none, or it was purged.
         """
-        newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
+        with self.reading():
+            newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
         named = isinstance(which, str) and not is_number(which)
         tags = self.tags() if named else {}  # a number is found where the tags are damaged
         if named and which in tags:
@@ -154,7 +163,8 @@ class Versions:
         version = int(which)
         if not 0 <= version <= newest:
             raise UserError(f"There is no version {version} of {self.folder.where}: there are 0 to {newest}.")
-        floor = self._floor(newest)
+        with self.reading():
+            floor = self._floor(newest)
         if 0 < version < floor:
             raise UserError(
                 f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; there are 0 and "
@@ -171,12 +181,12 @@ class Versions:
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag."""
-        with self.damage_told():
+        with self.reading():
             return read_tags(self.folder)
 
     def edit(self, number: int) -> Edit:
         """Return an edit, or say that the journal is damaged."""
-        with self.damage_told():
+        with self.reading():
             return self.journal.read(number)
 
     def place(self, edit: Edit) -> tuple[int, str | None]:
@@ -196,7 +206,7 @@ class Versions:
         numbers = list(numbers)
         if not numbers:
             return None
-        with self.damage_told():
+        with self.reading():
             found, sums = self.store.rows(self._whole(self.edit(version)), numbers)
             wrong = [i for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
             if wrong or len(found) != sum(last - first + 1 for first, last in numbers):
@@ -223,7 +233,7 @@ class Versions:
         if not version:
             return State(self._empty(), 0, None)
         edit = self.edit(version)
-        with self.damage_told():
+        with self.reading():
             return self.verified(edit)
 
     def verified(self, edit: Edit, beside: Path | None = None) -> State:
