@@ -238,6 +238,30 @@ def test_a_base_is_rebuilt_in_another_space(told, base):
     assert told("verify edited --json")["problems"] == []
 
 
+def test_a_rebuild_is_there_whole_or_not_at_all(itae_, told, base, monkeypatch):
+    """One that was killed would pass for a base of fewer edits."""
+    from itae.knowledge import rebuild
+
+    told(f"correct kb two {next(iter(told('log kb --json')[0]['added']))}")
+    tell, there = rebuild._told, []
+
+    def stop(edit, first):
+        there.append(Path("new").exists())
+        if edit.edit == 2:
+            raise KeyboardInterrupt
+        return tell(edit, first)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuild, "_told", stop)
+        assert itae_("knowledge", "rebuild", "kb", "new", "layers=all")[0] == 130
+    assert (there, [path.name for path in Path().iterdir() if "new" in path.name]) == ([False, False], [])
+    told("rebuild kb new layers=all")
+    assert len(told("log new --json")) == 2
+    status, _, err = itae_("knowledge", "rebuild", "kb", "new", "layers=all")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"There is something at {Path('new').absolute()} already" in err
+
+
 def test_places_of_a_file_are_as_on_the_command_line(told, base):
     base.rename(base.with_name("moved"))
     id_, *_ = told("log kb --json")[0]["added"]
