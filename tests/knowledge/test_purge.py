@@ -91,6 +91,35 @@ def test_no_byte_is_left_on_the_disk(tmp_path):
     assert subprocess.run(["grep", "-rqa", "anna", str(tmp_path)], check=False).returncode == 1
 
 
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (lambda kb: kb.verify().problems, "()"),
+        (lambda kb: kb.to_purge(), "(0, ())"),
+        (lambda kb: kb.undo(5), "Edit 5 can't be undone: edit 6 purged what was there before."),
+        (lambda kb: kb.snapshot(2), "edit 6 purged all before it; there are 0 and 6 to 6."),
+        (lambda kb: kb.diff(2, 5), "edit 6 purged all before it; there are 0 and 6 to 6."),
+    ],
+)
+def test_what_a_purge_takes_away_while_somebody_looks_is_no_damage(tmp_path, look, told):
+    kb = filled("lance", tmp_path)
+    other = open_knowledge(kb.path)
+    other.snapshot()
+    files, purges = other.store.files, iter([kb.purge])
+
+    def purged(version, known=False):
+        for purge in purges:
+            purge()
+        return files(version, known)
+
+    other.store.files = purged
+    try:
+        found = str(look(other))
+    except UserError as error:
+        found = str(error)
+    assert found.endswith(told)
+
+
 def test_what_a_writer_left_that_died_at_an_image_goes_with_a_purge(tmp_path):
     kb = filled("lance", tmp_path)
     kept = tmp_path / "kb" / "images" / image(STAYS[0]).hex()[:2]

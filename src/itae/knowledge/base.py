@@ -244,6 +244,9 @@ class KnowledgeBase:
         UserError
             When there is no such edit, it was purged, or a later one has touched the same rows.
         """
+        return self.versions.settled(lambda: self._undo(edit))
+
+    def _undo(self, edit: int) -> Change:
         newest = self.versions.newest().snapshot
         if isinstance(edit, bool) or not isinstance(edit, int) or not 1 <= edit <= newest.version:
             there = f"there are 1 to {newest.version}" if newest.version else "it has none yet"
@@ -352,7 +355,7 @@ class KnowledgeBase:
     def to_purge(self) -> tuple[int, tuple[str, ...]]:
         """Return how many deleted or earlier states of rows a purge would forget, and where their originals are."""
         with self.versions.reading():
-            return to_purge(self.versions)
+            return self.versions.settled(lambda: to_purge(self.versions))
 
     def index_folder(self, cache: str | os.PathLike[str]) -> Path:
         """Return where a cache keeps indexes of this base; a purge that is given the cache removes them."""

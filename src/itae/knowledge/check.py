@@ -81,6 +81,13 @@ class Status:
 
 def verify(versions: Versions, images: Pictures) -> Report:
     """Hold all that is there against its checksums: the journal, every version's files, every row, every image."""
+    seen, report = versions.stamp(), _verified(versions, images)
+    while report.problems and (now := versions.stamp()) != seen:  # a purge takes away what is looked at
+        seen, report = now, _verified(versions, images)
+    return report
+
+
+def _verified(versions: Versions, images: Pictures) -> Report:
     problems = versions.journal.trouble(versions.folder.exists(GOING_ON))
     for look in (read_tags, read_head):
         try:

@@ -9,9 +9,10 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy as np
 from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError, did_you_mean
 from itae.base.memory import give_back
-from itae.knowledge.about import About, read_head, read_tags
+from itae.knowledge.about import GOING_ON, About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
 from itae.knowledge.folder import Folder, unreadable_told
@@ -28,6 +29,8 @@ from itae.knowledge.ranges import Range, merged, within
 from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import Snapshot, after, empty
 from itae.knowledge.state import State, Store, blocks_of, rooted
+
+Looked = TypeVar("Looked")
 
 _TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
 _DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
@@ -86,6 +89,22 @@ class Versions:
         with self.guard:
             self._read.clear()
 
+    def settled(self, look: Callable[[], Looked]) -> Looked:
+        """Look, and once more where that fails and a purge or an edit was made meanwhile: it may have taken it away."""
+        seen = self.stamp()
+        while True:
+            try:
+                return look()
+            except UserError:
+                seen, before = self.stamp(), seen
+                if seen == before:
+                    raise
+
+    def stamp(self) -> tuple[int, bool]:
+        """Return what an edit changes, and a purge while it goes on."""
+        with self.reading():
+            return self.journal.newest(), self.folder.exists(GOING_ON)
+
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """Raise damage, and what can't be read, as a `UserError`."""
@@ -104,6 +123,9 @@ class Versions:
         """Return a version by its number or tag, the newest without that."""
         if which is None:
             return self.newest()
+        return self.settled(lambda: self._at(which))
+
+    def _at(self, which: int | str) -> State:
         version = self.number(which)
         with self.guard:
             held = self._newest
