@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 from itae.base.errors import UserError
@@ -18,9 +20,9 @@ from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import digests_of
 
 _SHA256 = re.compile(r"images/[0-9a-f]{2}/[0-9a-f]{62}")
-_FOLDERS = [
-    f"images/{first:02x}" for first in range(256)
-]  # by the first byte: many files in one are slow on some disks
+# By the first byte of the sha256: many files in one folder are slow on some disks.
+_FOLDERS = [f"images/{first:02x}" for first in range(256)]
+_BATCH, _WRITERS = 64, 8  # images in memory, and files brought to the disk, at a time
 
 
 class Pictures:
@@ -43,10 +45,19 @@ class Pictures:
         UserError
             When an image has other bytes than its row says, or is not given at all.
         """
+        new = self._new(rows, image)
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            while some := list(islice(new, _BATCH)):
+                list(pool.map(self.folder.write, *zip(*some, strict=True)))
+
+    def _new(self, rows: Filed, image: Callable[[int], bytes] | None) -> Iterator[tuple[str, bytes]]:
+        """Yield the file of each image that is not there, once, and its bytes."""
+        seen = {NO_IMAGE}
         for n, digest in enumerate(digests_of(rows)):
             told = digest.tobytes()
-            if told == NO_IMAGE or self.folder.exists(_file(told)):
+            if told in seen or self.folder.exists(_file(told)):
                 continue
+            seen.add(told)
             name = rows.columns.column("id")[n].as_py()
             if image is None:
                 raise UserError(f"This base keeps images, and the one of {name!r} was not given.")
@@ -55,7 +66,7 @@ class Pictures:
                 raise UserError(
                     f"The image of {name!r} changed while it was added: nothing was; run the same once more."
                 )
-            self.folder.write(_file(told), data)
+            yield _file(told), data
 
     def get(self, digest: bytes) -> bytes | None:
         """Return an image, None where it isn't kept.
