@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from itae.base.errors import UserError, did_you_mean
-from itae.base.memory import give_back
+from itae.base.memory import give_back, share_heap
 from itae.knowledge.about import About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
@@ -119,6 +119,7 @@ class Versions:
             return self._empty()
         edit = self.edit(version)
         file = folder / f"{edit.root[:32]}.npy"
+        share_heap()
         folder.mkdir(parents=True, exist_ok=True)
         for other in folder.glob("*.npy"):
             if other != file:
