@@ -91,13 +91,14 @@ class LanceStore:
             numbers = whole(dataset.to_table(columns=["number"]).column("number")).to_numpy()
             order = np.argsort(numbers, kind="stable") if (np.diff(numbers) < 0).any() else None
             place = None if order is None else np.argsort(order)
-            columns = _columns(dataset, len(numbers))
-            vectors, room = _in_memory(dataset, len(numbers), place) if beside is None else (None, None)
-            if beside is not None:
+            room: Room | None = None
+            if beside is None:
+                vectors, room = _in_memory(dataset, len(numbers), place)
+            else:
                 vectors = _in_file(dataset, len(numbers), place, beside)  # type: ignore[assignment]
+            columns = _columns(dataset, len(numbers))
             columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
             check_labels(columns)
-        assert vectors is not None
         return Filed(columns.drop_columns(["label"]), vectors, room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:

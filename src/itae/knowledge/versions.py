@@ -19,7 +19,7 @@ import numpy as np
 
 from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError, did_you_mean
-from itae.base.memory import give_back
+from itae.base.memory import give_back, share_heap
 from itae.knowledge.about import GOING_ON, About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
@@ -148,6 +148,7 @@ class Versions:
             return self._empty()
         edit = self.edit(version)
         file = folder / f"{edit.root[:32]}.npy"
+        share_heap()
         with disk_trouble_told(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for other in folder.glob("*.npy"):
