@@ -211,7 +211,7 @@ class Edit:
         detector = key_of(self.detector)
         if self.calibration is not None:
             assert self.thetas is not None, "a key was asked for before the calibration was read"
-            detector["thetas"] = {str(layer): _or_none(self.thetas[layer]) for layer in self.looks}
+            detector["thetas"] = told_thetas({layer: self.thetas[layer] for layer in self.looks})
         return {
             "method": METHOD,
             "detector": detector,
@@ -252,8 +252,9 @@ def _resolved(detector: Any, chosen: tuple[int, ...], depth: int) -> Any:
     return replace(detector, layer=None if chosen == (layer % depth,) else layer % depth)
 
 
-def _or_none(theta: float) -> float | None:
-    return None if math.isnan(theta) else theta
+def told_thetas(thetas: Mapping[int, float]) -> dict[str, float | None]:
+    """Return fitted thresholds, by layer, as JSON has them: None for one that is no number."""
+    return {str(layer): None if math.isnan(theta) else theta for layer, theta in thetas.items()}
 
 
 def parse_layers(layers: str | Sequence[int] | int, depth: int | None = None) -> tuple[int, ...]:

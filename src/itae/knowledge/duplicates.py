@@ -80,7 +80,7 @@ def duplicates(snapshot: Snapshot, threshold: float | None = THRESHOLD) -> list[
     """
     if threshold is not None:
         number("--threshold", threshold, -1, 1)
-    same = _same_bytes(snapshot)
+    same = [(group[0], other) for group in same_bytes(snapshot, snapshot.live) for other in group[1:]]
     links = [np.array(same, np.int64).reshape(-1, 2)], [np.ones(len(same))]
     if threshold is not None:
         rows = np.setdiff1d(snapshot.live, [j for _, j in same])
@@ -95,14 +95,15 @@ def duplicates(snapshot: Snapshot, threshold: float | None = THRESHOLD) -> list[
     )
 
 
-def _same_bytes(snapshot: Snapshot) -> list[tuple[int, int]]:
-    """Return pairs of live rows of the same bytes, of each group the first with each other one."""
-    live = snapshot.live[snapshot.digests_M32[snapshot.live].any(axis=1)]  # zeros: a row without an image
-    digests = np.ascontiguousarray(snapshot.digests_M32[live]).view("V32").reshape(-1)
-    _, first, at, counts = np.unique(digests, return_index=True, return_inverse=True, return_counts=True)
-    at = at.reshape(-1)
-    many = np.flatnonzero(counts[at] > 1)
-    return [(int(live[first[at[r]]]), int(live[r])) for r in many.tolist() if first[at[r]] != r]
+def same_bytes(snapshot: Snapshot, rows: np.ndarray) -> list[list[int]]:
+    """Return the groups of some rows, positions, that share their bytes; those without an image are in none."""
+    rows = rows[snapshot.digests_M32[rows].any(axis=1)]  # zeros: no image
+    digests = np.ascontiguousarray(snapshot.digests_M32[rows]).view("V32").reshape(-1)
+    _, at, counts = np.unique(digests, return_inverse=True, return_counts=True)
+    groups: dict[int, list[int]] = {}
+    for r in np.flatnonzero(counts[at] > 1).tolist():
+        groups.setdefault(int(at[r]), []).append(int(rows[r]))
+    return list(groups.values())
 
 
 def _alike(snapshot: Snapshot, rows: np.ndarray, threshold: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -16,7 +16,7 @@ from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.runtime import Runtime
-from itae.edits.edit import AnyEdit, Edit
+from itae.edits.edit import AnyEdit, Edit, told_thetas
 from itae.edits.registers import RegisterEdit
 from itae.embed.calibration import calibrated
 from itae.embed.encoder import Encoder
@@ -65,7 +65,7 @@ def recipe_of(plain: Mapping[str, Any], edited: bool, store: Store, runtime: Run
             "detector.calibration=FILE (itae calibrate FILE ... makes one)."
         )
     if edit.thetas is not None:
-        recipe["edit"]["thetas"] = {str(layer): _or_none(theta) for layer, theta in edit.thetas.items()}
+        recipe["edit"]["thetas"] = told_thetas(edit.thetas)
     return recipe, dataclasses.replace(encoder, edit=edit)
 
 
@@ -120,7 +120,3 @@ def _from_anywhere(backbone: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(checkpoint, str) or checkpoint.startswith("pkg://"):
         return dict(backbone)
     return {**backbone, "checkpoint": str(Path(at_home(checkpoint)).absolute())}
-
-
-def _or_none(theta: float) -> float | None:
-    return None if math.isnan(theta) else theta

@@ -30,7 +30,7 @@ import numpy as np
 
 from itae.base.checks import number
 from itae.knowledge.ballot import Ballot
-from itae.knowledge.duplicates import THRESHOLD
+from itae.knowledge.duplicates import THRESHOLD, same_bytes
 from itae.knowledge.neighbours import MISSING
 from itae.knowledge.outliers import others_of_all
 from itae.knowledge.snapshot import SEVERAL, Snapshot
@@ -116,7 +116,7 @@ class _Against:
         self.right_N, self.wrong_N, self.asked_N = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
         self.against_N, self.for_N = np.zeros(n), np.zeros(n)
         self.twin_N, self.twins_N = np.full(n, MISSING), np.zeros(n)
-        self.twins_of = _same_bytes(snapshot, self.rows)
+        self.twins_of = {i: group for group in same_bytes(snapshot, self.rows) for i in group}
         voter = Softmax(K)
         for some, positions_BK, similarities_BK in others_of_all(snapshot, self.rows, K, device):
             self._add(some, voter.count(snapshot, positions_BK, similarities_BK), threshold)
@@ -189,17 +189,6 @@ def _wrong(snapshot: Snapshot, rows_B: np.ndarray, positions_BK: np.ndarray) -> 
         own, theirs = (set(snapshot.labels_of(int(i))) for i in (rows_B[b], positions_BK[b, k]))
         wrong_BK[b, k] = 1 - len(own & theirs) / len(theirs)
     return wrong_BK
-
-
-def _same_bytes(snapshot: Snapshot, rows: np.ndarray) -> dict[int, list[int]]:
-    """Return, for each row that shares its bytes with others, all rows of these bytes."""
-    by_digest: dict[bytes, list[int]] = {}
-    groups = snapshot.groups_M[rows]  # rows of the same bytes are of one group
-    _, at, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    for i in rows[counts[at.reshape(-1)] > 1].tolist():
-        by_digest.setdefault(snapshot.digests_M32[i].tobytes(), []).append(i)
-    by_digest.pop(bytes(32), None)  # rows without an image
-    return {i: some for some in by_digest.values() if len(some) > 1 for i in some}
 
 
 def _sources(snapshot: Snapshot) -> tuple[np.ndarray, list[Any]]:
