@@ -91,6 +91,19 @@ def test_no_byte_is_left_on_the_disk(tmp_path):
     assert subprocess.run(["grep", "-rqa", "anna", str(tmp_path)], check=False).returncode == 1
 
 
+def test_no_byte_is_left_of_all_that_one_edit_added(tmp_path):
+    """Then whole files go, and nothing is put together anew."""
+    kb = base("lance", tmp_path, "embed")
+    for names, seed in ((STAYS, 7), (GONE, 0)):
+        rows = made(names, seed=seed, image=lambda n, names=names, seed=seed: picture(names[n], seed))
+        kb.commit(kb.add(rows))
+    kb.commit(kb.delete(ids=GONE))
+    kb.purge()
+    assert found_in(tmp_path) == set()
+    assert kb.verify().problems == ()
+    assert open_knowledge(kb.path).images.get(image(STAYS[0], 7)) == picture(STAYS[0], 7)
+
+
 @pytest.mark.parametrize("store", STORES)
 def test_history_ends_at_a_purge_and_goes_on_after_it(store, tmp_path):
     kb = filled(store, tmp_path)

@@ -84,6 +84,7 @@ class LanceImages:
                 some = ", ".join(f"'{digest.hex()}'" for digest in gone[i : i + 500])
                 dataset.delete(f"sha256 IN ({some})")
             dataset.optimize.compact_files(materialize_deletions_threshold=0.0, num_threads=1, batch_size=_BATCH)
+            dataset.restore()  # a manifest tells what made its version, with the condition of what was deleted
             settle(dataset)
             dataset.cleanup_old_versions(timedelta(0), delete_unverified=True, error_if_tagged_old_versions=False)
             if not is_url(self.uri):
