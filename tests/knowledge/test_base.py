@@ -153,7 +153,7 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.tag("x", 9), "there are 0 to 1"),
         (lambda kb: kb.untag("x"), "There is no tag 'x'"),
         (lambda kb: kb.undo(0), "There is no edit 0"),
-        (lambda kb: kb.undo(2), "There is no edit 2 .* there are 1 to 1"),
+        (lambda kb: kb.undo(2), "There is no edit 2 .* there is only 1"),
         (lambda kb: kb.where("colour = 'red'"), "colour.*is no condition on id, number, label"),
         (lambda kb: kb.where("label = "), "is no condition"),
         (lambda kb: kb.where(""), "'' is no condition"),

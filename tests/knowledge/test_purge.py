@@ -115,10 +115,16 @@ def test_history_ends_at_a_purge_and_goes_on_after_it(store, tmp_path):
             kb.undo(version)
     with pytest.raises(UserError, match="edit 6 purged"):
         kb.undo(6)
+    for wrong in (3, 9, "before"):
+        with pytest.raises(UserError, match=r"there are 0 and 6\b(?! to)"):
+            kb.snapshot(wrong)
     assert (len(kb.snapshot(0)), len(kb.snapshot(6))) == (0, 6)
     kb.commit(kb.delete(ids=[STAYS[2]]))
     kb.commit(kb.undo(7))
     assert content(kb.snapshot()) == content(kb.snapshot(6))
+    for wrong in (3, 9, "before"):
+        with pytest.raises(UserError, match="there are 0 and 6 to 8"):
+            kb.snapshot(wrong)
     kb.commit(kb.delete(ids=[STAYS[3]]))
     kb.purge()
     assert kb.verify().problems == ()

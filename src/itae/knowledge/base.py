@@ -246,7 +246,8 @@ class KnowledgeBase:
         """
         newest = self.versions.newest().snapshot
         if isinstance(edit, bool) or not isinstance(edit, int) or not 1 <= edit <= newest.version:
-            there = f"there are 1 to {newest.version}" if newest.version else "it has none yet"
+            last = newest.version
+            there = f"there are 1 to {last}" if last > 1 else "there is only 1" if last else "it has none yet"
             raise UserError(f"There is no edit {edit!r} of {self.path}: {there}.")
         done = self.versions.edit(edit)
         floor = self.versions.edit(newest.version).floor
