@@ -322,6 +322,7 @@ MISTAKES = [
     (f"knowledge undo kb {'9' * 5000}", "is no number of an edit"),
     ("knowledge restore kb", "a version or a tag"),
     (f"knowledge restore kb {'9' * 5000}", "No version of", "there are 0 to 1"),
+    ("knowledge init labels.csv", "A new knowledge base at", "Not a directory", "where you may write"),
     ("knowledge init ''", "The name of a knowledge base is empty"),
     ("knowledge relink kb --csv short.csv", "short.csv, line 2, has no place"),
     ("knowledge relink kb --csv twice.csv", "twice.csv, line 3", "two places"),

@@ -118,8 +118,9 @@ def test_reading_writes_nothing(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match="can't be written"):
-        create(tmp_path / "file" / "kb", {}, {})
+    for folder in ("/proc/x", tmp_path / "file", tmp_path / "file" / "kb"):
+        with pytest.raises(UserError, match=r"^A new knowledge base at .* can't be written .* where you may write\.$"):
+            create(folder, {}, {})
 
 
 def test_one_base_is_not_made_over_another(tmp_path):

@@ -62,7 +62,7 @@ def create(
 
     lance_here()  # before anything is written that nobody here could open
     folder = folder_at(path)
-    with trouble_told(folder.where):
+    with trouble_told(folder.where, "A new knowledge base"):
         make(folder, space, words, images)
     return open_knowledge(path)
 

@@ -35,12 +35,18 @@ def export(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     UserError
-        When there is something already, the disk can't be written, or an id holds a line break and goes into a folder.
+        When there are no rows, there is something already, the disk can't be written, or an id holds a line break and
+        goes into a folder.
     """
     to = at_home(path)
     if os.path.lexists(to):
         raise UserError(f"{to} is there already: give another name.")
-    with trouble_told(str(to)):
+    if not len(snapshot):
+        raise UserError(
+            f"Version {snapshot.version} of the base has no rows to export: add some, or name a version that has rows."
+        )
+    with trouble_told(str(to), "An export"):
+        to.parent.mkdir(parents=True, exist_ok=True)
         if to.suffix == ".parquet":
             _to_parquet(snapshot, to)
         else:
@@ -54,7 +60,7 @@ def _to_folder(snapshot: Snapshot, folder: Path) -> None:
         raise UserError(
             f"The id {broken!r} holds a line break and can't stand in ids.txt: export into a .parquet file."
         )
-    folder.mkdir(parents=True)
+    folder.mkdir()
     with (folder / "vectors.npy").open("wb") as file:
         file.write(npy_header(len(ids), snapshot.vectors_ME.shape[1]))
         for some in _blocks(snapshot):
@@ -79,8 +85,7 @@ def _to_parquet(snapshot: Snapshot, file: Path) -> None:
         table = rows.columns.append_column("vector", vectors)
         writer = writer or parquet.ParquetWriter(file, table.schema)
         writer.write_table(table)
-    if writer is None:
-        raise UserError("There are no rows to export.")
+    assert writer is not None, "there are rows"
     writer.close()
 
 

@@ -87,7 +87,10 @@ class OnDisk:
     def write(self, name: str, data: bytes, new: bool = False) -> None:
         """Write a file and bring it through to the disk."""
         file = self.path / name
-        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # a file has the name of a folder
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(file.parent)) from None
         if new:
             _write_new(file, data)
         else:
@@ -216,8 +219,15 @@ def folder_at(path: str | os.PathLike[str]) -> Folder:
 
 
 @contextlib.contextmanager
-def trouble_told(where: str) -> Iterator[None]:
+def trouble_told(where: str, new: str | None = None) -> Iterator[None]:
     """Turn what a disk can't do into a `UserError` that names the base.
+
+    Parameters
+    ----------
+    where
+        The path or URL of the base, or of what is written.
+    new
+        What is about to be made there, as a sentence begins with it; by default there is a base.
 
     Raises
     ------
@@ -229,21 +239,20 @@ def trouble_told(where: str) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        kind, reason = trouble(error), error.strerror or str(error)
+        kind, reason, what = trouble(error), error.strerror or str(error), new or "The knowledge base"
         if kind == "room":
+            edit = "" if new else "nothing of this edit counts; "
             raise UserError(
-                f"No room for the knowledge base at {where} ({reason}{_free(where)}): nothing of this edit counts; "
-                "make room on that disk, and run the same command again."
+                f"No room for {what[0].lower()}{what[1:]} at {where} ({reason}{_free(where)}): {edit}make room on that "
+                "disk, and run the same command again."
             ) from error
         if kind == "access":
-            raise UserError(
-                f"The knowledge base at {where} can't be written ({reason}): it can be asked, and whoever may write "
-                "there can edit it."
-            ) from error
+            there = "it can be asked, and whoever may write there can edit it"
+            advice = "give a place where you may write" if new else there
+            raise UserError(f"{what} at {where} can't be written ({reason}): {advice}.") from error
         if kind == "reach":
             raise UserError(
-                f"The disk of the knowledge base at {where} fails ({reason}): see to that, and run the same command "
-                "again."
+                f"{what} at {where} is on a disk that fails ({reason}): see to that, and run the same command again."
             ) from error
         raise
 
