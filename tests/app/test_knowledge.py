@@ -264,11 +264,14 @@ def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
     assert told("status new --json")["space"]["pool"] == "mean"
 
 
-def test_a_base_may_be_of_an_edited_model(told, photos):
+def test_a_base_may_be_of_an_edited_model(told, itae_, photos):
     told("init kb detector.rule=quantile detector.quantile=0.1 layers=all")
     told("add kb dataset=imagefolder dataset.root=photos")
     assert labels(told("classify kb asked voter.k=5 --json")) == {"one": "one", "two": "two", "zero": "zero"}
     told("classify kb asked/one/08.png voter.k=5 detector.quantile=0.1 layers=all")
+    status, _, err = itae_(*shlex.split("knowledge classify kb asked/one/08.png layers=none"))
+    assert status == 2
+    assert "edit is set in it, and none here; leave out the words of one (detector," in err
 
 
 MISTAKES = [
@@ -283,7 +286,12 @@ MISTAKES = [
         'pool is "cls" in it, and "mean" here',
         "itae knowledge rebuild",
     ),
-    ("knowledge classify kb asked layers=all", "is of another space: edit"),
+    (
+        "knowledge classify kb asked layers=all",
+        "is of another space: edit",
+        "edit is none in it, and set here",
+        "leave out",
+    ),
     ("knowledge classify kb asked dataset=digits", "has no use for it"),
     ("knowledge classify kb asked --at 7", "There is no version 7", "0 to 1"),
     ("knowledge classify kb asked --at claen", "is called 'claen'", "Did you mean 'clean'?"),
