@@ -337,6 +337,13 @@ MISTAKES = [
     ("knowledge relink kb --csv named.csv", "named.csv has two columns 'place'"),
     ("knowledge tag kb 12", "can't be tagged '12'"),
     ("knowledge diff kb 1", "give two versions or tags"),
+    (
+        "knowledge relink kb photos /x",
+        "None of the pictures",
+        "one/00.png is not there, and so of 23 more",
+        "same bytes",
+    ),
+    ("knowledge relink kb phots /x", "nor where a place of the base begins such as"),
     ("knowledge relink kb /x", "give how places began"),
     ("knowledge status kb --at 9", "There is no version 9"),
     ("knowledge status kb backbone=dinov2_s14", "reads no words of the config"),

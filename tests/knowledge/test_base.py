@@ -170,7 +170,10 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.add(made(["a", "b"], metadata={"x": [1, "old"]})), "The metadata 'x' can't be kept"),
         (lambda kb: kb.add(made(["a"], metadata={"label": [1]})), "A column of metadata can't be called 'label'"),
         (lambda kb: kb.add(made(["a"], metadata={"x": [1, 2]})), "There are 1 ids and 2 x"),
-        (lambda kb: kb.relink({"/nowhere": "/else"}), "neither the id of a row nor where the place of one begins"),
+        (
+            lambda kb: kb.relink({"/nowhere": "/else"}),
+            "neither the id of a row nor where a place of the base begins",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_sentence_and_change_nothing(kb, ask, told):
@@ -357,7 +360,7 @@ def test_moved_images_are_found_by_their_bytes(kb, tmp_path):
     kb.commit(kb.add(made(ids, places=[f"{tmp_path}/old/{each}" for each in ids])))
     change = kb.relink({f"{tmp_path}/old": f"{tmp_path}/new"})
     assert change.counts["changed"] == 2
-    assert change.notes == (f"c: {tmp_path}/new/c is not there or holds another image",)
+    assert change.notes == (f"c: {tmp_path}/new/c holds another image",)
     kb.commit(change)
     one = again(kb).snapshot()
     assert [one.column("place", one.position[each]) for each in "abc"] == [
@@ -365,6 +368,13 @@ def test_moved_images_are_found_by_their_bytes(kb, tmp_path):
         f"{tmp_path}/old/c",
     ]
     assert kb.commit(kb.relink({"a": f"{tmp_path}/new/a"})) is None
+    for places, told in (
+        ({"c": f"{tmp_path}/new/c"}, rf"\(c: {tmp_path}/new/c holds another image\): give the place of the same bytes"),
+        ({f"{tmp_path}/new": "/else"}, r"\(a: /else/a is not there, and so of 1 more\): give the place"),
+        ({"/new": "/else"}, f"nor where a place of the base begins such as '{tmp_path}/old/c'"),
+    ):
+        with pytest.raises(UserError, match=told):
+            kb.relink(places)
 
 
 @pytest.mark.parametrize("store", STORES)

@@ -273,6 +273,11 @@ class KnowledgeBase:
         places
             The new place of an id, or a new beginning for places that begin in an old one. An image counts as found
             only if it has the row's sha256; `Change.notes` tells of those that were not.
+
+        Raises
+        ------
+        UserError
+            For what is no id and begins no place, and where none of the images was found.
         """
         return relinking(self.snapshot(), places)
 

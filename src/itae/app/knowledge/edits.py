@@ -12,7 +12,7 @@ from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.changes import Change
 from itae.knowledge.turned import turned
 
-_SHOWN = 8  # ids of one kind
+_SHOWN = 8  # of one kind: ids, notes, predictions
 
 
 def edit_options(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +59,10 @@ def _say(touched: dict[str, list[str]], change: Change, would: str) -> None:
         say(f"as it is {change.same}")
     if not change:
         say("Nothing changes, so there is no edit.")
-    for note in change.notes:
+    for note in change.notes[:_SHOWN]:
         say(f"note     {note}")
+    if (more := len(change.notes) - _SHOWN) > 0:
+        say(f"note     and {more} more of these, which --json has")
 
 
 def _say_turned(rows: list[dict[str, Any]], of: int, note: str) -> None:
