@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import itae
+from itae.app.knowledge.main import VERBS
 from itae.images.datasets import Digits
 
 pytest.importorskip("lance")
@@ -394,3 +395,12 @@ def mistaken(told, shared, monkeypatch):
         Path("short.csv").write_text("id,place\nalbum/one/08.png\n")
         Path("named.csv").write_text("id,place,place\nalbum/one/08.png,a.png,b.png\n")
         Path("twice.csv").write_text("id,place\nalbum/one/08.png,a.png\nalbum/one/08.png,b.png\n")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_says_what_every_word_is(itae_, verb):
+    status, out, err = itae_("knowledge", verb, "--help")
+    assert (status, err) == (0, "")
+    words = out.partition("positional arguments:")[2].partition("options:")[0]
+    for line in filter(None, words.splitlines()):
+        assert "  " in line.strip() or line.startswith(" " * 8), f"{line!r} has no explanation"
