@@ -70,6 +70,18 @@ def test_what_is_near_is_usual_and_what_is_far_is_not():
     assert classify(snapshot, -vectors.sum(axis=0)[None])[0].label is not None, "without --abstain it gets one"
 
 
+def test_a_threshold_that_no_p_can_be_under_is_told():
+    snapshot = base(np.eye(4), ["a", "a", "b", "b"])
+    note = "--abstain 0.2 leaves out no label: with 4 rows to compare with no p is below 0.2"
+    for abstain, notes in ((0.2, 1), (0.21, 0), (0, 0)):
+        assert sum("no p is below" in each for each in _ask(snapshot, abstain).notes) == notes
+    assert note in _ask(snapshot, 0.2).notes
+
+
+def _ask(snapshot, abstain):
+    return classify(snapshot, -np.ones((1, 4)), voter=Plurality(1), abstain=abstain)[0]
+
+
 def test_one_group_has_no_distances_and_nothing_is_unusual():
     snapshot = base(np.eye(3), ["a", "b", "b"], groups=[4, 4, 4])
     assert classify(snapshot, -np.ones((1, 3)), voter=Plurality(1))[0].p == 1

@@ -17,7 +17,7 @@ from itae.knowledge.choose import choose, refuse_unlabelled
 from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest
 from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.unusual import unusual
+from itae.knowledge.unusual import never_below, unusual
 from itae.knowledge.vote import Auto
 
 
@@ -124,6 +124,7 @@ def ask(
     p_Q, sample = _unusual(snapshot, queries_QE, ballot, excluded, device)
     index = snapshot.memo.get(INDEX)
     notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter), index.note if index else ""]
+    notes += [never_below(snapshot, abstain, device)] if abstain is not None else []
     notes = [note for note in notes if note]
     answers = [_answer(snapshot, ballot, q, known[q], float(p_Q[q]), abstain, notes) for q in range(len(queries_QE))]
     return Asked(answers, choice.voter, excluded, ballot)
