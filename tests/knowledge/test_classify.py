@@ -195,6 +195,20 @@ def test_groups_are_held_out_of_the_choice():
     assert choose(base(vectors, labels, groups=np.arange(300) // 2), Plurality()).voter.k > 1
 
 
+def test_where_no_row_may_be_asked_nothing_is_said_to_be_chosen():
+    for snapshot in (base(np.eye(3)[:1], ["x"]), base(np.eye(3), ["x", "y", "y"], groups=[4, 4, 4])):
+        found = choose(snapshot, Auto())
+        assert found.voter == Plurality(1)
+        assert found.note == "plurality, k 1: not chosen, as no labelled row has another that is not of its group"
+
+
+def test_what_a_voter_has_of_itself_was_not_given():
+    snapshot = base(np.eye(4), ["x", "x", "y", "y"])
+    assert choose(snapshot, Softmax(2, temperature=None)).note.startswith("softmax, k 2 as given, temperature 0.02: ")
+    assert "temperature 0.07: chosen" in choose(snapshot, Softmax()).note
+    assert "temperature 0.5 as given: chosen" in choose(snapshot, Softmax(temperature=0.5)).note
+
+
 def test_equally_good_ones_go_by_k_then_in_order():
     """Two blobs, well apart: everything is right."""
     vectors = np.concatenate([np.eye(4)[:1] + 0.01 * np.eye(4), np.eye(4)[3:] + 0.01 * np.eye(4)])
