@@ -443,3 +443,35 @@ def test_both_stores_do_the_same_whatever_is_asked(operations):
         for version in range(two.snapshot().version + 1):
             assert content(fresh.snapshot(version)) == content(one.snapshot(version))
             assert fresh.snapshot(version).root == two.snapshot(version).root
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_lost_newest_edit_is_told(store, tmp_path):
+    """Nothing but the store tells of it, and that looks as after a writer who died: it is told and no damage."""
+    kb = base(store, tmp_path)
+    for each in "abc":
+        kb.commit(kb.add(made([each])))
+    assert kb.verify().notes == ()
+    kb.folder.remove("journal/00000003.json")
+    found = again(kb).verify()
+    assert (found.rows, found.problems) == (2, ())
+    (note,) = found.notes
+    assert "no edit tells of" in note
+    assert "journal/00000003.json is lost" in note
+    one = again(kb)
+    one.commit(one.add(made(["d"])))
+    assert one.verify().notes == ()
+
+
+def test_a_lost_edit_that_a_tag_or_a_compaction_names_is_damage(tmp_path):
+    kb = base("lance", tmp_path)
+    for each in "abc":
+        kb.commit(kb.add(made([each])))
+    kb.tag("good")
+    kb.compact()
+    assert kb.verify().problems == ()
+    kb.folder.remove("journal/00000003.json")
+    assert again(kb).verify().problems == (
+        "tag 'good' is of edit 3, and journal/00000003.json is gone",
+        "head.json is of edit 3, and journal/00000003.json is gone",
+    )

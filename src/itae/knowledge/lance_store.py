@@ -197,6 +197,14 @@ class LanceStore:
                 remove_unneeded(self._local, set(names_of(dataset)))
             self._hashes.clear()
 
+    def ahead(self, version: int) -> bool:
+        """Whether there is a later version than this one, or one at all where this is 0."""
+        if version:
+            return bool(self._at(version).latest_version != version)
+        if self._local is None:
+            return False  # of a bucket nothing is asked for an empty base
+        return any(self._local.glob("_versions/*.manifest"))
+
     def small_files(self, version: int) -> int:
         """Return how many small files a version has."""
         if not version:

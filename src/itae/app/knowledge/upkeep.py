@@ -61,6 +61,8 @@ def verify(argv: Sequence[str]) -> int:
     else:
         for problem in found.problems:
             say(f"damaged    {problem}")
+        for note in found.notes:
+            say(f"note       {note}")
         say(f"{found.rows} rows, {len(found.whole)} versions whole, {len(found.damaged)} damaged")
     return 1 if found.problems else 0
 
