@@ -262,7 +262,34 @@ def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
     assert not Path("new").exists()
     told(f"relink kb {shlex.quote(str(base))} {shlex.quote(str(base.with_name('moved')))}")
     told("rebuild kb new backbone.pool=mean")
+    told("delete kb album/one/00.png")
+    base.with_name("moved").joinpath("one", "00.png").unlink()
+    status, _, err = itae_("knowledge", "rebuild", "kb", "newer", "backbone.pool=mean")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "The picture of 1 row ('album/one/00.png') can't be found" in err
+    assert "only earlier versions have them" in err
+    assert "itae knowledge purge" in err
+    told("purge kb")
+    told("rebuild kb newer backbone.pool=mean")
     assert told("status new --json")["space"]["pool"] == "mean"
+
+
+@pytest.mark.usefixtures("base")
+def test_a_rebuild_over_a_base_is_refused_before_anything_is_embedded(itae_, told, monkeypatch):
+    told("init other backbone.pool=mean")
+    monkeypatch.setattr("itae.knowledge.rebuild.extract", lambda *_: pytest.fail("it embeds"))
+    status, _, err = itae_("knowledge", "rebuild", "kb", "other", "backbone.pool=mean")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "There is a knowledge base at" in err
+
+
+@pytest.mark.usefixtures("base")
+def test_what_is_imported_has_no_pictures_to_keep(itae_, told):
+    told("export kb rows.parquet")
+    told("init keeps --images embed")
+    status, _, err = itae_("knowledge", "import", "keeps", "rows.parquet")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "was not given: add the pictures themselves" in err
 
 
 def test_a_base_may_be_of_an_edited_model(told, itae_, photos):

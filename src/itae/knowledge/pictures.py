@@ -51,7 +51,10 @@ def new_ones(rows: Filed, image: Callable[[int], bytes] | None, there: set[bytes
         seen.add(told)
         name = rows.columns.column("id")[n].as_py()
         if image is None:
-            raise UserError(f"This base keeps images, and the one of {name!r} was not given.")
+            raise UserError(
+                f"This base keeps images, and the one of {name!r} was not given: add the pictures themselves (itae "
+                "knowledge add), or take a base that refers to images (init --images refer)."
+            )
         data = image(n)
         if hashlib.sha256(data).digest() != told:
             raise UserError(f"The image of {name!r} changed while it was added: nothing was; run the same once more.")

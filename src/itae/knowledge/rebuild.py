@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +18,11 @@ from itae.embed.extract import extract
 from itae.images.datasets import Dataset
 from itae.images.formats import Listing
 from itae.images.kept import pixels_of
+from itae.knowledge.about import refuse_another
 from itae.knowledge.base import KnowledgeBase, create
 from itae.knowledge.changes import Change
 from itae.knowledge.filed import NO_IMAGE, Filed
+from itae.knowledge.folder import folder_at
 from itae.knowledge.journal import Edit
 from itae.knowledge.places import sha256_of
 from itae.knowledge.similarity import unit
@@ -63,8 +65,10 @@ def rebuild(
     Raises
     ------
     UserError
-        If the picture of a row, of any version, isn't to be had any more; before anything is embedded.
+        If there is a base already, or the picture of a row, of any version, isn't to be had any more; before anything
+        is embedded.
     """
+    refuse_another(folder_at(path))
     log = base.log()
     first = max(1, log[-1].floor) if log else 1
     with tempfile.TemporaryDirectory(prefix="itae-") as folder:
@@ -100,13 +104,27 @@ def _items(base: KnowledgeBase, versions: Sequence[int], folder: Path) -> Items:
                 gone[digest] = snapshot.ids[i]
             else:
                 found[digest] = item
-    if lost := [id_ for digest, id_ in gone.items() if digest not in found]:
-        some = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
-        raise UserError(
-            f"The pictures of {len(lost)} rows ({some}) are neither kept nor where they were, and a rebuild embeds "
-            "them anew; say where they are with itae knowledge relink, or delete and purge these rows."
-        )
+    if lost := {digest: id_ for digest, id_ in gone.items() if digest not in found}:
+        raise UserError(_lost(base, list(lost.values()), {each.tobytes() for each in _live(base)} & lost.keys()))
     return found
+
+
+def _live(base: KnowledgeBase) -> np.ndarray:
+    newest = base.snapshot()
+    return newest.digests_M32[newest.live]
+
+
+def _lost(base: KnowledgeBase, lost: Sequence[str], here: Collection[bytes]) -> str:
+    """Say which pictures aren't to be had, and what to do: rows of earlier versions alone can't be edited."""
+    some = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
+    what = "The picture of 1 row" if len(lost) == 1 else f"The pictures of {len(lost):,} rows"
+    told = f"{what} ({some}) can't be found, neither kept nor where they were, and a rebuild embeds them anew"
+    if here:
+        return f"{told}: say where they are with itae knowledge relink, or delete and purge these rows."
+    return (
+        f"{told}: only earlier versions have them, so put them back where they were, or forget those versions with "
+        "itae knowledge purge."
+    )
 
 
 def _item(base: KnowledgeBase, snapshot: Snapshot, i: int, digest: bytes, folder: Path) -> str | np.ndarray | None:
