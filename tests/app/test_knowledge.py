@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -251,7 +252,7 @@ def test_places_of_a_file_are_as_on_the_command_line(told, base):
 
 def test_an_empty_base_is_put_together(told):
     told("init kb")
-    assert told("compact kb") == "0 small files are 0 now\n"
+    assert told("compact kb") == "0 small files, 0 now\n"
 
 
 def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
@@ -281,6 +282,24 @@ def test_a_rebuild_over_a_base_is_refused_before_anything_is_embedded(itae_, tol
     status, _, err = itae_("knowledge", "rebuild", "kb", "other", "backbone.pool=mean")
     assert (status, err.count("\n")) == (2, 1)
     assert "There is a knowledge base at" in err
+
+
+def test_what_is_printed_counts_one_as_one_and_has_no_spaces_at_the_end_of_lines(told, photos):
+    told("init kb")
+    shutil.copytree(photos / "one", "few/one")
+    for file in sorted(Path("few/one").iterdir())[1:]:
+        file.unlink()
+    out = [told("add kb dataset=imagefolder dataset.root=few --group parent"), told("why kb asked/one/09.png")]
+    out += [told(f"{verb} kb") for verb in ("compact", "verify", "log", "suspects", "outliers", "duplicates")]
+    told("delete kb few/one/00.png")
+    told("undo kb 2")
+    out += [told("export kb out"), told("rebuild kb new backbone.pool=mean"), told("purge kb --dry-run")]
+    out += [told("purge kb")]
+    text = "\n".join(out)
+    assert not re.search(r"(?<![\d.,])1 (rows|groups|entries|edits|small files|deleted or earlier states)\b", text), (
+        text
+    )
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
 
 
 @pytest.mark.usefixtures("base")

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from typing import Any
 
-from itae.app.knowledge.printed import json_option, print_json
+from itae.app.knowledge.printed import counted, json_option, print_json
 from itae.base.console import say
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.changes import Change
@@ -45,7 +45,7 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
         return 0
     _say(touched, change, "")
     if edit is not None:
-        say(f"edit {edit.edit}, {edit.counts['rows']} rows now; to take it back: "
+        say(f"edit {edit.edit}, {counted(edit.counts['rows'], 'row')} now; to take it back: "
             f"itae knowledge undo {shlex.quote(options.kb)} {edit.edit}")  # fmt: skip
     return 0
 
