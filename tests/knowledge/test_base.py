@@ -146,6 +146,8 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.delete(label="cta"), "No row of the base has the label 'cta'. Did you mean 'cat'?"),
         (lambda kb: kb.delete(source="wbe"), "No row of the base has the source 'wbe'. Did you mean 'web'?"),
         (lambda kb: kb.correct(["cat/1"], [""]), "'' is no label"),
+        (lambda kb: kb.correct("cat/1", ["x"]), r"Ids come as a list, and 'cat/1' is a text: write \['cat/1'\]"),
+        (lambda kb: kb.delete("cat/1"), "Ids come as a list"),
         (lambda kb: kb.snapshot(7), "there are 0 to 1"),
         (lambda kb: kb.snapshot(-1), "there are 0 to 1"),
         (lambda kb: kb.snapshot("good"), "No version .* is called 'good': there are 0 to 1, and it has no tags"),
@@ -475,3 +477,12 @@ def test_a_lost_edit_that_a_tag_or_a_compaction_names_is_damage(tmp_path):
         "tag 'good' is of edit 3, and journal/00000003.json is gone",
         "head.json is of edit 3, and journal/00000003.json is gone",
     )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_base_and_a_snapshot_say_what_they_are(store, tmp_path):
+    kb = base(store, tmp_path)
+    kb.commit(kb.add(made(["a", "b"])))
+    one = kb.snapshot()
+    assert repr(kb) == f"KnowledgeBase({kb.path!r})"
+    assert repr(one) == f"Snapshot(version=1, rows=2, root='{one.root[:16]}')"

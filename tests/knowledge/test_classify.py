@@ -148,6 +148,8 @@ def test_k_over_the_rows_is_all_rows_and_said():
     [
         ([], {}, "empty"),
         ([None, None], {}, "None of the 2 rows"),
+        (["a", None], {"voter": "rank"}, r"'rank' is no voter: give one of itae\.vote"),
+        (["a", None], {"voter": Rank}, r"Rank.* is no voter"),
         (["a", None], {"abstain": 1.5}, r"--abstain=1\.5 must be a number in \[0, 1\]"),
     ],
 )

@@ -109,6 +109,9 @@ class KnowledgeBase:
         self.path = folder.where
         self.versions = Versions(folder, store, about)
 
+    def __repr__(self) -> str:
+        return f"KnowledgeBase({self.path!r})"
+
     # what there is
 
     def snapshot(self, at: int | str | None = None) -> Snapshot:
@@ -196,10 +199,17 @@ class KnowledgeBase:
     def correct(self, ids: Sequence[str], labels: Sequence[str]) -> Change:
         """Return the change that gives rows these labels, or none, in place of theirs.
 
+        Parameters
+        ----------
+        ids
+            Of the rows, a list.
+        labels
+            The labels that each of them gets, a list; an empty one for none.
+
         Raises
         ------
         UserError
-            For an id that no row has.
+            For an id that no row has, and for a text in the place of a list.
         """
         return correcting(self.snapshot(), ids, labels)
 

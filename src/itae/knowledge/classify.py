@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from itae.base.checks import number
+from itae.base.errors import UserError
 from itae.knowledge.ballot import Ballot
 from itae.knowledge.choose import choose, refuse_unlabelled
 from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest
@@ -88,7 +89,7 @@ def classify(
     Raises
     ------
     UserError
-        When the base is empty or no row has a label; when a query is no direction.
+        When the base is empty or no row has a label; when a query is no direction; when `voter` is none.
     """
     return ask(snapshot, queries_QE, digests, voter, abstain, hold_out_groups, device).answers
 
@@ -116,6 +117,8 @@ def ask(
     if abstain is not None:
         number("--abstain", abstain, 0, 1)
     refuse_unlabelled(snapshot)
+    if voter is not None and (isinstance(voter, type) or not hasattr(voter, "options")):
+        raise UserError(f"{voter!r} is no voter: give one of itae.vote, as in itae.vote.Rank(k=10).")
     queries_QE = unit(queries_QE, snapshot.vectors_ME.shape[1])
     choice = choose(snapshot, Auto() if voter is None else voter, device)
     known = rows_of_bytes(snapshot, digests, len(queries_QE))
