@@ -246,6 +246,9 @@ class TestInABrowser:
           text.selectNodeContents(one.lastChild);
           return text.getClientRects().length;
         })"""
+        lefts = "(all) => all.slice(-2).map((one) => one.getBoundingClientRect().left)"
+        head, row = (page.locator(f"#sources tr >> nth={n} >> :is(th, td)").evaluate_all(lefts) for n in (0, 1))
+        assert head == row, "what stands above a column is its name"
         assert set(page.locator("#edits tbody td:nth-child(2)").evaluate_all(lines)) == {1}
 
     def test_everything_has_a_name_for_a_screen_reader(self, file, look):
