@@ -240,6 +240,30 @@ def test_a_base_is_rebuilt_in_another_space(told, base):
     assert told("verify edited --json")["problems"] == []
 
 
+def test_a_rebuild_is_there_whole_or_not_at_all(itae_, told, base, monkeypatch):
+    """One that was killed would pass for a base of fewer edits."""
+    from itae.knowledge import rebuild
+
+    told(f"correct kb two {next(iter(told('log kb --json')[0]['added']))}")
+    tell, there = rebuild._told, []
+
+    def stop(edit, first):
+        there.append(Path("new").exists())
+        if edit.edit == 2:
+            raise KeyboardInterrupt
+        return tell(edit, first)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rebuild, "_told", stop)
+        assert itae_("knowledge", "rebuild", "kb", "new", "layers=all")[0] == 130
+    assert (there, [path.name for path in Path().iterdir() if "new" in path.name]) == ([False, False], [])
+    told("rebuild kb new layers=all")
+    assert len(told("log new --json")) == 2
+    status, _, err = itae_("knowledge", "rebuild", "kb", "new", "layers=all")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"There is something at {Path('new').absolute()} already" in err
+
+
 def test_places_of_a_file_are_as_on_the_command_line(told, base):
     base.rename(base.with_name("moved"))
     id_, *_ = told("log kb --json")[0]["added"]
@@ -281,7 +305,7 @@ def test_a_rebuild_over_a_base_is_refused_before_anything_is_embedded(itae_, tol
     monkeypatch.setattr("itae.knowledge.rebuild.extract", lambda *_: pytest.fail("it embeds"))
     status, _, err = itae_("knowledge", "rebuild", "kb", "other", "backbone.pool=mean")
     assert (status, err.count("\n")) == (2, 1)
-    assert "There is a knowledge base at" in err
+    assert "There is something at" in err
 
 
 def test_what_is_printed_counts_one_as_one_and_has_no_spaces_at_the_end_of_lines(told, photos):
@@ -377,7 +401,7 @@ MISTAKES = [
     (f"knowledge undo kb {'9' * 5000}", "is no number of an edit"),
     ("knowledge restore kb", "a version or a tag"),
     (f"knowledge restore kb {'9' * 5000}", "No version of", "there are 0 to 1"),
-    ("knowledge init labels.csv", "A new knowledge base at", "Not a directory", "where you may write"),
+    ("knowledge init labels.csv", "can't be written (Not a directory): give a folder that you may write to"),
     ("knowledge init ''", "The name of a knowledge base is empty"),
     ("knowledge relink kb --csv short.csv", "short.csv, line 2, has no place"),
     ("knowledge relink kb --csv twice.csv", "twice.csv, line 3", "two places"),

@@ -14,7 +14,7 @@ from children import with_tests
 
 from itae.base.errors import UserError
 from itae.base.lock import Lock
-from itae.knowledge.base import create, open_knowledge
+from itae.knowledge.base import KnowledgeBase, create, open_knowledge
 from itae.knowledge.lance_store import LanceStore
 
 pytest.importorskip("lance")
@@ -116,11 +116,79 @@ def test_reading_writes_nothing(tmp_path):
     assert listed() == before
 
 
+UNREADABLE = ("base.json", "tags.json", "journal", "journal/00000002.json", "rows.lance", "rows.lance/_versions",
+              "rows.lance/_versions/*", "rows.lance/data/*", "rows.lance/_deletions/*", "images/*")  # fmt: skip
+READS = {
+    "snapshot": lambda kb: kb.image(kb.snapshot(), 0),
+    "at": lambda kb: kb.snapshot(2),
+    "log": KnowledgeBase.log,
+    "verify": KnowledgeBase.verify,
+    "status": KnowledgeBase.status,
+    "undo": lambda kb: kb.undo(2),
+    "to_purge": KnowledgeBase.to_purge,
+    "tags": KnowledgeBase.tags,
+}
+
+
+@pytest.mark.parametrize("pattern", UNREADABLE)
+def test_what_cannot_be_read_is_told_as_that(tmp_path, pattern):
+    """Links that go round in a circle: root may not read these either."""
+    kb = base("lance", tmp_path, "embed")
+    kb.commit(kb.add(made(list("abcd"), image=lambda n: picture("abcd"[n]))))
+    kb.commit(kb.delete(ids=["b"]))
+    kb.commit(kb.delete(ids=["c"]))
+    kb.tag("x")
+    for path in (tmp_path / "kb").glob(pattern):
+        path.rename(tmp_path / f"away-{path.name}")
+        path.symlink_to(path.name)
+    told = []
+    for read in READS.values():
+        try:
+            read(open_knowledge(kb.path))
+        except UserError as error:
+            told.append(str(error))
+    assert told
+    assert all("can't be read (Too many levels of symbolic links" in one for one in told), told
+
+
+@pytest.mark.parametrize("name", ["journal/00000002.json", "tags.json", "journal", "rows.lance/data/*", "base.json"])
+def test_a_file_in_a_folders_place_or_the_reverse_is_damage(tmp_path, name):
+    kb = base("lance", tmp_path)
+    kb.commit(kb.add(made(list("abcd"))))
+    kb.commit(kb.delete(ids=["b"]))
+    kb.tag("x")
+    for path in (tmp_path / "kb").glob(name):
+        folder = path.is_dir()
+        path.rename(tmp_path / f"away-{path.name}")
+        (path.touch if folder else path.mkdir)()
+    told = []
+    for read in READS.values():
+        try:
+            found = read(open_knowledge(kb.path))
+            told += found.problems if read is KnowledgeBase.verify else ()
+        except UserError as error:
+            told.append(str(error))
+            assert "is damaged (" in told[-1]
+    assert told
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
-    for folder in ("/proc/x", tmp_path / "file", tmp_path / "file" / "kb"):
-        with pytest.raises(UserError, match=r"^A new knowledge base at .* can't be written .* where you may write\.$"):
+    for folder in (tmp_path / "file", tmp_path / "file" / "kb"):
+        with pytest.raises(UserError, match=r"can't be written .Not a directory.: give a folder that you may write to"):
             create(folder, {}, {})
+    with pytest.raises(
+        UserError, match=r"^The knowledge base at /proc/x can't be written .*: give a folder that you may"
+    ):
+        create("/proc/x", {}, {})
+
+
+def test_a_cache_that_cannot_be_written_is_not_told_of_the_base(tmp_path):
+    kb = base("lance", tmp_path)
+    kb.commit(kb.add(made(list("abcd"))))
+    (tmp_path / "cache").write_text("x")
+    with pytest.raises(UserError, match=r"The cache can't be written at .*cache.*set paths.cache to a folder"):
+        kb.snapshot_beside(tmp_path / "cache" / "vectors")
 
 
 def test_one_base_is_not_made_over_another(tmp_path):
@@ -169,19 +237,17 @@ def test_many_small_files_are_put_together_now_and_then(tmp_path, monkeypatch):
     assert [len(open_knowledge(kb.path).snapshot(i)) for i in range(15)] == list(range(15))
 
 
-def test_images_that_were_cut_short_are_written_again(tmp_path, monkeypatch):
+def test_images_for_which_there_is_no_room_are_written_again(tmp_path, monkeypatch):
     kb = base("lance", tmp_path, "embed")
     kb.commit(kb.add(made(["a"], image=lambda n: picture("a"))))
 
-    def cut(dataset, known=()):
-        newest = max((tmp_path / "kb" / "images.lance" / "data").iterdir(), key=lambda file: file.stat().st_mtime_ns)
-        newest.write_bytes(newest.read_bytes()[:50])
+    def cut(path, chunks):
+        path.write_bytes(b"".join(chunks)[:3])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     rows = made(["b"], image=lambda n: picture("b"))
     with monkeypatch.context() as patched:
-        patched.setattr("itae.knowledge.lance_images.settle", cut)
-        patched.setattr("itae.knowledge.lance_images.LanceImages._back_to_whole", lambda self: None)
+        patched.setattr("itae.base.disk.write_file", cut)
         with pytest.raises(UserError, match="No room for the knowledge base"):
             kb.commit(kb.add(rows))
     kb.commit(kb.add(rows))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -120,5 +123,27 @@ def test_an_export_goes_into_a_new_folder_and_says_where_it_cannot(tmp_path):
         assert not (tmp_path / name).exists()
         export(kb.snapshot(), tmp_path / "new" / name)
         assert rows_from(tmp_path / "new" / name).ids == ["a"]
-        with pytest.raises(UserError, match=r"^An export at /proc/x/.* can't be written .* where you may write\.$"):
+        with pytest.raises(
+            UserError, match=r"^/proc/x/.* can't be written \(No such file or directory\): give another"
+        ):
             export(kb.snapshot(), f"/proc/x/{name}")
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows"])
+def test_what_is_exported_is_there_whole_or_not_at_all(kb, tmp_path, monkeypatch, name):
+    """A killed one must not pass for rows without labels."""
+    to, seen = tmp_path / "out" / name, []
+
+    def full(snapshot):
+        yield snapshot.live[:9]
+        seen.append(to.exists())
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("itae.knowledge.exchange._blocks", full)
+        with pytest.raises(UserError, match=rf"{name} can't be written \(No space left on device\): give another name"):
+            export(kb.snapshot(), to)
+    assert (seen, list(to.parent.iterdir())) == ([False], [])
+    export(kb.snapshot(), to)
+    assert list(to.parent.iterdir()) == [to]
+    assert len(rows_from(to)) == 18

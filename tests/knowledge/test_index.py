@@ -17,6 +17,7 @@ from itae.knowledge.classify import classify
 from itae.knowledge.index import open_index, recall, use_index, why_not
 from itae.knowledge.lance_index import TYPES
 from itae.knowledge.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.sealed import sealed, unsealed
 from itae.knowledge.vector_file import VectorFile, on_disk
 from itae.knowledge.vote import Rank
 
@@ -163,14 +164,18 @@ def test_an_index_is_found_again_and_made_anew_where_it_does_not_fit(snapshot, t
     backwards = base(snapshot.vectors_ME[::-1], ["a"] * 1500, ids=snapshot.ids[::-1])
     object.__setattr__(backwards, "root", snapshot.root)
     assert why_not(backwards, place) == "has the rows in another order"
-    about = json.loads((place / "index.json").read_text())
-    (place / "index.json").write_text(json.dumps(about | {"made_by": "FAISS 1.0"}))
+    whole_about = (place / "index.json").read_bytes()
+    about = unsealed(whole_about, "")[0]
+    (place / "index.json").write_bytes(sealed(about | {"made_by": "FAISS 1.0"})[0])
     assert "another version of itae or of its library" in why_not(snapshot, place)
-    (place / "index.json").write_text("{")
+    for damage in (b"{", b"[]", b"null", whole_about[:-1], whole_about.replace(b"recall", b"recoil", 1)):
+        (place / "index.json").write_bytes(damage)
+        assert why_not(snapshot, place) == "is damaged (index.json is not as it was written)"
+    (place / "index.json").unlink()
     assert why_not(snapshot, place) == "isn't there"
 
     later = blobs(dead=[3, 4, 700, 701])
-    (place / "index.json").write_text(json.dumps(about))
+    (place / "index.json").write_bytes(whole_about)
     assert why_not(later, place) == "is of another version of the base"
     index = open_index(later, folder, factory)
     assert 701 not in index.rows

@@ -48,7 +48,7 @@ def traces():
     found = [text.encode() for text in texts]
     for each in (*GONE, replaced):
         unit = (vector(each) / np.linalg.norm(vector(each))).astype(np.float32)
-        found += [picture(each), image(each), image(each).hex().encode(), unit.tobytes(), unit.tobytes()[:12]]
+        found += [picture(each), image(each), image(each).hex()[2:].encode(), unit.tobytes(), unit.tobytes()[:12]]
     return found
 
 
@@ -102,6 +102,44 @@ def test_no_byte_is_left_of_all_that_one_edit_added(tmp_path):
     assert found_in(tmp_path) == set()
     assert kb.verify().problems == ()
     assert open_knowledge(kb.path).images.get(image(STAYS[0], 7)) == picture(STAYS[0], 7)
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (lambda kb: kb.verify().problems, "()"),
+        (lambda kb: kb.to_purge(), "(0, ())"),
+        (lambda kb: kb.undo(5), "Edit 5 can't be undone: edit 6 purged what was there before."),
+        (lambda kb: kb.snapshot(2), "edit 6 purged all before it; there are 0 and 6."),
+        (lambda kb: kb.diff(2, 5), "edit 6 purged all before it; there are 0 and 6."),
+    ],
+)
+def test_what_a_purge_takes_away_while_somebody_looks_is_no_damage(tmp_path, look, told):
+    kb = filled("lance", tmp_path)
+    other = open_knowledge(kb.path)
+    other.snapshot()
+    files, purges = other.store.files, iter([kb.purge])
+
+    def purged(version, known=False):
+        for purge in purges:
+            purge()
+        return files(version, known)
+
+    other.store.files = purged
+    try:
+        found = str(look(other))
+    except UserError as error:
+        found = str(error)
+    assert found.endswith(told)
+
+
+def test_what_a_writer_left_that_died_at_an_image_goes_with_a_purge(tmp_path):
+    kb = filled("lance", tmp_path)
+    kept = tmp_path / "kb" / "images" / image(STAYS[0]).hex()[:2]
+    (kept / ".half-an-image-abc.tmp").write_bytes(picture(GONE[0])[:5])
+    kb.purge()
+    assert [file.name for file in kept.iterdir()] == [image(STAYS[0]).hex()[2:]]
+    assert open_knowledge(kb.path).verify().problems == ()
 
 
 @pytest.mark.parametrize("store", STORES)

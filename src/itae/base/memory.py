@@ -15,7 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4  # of malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8  # of malloc.h
 
 
 @contextlib.contextmanager
@@ -47,6 +47,16 @@ def give_back() -> None:
     """Return free memory to the system: glibc keeps it for the thread that freed it, so once for each of them."""
     with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def share_heap() -> None:
+    """Have all threads take their memory from one heap, for the rest of this process.
+
+    By default glibc keeps what a thread has freed for that one, and a library that reads with many threads holds as
+    many times what it needs. Threads that are there already keep theirs.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # another C library has other habits
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def own_memory(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:

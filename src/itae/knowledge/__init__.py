@@ -18,6 +18,7 @@ A base and its edits:
 How it lies on a disk:
 
 `versions`      versions as snapshots, verified, or made from the one in hand
+`damage`        what is damaged in a version, told by a process of its own
 `state`         the newest version as a process has it, and what a store is to it
 `digests`       the checksums of rows, of blocks of them, of all
 `journal`       what was done, by whom, when and why
@@ -31,8 +32,7 @@ How it lies on a disk:
 `lance_store`   rows in Lance
 `lance_files`   the files of Lance datasets
 `lance_rows`    rows as Lance takes and gives them
-`lance_images`  images in Lance
-`memory_store`  rows and images in plain Python
+`memory_store`  rows in plain Python
 
 What comes into it:
 

@@ -69,6 +69,8 @@ def make(folder: Folder, space: dict[str, Any], words: dict[str, Any], images: s
         "name": secrets.token_hex(16),
     }
     try:
+        if folder.exists(_BASE):  # also where it can't be written
+            raise FileExistsError
         folder.write(_BASE, sealed(told)[0], new=True)
     except FileExistsError:
         raise _another(folder) from None

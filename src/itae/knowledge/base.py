@@ -24,7 +24,7 @@ from itae.base.place import at_home
 from itae.knowledge.about import About, indexes_of, look, make, write_tags
 from itae.knowledge.changes import Change, adding, correcting, deleting, from_source, labelled, positions_of
 from itae.knowledge.check import Report, Status, status, verify
-from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told
+from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told, unreadable_told
 from itae.knowledge.history import Diff, difference, restoring, undoing
 from itae.knowledge.journal import Edit
 from itae.knowledge.pictures import Pictures, at_place
@@ -62,7 +62,7 @@ def create(
 
     lance_here()  # before anything is written that nobody here could open
     folder = folder_at(path)
-    with trouble_told(folder.where, "A new knowledge base"):
+    with trouble_told(folder.where, "give a folder that you may write to"):
         make(folder, space, words, images)
     return open_knowledge(path)
 
@@ -75,22 +75,21 @@ def open_knowledge(path: str | os.PathLike[str]) -> KnowledgeBase:
     UserError
         When there is none, or one of a newer format, or pylance is not installed.
     """
-    from itae.knowledge.lance_images import LanceImages
     from itae.knowledge.lance_store import LanceStore
 
     folder = folder_at(path)
-    with trouble_told(folder.where):
+    with unreadable_told(folder.where):
         about = look(folder)
-    return KnowledgeBase(folder, LanceStore(folder.where), LanceImages(folder.where), about)
+    return KnowledgeBase(folder, LanceStore(folder.where), Pictures(folder), about)
 
 
 def in_memory(space: dict[str, Any], words: dict[str, Any], images: str = "refer") -> KnowledgeBase:
     """Make an empty base that goes with the process."""
-    from itae.knowledge.memory_store import MemoryImages, MemoryStore
+    from itae.knowledge.memory_store import MemoryStore
 
     folder = InMemory()
     make(folder, space, words, images)
-    return KnowledgeBase(folder, MemoryStore(), MemoryImages(), look(folder))
+    return KnowledgeBase(folder, MemoryStore(), Pictures(folder), look(folder))
 
 
 class KnowledgeBase:
@@ -122,7 +121,7 @@ class KnowledgeBase:
         UserError
             When there is no such version, or it is damaged.
         """
-        with trouble_told(self.path):
+        with self.versions.reading():
             return self.versions.at(at).snapshot
 
     def snapshot_beside(self, folder: str | os.PathLike[str], at: int | str | None = None) -> Snapshot:
@@ -133,9 +132,9 @@ class KnowledgeBase:
         Raises
         ------
         UserError
-            As `snapshot` does.
+            As `snapshot` does, and when the folder can't be written.
         """
-        with trouble_told(self.path):
+        with self.versions.reading():
             return self.versions.beside(at, Path(folder))
 
     def where(self, expression: str, at: int | str | None = None) -> np.ndarray:
@@ -156,13 +155,14 @@ class KnowledgeBase:
     def image(self, snapshot: Snapshot, i: int) -> bytes | None:
         """Return the bytes of the image of a row of a snapshot, None where they are not kept, nor where it was."""
         digest, place = snapshot.digests_M32[i].tobytes(), snapshot.column("place", i)
-        with self.versions.damage_told():
+        with self.versions.reading():
             kept = self.images.get(digest) if self.about.images == "embed" else None
         return kept if kept is not None or place is None else at_place(place, digest)
 
     def log(self) -> list[Edit]:
         """Return all edits, the first first."""
-        return [self.versions.edit(number) for number in range(1, self.versions.journal.newest() + 1)]
+        with self.versions.reading():
+            return list(self.versions.journal.edits())
 
     def diff(self, a: int | str, b: int | str) -> Diff:
         """Return what is different in version `b` from version `a`."""
@@ -254,6 +254,9 @@ class KnowledgeBase:
         UserError
             When there is no such edit, it was purged, or a later one has touched the same rows.
         """
+        return self.versions.settled(lambda: self._undo(edit))
+
+    def _undo(self, edit: int) -> Change:
         newest = self.versions.newest().snapshot
         if isinstance(edit, bool) or not isinstance(edit, int) or not 1 <= edit <= newest.version:
             last = newest.version
@@ -367,8 +370,8 @@ class KnowledgeBase:
 
     def to_purge(self) -> tuple[int, tuple[str, ...]]:
         """Return how many deleted or earlier states of rows a purge would forget, and where their originals are."""
-        with trouble_told(self.path):
-            return to_purge(self.versions)
+        with self.versions.reading():
+            return self.versions.settled(lambda: to_purge(self.versions))
 
     def index_folder(self, cache: str | os.PathLike[str]) -> Path:
         """Return where a cache keeps indexes of this base; a purge that is given the cache removes them."""
@@ -378,7 +381,8 @@ class KnowledgeBase:
 
     def verify(self) -> Report:
         """Hold all that is there against its checksums."""
-        return verify(self.versions, self.images)
+        with self.versions.reading():
+            return verify(self.versions, self.images)
 
     def status(self, at: int | str | None = None) -> Status:
         """Return what there is, in numbers: of the newest version, or the one of a number or tag.
@@ -388,7 +392,7 @@ class KnowledgeBase:
         UserError
             When there is no such version, or it is damaged.
         """
-        with trouble_told(self.path):
+        with self.versions.reading():
             return status(self.versions, at)
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from dataclasses import dataclass
@@ -85,6 +84,13 @@ class Status:
 
 def verify(versions: Versions, images: Pictures) -> Report:
     """Hold all that is there against its checksums: the journal, every version's files, every row, every image."""
+    seen, report = versions.stamp(), _verified(versions, images)
+    while report.problems and (now := versions.stamp()) != seen:  # a purge takes away what is looked at
+        seen, report = now, _verified(versions, images)
+    return report
+
+
+def _verified(versions: Versions, images: Pictures) -> Report:
     problems = versions.journal.trouble(versions.folder.exists(GOING_ON))
     problems += _beside(versions)
     whole, damaged = _versions(versions)
@@ -166,15 +172,16 @@ def _images(images: Pictures, snapshot: Snapshot, kind: str) -> list[str]:
     """Return what is wrong with images that a base keeps."""
     if kind != "embed":
         return []
-    found, there = [], set()
-    for digest, data in images.all():
-        there.add(digest)
-        if hashlib.sha256(data).digest() != digest:
-            found.append(f"the image {digest.hex()[:16]} in images.lance has other bytes than it had")
+    found, there = [], set(images.all())
+    for digest in sorted(there):
+        try:
+            images.get(digest)
+        except Damaged as damage:
+            found.append(str(damage))
     for i in snapshot.live.tolist():
         digest = snapshot.digests_M32[i].tobytes()
         if digest != NO_IMAGE and digest not in there:
-            found.append(f"the image of {snapshot.ids[i]!r} is not in images.lance")
+            found.append(f"the image of {snapshot.ids[i]!r} is not in images")
     return found
 
 

@@ -8,8 +8,11 @@ Parquet also groups, places, sources and metadata. Numbers and times are given a
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
+import shutil
+import uuid
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +24,6 @@ import pyarrow as pa
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.filed import NO_IMAGE, OURS
-from itae.knowledge.folder import trouble_told
 from itae.knowledge.rows import Rows
 from itae.knowledge.snapshot import Snapshot, whole
 from itae.store.arrays import npy, npy_header
@@ -30,7 +32,7 @@ _BLOCK = 8192  # rows at a time
 
 
 def export(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
-    """Write the rows of a snapshot: into a Parquet file if `path` ends so, else into a folder.
+    """Write the rows of a snapshot, at once or not at all: into a Parquet file if `path` ends so, else into a folder.
 
     Raises
     ------
@@ -45,12 +47,19 @@ def export(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
         raise UserError(
             f"Version {snapshot.version} of the base has no rows to export: add some, or name a version that has rows."
         )
-    with trouble_told(str(to), "An export"):
+    write = _to_parquet if to.suffix == ".parquet" else _to_folder
+    unfinished = to.with_name(f".{to.name}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        if to.suffix == ".parquet":
-            _to_parquet(snapshot, to)
-        else:
-            _to_folder(snapshot, to)
+        write(snapshot, unfinished)
+        unfinished.rename(to)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise UserError(f"{to} can't be written ({reason}): give another name.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
 
 
 def _to_folder(snapshot: Snapshot, folder: Path) -> None:
@@ -77,16 +86,15 @@ def _to_folder(snapshot: Snapshot, folder: Path) -> None:
 def _to_parquet(snapshot: Snapshot, file: Path) -> None:
     from pyarrow import parquet
 
-    writer = None
-    for some in _blocks(snapshot):
-        rows = snapshot.filed(some)
-        flat = pa.array(np.ascontiguousarray(rows.vectors_NE).reshape(-1))
-        vectors = pa.FixedSizeListArray.from_arrays(flat, snapshot.vectors_ME.shape[1])
-        table = rows.columns.append_column("vector", vectors)
-        writer = writer or parquet.ParquetWriter(file, table.schema)
-        writer.write_table(table)
-    assert writer is not None, "there are rows"
-    writer.close()
+    with contextlib.ExitStack() as stack:
+        writer = None
+        for some in _blocks(snapshot):
+            rows = snapshot.filed(some)
+            flat = pa.array(np.ascontiguousarray(rows.vectors_NE).reshape(-1))
+            vectors = pa.FixedSizeListArray.from_arrays(flat, snapshot.vectors_ME.shape[1])
+            table = rows.columns.append_column("vector", vectors)
+            writer = writer or stack.enter_context(parquet.ParquetWriter(file, table.schema))
+            writer.write_table(table)
 
 
 def _blocks(snapshot: Snapshot) -> Iterator[np.ndarray]:

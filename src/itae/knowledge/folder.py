@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from urllib.parse import quote
 from itae.base.disk import flush_folder, free_bytes, megabytes, replace_file, trouble, write_file
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.knowledge.sealed import Damaged
 
 
 class Folder(Protocol):
@@ -43,6 +44,10 @@ class Folder(Protocol):
         """Remove a file, if there is one, and what somebody who died left beside it."""
         ...
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some, and what somebody who died left there."""
+        ...
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
         ...
@@ -64,7 +69,12 @@ class OnDisk:
 
     def read(self, name: str) -> bytes:
         """Return a file."""
-        return (self.path / name).read_bytes()
+        try:
+            return (self.path / name).read_bytes()
+        except NotADirectoryError as error:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+        except IsADirectoryError:
+            raise Damaged(f"{name} is a folder") from None
 
     def exists(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -76,6 +86,8 @@ class OnDisk:
             return sorted(each for each in os.listdir(self.path / name) if not each.startswith("."))
         except FileNotFoundError:
             return []
+        except NotADirectoryError:
+            raise Damaged(f"{name} is no folder") from None
 
     def remove(self, name: str) -> None:
         """Remove a file, if there is one, and what writers of it who died left beside it."""
@@ -84,18 +96,30 @@ class OnDisk:
         for left in file.parent.glob(f".*{_TEMPORARY}") if file.parent.is_dir() else ():
             left.unlink(missing_ok=True)
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some, and what somebody who died left there."""
+        folder = self.path / name
+        for each in os.listdir(folder) if folder.is_dir() else ():
+            if each not in wanted:
+                (folder / each).unlink(missing_ok=True)
+
     def write(self, name: str, data: bytes, new: bool = False) -> None:
         """Write a file and bring it through to the disk."""
         file = self.path / name
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:  # a file has the name of a folder
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(file.parent)) from None
+        _make(file.parent)
         if new:
             _write_new(file, data)
         else:
             replace_file(file, data)
         flush_folder(file.parent)
+
+
+def _make(folder: Path) -> None:
+    """Make a folder, and bring its name through to the disk."""
+    if not os.path.lexists(folder):
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
 
 
 def _write_new(file: Path, data: bytes) -> None:
@@ -161,6 +185,12 @@ class InStore:
         if self.exists(name):
             self._files.delete_file(f"{self._root}/{name}")
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some."""
+        for each in self.names(name):
+            if each not in wanted:
+                self.remove(f"{name}/{each}")
+
 
 def _with_endpoint(url: str) -> str:
     """Return a URL of S3 with the endpoint of the environment, as Lance takes it, so that a file is one request."""
@@ -203,6 +233,12 @@ class InMemory:
         """Remove a file, if there is one."""
         self._files.pop(name, None)
 
+    def keep(self, name: str, wanted: Collection[str]) -> None:
+        """Remove all files of a folder of it but some."""
+        for each in self.names(name):
+            if each not in wanted:
+                self.remove(f"{name}/{each}")
+
 
 def is_url(path: object) -> bool:
     """Whether a base is said to be in an object store."""
@@ -218,16 +254,19 @@ def folder_at(path: str | os.PathLike[str]) -> Folder:
     return OnDisk(at_home(path).absolute())
 
 
+_ASK = "it can be asked, and whoever may write there can edit it"
+
+
 @contextlib.contextmanager
-def trouble_told(where: str, new: str | None = None) -> Iterator[None]:
+def trouble_told(where: str, then: str = _ASK) -> Iterator[None]:
     """Turn what a disk can't do into a `UserError` that names the base.
 
     Parameters
     ----------
     where
-        The path or URL of the base, or of what is written.
-    new
-        What is about to be made there, as a sentence begins with it; by default there is a base.
+        Its path or URL.
+    then
+        What is to be done where it can't be written.
 
     Raises
     ------
@@ -239,22 +278,39 @@ def trouble_told(where: str, new: str | None = None) -> Iterator[None]:
     except FileExistsError:
         raise
     except OSError as error:
-        kind, reason, what = trouble(error), error.strerror or str(error), new or "The knowledge base"
+        kind, reason = trouble(error), error.strerror or str(error)
         if kind == "room":
-            edit = "" if new else "nothing of this edit counts; "
             raise UserError(
-                f"No room for {what[0].lower()}{what[1:]} at {where} ({reason}{_free(where)}): {edit}make room on that "
-                "disk, and run the same command again."
+                f"No room for the knowledge base at {where} ({reason}{_free(where)}): nothing of this edit counts; "
+                "make room on that disk, and run the same command again."
             ) from error
         if kind == "access":
-            there = "it can be asked, and whoever may write there can edit it"
-            advice = "give a place where you may write" if new else there
-            raise UserError(f"{what} at {where} can't be written ({reason}): {advice}.") from error
+            raise UserError(f"The knowledge base at {where} can't be written ({reason}): {then}.") from error
         if kind == "reach":
             raise UserError(
-                f"{what} at {where} is on a disk that fails ({reason}): see to that, and run the same command again."
+                f"The disk of the knowledge base at {where} fails ({reason}): see to that, and run the same command "
+                "again."
             ) from error
         raise
+
+
+@contextlib.contextmanager
+def unreadable_told(where: str) -> Iterator[None]:
+    """Turn what a disk doesn't give to be read into a `UserError` that names the base.
+
+    Raises
+    ------
+    UserError
+        Whatever the reason.
+    """
+    try:
+        yield
+    except OSError as error:
+        file = f": {error.filename}" if error.filename else ""
+        raise UserError(
+            f"The knowledge base at {where} can't be read ({error.strerror or error}{file}): see that this user may "
+            "read all of it and that its disk is well, and run the same command again."
+        ) from error
 
 
 def _free(where: str) -> str:

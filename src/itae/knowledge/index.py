@@ -14,7 +14,6 @@ Shapes: M positions of a snapshot, N live rows, Q queries, L candidates, E embed
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import shutil
 import time
@@ -31,11 +30,12 @@ from itae.knowledge.held_out import draw
 from itae.knowledge.index_kind import ROWS, Kind, Search
 from itae.knowledge.lance_index import LanceIndex
 from itae.knowledge.neighbours import INDEX, MISSING, Candidates, Excluded, nearest
+from itae.knowledge.sealed import Damaged, sealed, unsealed
 from itae.knowledge.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _ABOUT = "index.json"
 _LANCE = "lance:"  # begins what names an index of Lance
 _RECALL_OF, _RECALL_AT = 100, 20  # queries and neighbours
@@ -110,8 +110,12 @@ def open_index(snapshot: Snapshot, folder: Path, factory: str, search: str | Non
         for other in folder.iterdir():
             if other != place:
                 shutil.rmtree(other, ignore_errors=True)
-    about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
+    about = _about(place)
     return DiskIndex(kind.read(place, about["search"]), snapshot.live, about)
+
+
+def _about(place: Path) -> dict[str, Any]:
+    return unsealed((place / _ABOUT).read_bytes(), _ABOUT)[0]
 
 
 def _kind(factory: str) -> Kind:
@@ -121,9 +125,11 @@ def _kind(factory: str) -> Kind:
 def why_not(snapshot: Snapshot, place: Path) -> str | None:
     """Return why an index can't be used for a snapshot, as "is of another root"; None if it can."""
     try:
-        about = json.loads((place / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        about = _about(place)
+    except OSError:
         return "isn't there"
+    except Damaged as damage:
+        return f"is damaged ({damage})"
     if about.get("format") != _FORMAT or about["made_by"] != _kind(about["factory"]).version:
         return "is of another version of itae or of its library"
     if about["root"] != snapshot.root:
@@ -148,7 +154,7 @@ def build(snapshot: Snapshot, place: Path, factory: str, search: str | None = No
         about["recall"] = recall(snapshot, made)
         del made
         about["files"] = {str(path.relative_to(unfinished)): _digest(path) for path in _files(unfinished)}
-        (unfinished / _ABOUT).write_text(json.dumps(about, indent=1), encoding="utf-8")
+        (unfinished / _ABOUT).write_bytes(sealed(about)[0])
         shutil.rmtree(place, ignore_errors=True)
         unfinished.rename(place)
     finally:

@@ -53,12 +53,18 @@ def trouble_of_lance() -> Iterator[None]:
     except (UserError, Damaged, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # a panic of Rust's is no Exception
-        found = _OS_ERROR.search(str(error))
-        number = error.errno if isinstance(error, OSError) else None
-        number = int(found[1]) if number is None and found else number
-        if number is not None and number not in _NOT_THERE:
-            raise OSError(number, os.strerror(number)) from error
+        if (number := trouble_in(error)) is not None:
+            file = error.filename if isinstance(error, OSError) else None
+            raise OSError(number, os.strerror(number), *([file] if file else [])) from error
         raise Damaged(f"Lance can't read it: {first_line(error)}") from error
+
+
+def trouble_in(error: BaseException) -> int | None:
+    """Return the number of what the disk can't do; None where an error tells of none, or of a name that is damaged."""
+    found = _OS_ERROR.search(str(error))
+    number = error.errno if isinstance(error, OSError) else None
+    number = int(found[1]) if number is None and found else number
+    return None if number in _NOT_THERE else number
 
 
 def first_line(error: BaseException) -> str:

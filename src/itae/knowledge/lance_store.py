@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
 from itae.knowledge.filed import FIELDS, Filed, Room
 from itae.knowledge.folder import is_url
@@ -31,6 +32,7 @@ from itae.knowledge.lance_files import (
     names_of,
     remove_unneeded,
     settle,
+    trouble_in,
     trouble_of_lance,
 )
 from itae.knowledge.lance_rows import BATCH, check_labels, metadata_of, reader_of, schema_of, vectors_of
@@ -89,13 +91,14 @@ class LanceStore:
             numbers = whole(dataset.to_table(columns=["number"]).column("number")).to_numpy()
             order = np.argsort(numbers, kind="stable") if (np.diff(numbers) < 0).any() else None
             place = None if order is None else np.argsort(order)
-            columns = _columns(dataset, len(numbers))
-            vectors, room = _in_memory(dataset, len(numbers), place) if beside is None else (None, None)
-            if beside is not None:
+            room: Room | None = None
+            if beside is None:
+                vectors, room = _in_memory(dataset, len(numbers), place)
+            else:
                 vectors = _in_file(dataset, len(numbers), place, beside)  # type: ignore[assignment]
+            columns = _columns(dataset, len(numbers))
             columns = columns.combine_chunks() if order is None else columns.take(pa.array(order)).combine_chunks()
             check_labels(columns)
-        assert vectors is not None
         return Filed(columns.drop_columns(["label"]), vectors, room)
 
     def rows(self, version: int, numbers: Iterable[Range]) -> tuple[Filed, list[bytes]]:
@@ -198,12 +201,12 @@ class LanceStore:
             self._hashes.clear()
 
     def ahead(self, version: int) -> bool:
-        """Whether there is a later version than this one, or one at all where this is 0."""
-        if version:
-            return bool(self._at(version).latest_version != version)
+        """Whether there is a later version than this one; on a disk it is told by the names of files, unread."""
         if self._local is None:
-            return False  # of a bucket nothing is asked for an empty base
-        return any(self._local.glob("_versions/*.manifest"))
+            with trouble_of_lance():
+                return bool(version and self._at(version).latest_version != version)
+        names = (path.stem for path in self._local.glob("_versions/*.manifest"))
+        return any(name.isdecimal() and 2**64 - 1 - int(name) > version for name in names)
 
     def small_files(self, version: int) -> int:
         """Return how many small files a version has."""
@@ -239,6 +242,8 @@ class LanceStore:
                 try:
                     self._open = lance.dataset(self.uri, version=version)
                 except ValueError as error:  # also where the files are gone
+                    if trouble_in(error) is not None:
+                        raise
                     raise Damaged(f"version {version} of rows.lance is gone ({first_line(error)})") from error
         return self._open
 
@@ -291,7 +296,8 @@ def _in_file(dataset: lance.LanceDataset, count: int, place: np.ndarray | None, 
     if file.exists():
         return VectorFile(file)
     width = dataset.schema.field("vector").type.list_size
-    return VectorFile.written(file, count, width, _vectors(dataset, count, place))
+    with disk_trouble_told(file.parent):
+        return VectorFile.written(file, count, width, _vectors(dataset, count, place))
 
 
 def _chunks(ranges: list[Range], size: int = 1000) -> Iterator[list[Range]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import pyarrow as pa
 from itae.base.errors import UserError
 from itae.knowledge.digests import row_sums
 from itae.knowledge.filed import FIELDS, Filed
-from itae.knowledge.pictures import Picture, new_ones
 from itae.knowledge.ranges import Range
 from itae.knowledge.sealed import Damaged
 from itae.knowledge.vector_file import VectorFile
@@ -142,27 +141,3 @@ def _dialect(expression: str) -> str:
         return f"'{_moment(datetime.fromisoformat(found[1]))}'"
 
     return re.sub(r"\b(?:timestamp|date)\s*'([^']*)'", text, expression, flags=re.IGNORECASE)
-
-
-class MemoryImages:
-    """Images in a dictionary."""
-
-    def __init__(self) -> None:
-        self._held: dict[bytes, bytes] = {}
-
-    def put(self, rows: Filed, image: Callable[[int], bytes] | None) -> None:
-        """Keep the images of rows that are not there yet."""
-        self._held |= dict(new_ones(rows, image, set(self._held)))
-
-    def get(self, digest: bytes) -> bytes | None:
-        """Return an image."""
-        return self._held.get(digest)
-
-    def all(self) -> Iterator[Picture]:
-        """Return what is kept."""
-        yield from self._held.items()
-
-    def keep(self, digests: Iterable[bytes]) -> None:
-        """Remove all but some."""
-        kept = set(digests)
-        self._held = {digest: data for digest, data in self._held.items() if digest in kept}

@@ -33,6 +33,7 @@ _FEW = 16  # queries; FAISS is quicker from about here on
 _SPARE = 4  # candidates more than asked for, so that few queries need a second look
 _TWINS = 256  # rows in a query's excluded ones; looked for among the neighbours up to here, left out beyond
 _FLOATS = 2**25  # held at a time beside the vectors: 128 MB
+_READ = 2**23  # numbers read at a time of vectors on the disk, of which there may be two
 
 
 class Excluded(NamedTuple):
@@ -303,7 +304,7 @@ def _blocks(vectors_ME: np.ndarray, rows: np.ndarray) -> Iterator[tuple[np.ndarr
     if together and type(vectors_ME) is np.ndarray:
         yield rows, vectors_ME[rows[0] : rows[-1] + 1]
         return
-    step = max(1, _FLOATS // max(1, vectors_ME.shape[1]))
+    step = max(1, (_FLOATS if type(vectors_ME) is np.ndarray else _READ) // max(1, vectors_ME.shape[1]))
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
         yield part, np.asarray(vectors_ME[part[0] : part[-1] + 1] if together else vectors_ME[part])

@@ -222,8 +222,7 @@ def finish(versions: Versions, images: Pictures) -> tuple[tuple[Path, ...], tupl
         images.keep(live)
         versions.store.forget(state.store)
         versions.earlier_dropped()
-    for name in folder.names("journal/purged"):
-        folder.remove(f"journal/purged/{name}")
+    folder.keep("journal/purged", ())
     folder.remove(GOING_ON)
     return entries, kept
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,16 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.base.disk import flush_folder
 from itae.base.errors import UserError
+from itae.base.place import at_home
 from itae.embed.extract import extract
 from itae.images.datasets import Dataset
 from itae.images.formats import Listing
 from itae.images.kept import pixels_of
 from itae.knowledge.about import refuse_another
-from itae.knowledge.base import KnowledgeBase, create
+from itae.knowledge.base import KnowledgeBase, create, open_knowledge
 from itae.knowledge.changes import Change
 from itae.knowledge.filed import NO_IMAGE, Filed
-from itae.knowledge.folder import folder_at
+from itae.knowledge.folder import folder_at, is_url, trouble_told
 from itae.knowledge.journal import Edit
 from itae.knowledge.places import sha256_of
 from itae.knowledge.similarity import unit
@@ -51,6 +56,8 @@ def rebuild(
 ) -> KnowledgeBase:
     """Return a new base of the same ids, labels, groups, journal and tags, in the space of an encoder.
 
+    On a disk it is there once it is whole.
+
     Edits keep their number, who, when and why. Those up to a purge are one edit: what they took away is gone.
 
     Parameters
@@ -65,16 +72,15 @@ def rebuild(
     Raises
     ------
     UserError
-        If there is a base already, or the picture of a row, of any version, isn't to be had any more; before anything
-        is embedded.
+        If there is something at `path`, or the picture of a row, of any version, isn't to be had any more; before
+        anything is embedded.
     """
-    refuse_another(folder_at(path))
     log = base.log()
     first = max(1, log[-1].floor) if log else 1
-    with tempfile.TemporaryDirectory(prefix="itae-") as folder:
+    with tempfile.TemporaryDirectory(prefix="itae-") as folder, _whole_or_not(path) as unfinished:
         items = _items(base, range(first, len(log) + 1), Path(folder))
         vectors = _vectors(base, encoder, items)
-        made = create(path, encoder.space, words, base.about.images)
+        made = create(unfinished, encoder.space, words, base.about.images)
         for edit in log[first - 1 :]:
             old, new = base.snapshot(edit.edit), made.snapshot()
             touched = edit.touched
@@ -83,10 +89,30 @@ def rebuild(
             image = partial(_image, base, old, change)
             told = _told(edit, first)
             made.commit(replace(change, **told, when=edit.when, image=image), edit.who, edit.why)
-    for tag, number in base.tags().items():
-        if number >= first:
-            made.tag(tag, number - first + 1)
-    return made
+        for tag, number in base.tags().items():
+            if number >= first:
+                made.tag(tag, number - first + 1)
+    return open_knowledge(path)
+
+
+@contextlib.contextmanager
+def _whole_or_not(path: str | os.PathLike[str]) -> Iterator[str | Path]:
+    """Give a folder for a new base beside its place, which it gets once it is whole; an object store renames none."""
+    if is_url(path):
+        refuse_another(folder_at(path))
+        yield os.fspath(path)
+        return
+    to = at_home(path).absolute()
+    if os.path.lexists(to):
+        raise UserError(f"There is something at {to} already: give the new base another folder.")
+    unfinished = to.with_name(f".{to.name}-{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield unfinished
+        with trouble_told(str(to), "give a folder that you may write to"):
+            unfinished.rename(to)
+            flush_folder(to.parent)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _items(base: KnowledgeBase, versions: Sequence[int], folder: Path) -> Items:

@@ -9,24 +9,28 @@ import contextlib
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError, did_you_mean
-from itae.base.memory import give_back
-from itae.knowledge.about import About, read_head, read_tags
+from itae.base.memory import give_back, share_heap
+from itae.knowledge.about import GOING_ON, About, read_head, read_tags
 from itae.knowledge.digests import SHIFT, root_of, row_sums
 from itae.knowledge.filed import Filed
-from itae.knowledge.folder import Folder
+from itae.knowledge.folder import Folder, unreadable_told
 from itae.knowledge.journal import Edit, Journal
 from itae.knowledge.ranges import Range, merged, within
 from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import Snapshot, after, empty
 from itae.knowledge.state import State, Store, blocks_of, rooted
+
+Looked = TypeVar("Looked")
 
 _TELLS = 10_000  # rows that others may have touched for the next snapshot to be made from the one in hand
 _DEAD, _DEAD_MORE = 2, 4096  # a snapshot with more positions than twice its rows and some is read anew
@@ -65,7 +69,7 @@ class Versions:
         UserError
             When it is damaged.
         """
-        with self.guard:
+        with self.guard, self.reading():
             held = self._newest
             if held is not None and len(held.snapshot.alive_M) > _DEAD * len(held.snapshot) + _DEAD_MORE:
                 held = None
@@ -85,6 +89,28 @@ class Versions:
         with self.guard:
             self._read.clear()
 
+    def settled(self, look: Callable[[], Looked]) -> Looked:
+        """Look, and once more where that fails and a purge or an edit was made meanwhile: it may have taken it away."""
+        seen = self.stamp()
+        while True:
+            try:
+                return look()
+            except UserError:
+                seen, before = self.stamp(), seen
+                if seen == before:
+                    raise
+
+    def stamp(self) -> tuple[int, bool]:
+        """Return what an edit changes, and a purge while it goes on."""
+        with self.reading():
+            return self.journal.newest(), self.folder.exists(GOING_ON)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Raise damage, and what can't be read, as a `UserError`."""
+        with unreadable_told(self.folder.where), self.damage_told():
+            yield
+
     @contextlib.contextmanager
     def damage_told(self) -> Iterator[None]:
         """Raise damage as a `UserError`."""
@@ -97,6 +123,9 @@ class Versions:
         """Return a version by its number or tag, the newest without that."""
         if which is None:
             return self.newest()
+        return self.settled(lambda: self._at(which))
+
+    def _at(self, which: int | str) -> State:
         version = self.number(which)
         with self.guard:
             held = self._newest
@@ -119,11 +148,13 @@ class Versions:
             return self._empty()
         edit = self.edit(version)
         file = folder / f"{edit.root[:32]}.npy"
-        folder.mkdir(parents=True, exist_ok=True)
-        for other in folder.glob("*.npy"):
-            if other != file:
-                other.unlink(missing_ok=True)
-        with self.damage_told():
+        share_heap()
+        with disk_trouble_told(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for other in folder.glob("*.npy"):
+                if other != file:
+                    other.unlink(missing_ok=True)
+        with self.reading():
             try:
                 snapshot = self.verified(edit, file).snapshot
             except Damaged:
@@ -140,7 +171,8 @@ class Versions:
         UserError
             When there is none, or it was purged.
         """
-        newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
+        with self.reading():
+            newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
         named = isinstance(which, str) and not is_number(which)
         tags = self.tags() if named else {}  # a number is found where the tags are damaged
         if named and which in tags:
@@ -154,7 +186,8 @@ class Versions:
         version = int(which)
         if not 0 <= version <= newest:
             raise UserError(f"There is no version {version} of {self.folder.where}: {self._there(newest)}.")
-        floor = self._floor(newest)
+        with self.reading():
+            floor = self._floor(newest)
         if 0 < version < floor:
             raise UserError(
                 f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; "
@@ -180,12 +213,12 @@ class Versions:
 
     def tags(self) -> dict[str, int]:
         """Return the version of each tag."""
-        with self.damage_told():
+        with self.reading():
             return read_tags(self.folder)
 
     def edit(self, number: int) -> Edit:
         """Return an edit, or say that the journal is damaged."""
-        with self.damage_told():
+        with self.reading():
             return self.journal.read(number)
 
     def place(self, edit: Edit) -> tuple[int, str | None]:
@@ -205,8 +238,8 @@ class Versions:
         numbers = list(numbers)
         if not numbers:
             return None
-        with self.damage_told():
-            found, sums = self.store.rows(self.place(self.edit(version))[0], numbers)
+        with self.reading():
+            found, sums = self.store.rows(self._whole(self.edit(version)), numbers)
             wrong = [i for i, (a, b) in enumerate(zip(row_sums(found), sums, strict=True)) if a != b]
             if wrong or len(found) != sum(last - first + 1 for first, last in numbers):
                 ids = [found.columns.column("id")[i].as_py() for i in wrong[:5]]
@@ -232,23 +265,29 @@ class Versions:
         if not version:
             return State(self._empty(), 0, None)
         edit = self.edit(version)
-        with self.damage_told():
+        with self.reading():
             return self.verified(edit)
 
     def verified(self, edit: Edit, beside: Path | None = None) -> State:
         """Read the version of an edit, its vectors into the file `beside` if one is given.
-
-        Lance reads no file that has not the hash it was written with: damage may end the process that it runs in.
 
         Raises
         ------
         Damaged
             When it isn't what was written.
         """
-        store, files = self.place(edit)
-        if self.store.files(store) != files:
-            raise Damaged(self._told_apart(edit) or "files of rows.lance are not as they were written")
+        self._whole(edit, known=False)
         return self.held(edit, beside)
+
+    def _whole(self, edit: Edit, known: bool = True) -> int:
+        """Return the store's version of an edit, whose files have the hashes that they were written with.
+
+        Lance reads no other: damage may end the process that it runs in.
+        """
+        store, files = self.place(edit)
+        if self.store.files(store, known) != files:
+            raise Damaged(self._told_apart(edit) or "files of rows.lance are not as they were written")
+        return store
 
     def held(self, edit: Edit, beside: Path | None = None) -> State:
         """Read the version of an edit and hold it against the journal's digests, whatever its files hold.

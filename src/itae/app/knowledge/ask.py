@@ -12,6 +12,7 @@ from itae.app.knowledge.printed import counted, json_option, print_json, print_t
 from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
 from itae.base.console import say
 from itae.base.construct import construct
+from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.images.image_set import ImageSet
@@ -122,7 +123,8 @@ def _snapshot(asked: Asked, here: Opened) -> Snapshot:
     folder = here.base.index_folder(here.encoder.store.root)
     snapshot = here.base.snapshot_beside(folder / "vectors", asked.options.at)
     refuse_unlabelled(snapshot)
-    use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
+    with disk_trouble_told(folder):
+        use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
     return snapshot
 
 
