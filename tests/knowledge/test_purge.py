@@ -102,6 +102,8 @@ def test_no_byte_is_left_of_all_that_one_edit_added(tmp_path):
     assert found_in(tmp_path) == set()
     assert kb.verify().problems == ()
     assert open_knowledge(kb.path).images.get(image(STAYS[0], 7)) == picture(STAYS[0], 7)
+    folders = {path.name for path in (tmp_path / "kb" / "images").iterdir()}
+    assert folders == {image(each, 7).hex()[:2] for each in STAYS}, "a folder is named by the first byte of a sha256"
 
 
 @pytest.mark.parametrize(
