@@ -57,8 +57,9 @@ def test_the_sessions_print_what_the_chapter_shows(itae_, tmp_path):
         else:
             {"cp": shutil.copy, "mv": shutil.move}[program](*words)
     assert Path("why.html").stat().st_size > 1000
-    (code,) = [block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "open_knowledge" in block]
     scope: dict = {}
-    exec(code, scope)
+    for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[1:]:
+        exec(code, scope)
     assert scope["edit"].who == "Ann"
+    assert [answer.label for answer in scope["answers"]] == ["one", "two", "zero"]
     assert itae.open_knowledge("album").snapshot().version == scope["edit"].edit

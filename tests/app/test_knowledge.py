@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import itae
+from itae.app.knowledge.main import VERBS
 from itae.images.datasets import Digits
 
 pytest.importorskip("lance")
@@ -274,7 +276,7 @@ def test_places_of_a_file_are_as_on_the_command_line(told, base):
 
 def test_an_empty_base_is_put_together(told):
     told("init kb")
-    assert told("compact kb") == "0 small files are 0 now\n"
+    assert told("compact kb") == "0 small files, 0 now\n"
 
 
 def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
@@ -285,14 +287,62 @@ def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
     assert not Path("new").exists()
     told(f"relink kb {shlex.quote(str(base))} {shlex.quote(str(base.with_name('moved')))}")
     told("rebuild kb new backbone.pool=mean")
+    told("delete kb album/one/00.png")
+    base.with_name("moved").joinpath("one", "00.png").unlink()
+    status, _, err = itae_("knowledge", "rebuild", "kb", "newer", "backbone.pool=mean")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "The picture of 1 row ('album/one/00.png') can't be found" in err
+    assert "only earlier versions have them" in err
+    assert "itae knowledge purge" in err
+    told("purge kb")
+    told("rebuild kb newer backbone.pool=mean")
     assert told("status new --json")["space"]["pool"] == "mean"
 
 
-def test_a_base_may_be_of_an_edited_model(told, photos):
+@pytest.mark.usefixtures("base")
+def test_a_rebuild_over_a_base_is_refused_before_anything_is_embedded(itae_, told, monkeypatch):
+    told("init other backbone.pool=mean")
+    monkeypatch.setattr("itae.knowledge.rebuild.extract", lambda *_: pytest.fail("it embeds"))
+    status, _, err = itae_("knowledge", "rebuild", "kb", "other", "backbone.pool=mean")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "There is something at" in err
+
+
+def test_what_is_printed_counts_one_as_one_and_has_no_spaces_at_the_end_of_lines(told, photos):
+    told("init kb")
+    shutil.copytree(photos / "one", "few/one")
+    for file in sorted(Path("few/one").iterdir())[1:]:
+        file.unlink()
+    out = [told("add kb dataset=imagefolder dataset.root=few --group parent"), told("why kb asked/one/09.png")]
+    out += [told(f"{verb} kb") for verb in ("compact", "verify", "log", "suspects", "outliers", "duplicates")]
+    told("delete kb few/one/00.png")
+    told("undo kb 2")
+    out += [told("export kb out"), told("rebuild kb new backbone.pool=mean"), told("purge kb --dry-run")]
+    out += [told("purge kb")]
+    text = "\n".join(out)
+    assert not re.search(r"(?<![\d.,])1 (rows|groups|entries|edits|small files|deleted or earlier states)\b", text), (
+        text
+    )
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+@pytest.mark.usefixtures("base")
+def test_what_is_imported_has_no_pictures_to_keep(itae_, told):
+    told("export kb rows.parquet")
+    told("init keeps --images embed")
+    status, _, err = itae_("knowledge", "import", "keeps", "rows.parquet")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "was not given: add the pictures themselves" in err
+
+
+def test_a_base_may_be_of_an_edited_model(told, itae_, photos):
     told("init kb detector.rule=quantile detector.quantile=0.1 layers=all")
     told("add kb dataset=imagefolder dataset.root=photos")
     assert labels(told("classify kb asked voter.k=5 --json")) == {"one": "one", "two": "two", "zero": "zero"}
     told("classify kb asked/one/08.png voter.k=5 detector.quantile=0.1 layers=all")
+    status, _, err = itae_(*shlex.split("knowledge classify kb asked/one/08.png layers=none"))
+    assert status == 2
+    assert "edit is set in it, and none here; leave out the words of one (detector," in err
 
 
 MISTAKES = [
@@ -307,7 +357,12 @@ MISTAKES = [
         'pool is "cls" in it, and "mean" here',
         "itae knowledge rebuild",
     ),
-    ("knowledge classify kb asked layers=all", "is of another space: edit"),
+    (
+        "knowledge classify kb asked layers=all",
+        "is of another space: edit",
+        "edit is none in it, and set here",
+        "leave out",
+    ),
     ("knowledge classify kb asked dataset=digits", "has no use for it"),
     ("knowledge classify kb asked --at 7", "There is no version 7", "0 to 1"),
     ("knowledge classify kb asked --at claen", "is called 'claen'", "Did you mean 'clean'?"),
@@ -346,12 +401,20 @@ MISTAKES = [
     (f"knowledge undo kb {'9' * 5000}", "is no number of an edit"),
     ("knowledge restore kb", "a version or a tag"),
     (f"knowledge restore kb {'9' * 5000}", "No version of", "there are 0 to 1"),
+    ("knowledge init labels.csv", "can't be written (Not a directory): give a folder that you may write to"),
     ("knowledge init ''", "The name of a knowledge base is empty"),
     ("knowledge relink kb --csv short.csv", "short.csv, line 2, has no place"),
     ("knowledge relink kb --csv twice.csv", "twice.csv, line 3", "two places"),
     ("knowledge relink kb --csv named.csv", "named.csv has two columns 'place'"),
     ("knowledge tag kb 12", "can't be tagged '12'"),
     ("knowledge diff kb 1", "give two versions or tags"),
+    (
+        "knowledge relink kb photos /x",
+        "None of the pictures",
+        "one/00.png is not there, and so of 23 more",
+        "same bytes",
+    ),
+    ("knowledge relink kb phots /x", "nor where a place of the base begins such as"),
     ("knowledge relink kb /x", "give how places began"),
     ("knowledge status kb --at 9", "There is no version 9"),
     ("knowledge status kb backbone=dinov2_s14", "reads no words of the config"),
@@ -402,3 +465,12 @@ def mistaken(told, shared, monkeypatch):
         Path("short.csv").write_text("id,place\nalbum/one/08.png\n")
         Path("named.csv").write_text("id,place,place\nalbum/one/08.png,a.png,b.png\n")
         Path("twice.csv").write_text("id,place\nalbum/one/08.png,a.png\nalbum/one/08.png,b.png\n")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_says_what_every_word_is(itae_, verb):
+    status, out, err = itae_("knowledge", verb, "--help")
+    assert (status, err) == (0, "")
+    words = out.partition("positional arguments:")[2].partition("options:")[0]
+    for line in filter(None, words.splitlines()):
+        assert "  " in line.strip() or line.startswith(" " * 8), f"{line!r} has no explanation"

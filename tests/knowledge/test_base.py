@@ -146,6 +146,8 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.delete(label="cta"), "No row of the base has the label 'cta'. Did you mean 'cat'?"),
         (lambda kb: kb.delete(source="wbe"), "No row of the base has the source 'wbe'. Did you mean 'web'?"),
         (lambda kb: kb.correct(["cat/1"], [""]), "'' is no label"),
+        (lambda kb: kb.correct("cat/1", ["x"]), r"Ids come as a list, and 'cat/1' is a text: write \['cat/1'\]"),
+        (lambda kb: kb.delete("cat/1"), "Ids come as a list"),
         (lambda kb: kb.snapshot(7), "there are 0 to 1"),
         (lambda kb: kb.snapshot(-1), "there are 0 to 1"),
         (lambda kb: kb.snapshot("good"), "No version .* is called 'good': there are 0 to 1, and it has no tags"),
@@ -153,7 +155,7 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.tag("x", 9), "there are 0 to 1"),
         (lambda kb: kb.untag("x"), "There is no tag 'x'"),
         (lambda kb: kb.undo(0), "There is no edit 0"),
-        (lambda kb: kb.undo(2), "There is no edit 2 .* there are 1 to 1"),
+        (lambda kb: kb.undo(2), "There is no edit 2 .* there is only 1"),
         (lambda kb: kb.where("colour = 'red'"), "colour.*is no condition on id, number, label"),
         (lambda kb: kb.where("label = "), "is no condition"),
         (lambda kb: kb.where(""), "'' is no condition"),
@@ -170,7 +172,10 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.add(made(["a", "b"], metadata={"x": [1, "old"]})), "The metadata 'x' can't be kept"),
         (lambda kb: kb.add(made(["a"], metadata={"label": [1]})), "A column of metadata can't be called 'label'"),
         (lambda kb: kb.add(made(["a"], metadata={"x": [1, 2]})), "There are 1 ids and 2 x"),
-        (lambda kb: kb.relink({"/nowhere": "/else"}), "neither the id of a row nor where the place of one begins"),
+        (
+            lambda kb: kb.relink({"/nowhere": "/else"}),
+            "neither the id of a row nor where a place of the base begins",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_sentence_and_change_nothing(kb, ask, told):
@@ -357,7 +362,7 @@ def test_moved_images_are_found_by_their_bytes(kb, tmp_path):
     kb.commit(kb.add(made(ids, places=[f"{tmp_path}/old/{each}" for each in ids])))
     change = kb.relink({f"{tmp_path}/old": f"{tmp_path}/new"})
     assert change.counts["changed"] == 2
-    assert change.notes == (f"c: {tmp_path}/new/c is not there or holds another image",)
+    assert change.notes == (f"c: {tmp_path}/new/c holds another image",)
     kb.commit(change)
     one = again(kb).snapshot()
     assert [one.column("place", one.position[each]) for each in "abc"] == [
@@ -365,6 +370,13 @@ def test_moved_images_are_found_by_their_bytes(kb, tmp_path):
         f"{tmp_path}/old/c",
     ]
     assert kb.commit(kb.relink({"a": f"{tmp_path}/new/a"})) is None
+    for places, told in (
+        ({"c": f"{tmp_path}/new/c"}, rf"\(c: {tmp_path}/new/c holds another image\): give the place of the same bytes"),
+        ({f"{tmp_path}/new": "/else"}, r"\(a: /else/a is not there, and so of 1 more\): give the place"),
+        ({"/new": "/else"}, f"nor where a place of the base begins such as '{tmp_path}/old/c'"),
+    ):
+        with pytest.raises(UserError, match=told):
+            kb.relink(places)
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -433,3 +445,44 @@ def test_both_stores_do_the_same_whatever_is_asked(operations):
         for version in range(two.snapshot().version + 1):
             assert content(fresh.snapshot(version)) == content(one.snapshot(version))
             assert fresh.snapshot(version).root == two.snapshot(version).root
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_lost_newest_edit_is_told(store, tmp_path):
+    """Nothing but the store tells of it, and that looks as after a writer who died: it is told and no damage."""
+    kb = base(store, tmp_path)
+    for each in "abc":
+        kb.commit(kb.add(made([each])))
+    assert kb.verify().notes == ()
+    kb.folder.remove("journal/00000003.json")
+    found = again(kb).verify()
+    assert (found.rows, found.problems) == (2, ())
+    (note,) = found.notes
+    assert "no edit tells of" in note
+    assert "journal/00000003.json is lost" in note
+    one = again(kb)
+    one.commit(one.add(made(["d"])))
+    assert one.verify().notes == ()
+
+
+def test_a_lost_edit_that_a_tag_or_a_compaction_names_is_damage(tmp_path):
+    kb = base("lance", tmp_path)
+    for each in "abc":
+        kb.commit(kb.add(made([each])))
+    kb.tag("good")
+    kb.compact()
+    assert kb.verify().problems == ()
+    kb.folder.remove("journal/00000003.json")
+    assert again(kb).verify().problems == (
+        "tag 'good' is of edit 3, and journal/00000003.json is gone",
+        "head.json is of edit 3, and journal/00000003.json is gone",
+    )
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_base_and_a_snapshot_say_what_they_are(store, tmp_path):
+    kb = base(store, tmp_path)
+    kb.commit(kb.add(made(["a", "b"])))
+    one = kb.snapshot()
+    assert repr(kb) == f"KnowledgeBase({kb.path!r})"
+    assert repr(one) == f"Snapshot(version=1, rows=2, root='{one.root[:16]}')"

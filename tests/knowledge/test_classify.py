@@ -70,6 +70,18 @@ def test_what_is_near_is_usual_and_what_is_far_is_not():
     assert classify(snapshot, -vectors.sum(axis=0)[None])[0].label is not None, "without --abstain it gets one"
 
 
+def test_a_threshold_that_no_p_can_be_under_is_told():
+    snapshot = base(np.eye(4), ["a", "a", "b", "b"])
+    note = "--abstain 0.2 leaves out no label: with 4 rows to compare with no p is below 0.2"
+    for abstain, notes in ((0.2, 1), (0.21, 0), (0, 0)):
+        assert sum("no p is below" in each for each in _ask(snapshot, abstain).notes) == notes
+    assert note in _ask(snapshot, 0.2).notes
+
+
+def _ask(snapshot, abstain):
+    return classify(snapshot, -np.ones((1, 4)), voter=Plurality(1), abstain=abstain)[0]
+
+
 def test_one_group_has_no_distances_and_nothing_is_unusual():
     snapshot = base(np.eye(3), ["a", "b", "b"], groups=[4, 4, 4])
     assert classify(snapshot, -np.ones((1, 3)), voter=Plurality(1))[0].p == 1
@@ -136,6 +148,8 @@ def test_k_over_the_rows_is_all_rows_and_said():
     [
         ([], {}, "empty"),
         ([None, None], {}, "None of the 2 rows"),
+        (["a", None], {"voter": "rank"}, r"'rank' is no voter: give one of itae\.vote"),
+        (["a", None], {"voter": Rank}, r"Rank.* is no voter"),
         (["a", None], {"abstain": 1.5}, r"--abstain=1\.5 must be a number in \[0, 1\]"),
     ],
 )
@@ -181,6 +195,20 @@ def test_groups_are_held_out_of_the_choice():
     labels = np.repeat([f"{int(v[0] > 0) ^ int(drawn.random() < 0.3)}" for v in vectors[::2]], 2).tolist()
     assert getattr(choose(base(vectors, labels), Plurality()).voter, "k", 0) == 1
     assert choose(base(vectors, labels, groups=np.arange(300) // 2), Plurality()).voter.k > 1
+
+
+def test_where_no_row_may_be_asked_nothing_is_said_to_be_chosen():
+    for snapshot in (base(np.eye(3)[:1], ["x"]), base(np.eye(3), ["x", "y", "y"], groups=[4, 4, 4])):
+        found = choose(snapshot, Auto())
+        assert found.voter == Plurality(1)
+        assert found.note == "plurality, k 1: not chosen, as no labelled row has another that is not of its group"
+
+
+def test_what_a_voter_has_of_itself_was_not_given():
+    snapshot = base(np.eye(4), ["x", "x", "y", "y"])
+    assert choose(snapshot, Softmax(2, temperature=None)).note.startswith("softmax, k 2 as given, temperature 0.02: ")
+    assert "temperature 0.07: chosen" in choose(snapshot, Softmax()).note
+    assert "temperature 0.5 as given: chosen" in choose(snapshot, Softmax(temperature=0.5)).note
 
 
 def test_equally_good_ones_go_by_k_then_in_order():

@@ -174,8 +174,13 @@ def test_a_file_in_a_folders_place_or_the_reverse_is_damage(tmp_path, name):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(UserError, match=r"can't be written .Not a directory.: give a folder that you may write to"):
-        create(tmp_path / "file" / "kb", {}, {})
+    for folder in (tmp_path / "file", tmp_path / "file" / "kb"):
+        with pytest.raises(UserError, match=r"can't be written .Not a directory.: give a folder that you may write to"):
+            create(folder, {}, {})
+    with pytest.raises(
+        UserError, match=r"^The knowledge base at /proc/x can't be written .*: give a folder that you may"
+    ):
+        create("/proc/x", {}, {})
 
 
 def test_a_cache_that_cannot_be_written_is_not_told_of_the_base(tmp_path):

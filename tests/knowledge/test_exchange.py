@@ -114,6 +114,21 @@ def test_parquet_without_rows_is_told(tmp_path, table, told):
         export(base("memory", tmp_path).snapshot(), tmp_path / "t.parquet")
 
 
+def test_an_export_goes_into_a_new_folder_and_says_where_it_cannot(tmp_path):
+    empty, kb = base("memory", tmp_path), base("memory", tmp_path)
+    kb.commit(kb.add(made(["a"])))
+    for name in ("out", "out.parquet"):
+        with pytest.raises(UserError, match="Version 0 of the base has no rows to export"):
+            export(empty.snapshot(), tmp_path / name)
+        assert not (tmp_path / name).exists()
+        export(kb.snapshot(), tmp_path / "new" / name)
+        assert rows_from(tmp_path / "new" / name).ids == ["a"]
+        with pytest.raises(
+            UserError, match=r"^/proc/x/.* can't be written \(No such file or directory\): give another"
+        ):
+            export(kb.snapshot(), f"/proc/x/{name}")
+
+
 @pytest.mark.parametrize("name", ["rows.parquet", "rows"])
 def test_what_is_exported_is_there_whole_or_not_at_all(kb, tmp_path, monkeypatch, name):
     """A killed one must not pass for rows without labels."""

@@ -18,10 +18,11 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from bases import SPACE, WORDS, content, made, picture
+from bases import SPACE, WORDS, content, image, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import create, open_knowledge
+from itae.knowledge.folder import _with_endpoint
 
 pytest.importorskip("lance")
 pytestmark = pytest.mark.slow  # a server of its own
@@ -65,6 +66,17 @@ def bucket(monkeypatch, tmp_path):
         server.wait()
 
 
+def files(url):
+    """Yield the name and the bytes of all that lies below a URL."""
+    from pyarrow import fs
+
+    store, root = fs.FileSystem.from_uri(_with_endpoint(url))
+    for each in store.get_file_info(fs.FileSelector(root, recursive=True)):
+        if each.is_file:
+            with store.open_input_stream(each.path) as file:
+                yield each.path, file.read()
+
+
 def test_a_base_in_an_object_store_does_what_one_on_a_disk_does(bucket):
     kb = create(f"{bucket}/kb", SPACE, WORDS, "embed")
     ids = [f"cat/{i}" for i in range(9)]
@@ -82,10 +94,15 @@ def test_a_base_in_an_object_store_does_what_one_on_a_disk_does(bucket):
     assert other.verify().problems == ()
     other.commit(other.restore("first"))
     assert kb.snapshot().root == kb.snapshot("first").root
-    kb.commit(kb.delete(ids=ids[:1]))
-    kb.purge()
+    kb.commit(kb.add(made(["alone"], image=lambda _: picture("alone"))))
+    for each in ("alone", ids[0]):  # all that is in a file, and one of several
+        kb.commit(kb.delete(ids=[each]))
+        traces = {each.encode(), picture(each), image(each), image(each).hex().encode()}
+        assert {trace for _, data in files(f"{bucket}/kb") for trace in traces if trace in data} == traces
+        kb.purge()
+        assert [(name, trace) for name, data in files(f"{bucket}/kb") for trace in traces if trace in data] == []
     assert open_knowledge(f"{bucket}/kb").verify().problems == ()
-    with pytest.raises(UserError, match="is gone: edit 7 purged all before it"):
+    with pytest.raises(UserError, match="is gone: edit 10 purged all before it"):
         open_knowledge(f"{bucket}/kb").snapshot(1)
 
 

@@ -91,14 +91,29 @@ def test_no_byte_is_left_on_the_disk(tmp_path):
     assert subprocess.run(["grep", "-rqa", "anna", str(tmp_path)], check=False).returncode == 1
 
 
+def test_no_byte_is_left_of_all_that_one_edit_added(tmp_path):
+    """Then whole files go, and nothing is put together anew."""
+    kb = base("lance", tmp_path, "embed")
+    for names, seed in ((STAYS, 7), (GONE, 0)):
+        rows = made(names, seed=seed, image=lambda n, names=names, seed=seed: picture(names[n], seed))
+        kb.commit(kb.add(rows))
+    kb.commit(kb.delete(ids=GONE))
+    kb.purge()
+    assert found_in(tmp_path) == set()
+    assert kb.verify().problems == ()
+    assert open_knowledge(kb.path).images.get(image(STAYS[0], 7)) == picture(STAYS[0], 7)
+    folders = {path.name for path in (tmp_path / "kb" / "images").iterdir()}
+    assert folders == {image(each, 7).hex()[:2] for each in STAYS}, "a folder is named by the first byte of a sha256"
+
+
 @pytest.mark.parametrize(
     ("look", "told"),
     [
         (lambda kb: kb.verify().problems, "()"),
         (lambda kb: kb.to_purge(), "(0, ())"),
         (lambda kb: kb.undo(5), "Edit 5 can't be undone: edit 6 purged what was there before."),
-        (lambda kb: kb.snapshot(2), "edit 6 purged all before it; there are 0 and 6 to 6."),
-        (lambda kb: kb.diff(2, 5), "edit 6 purged all before it; there are 0 and 6 to 6."),
+        (lambda kb: kb.snapshot(2), "edit 6 purged all before it; there are 0 and 6."),
+        (lambda kb: kb.diff(2, 5), "edit 6 purged all before it; there are 0 and 6."),
     ],
 )
 def test_what_a_purge_takes_away_while_somebody_looks_is_no_damage(tmp_path, look, told):
@@ -140,10 +155,16 @@ def test_history_ends_at_a_purge_and_goes_on_after_it(store, tmp_path):
             kb.undo(version)
     with pytest.raises(UserError, match="edit 6 purged"):
         kb.undo(6)
+    for wrong in (3, 9, "before"):
+        with pytest.raises(UserError, match=r"there are 0 and 6\b(?! to)"):
+            kb.snapshot(wrong)
     assert (len(kb.snapshot(0)), len(kb.snapshot(6))) == (0, 6)
     kb.commit(kb.delete(ids=[STAYS[2]]))
     kb.commit(kb.undo(7))
     assert content(kb.snapshot()) == content(kb.snapshot(6))
+    for wrong in (3, 9, "before"):
+        with pytest.raises(UserError, match="there are 0 and 6 to 8"):
+            kb.snapshot(wrong)
     kb.commit(kb.delete(ids=[STAYS[3]]))
     kb.purge()
     assert kb.verify().problems == ()

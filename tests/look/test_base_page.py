@@ -235,6 +235,22 @@ class TestInABrowser:
         dark.locator("#suspect-list input").first.check()
         assert dark.evaluate("document.documentElement.scrollWidth") == 390
 
+    def test_a_narrow_page_cuts_no_number_and_breaks_no_verb(self, file, look):
+        page = look(file, width=390)
+        cut = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.textContent)"
+        distances = page.locator("figcaption span:text-matches('^distance')")
+        assert distances.count() > 0
+        assert distances.evaluate_all(cut) == []
+        lines = """(all) => all.map((one) => {
+          const text = document.createRange();
+          text.selectNodeContents(one.lastChild);
+          return text.getClientRects().length;
+        })"""
+        lefts = "(all) => all.slice(-2).map((one) => one.getBoundingClientRect().left)"
+        head, row = (page.locator(f"#sources tr >> nth={n} >> :is(th, td)").evaluate_all(lefts) for n in (0, 1))
+        assert head == row, "what stands above a column is its name"
+        assert set(page.locator("#edits tbody td:nth-child(2)").evaluate_all(lines)) == {1}
+
     def test_everything_has_a_name_for_a_screen_reader(self, file, look):
         page = look(file)
         page.locator("#suspect-list input").first.check()

@@ -23,7 +23,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="a run, a sweep, folders with runs, or a base"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help=f"where it goes ({PAGE} in the first PATH)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=f"where it goes ({PAGE} in the first PATH; of a base album, album.html beside it)",
+    )
     parser.add_argument("--images", type=int, default=MOST, metavar="N", help=f"in the gallery, at most ({MOST})")
     parser.add_argument("--at", metavar="VERSION", help="of a knowledge base, the version or tag (the newest)")
     parser.add_argument(

@@ -73,7 +73,17 @@ def make(folder: Folder, space: dict[str, Any], words: dict[str, Any], images: s
             raise FileExistsError
         folder.write(_BASE, sealed(told)[0], new=True)
     except FileExistsError:
-        raise UserError(f"There is a knowledge base at {folder.where}: add to it, or give another folder.") from None
+        raise _another(folder) from None
+
+
+def refuse_another(folder: Folder) -> None:
+    """Raise a `UserError` when there is a base."""
+    if folder.exists(_BASE):
+        raise _another(folder)
+
+
+def _another(folder: Folder) -> UserError:
+    return UserError(f"There is a knowledge base at {folder.where}: add to it, or give another folder.")
 
 
 def look(folder: Folder) -> About:

@@ -108,6 +108,9 @@ class KnowledgeBase:
         self.path = folder.where
         self.versions = Versions(folder, store, about)
 
+    def __repr__(self) -> str:
+        return f"KnowledgeBase({self.path!r})"
+
     # what there is
 
     def snapshot(self, at: int | str | None = None) -> Snapshot:
@@ -196,10 +199,17 @@ class KnowledgeBase:
     def correct(self, ids: Sequence[str], labels: Sequence[str]) -> Change:
         """Return the change that gives rows these labels, or none, in place of theirs.
 
+        Parameters
+        ----------
+        ids
+            Of the rows, a list.
+        labels
+            The labels that each of them gets, a list; an empty one for none.
+
         Raises
         ------
         UserError
-            For an id that no row has.
+            For an id that no row has, and for a text in the place of a list.
         """
         return correcting(self.snapshot(), ids, labels)
 
@@ -249,7 +259,8 @@ class KnowledgeBase:
     def _undo(self, edit: int) -> Change:
         newest = self.versions.newest().snapshot
         if isinstance(edit, bool) or not isinstance(edit, int) or not 1 <= edit <= newest.version:
-            there = f"there are 1 to {newest.version}" if newest.version else "it has none yet"
+            last = newest.version
+            there = f"there are 1 to {last}" if last > 1 else "there is only 1" if last else "it has none yet"
             raise UserError(f"There is no edit {edit!r} of {self.path}: {there}.")
         done = self.versions.edit(edit)
         floor = self.versions.edit(newest.version).floor
@@ -275,6 +286,11 @@ class KnowledgeBase:
         places
             The new place of an id, or a new beginning for places that begin in an old one. An image counts as found
             only if it has the row's sha256; `Change.notes` tells of those that were not.
+
+        Raises
+        ------
+        UserError
+            For what is no id and begins no place, and where none of the images was found.
         """
         return relinking(self.snapshot(), places)
 

@@ -244,8 +244,10 @@ def positions_of(snapshot: Snapshot, ids: Iterable[str]) -> np.ndarray:
     Raises
     ------
     UserError
-        For an id that no row has, with the nearest that there is.
+        For an id that no row has, with the nearest that there is, and for a text in the place of a list.
     """
+    if isinstance(ids, str):
+        raise UserError(f"Ids come as a list, and {ids!r} is a text: write [{ids!r}].")
     found = []
     for each in dict.fromkeys(ids):
         i = snapshot.position.get(each)

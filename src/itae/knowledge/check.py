@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from itae.base.errors import UserError
-from itae.knowledge.about import GOING_ON, read_head, read_tags
+from itae.knowledge.about import GOING_ON, HEAD, read_head, read_tags
 from itae.knowledge.digests import row_sums
 from itae.knowledge.filed import NO_IMAGE
 from itae.knowledge.folder import is_url
-from itae.knowledge.journal import Edit
+from itae.knowledge.journal import Edit, file_of
 from itae.knowledge.pictures import Pictures
 from itae.knowledge.sealed import Damaged
 from itae.knowledge.snapshot import Snapshot
@@ -34,12 +34,15 @@ class Report:
         Versions.
     problems
         What is wrong, a sentence each; empty where nothing is.
+    notes
+        What may be well or wrong, a sentence each.
     """
 
     rows: int
     whole: tuple[int, ...]
     damaged: tuple[int, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,23 +92,49 @@ def verify(versions: Versions, images: Pictures) -> Report:
 
 def _verified(versions: Versions, images: Pictures) -> Report:
     problems = versions.journal.trouble(versions.folder.exists(GOING_ON))
-    for look in (read_tags, read_head):
-        try:
-            look(versions.folder)
-        except Damaged as damage:
-            problems.append(str(damage))
+    problems += _beside(versions)
     whole, damaged = _versions(versions)
     problems += [f"version {number}: files of rows.lance are not as they were written" for number in damaged]
     newest, snapshot = versions.journal.newest(), None
+    notes: list[str] = []
     try:
         state = versions.verified(versions.edit(newest)) if newest else versions.newest()
         snapshot = state.snapshot
         problems += _rows(versions, state.store, snapshot.next_number)
         problems += _images(images, snapshot, versions.about.images)
+        notes = _ahead(versions, state.store, newest)
     except (Damaged, UserError) as error:
         problems.append(f"version {newest}: {error}")
         whole, damaged = [n for n in whole if n != newest], sorted({*damaged, newest})
-    return Report(len(snapshot) if snapshot else 0, tuple(whole), tuple(damaged), tuple(dict.fromkeys(problems)))
+    rows, told = len(snapshot) if snapshot else 0, tuple(dict.fromkeys(problems))
+    return Report(rows, tuple(whole), tuple(damaged), told, tuple(notes))
+
+
+def _beside(versions: Versions) -> list[str]:
+    """Return what is wrong with the files that name edits: damage, and edits that there aren't."""
+    found: list[str] = []
+    named: dict[str, int] = {}
+    try:
+        named |= {f"tag {name!r}": version for name, version in read_tags(versions.folder).items()}
+    except Damaged as damage:
+        found.append(str(damage))
+    try:
+        named[HEAD] = int(read_head(versions.folder).get("edit", 0))
+    except Damaged as damage:
+        found.append(str(damage))
+    newest = versions.journal.newest()  # now: whoever edits meanwhile writes the journal first
+    late = {what: edit for what, edit in named.items() if edit > newest}
+    return found + [f"{what} is of edit {edit}, and {file_of(edit)} is gone" for what, edit in late.items()]
+
+
+def _ahead(versions: Versions, store: int, newest: int) -> list[str]:
+    """Return whether the store has a later version than the newest edit's, which may be what is left of a lost one."""
+    if not versions.store.ahead(store):
+        return []
+    return [
+        f"rows.lance has changes that no edit tells of, which the next edit takes away: somebody writes now, or died "
+        f"before the edit was made, or {file_of(newest + 1)} is lost and has to be put back from a backup before that"
+    ]
 
 
 def _versions(versions: Versions) -> tuple[list[int], list[int]]:

@@ -15,7 +15,7 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.knowledge.ballot import Ballot
 from itae.knowledge.held_out import HeldOut, held_out
-from itae.knowledge.neighbours import Excluded
+from itae.knowledge.neighbours import MISSING, Excluded
 from itae.knowledge.snapshot import Snapshot
 from itae.knowledge.vote import Voter, told
 
@@ -77,6 +77,9 @@ def refuse_unlabelled(snapshot: Snapshot) -> None:
 def _choose(snapshot: Snapshot, voter: Any, options: Any, device: str) -> Choice:
     most = max((option.k for option in options if isinstance(option, Voter) and option.k is not None), default=1)
     found = held_out(snapshot, most, voters=True, device=device)
+    if (found.positions_RK == MISSING).all():
+        note = f"{told(options[0], kept=voter)}: not chosen, as no labelled row has another that is not of its group"
+        return Choice(options[0], note)
     scores = [balanced_accuracy(snapshot, found.rows, _ballot(snapshot, option, found, device)) for option in options]
     ks = [getattr(option, "k", np.inf) for option in options]
     best = min(range(len(options)), key=lambda i: (-round(scores[i], _DECIMALS), ks[i], i))

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from itae.base.checks import number
+from itae.base.errors import UserError
 from itae.knowledge.ballot import Ballot
 from itae.knowledge.choose import choose, refuse_unlabelled
 from itae.knowledge.neighbours import INDEX, MISSING, Excluded, nearest
 from itae.knowledge.similarity import unit
 from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.unusual import unusual
+from itae.knowledge.unusual import never_below, unusual
 from itae.knowledge.vote import Auto
 
 
@@ -88,7 +89,7 @@ def classify(
     Raises
     ------
     UserError
-        When the base is empty or no row has a label; when a query is no direction.
+        When the base is empty or no row has a label; when a query is no direction; when `voter` is none.
     """
     return ask(snapshot, queries_QE, digests, voter, abstain, hold_out_groups, device).answers
 
@@ -116,6 +117,8 @@ def ask(
     if abstain is not None:
         number("--abstain", abstain, 0, 1)
     refuse_unlabelled(snapshot)
+    if voter is not None and (isinstance(voter, type) or not hasattr(voter, "options")):
+        raise UserError(f"{voter!r} is no voter: give one of itae.vote, as in itae.vote.Rank(k=10).")
     queries_QE = unit(queries_QE, snapshot.vectors_ME.shape[1])
     choice = choose(snapshot, Auto() if voter is None else voter, device)
     known = rows_of_bytes(snapshot, digests, len(queries_QE))
@@ -124,6 +127,7 @@ def ask(
     p_Q, sample = _unusual(snapshot, queries_QE, ballot, excluded, device)
     index = snapshot.memo.get(INDEX)
     notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter), index.note if index else ""]
+    notes += [never_below(snapshot, abstain, device)] if abstain is not None else []
     notes = [note for note in notes if note]
     answers = [_answer(snapshot, ballot, q, known[q], float(p_Q[q]), abstain, notes) for q in range(len(queries_QE))]
     return Asked(answers, choice.voter, excluded, ballot)

@@ -37,11 +37,16 @@ def export(snapshot: Snapshot, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     UserError
-        When there is something already, the disk can't be written, or an id holds a line break and goes into a folder.
+        When there are no rows, there is something already, the disk can't be written, or an id holds a line break and
+        goes into a folder.
     """
     to = at_home(path)
     if os.path.lexists(to):
         raise UserError(f"{to} is there already: give another name.")
+    if not len(snapshot):
+        raise UserError(
+            f"Version {snapshot.version} of the base has no rows to export: add some, or name a version that has rows."
+        )
     write = _to_parquet if to.suffix == ".parquet" else _to_folder
     unfinished = to.with_name(f".{to.name}-{uuid.uuid4().hex[:8]}.tmp")
     try:
@@ -81,8 +86,6 @@ def _to_folder(snapshot: Snapshot, folder: Path) -> None:
 def _to_parquet(snapshot: Snapshot, file: Path) -> None:
     from pyarrow import parquet
 
-    if not len(snapshot):
-        raise UserError("There are no rows to export.")
     with contextlib.ExitStack() as stack:
         writer = None
         for some in _blocks(snapshot):

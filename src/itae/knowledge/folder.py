@@ -102,6 +102,8 @@ class OnDisk:
         for each in os.listdir(folder) if folder.is_dir() else ():
             if each not in wanted:
                 (folder / each).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it is not there, or not empty
+            folder.rmdir()  # its name may tell of what was in it
 
     def write(self, name: str, data: bytes, new: bool = False) -> None:
         """Write a file and bring it through to the disk."""

@@ -200,6 +200,14 @@ class LanceStore:
                 remove_unneeded(self._local, set(names_of(dataset)))
             self._hashes.clear()
 
+    def ahead(self, version: int) -> bool:
+        """Whether there is a later version than this one; on a disk it is told by the names of files, unread."""
+        if self._local is None:
+            with trouble_of_lance():
+                return bool(version and self._at(version).latest_version != version)
+        names = (path.stem for path in self._local.glob("_versions/*.manifest"))
+        return any(name.isdecimal() and 2**64 - 1 - int(name) > version for name in names)
+
     def small_files(self, version: int) -> int:
         """Return how many small files a version has."""
         if not version:

@@ -92,6 +92,10 @@ class MemoryStore:
         """Remove every other version."""
         self._versions = {0: {}, version: self._at(version)}
 
+    def ahead(self, version: int) -> bool:
+        """Whether there is a later version than this one."""
+        return max(self._versions) > version
+
     def small_files(self, version: int) -> int:
         """Return how many small files a version has."""
         return 0

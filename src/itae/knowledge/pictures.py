@@ -60,7 +60,10 @@ class Pictures:
             seen.add(told)
             name = rows.columns.column("id")[n].as_py()
             if image is None:
-                raise UserError(f"This base keeps images, and the one of {name!r} was not given.")
+                raise UserError(
+                    f"This base keeps images, and the one of {name!r} was not given: add the pictures themselves (itae "
+                    "knowledge add), or take a base that refers to images (init --images refer)."
+                )
             data = image(n)
             if hashlib.sha256(data).digest() != told:
                 raise UserError(

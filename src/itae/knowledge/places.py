@@ -22,10 +22,17 @@ def relinking(before: Snapshot, places: Mapping[str, str]) -> Change:
     for i, place in wanted.items():
         if place == before.column("place", i):
             continue
-        if sha256_of(place) == before.digests_M32[i].tobytes():
+        digest = sha256_of(place)
+        if digest == before.digests_M32[i].tobytes():
             found[i] = place
         else:
-            lost.append(f"{before.ids[i]}: {place} is not there or holds another image")
+            lost.append(f"{before.ids[i]}: {place} {'is not there' if digest is None else 'holds another image'}")
+    if lost and len(lost) == len(wanted):
+        more = f", and so of {len(lost) - 1:,} more" if len(lost) > 1 else ""
+        raise UserError(
+            f"None of the pictures is where it is said to be now ({lost[0]}{more}): give the place of the same bytes; "
+            "a picture that has changed is put in with itae knowledge add --replace."
+        )
     positions = np.array(list(found), np.int64)
     return Change(
         "relink",
@@ -51,8 +58,12 @@ def _wanted(before: Snapshot, places: Mapping[str, str]) -> dict[int, str]:
             continue
         moved = {i: place + there[len(name) :] for i, there in old.items() if _begins(there, name)}
         if not moved:
-            near = did_you_mean(name, before.position)
-            raise UserError(f"{name!r} is neither the id of a row nor where the place of one begins.{near}")
+            some = next(iter(old.values()), None)
+            such = f" such as {some!r}" if some else ", of which it has none"
+            raise UserError(
+                f"{name!r} is neither the id of a row nor where a place of the base begins{such}."
+                f"{did_you_mean(name, before.position)}"
+            )
         wanted |= moved
     return wanted
 

@@ -38,6 +38,7 @@ BEYOND = (
     "the original images where they lie",
     "run folders, pages and sessions that show or name these rows",
     "runs sent to W&B",
+    "exports of the base, and bases that were rebuilt or imported from it",
     "backups and copies of the base, of the cache and of the disk, and older versions that an object store keeps",
     "work in progress in the cache (itae cache prune --unfinished --damaged)",
 )

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,10 +23,11 @@ from itae.embed.extract import extract
 from itae.images.datasets import Dataset
 from itae.images.formats import Listing
 from itae.images.kept import pixels_of
+from itae.knowledge.about import refuse_another
 from itae.knowledge.base import KnowledgeBase, create, open_knowledge
 from itae.knowledge.changes import Change
 from itae.knowledge.filed import NO_IMAGE, Filed
-from itae.knowledge.folder import is_url, trouble_told
+from itae.knowledge.folder import folder_at, is_url, trouble_told
 from itae.knowledge.journal import Edit
 from itae.knowledge.places import sha256_of
 from itae.knowledge.similarity import unit
@@ -98,6 +99,7 @@ def rebuild(
 def _whole_or_not(path: str | os.PathLike[str]) -> Iterator[str | Path]:
     """Give a folder for a new base beside its place, which it gets once it is whole; an object store renames none."""
     if is_url(path):
+        refuse_another(folder_at(path))
         yield os.fspath(path)
         return
     to = at_home(path).absolute()
@@ -128,13 +130,27 @@ def _items(base: KnowledgeBase, versions: Sequence[int], folder: Path) -> Items:
                 gone[digest] = snapshot.ids[i]
             else:
                 found[digest] = item
-    if lost := [id_ for digest, id_ in gone.items() if digest not in found]:
-        some = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
-        raise UserError(
-            f"The pictures of {len(lost)} rows ({some}) are neither kept nor where they were, and a rebuild embeds "
-            "them anew; say where they are with itae knowledge relink, or delete and purge these rows."
-        )
+    if lost := {digest: id_ for digest, id_ in gone.items() if digest not in found}:
+        raise UserError(_lost(base, list(lost.values()), {each.tobytes() for each in _live(base)} & lost.keys()))
     return found
+
+
+def _live(base: KnowledgeBase) -> np.ndarray:
+    newest = base.snapshot()
+    return newest.digests_M32[newest.live]
+
+
+def _lost(base: KnowledgeBase, lost: Sequence[str], here: Collection[bytes]) -> str:
+    """Say which pictures aren't to be had, and what to do: rows of earlier versions alone can't be edited."""
+    some = ", ".join(map(repr, lost[:3])) + (", ..." if len(lost) > 3 else "")
+    what = "The picture of 1 row" if len(lost) == 1 else f"The pictures of {len(lost):,} rows"
+    told = f"{what} ({some}) can't be found, neither kept nor where they were, and a rebuild embeds them anew"
+    if here:
+        return f"{told}: say where they are with itae knowledge relink, or delete and purge these rows."
+    return (
+        f"{told}: only earlier versions have them, so put them back where they were, or forget those versions with "
+        "itae knowledge purge."
+    )
 
 
 def _item(base: KnowledgeBase, snapshot: Snapshot, i: int, digest: bytes, folder: Path) -> str | np.ndarray | None:

@@ -96,6 +96,12 @@ def refuse_another_space(name: str, ours: Mapping[str, Any], theirs: Mapping[str
         The base's space, and the other.
     """
     for field, (there, asked) in differences(dict(ours), dict(theirs)).items():
+        if field == "edit":  # one of the two has none
+            there, asked = ("set", "none") if asked == "null" else ("none", "set")
+            raise UserError(
+                f"{name} is of another space: edit is {there} in it, and {asked} here; leave out the words of one "
+                f"({', '.join((*EDITED, 'layers'))}), or make a base of that space with itae knowledge rebuild."
+            )
         raise UserError(
             f"{name} is of another space: {field} is {there} in it, and {asked} here; vectors of two spaces can't be "
             f"compared, so give the same, or make a base of that space with itae knowledge rebuild."

@@ -24,7 +24,7 @@ NONE, SEVERAL = -1, -2
 """What stands for the label of a row that has none, and of one that has several."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Snapshot:
     """One version of a base.
 
@@ -68,17 +68,20 @@ class Snapshot:
     groups_M: np.ndarray
     digests_M32: np.ndarray
     table: pa.Table
-    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict)
     """What was found out about this version and takes long, by name."""
-    numbers_M: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
+    numbers_M: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     """int64, the number of each row, by which the store knows it: given once, and kept while its bytes are the same."""
     next_number: int = 0
     """The first number that no row has had."""
-    room: Room | None = field(default=None, repr=False)
+    room: Room | None = field(default=None)
     """Where the vectors lie, with room for others behind."""
 
     def __len__(self) -> int:
         return len(self.live)
+
+    def __repr__(self) -> str:
+        return f"Snapshot(version={self.version}, rows={len(self)}, root={self.root[:16]!r})"
 
     @cached_property
     def live(self) -> np.ndarray:

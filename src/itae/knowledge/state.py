@@ -25,6 +25,7 @@ class Store(Protocol):
     def write(self, version: int, put: Filed | None, removed: Iterable[Range]) -> int: ...  # noqa: D102
     def compact(self, version: int, all_of_it: bool) -> int: ...  # noqa: D102
     def forget(self, version: int) -> None: ...  # noqa: D102
+    def ahead(self, version: int) -> bool: ...  # noqa: D102
     def small_files(self, version: int) -> int: ...  # noqa: D102
     def files(self, version: int, known: bool = False) -> str | None: ...  # noqa: D102
 

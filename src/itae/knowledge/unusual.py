@@ -29,3 +29,13 @@ def unusual(snapshot: Snapshot, nearest_Q: np.ndarray, device: str = "auto") -> 
         own = np.sort(found.similarities_RK[:, 0])
     at_least_as_far = np.searchsorted(own, nearest_Q, side="right")  # their similarity is at most the query's
     return (1 + at_least_as_far) / (1 + len(own)), f"p is against {found.note}" if found.note else ""
+
+
+def never_below(snapshot: Snapshot, threshold: float, device: str = "auto") -> str:
+    """Return a note where no p can be below a threshold that is above 0: there are too few rows to compare with."""
+    rows = len(held_out(snapshot, 1, voters=False, device=device).rows)
+    least = 1 / (1 + rows)
+    if not 0 < threshold <= least:
+        return ""
+    compared = f"with {rows} rows to compare with no p is below {least:.3g}"
+    return f"--abstain {threshold:g} leaves out no label: {compared}"

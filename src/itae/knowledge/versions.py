@@ -180,20 +180,29 @@ class Versions:
         elif named:
             some = f"; its tags are {', '.join(sorted(tags))}" if tags else ", and it has no tags"
             raise UserError(
-                f"No version of {self.folder.where} is called {which!r}: there are 0 to {newest}{some}."
+                f"No version of {self.folder.where} is called {which!r}: {self._there(newest)}{some}."
                 f"{did_you_mean(str(which), tags)}"
             )
         version = int(which)
         if not 0 <= version <= newest:
-            raise UserError(f"There is no version {version} of {self.folder.where}: there are 0 to {newest}.")
+            raise UserError(f"There is no version {version} of {self.folder.where}: {self._there(newest)}.")
         with self.reading():
             floor = self._floor(newest)
         if 0 < version < floor:
             raise UserError(
-                f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; there are 0 and "
-                f"{floor} to {newest}."
+                f"Version {version} of {self.folder.where} is gone: edit {floor} purged all before it; "
+                f"{self._there(newest)}."
             )
         return version
+
+    def _there(self, newest: int) -> str:
+        """Say which versions there are: 0, and those since the last purge."""
+        first = self._floor(newest)
+        if not newest:
+            return "there is only 0, which is empty"
+        if not first:
+            return f"there are 0 to {newest}"
+        return f"there are 0 and {newest if first == newest else f'{first} to {newest}'}"
 
     def _floor(self, newest: int) -> int:
         """Return the last purge, as the newest edit has it that can be read."""

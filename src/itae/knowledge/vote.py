@@ -226,9 +226,10 @@ def told(voter: Any, kept: Any = None) -> str:
     voter
         Every setting of which is known.
     kept
-        The voter that was asked for, whose settings are told as given.
+        The voter that was asked for: its settings that are not those of its class are told as given.
     """
-    given = {name for name, value in vars(kept).items() if value is not None} if kept is not None else ()
+    asked = fields(kept) if kept is not None else ()
+    given = {each.name for each in asked if getattr(kept, each.name) not in (None, each.default)}
     settings = [f"{name} {value}{' as given' if name in given else ''}" for name, value in vars(voter).items()]
     name = "".join(f"_{c.lower()}" if c.isupper() else c for c in type(voter).__name__).lstrip("_")
     return ", ".join([name, *settings])

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from itae.app.knowledge.opened import NEEDED, Opened, opened
-from itae.app.knowledge.printed import json_option, print_json, table_of
+from itae.app.knowledge.printed import counted, json_option, print_json, print_table, table_of
 from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
-from itae.base.console import console, say
+from itae.base.console import say
 from itae.base.construct import construct
 from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
@@ -88,12 +88,12 @@ def _explain(found: Why) -> None:
     for row in found.neighbours:
         table.add_row(row["id"], _label(row["label"]), f"{row['similarity']:.6f}", f"{row['share']:.3f}", row["source"])
     if found.neighbours:
-        console(500).print(table)
+        print_table(table)
     for source in found.sources:
-        say(f"source     {source['source']}: {source['share']:.3f} of the vote, {source['rows']} rows")
+        say(f"source     {source['source']}: {source['share']:.3f} of the vote, {counted(source['rows'], 'row')}")
     if found.turn is not None:
-        fewest = "the fewest rows without which it is" if found.turn["fewest"] else "rows without which it is"
-        say(f"turns      {len(found.turn['rows'])} {fewest} {found.turn['label']}:")
+        fewest = " (the fewest)" if found.turn["fewest"] else ""
+        say(f"turns      {counted(len(found.turn['rows']), 'row')} without which it is {found.turn['label']}{fewest}:")
         for row in found.turn["rows"][:_TURNING]:
             say(f"           {row['id']}, {_label(row['label'])}")
         if (more := len(found.turn["rows"]) - _TURNING) > 0:
@@ -139,7 +139,7 @@ def _show(images: ImageSet, answers: Sequence[Answer]) -> None:
         share = f"{next(iter(answer.scores.values())):.3f}" if answer.scores else ""
         near = ", ".join(f"{one['id']} {one['similarity']:.3f}" for one in answer.neighbours[:_NEIGHBOURS])
         table.add_row(path, answer.label or "-", share, f"{answer.p:.3f}", near)
-    console(500).print(table)
+    print_table(table)
     for path, answer in zip(images.ids, answers, strict=True):
         for row in answer.known:
             say(f"known      {path} is {row['id']}, {_label(row['label'])}")

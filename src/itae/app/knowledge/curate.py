@@ -7,11 +7,11 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from itae.app.knowledge.printed import json_option, print_json, table_of
+from itae.app.knowledge.printed import counted, json_option, print_json, print_table, table_of
 from itae.app.knowledge.words import Asked, ask, config, parser
 from itae.app.settings import runtime_of
 from itae.base.checks import whole
-from itae.base.console import console, say
+from itae.base.console import say
 from itae.knowledge.base import open_knowledge
 from itae.knowledge.duplicates import THRESHOLD
 from itae.knowledge.duplicates import duplicates as groups_of
@@ -32,7 +32,7 @@ def suspects(argv: Sequence[str]) -> int:
     for one in found:
         labels = ", ".join(snapshot.labels_of(one.position))
         table.add_row(snapshot.ids[one.position], labels, one.suggested or "-", f"{one.score:.3f}", "; ".join(one.says))
-    console(500).print(table)
+    print_table(table)
     if found and found[0].suggested:
         words = ["itae", "knowledge", "correct", asked.options.kb, found[0].suggested, snapshot.ids[found[0].position]]
         say(f"to correct the first: {shlex.join(words)}")
@@ -54,7 +54,8 @@ def duplicates(argv: Sequence[str]) -> int:
         say(f"{len(group.positions)} rows, {what}{', of different labels' if group.labels_differ else ''}")
         for i, similar in zip(group.positions, group.nearest, strict=True):
             say(f"  {similar:.6f}  {snapshot.ids[i]}, {', '.join(snapshot.labels_of(i)) or 'no label'}")
-    say(f"{len(found)} groups of {sum(len(group.positions) for group in found)} rows in all")
+    rows = sum(len(group.positions) for group in found)
+    say(f"{counted(len(found), 'group')} of {counted(rows, 'row')} in all")
     return 0
 
 
@@ -71,7 +72,7 @@ def outliers(argv: Sequence[str]) -> int:
         for one in some:
             labels = one.label or ", ".join(snapshot.labels_of(one.position))
             table.add_row(snapshot.ids[one.position], labels, f"{one.distance:.6f}", snapshot.ids[one.nearest])
-        console(500).print(table)
+        print_table(table)
         say("")
     return 0
 

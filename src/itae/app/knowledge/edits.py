@@ -6,13 +6,13 @@ import argparse
 import shlex
 from typing import Any
 
-from itae.app.knowledge.printed import json_option, print_json
+from itae.app.knowledge.printed import counted, json_option, print_json
 from itae.base.console import say
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.changes import Change
 from itae.knowledge.turned import turned
 
-_SHOWN = 8  # ids of one kind
+_SHOWN = 8  # of one kind: ids, notes, predictions
 
 
 def edit_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +45,7 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
         return 0
     _say(touched, change, "")
     if edit is not None:
-        say(f"edit {edit.edit}, {edit.counts['rows']} rows now; to take it back: "
+        say(f"edit {edit.edit}, {counted(edit.counts['rows'], 'row')} now; to take it back: "
             f"itae knowledge undo {shlex.quote(options.kb)} {edit.edit}")  # fmt: skip
     return 0
 
@@ -59,8 +59,10 @@ def _say(touched: dict[str, list[str]], change: Change, would: str) -> None:
         say(f"as it is {change.same}")
     if not change:
         say("Nothing changes, so there is no edit.")
-    for note in change.notes:
+    for note in change.notes[:_SHOWN]:
         say(f"note     {note}")
+    if (more := len(change.notes) - _SHOWN) > 0:
+        say(f"note     and {more} more of these, which --json has")
 
 
 def _say_turned(rows: list[dict[str, Any]], of: int, note: str) -> None:

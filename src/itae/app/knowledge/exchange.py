@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from itae.app.knowledge.edits import commit, edit_options
 from itae.app.knowledge.opened import NEEDED, with_words
+from itae.app.knowledge.printed import counted
 from itae.app.knowledge.words import OF_A_SPACE, ask, config, parser
 from itae.app.settings import cache_folder, runtime_of
 from itae.base.console import say
@@ -41,7 +42,7 @@ def export(argv: Sequence[str]) -> int:
     path = asked.one("itae knowledge export KB OUT: give a new folder or .parquet file.")
     snapshot = open_knowledge(asked.options.kb).snapshot(asked.options.at)
     exported(snapshot, path)
-    say(f"{len(snapshot)} rows of version {snapshot.version} are in {path}")
+    say(f"{path} has {counted(len(snapshot), 'row')}, those of version {snapshot.version}")
     return 0
 
 
@@ -58,6 +59,6 @@ def rebuild(argv: Sequence[str]) -> int:
     recipe, encoder = recipe_of(nodes, edited, store, runtime)
     new = rebuilt(base, path, encoder, recipe)
     snapshot = new.snapshot()
-    say(f"{path} has {len(snapshot)} rows and {snapshot.version} edits, in its own space; to look: "
-        f"itae knowledge status {shlex.quote(path)}")  # fmt: skip
+    held = f"{counted(len(snapshot), 'row')} and {counted(snapshot.version, 'edit')}"
+    say(f"{path} has {held}, in its own space; to look: itae knowledge status {shlex.quote(path)}")
     return 0

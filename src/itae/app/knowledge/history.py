@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from itae.app.knowledge.printed import json_option, print_json, table_of
+from itae.app.knowledge.printed import json_option, print_json, print_table, table_of
 from itae.app.knowledge.words import ask, parser
-from itae.base.console import console, say
+from itae.base.console import say
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
 
@@ -31,7 +31,7 @@ def log(argv: Sequence[str]) -> int:
     for edit in edits:
         counts = [str(edit.counts.get(name, "")) for name in ("added", "changed", "deleted", "rows")]
         table.add_row(str(edit.edit), edit.when[:19].replace("T", " "), edit.who, edit.verb, *counts, edit.why)
-    console(500).print(table)
+    print_table(table)
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from itae.app.knowledge.printed import json_option, print_json
+from itae.app.knowledge.printed import counted, json_option, print_json
 from itae.app.knowledge.words import ask, config, parser
 from itae.app.settings import cache_folder
 from itae.base.console import say
@@ -38,7 +38,7 @@ def status(argv: Sequence[str]) -> int:
         say(f"purged     what was before version {found.floor}")
     if found.gone:
         some = ", ".join(found.gone[:_SHOWN])
-        say(f"moved      {len(found.gone)} pictures are not where they were ({some}); itae knowledge relink")
+        say(f"moved      not where they were: {counted(len(found.gone), 'picture')} ({some}); itae knowledge relink")
     if found.unfinished:
         say("purge      one was interrupted; the next edit, or itae knowledge purge, ends it")
     return 0
@@ -61,7 +61,10 @@ def verify(argv: Sequence[str]) -> int:
     else:
         for problem in found.problems:
             say(f"damaged    {problem}")
-        say(f"{found.rows} rows, {len(found.whole)} versions whole, {len(found.damaged)} damaged")
+        for note in found.notes:
+            say(f"note       {note}")
+        whole = counted(len(found.whole), "version")
+        say(f"{counted(found.rows, 'row')}, {whole} whole, {len(found.damaged)} damaged")
     return 1 if found.problems else 0
 
 
@@ -72,7 +75,7 @@ def compact(argv: Sequence[str]) -> int:
     before = base.versions.newest()
     base.compact()
     files = base.store.small_files(base.versions.newest().store)
-    say(f"{base.store.small_files(before.store)} small files are {files} now")
+    say(f"{counted(base.store.small_files(before.store), 'small file')}, {files} now")
     return 0
 
 
@@ -95,8 +98,9 @@ def purge(argv: Sequence[str]) -> int:
         told |= {"entries": list(map(str, found.entries)), "kept": list(map(str, found.kept))}
         print_json(told)
         return 0
-    say(f"edit {found.edit.edit}: {found.rows} deleted or earlier states of rows are gone, and all versions before")
-    say(f"cache      {len(found.entries)} entries of the cache held some, and are gone")
+    states = counted(found.rows, "deleted or earlier state")
+    say(f"edit {found.edit.edit}: forgot {states} of rows, and all versions before this one")
+    say(f"cache      removed {counted(len(found.entries), 'entry', 'entries')} that held such pictures")
     for path in found.kept:
         say(f"held       {path} is in use by another process; purge again when that has ended")
     for place in found.places:
@@ -111,7 +115,7 @@ def _would_purge(base: KnowledgeBase, as_json: bool) -> int:
     if as_json:
         print_json({"edit": None, "rows": rows, "places": places})
         return 0
-    say(f"would forget {rows} deleted or earlier states of rows, and all versions before this one")
+    say(f"would forget {counted(rows, 'deleted or earlier state')} of rows, and all versions before this one")
     for place in places:
         say(f"original   {place}")
     return 0

@@ -25,6 +25,13 @@ _TOLD = {
     "OUT": "a new folder, or a .parquet file",
     "key=value": "words of the config",
     "ID": "of a row, as itae knowledge classify tells it",
+    "LABEL ID": "a label, or none, and the ids of the rows that get it",
+    "EDIT": "the number of an edit, as itae knowledge log tells it",
+    "VERSION": "the number of a version, or a tag",
+    "A B": "two versions, each a number or a tag",
+    "NAME": "a text that is no whole number",
+    "OLD NEW": "how places of pictures began, and how they begin now",
+    "NEW key=value": "the folder of the new base, and words of the config in which its space is another",
 }
 """What stands behind KB, by how it is called in a verb's help."""
 _WORDS = {
@@ -72,7 +79,7 @@ def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog=f"itae knowledge {verb}", description=told)
     made.add_argument("kb", metavar="KB", help="the folder of the base, or the URL of one in an object store")
     for name in others:
-        made.add_argument(_OTHERS, nargs="*", metavar=name, help=_TOLD.get(name))
+        made.add_argument(_OTHERS, nargs="*", metavar=name, help=_TOLD[name])
     return made
 
 

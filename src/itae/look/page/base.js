@@ -204,7 +204,7 @@ function outliers(list) {
     const tiles = make("div", { class: "tiles members" });
     list.append(make("h3", {}, title), tiles);
     paged(tiles, some, ({ row, distance }) => make("figure", {}, tile(row, { told: [`distance ${distance}`] }),
-      make("figcaption", { title: rows.ids[row] }, make("b", {}, called(row)), make("span", {}, `distance ${distance.toFixed(3)}`), make("span", {}, file(row)), pick(row))), "picture");
+      make("figcaption", { title: rows.ids[row] }, make("b", {}, called(row)), make("span", { class: "far" }, `distance ${distance.toFixed(3)}`), make("span", {}, file(row)), pick(row))), "picture");
   }
 }
 
