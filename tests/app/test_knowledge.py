@@ -183,6 +183,18 @@ def test_several_labels_and_none(told):
     assert told("status kb --json")["labels"] == {"": 1, "ink": 1, "one": 7, "two": 8, "zero": 8}
 
 
+@pytest.mark.usefixtures("base")
+def test_many_rows_are_corrected_by_a_file_and_the_others_stay_as_they_are(told):
+    lines = ["two,album/one/00.png,a slip", "ink,album/one/00.png,", ",album/one/01.png,", "one,album/one/02.png,"]
+    Path("right.csv").write_text("\n".join(["label,id,note", *lines]) + "\n")
+    assert "would be changed  2" in told("correct kb --csv right.csv --dry-run")
+    told("correct kb --csv right.csv --why 'looked at'")
+    changed = {"album/one/00.png": {"labels": [["one"], ["ink", "two"]]}, "album/one/01.png": {"labels": [["one"], []]}}
+    assert told("diff kb 1 2 --json")["changed"] == changed
+    told("undo kb 2")
+    assert told("diff kb 1 3 --json")["changed"] == {}
+
+
 def test_a_mislabelled_source_is_unlearned_at_once(told, base):
     told("add kb dataset=imagefolder dataset.root=asked --source bad --label zero")
     assert told("delete kb --source bad --json")["deleted"]
@@ -392,6 +404,10 @@ MISTAKES = [
     ),
     ("knowledge correct kb two", "give a label, and the ids"),
     ("knowledge correct kb two album/one/0.png", "Did you mean 'album/one/0"),
+    ("knowledge correct kb --csv none.csv", "--csv=none.csv can't be read"),
+    ("knowledge correct kb --csv labels.csv", "No row of the base has the id 'nobody.png'"),
+    ("knowledge correct kb --csv half.csv", "--csv=half.csv, line 2, has no label"),
+    ("knowledge correct kb two album/one/00.png --csv labels.csv", "the file says which rows"),
     ("knowledge delete kb", "give one of these, and no two"),
     ("knowledge delete kb --label on", "Did you mean 'one'?"),
     ("knowledge delete kb --source albun", "Did you mean 'album'?"),
@@ -462,6 +478,7 @@ def mistaken(told, shared, monkeypatch):
         told("tag kb clean")
         told("init empty")
         Path("labels.csv").write_text("id,label\nnobody.png,one\n")
+        Path("half.csv").write_text("id,label\na\n")
         Path("short.csv").write_text("id,place\nalbum/one/08.png\n")
         Path("named.csv").write_text("id,place,place\nalbum/one/08.png,a.png,b.png\n")
         Path("twice.csv").write_text("id,place\nalbum/one/08.png,a.png\nalbum/one/08.png,b.png\n")

@@ -22,7 +22,7 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.about import About, indexes_of, look, make, write_tags
-from itae.knowledge.changes import Change, adding, correcting, deleting, from_source, labelled, positions_of
+from itae.knowledge.changes import Change, adding, correcting, deleting, each_once, from_source, labelled, positions_of
 from itae.knowledge.check import Report, Status, status, verify
 from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told, unreadable_told
 from itae.knowledge.history import Diff, difference, restoring, undoing
@@ -211,7 +211,22 @@ class KnowledgeBase:
         UserError
             For an id that no row has, and for a text in the place of a list.
         """
-        return correcting(self.snapshot(), ids, labels)
+        return correcting(self.snapshot(), dict.fromkeys(each_once(ids), labels))
+
+    def correct_each(self, labels: Mapping[str, Sequence[str]]) -> Change:
+        """Return the change that gives each of some rows labels of its own, or none, in place of its.
+
+        Parameters
+        ----------
+        labels
+            By the row's id, a list; an empty one for none.
+
+        Raises
+        ------
+        UserError
+            As `correct` does.
+        """
+        return correcting(self.snapshot(), labels)
 
     def delete(
         self,

@@ -218,17 +218,19 @@ def _no_more(before: Snapshot, source: str, ids: set[str]) -> np.ndarray:
     return np.array([i for i, each in held if each == source and before.ids[i] not in ids], np.int64)
 
 
-def correcting(before: Snapshot, ids: Sequence[str], labels: Sequence[str]) -> Change:
-    """Return the change that gives rows these labels in place of theirs."""
-    (kept,) = labels_kept([labels])
-    positions = positions_of(before, ids)
-    relabelled = {i: kept for i in positions.tolist() if sorted(before.labels_of(i)) != kept}
+def correcting(before: Snapshot, labels: Mapping[str, Sequence[str]]) -> Change:
+    """Return the change that gives rows, by their ids, these labels in place of theirs."""
+    kept = dict(zip(labels, labels_kept(list(labels.values())), strict=True))
+    positions = positions_of(before, kept)
+    wanted = {i: kept[before.ids[i]] for i in positions.tolist()}
+    relabelled = {i: some for i, some in wanted.items() if sorted(before.labels_of(i)) != some}
+    each = list(kept.values())
     return Change(
         "correct",
         before,
-        lambda snapshot: correcting(snapshot, ids, labels),
+        lambda snapshot: correcting(snapshot, labels),
         relabelled=relabelled,
-        asked={"labels": kept},
+        asked={"labels": each[0]} if each and each.count(each[0]) == len(each) else {"labels_of": kept},
         same=len(positions) - len(relabelled),
     )
 
@@ -236,6 +238,13 @@ def correcting(before: Snapshot, ids: Sequence[str], labels: Sequence[str]) -> C
 def deleting(before: Snapshot, find: Callable[[Snapshot], np.ndarray], asked: dict[str, Any]) -> Change:
     """Return the change that takes rows away: those at the positions that `find` returns."""
     return Change("delete", before, lambda snapshot: deleting(snapshot, find, asked), find(before), asked=asked)
+
+
+def each_once(ids: Iterable[str]) -> list[str]:
+    """Return ids, each once, or raise a `UserError` for a text in the place of a list."""
+    if isinstance(ids, str):
+        raise UserError(f"Ids come as a list, and {ids!r} is a text: write [{ids!r}].")
+    return list(dict.fromkeys(ids))
 
 
 def positions_of(snapshot: Snapshot, ids: Iterable[str]) -> np.ndarray:
@@ -246,10 +255,8 @@ def positions_of(snapshot: Snapshot, ids: Iterable[str]) -> np.ndarray:
     UserError
         For an id that no row has, with the nearest that there is, and for a text in the place of a list.
     """
-    if isinstance(ids, str):
-        raise UserError(f"Ids come as a list, and {ids!r} is a text: write [{ids!r}].")
     found = []
-    for each in dict.fromkeys(ids):
+    for each in each_once(ids):
         i = snapshot.position.get(each)
         if i is None:
             near = did_you_mean(each, snapshot.position)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from itae.app.knowledge.edits import commit, edit_options
-from itae.app.knowledge.words import ask, parser
+from itae.app.knowledge.words import Asked, ask, parser
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.base import open_knowledge
@@ -19,8 +19,21 @@ def correct(argv: Sequence[str]) -> int:
                   "LABEL ID")  # fmt: skip
     made.add_argument("--labels", action="append", metavar="LABEL", default=None,
                       help="a label, in place of LABEL; once for each of several")  # fmt: skip
+    made.add_argument("--csv", metavar="CSV", help="in place of LABEL and ID: the columns id and label; several lines "
+                      "of a row are several labels, an empty cell none")  # fmt: skip
     edit_options(made)
     asked = ask(made, argv)
+    labels = _labels(asked)
+    base = open_knowledge(asked.options.kb)
+    return commit(base, base.correct_each(labels), asked.options)
+
+
+def _labels(asked: Asked) -> dict[str, list[str]]:
+    """Return the labels that each row is to get, by its id."""
+    if asked.options.csv is not None and (asked.others or asked.options.labels):
+        raise UserError("itae knowledge correct KB --csv CSV: the file says which rows get which labels; give no more.")
+    if asked.options.csv is not None:
+        return _labels_in(asked.options.csv)
     if asked.options.labels is None:
         label, ids = (asked.others or [""])[0], asked.others[1:]
         labels = [] if label == "none" else [label]
@@ -28,8 +41,17 @@ def correct(argv: Sequence[str]) -> int:
         ids, labels = asked.others, asked.options.labels
     if not ids:
         raise UserError("itae knowledge correct KB LABEL ID...: give a label, and the ids of the rows that get it.")
-    base = open_knowledge(asked.options.kb)
-    return commit(base, base.correct(ids, labels), asked.options)
+    return dict.fromkeys(ids, labels)
+
+
+def _labels_in(path: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for number, row in enumerate(lines_of("--csv", path, ("id", "label")), 2):
+        if not row["id"] or row["label"] is None:
+            lacks = "label" if row["id"] else "id"
+            raise UserError(f"--csv={path}, line {number}, has no {lacks}: give it both; an empty cell is no label.")
+        found.setdefault(row["id"], []).extend([row["label"]] if row["label"] else [])
+    return found
 
 
 def delete(argv: Sequence[str]) -> int:
