@@ -151,6 +151,8 @@ def test_rows_go_by_id_label_source_or_condition(kb):
         (lambda kb: kb.snapshot(7), "there are 0 to 1"),
         (lambda kb: kb.snapshot(-1), "there are 0 to 1"),
         (lambda kb: kb.snapshot("good"), "No version .* is called 'good': there are 0 to 1, and it has no tags"),
+        (lambda kb: kb.snapshot(1.5), "1.5 is no version of .*: give a whole number or a tag"),
+        (lambda kb: kb.snapshot(True), "True is no version of"),
         (lambda kb: kb.tag("12"), "a tag is a text that is no whole number"),
         (lambda kb: kb.tag("x", 9), "there are 0 to 1"),
         (lambda kb: kb.untag("x"), "There is no tag 'x'"),

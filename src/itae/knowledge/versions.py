@@ -171,6 +171,8 @@ class Versions:
         UserError
             When there is none, or it was purged.
         """
+        if isinstance(which, bool) or not (isinstance(which, str) or hasattr(which, "__index__")):
+            raise UserError(f"{which!r} is no version of {self.folder.where}: give a whole number or a tag.")
         with self.reading():
             newest = self.journal.newest(self._newest.snapshot.version if self._newest else None)
         named = isinstance(which, str) and not is_number(which)
