@@ -10,7 +10,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.knowledge.base import create, in_memory
-from itae.knowledge.rows import Rows
+from itae.knowledge.records.rows import Rows
 
 os.environ.setdefault("LANCE_LOG", "error")  # before a test imports it
 SPACE = {"model": "toy", "pool": "cls"}

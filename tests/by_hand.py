@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pyarrow as pa
 
-from itae.knowledge.snapshot import NONE, SEVERAL, Snapshot
+from itae.knowledge.records.snapshot import NONE, SEVERAL, Snapshot
 
 
 def base(vectors, labels, ids=None, groups=None, digests=None, sources=None, dead=(), order=None, places=None):

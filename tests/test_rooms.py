@@ -17,6 +17,10 @@ ROOMS = (
     "tasks", "track", "app",
 )  # fmt: skip
 """From the top down; Hydra's plugins and the package itself, which hands out names, stand below all of them."""
+INSIDE = {
+    "knowledge": ("records", "disk", "ledger", "base", "damage", "near", "answers", "curate", "exchange", "pages"),
+}
+"""Rooms and files of a large room, from the top down."""
 
 
 def modules(src):
@@ -48,8 +52,12 @@ def arrows(src):
 
 
 def place(module):
-    parts = module.split(".")
-    return ROOMS.index(parts[1]) if parts[0] == "itae" and len(parts) > 1 and parts[1] in ROOMS else len(ROOMS)
+    """Return where a module stands: its room, and its place inside of that where it has an order of its own."""
+    parts = [*module.split("."), "", ""]
+    if parts[0] != "itae" or parts[1] not in ROOMS:
+        return len(ROOMS), 0
+    order = INSIDE.get(parts[1], ())
+    return ROOMS.index(parts[1]), order.index(parts[2]) if parts[2] in order else len(order)
 
 
 def upward(found):
@@ -77,6 +85,8 @@ def test_every_room_is_in_the_list_and_says_what_it_offers():
     """Each module of a room is named in its docstring: who looks for something finds it there."""
     rooms = {path.parent.name: path for path in (SRC / "itae").glob("*/__init__.py")}
     assert rooms.keys() == set(ROOMS)
+    for room, order in INSIDE.items():
+        assert {path.stem for path in rooms[room].parent.iterdir() if path.name[0] != "_"} == set(order)
     for path in (SRC / "itae").rglob("*/__init__.py"):
         about = ast.get_docstring(ast.parse(path.read_text()))
         inside = {p.stem for p in path.parent.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
@@ -102,3 +112,13 @@ def test_this_test_sees_every_kind_of_import(tmp_path, code, caught):
     found = arrows(tmp_path)
     assert bool(upward(found)) is caught
     assert bool(circle(found)) is caught
+
+
+@pytest.mark.parametrize(("above", "below"), [("disk/folder", "near/index"), ("ledger/state", "base")])
+def test_it_sees_the_order_inside_of_a_large_room(tmp_path, above, below):
+    for one, other in ((above, below), (below, above)):
+        for name, text in {one: f"from itae.knowledge.{other.replace('/', '.')} import it", other: ""}.items():
+            file = tmp_path / "itae" / "knowledge" / f"{name}.py"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        assert bool(upward(arrows(tmp_path))) is (one == above)

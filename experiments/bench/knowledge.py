@@ -20,10 +20,10 @@ import numpy as np
 
 from itae.base.memory import peak_rss_mb
 from itae.knowledge.base import create, open_knowledge
-from itae.knowledge.exchange import rows_from
-from itae.knowledge.index import open_index, use_index
-from itae.knowledge.neighbours import nearest
-from itae.knowledge.rows import Rows
+from itae.knowledge.exchange.exchange import rows_from
+from itae.knowledge.near.index import open_index, use_index
+from itae.knowledge.near.neighbours import nearest
+from itae.knowledge.records.rows import Rows
 from itae.store.arrays import npy_header
 
 ROUNDS = 9

@@ -24,18 +24,18 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from itae.knowledge.choose import choose
-from itae.knowledge.classify import classify
-from itae.knowledge.duplicates import duplicates
-from itae.knowledge.index import open_index, use_index
-from itae.knowledge.neighbours import Excluded, nearest
-from itae.knowledge.outliers import outliers
-from itae.knowledge.similarity import similarities
-from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.suspects import suspects
-from itae.knowledge.vector_file import VectorFile, on_disk
-from itae.knowledge.vote import Auto, Rank
-from itae.knowledge.why import why
+from itae.knowledge.answers.choose import choose
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.answers.vote import Auto, Rank
+from itae.knowledge.answers.why import why
+from itae.knowledge.curate.duplicates import duplicates
+from itae.knowledge.curate.outliers import outliers
+from itae.knowledge.curate.suspects import suspects
+from itae.knowledge.disk.vector_file import VectorFile, on_disk
+from itae.knowledge.near.index import open_index, use_index
+from itae.knowledge.near.neighbours import Excluded, nearest
+from itae.knowledge.records.similarity import similarities
+from itae.knowledge.records.snapshot import Snapshot
 
 MANY, LARGE = (50_000, 384), (1_281_167, 768)
 K = 20

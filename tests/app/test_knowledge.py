@@ -254,7 +254,7 @@ def test_a_base_is_rebuilt_in_another_space(told, base):
 
 def test_a_rebuild_is_there_whole_or_not_at_all(itae_, told, base, monkeypatch):
     """One that was killed would pass for a base of fewer edits."""
-    from itae.knowledge import rebuild
+    from itae.knowledge.exchange import rebuild
 
     told(f"correct kb two {next(iter(told('log kb --json')[0]['added']))}")
     tell, there = rebuild._told, []
@@ -314,7 +314,7 @@ def test_a_rebuild_names_pictures_that_are_gone(itae_, told, base):
 @pytest.mark.usefixtures("base")
 def test_a_rebuild_over_a_base_is_refused_before_anything_is_embedded(itae_, told, monkeypatch):
     told("init other backbone.pool=mean")
-    monkeypatch.setattr("itae.knowledge.rebuild.extract", lambda *_: pytest.fail("it embeds"))
+    monkeypatch.setattr("itae.knowledge.exchange.rebuild.extract", lambda *_: pytest.fail("it embeds"))
     status, _, err = itae_("knowledge", "rebuild", "kb", "other", "backbone.pool=mean")
     assert (status, err.count("\n")) == (2, 1)
     assert "There is something at" in err

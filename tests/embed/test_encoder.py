@@ -11,7 +11,7 @@ from itae.base.errors import UserError
 from itae.base.runtime import Runtime
 from itae.embed.extract import extract
 from itae.images.datasets import ImageFolder
-from itae.knowledge.recipe import encoder_of, recipe_of, refuse_another_space
+from itae.knowledge.exchange.recipe import encoder_of, recipe_of, refuse_another_space
 from itae.store.store import Store
 
 CPU = Runtime("cpu", batch_size=4, num_workers=0)

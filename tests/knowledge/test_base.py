@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.snapshot import NONE
+from itae.knowledge.records.snapshot import NONE
 
 pytest.importorskip("lance")
 HOSTILE = 'it\'s "x"; DROP TABLE rows -- \n<script>alert(1)</script> 雪 \\ `group` %'

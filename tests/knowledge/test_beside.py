@@ -9,10 +9,10 @@ import pytest
 from bases import STORES, base, content, made, step
 
 from itae.base.errors import UserError
-from itae.knowledge.classify import classify
-from itae.knowledge.index import open_index, use_index
-from itae.knowledge.vector_file import VectorFile
-from itae.knowledge.vote import Rank
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.answers.vote import Rank
+from itae.knowledge.disk.vector_file import VectorFile
+from itae.knowledge.near.index import open_index, use_index
 
 pytest.importorskip("lance")
 

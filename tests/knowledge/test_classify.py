@@ -10,12 +10,12 @@ from by_hand import base, slow_cosine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import itae.knowledge.held_out
+import itae.knowledge.near.held_out
 from itae.base.errors import UserError
-from itae.knowledge.choose import choose
-from itae.knowledge.classify import classify
-from itae.knowledge.held_out import draw, held_out, sample_size
-from itae.knowledge.vote import Auto, ClassMean, Plurality, Rank, Softmax, told
+from itae.knowledge.answers.choose import choose
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.answers.vote import Auto, ClassMean, Plurality, Rank, Softmax, told
+from itae.knowledge.near.held_out import draw, held_out, sample_size
 
 
 def sha(word):
@@ -226,7 +226,7 @@ def test_a_choice_is_made_once(monkeypatch):
     vectors, labels = blobs()
     snapshot = base(vectors, labels)
     first = choose(snapshot, Auto())
-    monkeypatch.setattr(itae.knowledge.held_out, "nearest", None)
+    monkeypatch.setattr(itae.knowledge.near.held_out, "nearest", None)
     assert choose(snapshot, Auto()) is first
     assert choose(snapshot, Rank()).voter.k, "the search that was made serves any k up to its own"
     assert classify(snapshot, vectors[:2])[0].p > 0
@@ -244,7 +244,7 @@ def test_a_draw_is_fixed_by_the_images_and_said(monkeypatch):
     assert abs(drawn.mean() - 44.5) < 15, "no end of the base"
     no_images = base(vectors, labels, digests=[bytes(32)] * 90)
     assert abs(draw(no_images, no_images.live, 30).mean() - 44.5) < 15, "rows without an image go by their ids"
-    monkeypatch.setattr(itae.knowledge.held_out, "MOST", 30)
+    monkeypatch.setattr(itae.knowledge.near.held_out, "MOST", 30)
     answer = classify(snapshot, vectors[:1])[0]
     assert "30 of 90 rows, a fixed draw" in answer.notes[0]
     assert answer.notes[1] == "p is against 30 of 90 rows, a fixed draw"

@@ -15,7 +15,7 @@ from children import with_tests
 from itae.base.errors import UserError
 from itae.base.lock import Lock
 from itae.knowledge.base import KnowledgeBase, create, open_knowledge
-from itae.knowledge.lance_store import LanceStore
+from itae.knowledge.disk.lance_store import LanceStore
 
 pytest.importorskip("lance")
 FULL = """
@@ -218,7 +218,7 @@ def test_whatever_goes_wrong_as_files_are_put_together_the_edit_stands(tmp_path,
     def broken(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("itae.knowledge.writing._SMALL_FILES", 1)
+    monkeypatch.setattr("itae.knowledge.ledger.writing._SMALL_FILES", 1)
     monkeypatch.setattr(LanceStore, "compact", broken)
     for each in "abc":
         kb.commit(kb.add(made([each])))
@@ -227,7 +227,7 @@ def test_whatever_goes_wrong_as_files_are_put_together_the_edit_stands(tmp_path,
 
 
 def test_many_small_files_are_put_together_now_and_then(tmp_path, monkeypatch):
-    monkeypatch.setattr("itae.knowledge.writing._SMALL_FILES", 4)
+    monkeypatch.setattr("itae.knowledge.ledger.writing._SMALL_FILES", 4)
     kb, most = base("lance", tmp_path), 0
     for i in range(14):
         kb.commit(kb.add(made([f"cat/{i}"])))

@@ -12,7 +12,7 @@ import pytest
 from bases import STORES, base, content, made
 
 from itae.base.errors import UserError
-from itae.knowledge.exchange import export, rows_from
+from itae.knowledge.exchange.exchange import export, rows_from
 
 
 @pytest.fixture(params=STORES)
@@ -140,7 +140,7 @@ def test_what_is_exported_is_there_whole_or_not_at_all(kb, tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("itae.knowledge.exchange._blocks", full)
+        patched.setattr("itae.knowledge.exchange.exchange._blocks", full)
         with pytest.raises(UserError, match=rf"{name} can't be written \(No space left on device\): give another name"):
             export(kb.snapshot(), to)
     assert (seen, list(to.parent.iterdir())) == ([False], [])

@@ -15,11 +15,11 @@ from bases import base, content, image, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.lance_files import names_of
-from itae.knowledge.lance_rows import check_labels
-from itae.knowledge.lance_store import LanceStore
-from itae.knowledge.sealed import Damaged, sealed
-from itae.knowledge.versions import Versions
+from itae.knowledge.disk.lance_files import names_of
+from itae.knowledge.disk.lance_rows import check_labels
+from itae.knowledge.disk.lance_store import LanceStore
+from itae.knowledge.ledger.versions import Versions
+from itae.knowledge.records.sealed import Damaged, sealed
 
 pytest.importorskip("lance")
 
@@ -322,7 +322,7 @@ def test_what_was_written_of_an_edit_that_was_not_made_does_not_count(whole, cop
     rows = made(["half"], width=32, image=lambda n: picture("half"))
     change = kb.add(rows) if verb == "add" else kb.delete(label="dog")
     with monkeypatch.context() as patched:
-        patched.setattr("itae.knowledge.journal.Journal.write", die)
+        patched.setattr("itae.knowledge.ledger.journal.Journal.write", die)
         with pytest.raises(Dies):
             kb.commit(change)
     for one in (kb, open_knowledge(copy)):

@@ -10,16 +10,16 @@ from by_hand import base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import itae.knowledge.faiss_index as of_faiss
-import itae.knowledge.index as module
+import itae.knowledge.near.faiss_index as of_faiss
+import itae.knowledge.near.index as module
 from itae.base.errors import UserError
-from itae.knowledge.classify import classify
-from itae.knowledge.index import open_index, recall, use_index, why_not
-from itae.knowledge.lance_index import TYPES
-from itae.knowledge.neighbours import MISSING, Excluded, nearest
-from itae.knowledge.sealed import sealed, unsealed
-from itae.knowledge.vector_file import VectorFile, on_disk
-from itae.knowledge.vote import Rank
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.answers.vote import Rank
+from itae.knowledge.disk.vector_file import VectorFile, on_disk
+from itae.knowledge.near.index import open_index, recall, use_index, why_not
+from itae.knowledge.near.lance_index import TYPES
+from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.records.sealed import sealed, unsealed
 
 
 def blobs(n=1500, width=16, dead=()):
@@ -53,7 +53,7 @@ def test_exact_search_of_vectors_on_the_disk_is_that_of_memory(snapshot, tmp_pat
     np.save(tmp_path / "v.npy", snapshot.vectors_ME)
     other = on_disk(snapshot, VectorFile(tmp_path / "v.npy"))
     queries = np.random.default_rng(1).normal(size=(40, 16))
-    monkeypatch.setattr("itae.knowledge.neighbours._FLOATS", 1000)
+    monkeypatch.setattr("itae.knowledge.near.neighbours._FLOATS", 1000)
     groups = Excluded(snapshot.groups_M, np.arange(40))
     for some in (queries, queries[:3]):
         codes = Excluded(groups.codes_M, groups.codes_Q[: len(some)])
@@ -239,7 +239,7 @@ def test_lance_indexes_few_rows_and_rows_of_any_width(tmp_path, kind):
 
 
 def test_lance_has_its_rows_from_the_disk_in_parts(snapshot, tmp_path, monkeypatch):
-    monkeypatch.setattr("itae.knowledge.index_kind.ROWS", 200)
+    monkeypatch.setattr("itae.knowledge.near.index_kind.ROWS", 200)
     np.save(tmp_path / "v.npy", snapshot.vectors_ME)
     beside = on_disk(snapshot, VectorFile(tmp_path / "v.npy"))
     index = open_index(beside, tmp_path / "index", "lance:IVF_FLAT")

@@ -8,10 +8,10 @@ from by_hand import base, slow_nearest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import itae.knowledge.neighbours as module
+import itae.knowledge.near.neighbours as module
 from itae.base.errors import UserError
-from itae.knowledge.neighbours import MISSING, Excluded, nearest
-from itae.knowledge.similarity import similarities, unit
+from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.records.similarity import similarities, unit
 
 
 def held_against_the_slow_one(snapshot, queries, k, rows, excluded):

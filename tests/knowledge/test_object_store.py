@@ -22,7 +22,7 @@ from bases import SPACE, WORDS, content, image, made, picture
 
 from itae.base.errors import UserError
 from itae.knowledge.base import create, open_knowledge
-from itae.knowledge.folder import _with_endpoint
+from itae.knowledge.disk.folder import _with_endpoint
 
 pytest.importorskip("lance")
 pytestmark = pytest.mark.slow  # a server of its own

@@ -12,14 +12,14 @@ import pytest
 from bases import SPACE, WORDS
 from PIL import Image
 
-import itae.knowledge.page_of_base as module
+import itae.knowledge.pages.page_of_base as module
+from itae.knowledge.answers.choose import choose
+from itae.knowledge.answers.vote import Rank
+from itae.knowledge.answers.why import why
 from itae.knowledge.base import in_memory
-from itae.knowledge.choose import choose
-from itae.knowledge.page_of_answer import page_of_answer
-from itae.knowledge.page_of_base import page_of_base
-from itae.knowledge.rows import Rows
-from itae.knowledge.vote import Rank
-from itae.knowledge.why import why
+from itae.knowledge.pages.page_of_answer import page_of_answer
+from itae.knowledge.pages.page_of_base import page_of_base
+from itae.knowledge.records.rows import Rows
 from itae.look.page.base_page import write_base_page
 from itae.look.page.why_page import write_why_page
 

@@ -11,9 +11,9 @@ import pytest
 from bases import STORES, base, content, image, made, picture, vector
 
 from itae.base.errors import UserError
-from itae.knowledge import purge as purging
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.folder import OnDisk
+from itae.knowledge.disk.folder import OnDisk
+from itae.knowledge.ledger import purge as purging
 from itae.store.entry import Key
 from itae.store.store import Store
 

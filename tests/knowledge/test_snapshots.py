@@ -15,10 +15,10 @@ from bases import base, content, made
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from itae.knowledge.digests import block_digests, root_of, row_sums
-from itae.knowledge.filed import Filed, Room
-from itae.knowledge.ranges import merged, ranges, within
-from itae.knowledge.snapshot import after, empty
+from itae.knowledge.records.digests import block_digests, root_of, row_sums
+from itae.knowledge.records.filed import Filed, Room
+from itae.knowledge.records.ranges import merged, ranges, within
+from itae.knowledge.records.snapshot import after, empty
 
 NUMBERS = st.lists(st.integers(0, 60))
 
@@ -99,13 +99,13 @@ OTHERS = {
 
 @pytest.mark.parametrize("other", OTHERS.values(), ids=OTHERS)
 def test_checksums_tell_every_field_apart(other, monkeypatch):
-    monkeypatch.setattr("itae.knowledge.changes.now", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+    monkeypatch.setattr("itae.knowledge.ledger.changes.now", lambda: datetime(2026, 1, 1, tzinfo=UTC))
     first, same, second = taken(one_row()), taken(one_row()), taken(one_row(**other))
     assert block_digests(first) == block_digests(same)
     assert block_digests(first) != block_digests(second)
     both = [row_sums(one.filed(one.live)) for one in (first, same, second)]
     assert both[0] == both[1] != both[2]
-    monkeypatch.setattr("itae.knowledge.changes.now", lambda: datetime(2026, 1, 2, tzinfo=UTC))
+    monkeypatch.setattr("itae.knowledge.ledger.changes.now", lambda: datetime(2026, 1, 2, tzinfo=UTC))
     assert block_digests(taken(one_row())) != block_digests(first)
 
 
@@ -178,7 +178,7 @@ def test_a_room_is_shared_until_somebody_else_has_put_rows_there():
 
 
 def test_a_snapshot_with_many_dead_rows_is_read_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr("itae.knowledge.versions._DEAD_MORE", 5)
+    monkeypatch.setattr("itae.knowledge.ledger.versions._DEAD_MORE", 5)
     kb = base("memory", tmp_path)
     for i in range(12):
         kb.commit(kb.add(made(["a", "b"], [["x"], ["y"]], seed=i), replace=True))

@@ -11,12 +11,12 @@ from by_hand import base, slow_cosine, slow_nearest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import itae.knowledge.duplicates as module
-import itae.knowledge.outliers
+import itae.knowledge.curate.duplicates as module
+import itae.knowledge.curate.outliers
 from itae.base.errors import UserError
-from itae.knowledge.duplicates import duplicates
-from itae.knowledge.outliers import outliers
-from itae.knowledge.suspects import suspects
+from itae.knowledge.curate.duplicates import duplicates
+from itae.knowledge.curate.outliers import outliers
+from itae.knowledge.curate.suspects import suspects
 
 
 def sha(word):
@@ -112,7 +112,7 @@ def test_a_chain_of_near_ones_is_one_group_with_its_weakest_link():
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(0, 30), st.sampled_from([3, 100]))
 def test_outliers_are_the_slow_ones(monkeypatch, seed, n, step):
-    monkeypatch.setattr(itae.knowledge.outliers, "_ROWS", step)
+    monkeypatch.setattr(itae.knowledge.curate.outliers, "_ROWS", step)
     snapshot = some_base(np.random.default_rng(seed), n)
 
     def slow(rows, label):
@@ -164,7 +164,7 @@ def slow_suspicion(snapshot, threshold, k=50, temperature=0.07):
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10**6), st.integers(0, 30), st.sampled_from([3, 100]))
 def test_suspicion_is_the_slow_one(monkeypatch, seed, n, step):
-    monkeypatch.setattr(itae.knowledge.outliers, "_ROWS", step)
+    monkeypatch.setattr(itae.knowledge.curate.outliers, "_ROWS", step)
     snapshot = some_base(np.random.default_rng(seed), n)
     found, want = suspects(snapshot, None, 0.999), slow_suspicion(snapshot, 0.999)
     assert {one.position for one in found} == want.keys()

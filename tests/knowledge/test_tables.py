@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.knowledge.tables import groups_from, is_file, labels_from, metadata_from
+from itae.knowledge.exchange.tables import groups_from, is_file, labels_from, metadata_from
 
 IDS = ["a/1.png", "a/2.png", "b/3.png"]
 

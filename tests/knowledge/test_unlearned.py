@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.knowledge.classify import classify
-from itae.knowledge.duplicates import duplicates
-from itae.knowledge.outliers import outliers
-from itae.knowledge.suspects import suspects
-from itae.knowledge.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax
-from itae.knowledge.why import why
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax
+from itae.knowledge.answers.why import why
+from itae.knowledge.curate.duplicates import duplicates
+from itae.knowledge.curate.outliers import outliers
+from itae.knowledge.curate.suspects import suspects
 
 VOTERS = (Auto(), Plurality(3), Softmax(10, 0.07), Rank(10), Distance(10), ClassMean())
 NAMES = [f"{label}/{i}" for label in ("cat", "dog", "eel") for i in range(6)]

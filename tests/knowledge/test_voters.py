@@ -14,9 +14,9 @@ from omegaconf import OmegaConf
 from itae.app.compose import conf_dir
 from itae.base.construct import construct
 from itae.base.errors import UserError
-from itae.knowledge.neighbours import Excluded
-from itae.knowledge.similarity import unit
-from itae.knowledge.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax, told
+from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax, told
+from itae.knowledge.near.neighbours import Excluded
+from itae.knowledge.records.similarity import unit
 
 VOTERS = (Plurality(3), Softmax(3, 0.2), Rank(3), Distance(3), ClassMean())
 

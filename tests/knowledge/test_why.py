@@ -11,12 +11,12 @@ from by_hand import base
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import itae.knowledge.turn as module
+import itae.knowledge.answers.turn as module
 from itae.base.errors import UserError
-from itae.knowledge.snapshot import empty
-from itae.knowledge.turn import turn
-from itae.knowledge.vote import ClassMean, Distance, Plurality, Rank, Softmax
-from itae.knowledge.why import why
+from itae.knowledge.answers.turn import turn
+from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, Softmax
+from itae.knowledge.answers.why import why
+from itae.knowledge.records.snapshot import empty
 
 WORDS = ["a", "a", "b", "c", ("a", "b"), ("b", "c", "d")]
 

@@ -10,7 +10,7 @@ from itae.base.checks import whole
 from itae.base.console import say
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.knowledge.about import is_base
+from itae.knowledge.ledger.about import is_base
 from itae.look.page import MOST, PAGE, write_page
 from itae.results.find import find_results
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 def _of_base(paths: Sequence[Path], options: argparse.Namespace) -> int:
     """Make the page of a knowledge base."""
     from itae.knowledge.base import open_knowledge
-    from itae.knowledge.page_of_base import page_of_base
+    from itae.knowledge.pages.page_of_base import page_of_base
     from itae.look.page.base_page import write_base_page
 
     if len(paths) > 1 or options.best is not None or options.trust:

@@ -24,7 +24,7 @@ PUBLIC = {
     "itae.errors": "itae.base.errors",
     "itae.registers": "itae.edits.registers",
     "itae.tracking": "itae.track.tracking",
-    "itae.vote": "itae.knowledge.vote",
+    "itae.vote": "itae.knowledge.answers.vote",
 }
 """The public name of a module, and where it is."""
 _NAMES = {place: name for name, place in PUBLIC.items()}

@@ -2,8 +2,7 @@
 
 Every edit is first a `Change`, found from a snapshot: it can be looked at (``counts``, ``after``: the snapshot that it
 would make), and `KnowledgeBase.commit` makes an edit of it. The rules of edits are here and in
-`itae.knowledge.changes`, once; where rows lie (`itae.knowledge.lance_store`, `itae.knowledge.memory_store`) knows none
-of them.
+`itae.knowledge.ledger.changes`, once; where rows lie (`itae.knowledge.disk`) knows none of them.
 
 An edit is rows in the store, then a file of the journal: until that is there, there is no edit, whatever the store
 holds. One process writes at a time; who reads takes no lock.
@@ -21,20 +20,29 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.knowledge.about import About, indexes_of, look, make, write_tags
-from itae.knowledge.changes import Change, adding, correcting, deleting, each_once, from_source, labelled, positions_of
-from itae.knowledge.check import Report, Status, status, verify
-from itae.knowledge.folder import Folder, InMemory, folder_at, trouble_told, unreadable_told
-from itae.knowledge.history import Diff, difference, restoring, undoing
-from itae.knowledge.journal import Edit
-from itae.knowledge.pictures import Pictures, at_place
-from itae.knowledge.places import relinking
-from itae.knowledge.purge import Purged, purge, to_purge
-from itae.knowledge.rows import Rows
-from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.state import State, Store, blocks_of
-from itae.knowledge.versions import Versions
-from itae.knowledge.writing import compact, user, write, writing
+from itae.knowledge.disk.folder import Folder, InMemory, folder_at, trouble_told, unreadable_told
+from itae.knowledge.disk.pictures import Pictures, at_place
+from itae.knowledge.ledger.about import About, indexes_of, look, make, write_tags
+from itae.knowledge.ledger.changes import (
+    Change,
+    adding,
+    correcting,
+    deleting,
+    each_once,
+    from_source,
+    labelled,
+    positions_of,
+)
+from itae.knowledge.ledger.check import Report, Status, status, verify
+from itae.knowledge.ledger.history import Diff, difference, restoring, undoing
+from itae.knowledge.ledger.journal import Edit
+from itae.knowledge.ledger.places import relinking
+from itae.knowledge.ledger.purge import Purged, purge, to_purge
+from itae.knowledge.ledger.state import State, Store, blocks_of
+from itae.knowledge.ledger.versions import Versions
+from itae.knowledge.ledger.writing import compact, user, write, writing
+from itae.knowledge.records.rows import Rows
+from itae.knowledge.records.snapshot import Snapshot
 
 
 def create(
@@ -58,7 +66,7 @@ def create(
     UserError
         When there is a base, or the disk can't be written, or pylance is not installed.
     """
-    from itae.knowledge.lance_files import lance_here
+    from itae.knowledge.disk.lance_files import lance_here
 
     lance_here()  # before anything is written that nobody here could open
     folder = folder_at(path)
@@ -75,7 +83,7 @@ def open_knowledge(path: str | os.PathLike[str]) -> KnowledgeBase:
     UserError
         When there is none, or one of a newer format, or pylance is not installed.
     """
-    from itae.knowledge.lance_store import LanceStore
+    from itae.knowledge.disk.lance_store import LanceStore
 
     folder = folder_at(path)
     with unreadable_told(folder.where):
@@ -85,7 +93,7 @@ def open_knowledge(path: str | os.PathLike[str]) -> KnowledgeBase:
 
 def in_memory(space: dict[str, Any], words: dict[str, Any], images: str = "refer") -> KnowledgeBase:
     """Make an empty base that goes with the process."""
-    from itae.knowledge.memory_store import MemoryStore
+    from itae.knowledge.disk.memory_store import MemoryStore
 
     folder = InMemory()
     make(folder, space, words, images)
@@ -127,7 +135,8 @@ class KnowledgeBase:
     def snapshot_beside(self, folder: str | os.PathLike[str], at: int | str | None = None) -> Snapshot:
         """Return a version, verified as `snapshot` does, whose vectors stay on the disk: in a file of `folder`.
 
-        For a base that is larger than memory, with an index (`itae.knowledge.index`). It can be asked and not edited.
+        For a base that is larger than memory, with an index (`itae.knowledge.near.index`). It can be asked and not
+        edited.
 
         Raises
         ------

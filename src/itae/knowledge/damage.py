@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.sealed import Damaged
+from itae.knowledge.records.sealed import Damaged
 
 
 def main(where: str, edit: int) -> None:

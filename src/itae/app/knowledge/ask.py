@@ -16,13 +16,13 @@ from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.images.image_set import ImageSet
-from itae.knowledge.choose import refuse_unlabelled
-from itae.knowledge.classify import Answer
-from itae.knowledge.classify import classify as answers_of
-from itae.knowledge.index import open_index, use_index
-from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.why import Why
-from itae.knowledge.why import why as why_of
+from itae.knowledge.answers.choose import refuse_unlabelled
+from itae.knowledge.answers.classify import Answer
+from itae.knowledge.answers.classify import classify as answers_of
+from itae.knowledge.answers.why import Why
+from itae.knowledge.answers.why import why as why_of
+from itae.knowledge.near.index import open_index, use_index
+from itae.knowledge.records.snapshot import Snapshot
 
 READS = ("voter", "knowledge", *OF_A_SPACE, *NEEDED)
 _NEIGHBOURS = 3  # that a line of the table has room for
@@ -74,8 +74,8 @@ def why(argv: Sequence[str]) -> int:
 
 
 def _write_page(here: Opened, snapshot: Snapshot, found: Why, voter: Any, images: ImageSet, out: Path) -> None:
-    from itae.knowledge.choose import choose
-    from itae.knowledge.page_of_answer import page_of_answer
+    from itae.knowledge.answers.choose import choose
+    from itae.knowledge.pages.page_of_answer import page_of_answer
     from itae.look.page.why_page import write_why_page
 
     chosen = choose(snapshot, voter, here.encoder.runtime.device).voter

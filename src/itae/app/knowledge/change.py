@@ -9,8 +9,8 @@ from itae.app.knowledge.words import Asked, ask, parser
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.tables import lines_of
-from itae.knowledge.versions import is_number
+from itae.knowledge.exchange.tables import lines_of
+from itae.knowledge.ledger.versions import is_number
 
 
 def correct(argv: Sequence[str]) -> int:

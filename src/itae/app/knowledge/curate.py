@@ -13,11 +13,11 @@ from itae.app.settings import runtime_of
 from itae.base.checks import whole
 from itae.base.console import say
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.duplicates import THRESHOLD
-from itae.knowledge.duplicates import duplicates as groups_of
-from itae.knowledge.outliers import outliers as outliers_of
-from itae.knowledge.snapshot import Snapshot
-from itae.knowledge.suspects import suspects as suspects_of
+from itae.knowledge.curate.duplicates import THRESHOLD
+from itae.knowledge.curate.duplicates import duplicates as groups_of
+from itae.knowledge.curate.outliers import outliers as outliers_of
+from itae.knowledge.curate.suspects import suspects as suspects_of
+from itae.knowledge.records.snapshot import Snapshot
 
 
 def suspects(argv: Sequence[str]) -> int:

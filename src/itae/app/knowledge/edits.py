@@ -8,9 +8,9 @@ from typing import Any
 
 from itae.app.knowledge.printed import counted, json_option, print_json
 from itae.base.console import say
+from itae.knowledge.answers.turned import turned
 from itae.knowledge.base import KnowledgeBase
-from itae.knowledge.changes import Change
-from itae.knowledge.turned import turned
+from itae.knowledge.ledger.changes import Change
 
 _SHOWN = 8  # of one kind: ids, notes, predictions
 

@@ -12,10 +12,10 @@ from itae.app.knowledge.words import OF_A_SPACE, ask, config, parser
 from itae.app.settings import cache_folder, runtime_of
 from itae.base.console import say
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.exchange import export as exported
-from itae.knowledge.exchange import rows_from
-from itae.knowledge.rebuild import rebuild as rebuilt
-from itae.knowledge.recipe import recipe_of
+from itae.knowledge.exchange.exchange import export as exported
+from itae.knowledge.exchange.exchange import rows_from
+from itae.knowledge.exchange.rebuild import rebuild as rebuilt
+from itae.knowledge.exchange.recipe import recipe_of
 from itae.store.store import Store
 
 

@@ -13,8 +13,8 @@ from itae.base.console import say
 from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.knowledge.base import create
-from itae.knowledge.incoming import incoming
-from itae.knowledge.recipe import EDITED, recipe_of
+from itae.knowledge.exchange.incoming import incoming
+from itae.knowledge.exchange.recipe import EDITED, recipe_of
 from itae.store.store import Store
 
 

@@ -11,7 +11,7 @@ from itae.app.knowledge.words import OF_A_SPACE, Asked, config, laid_over
 from itae.app.settings import cache_folder, runtime_of
 from itae.embed.encoder import Encoder
 from itae.knowledge.base import KnowledgeBase, open_knowledge
-from itae.knowledge.recipe import EDITED, encoder_of, recipe_of, refuse_another_space
+from itae.knowledge.exchange.recipe import EDITED, encoder_of, recipe_of, refuse_another_space
 from itae.store.store import Store
 
 NEEDED = ("paths", "runtime")

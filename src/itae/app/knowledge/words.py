@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from itae.base.errors import UserError
-from itae.knowledge.recipe import EDITED
+from itae.knowledge.exchange.recipe import EDITED
 
 OF_A_SPACE = ("backbone", *EDITED, "layers", "dataset.resize", "dataset.decode")
 """Config keys that a space is made of."""
