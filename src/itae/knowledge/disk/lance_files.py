@@ -32,6 +32,8 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, err
 
 _OS_ERROR = re.compile(r"os error (\d+)")
 
+_FEW = 8  # files and folders, as of one correction: to start threads takes longer than to flush them one by one
+
 
 def lance_here() -> Any:
     """Import Lance, which is optional, and have it keep its warnings to itself."""
@@ -74,12 +76,17 @@ def first_line(error: BaseException) -> str:
 
 def names_of(dataset: lance.LanceDataset) -> list[str]:
     """Return the files of a version, within its folder."""
-    found = [f"_versions/{2**64 - 1 - dataset.version:020d}.manifest"]
+    return sorted(_sizes(dataset))
+
+
+def _sizes(dataset: lance.LanceDataset) -> dict[str, int | None]:
+    """Return the bytes of each file of a version, as far as it tells."""
+    found: dict[str, int | None] = {f"_versions/{2**64 - 1 - dataset.version:020d}.manifest": None}
     for fragment in dataset.get_fragments():
-        found += [f"data/{each.path}" for each in fragment.data_files()]
+        found |= {f"data/{each.path}": each.file_size_bytes or None for each in fragment.data_files()}
         deleted = fragment.deletion_file()
-        found += [deleted] if deleted else []
-    return sorted(found)
+        found |= {deleted: None} if deleted else {}
+    return found
 
 
 def settle(dataset: lance.LanceDataset, known: Iterable[str] = ()) -> None:
@@ -101,18 +108,23 @@ def settle(dataset: lance.LanceDataset, known: Iterable[str] = ()) -> None:
     """
     try:
         fresh = lance_here().dataset(dataset.uri, version=dataset.version)
-        new = [name for name in names_of(fresh) if name not in known]
-        if is_url(dataset.uri) or not all(_whole(Path(dataset.uri) / name, fresh) for name in new):
+        new = {name: size for name, size in _sizes(fresh).items() if name not in known}
+        if is_url(dataset.uri) or not all(_whole(Path(dataset.uri) / name, size) for name, size in new.items()):
             fresh.validate()
     except Exception as error:
         raise OSError(errno.ENOSPC, "a file was cut short") from error
     if not is_url(dataset.uri):
         paths = [Path(dataset.uri) / name for name in new]
-        with ThreadPoolExecutor(max(1, min(8, len(paths)))) as pool:
-            list(pool.map(flush_folder, [*paths, *{path.parent for path in paths}]))
+        paths += {path.parent for path in paths}
+        if len(paths) <= _FEW:
+            for path in paths:
+                flush_folder(path)
+        else:
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(flush_folder, paths))
 
 
-def _whole(file: Path, dataset: lance.LanceDataset) -> bool:
+def _whole(file: Path, size: int | None) -> bool:
     """Whether a file is seen to be whole, at a glance; False where that takes more. A manifest was just read.
 
     Raises
@@ -123,10 +135,9 @@ def _whole(file: Path, dataset: lance.LanceDataset) -> bool:
     if file.parent.name == "_versions":
         return True
     if file.parent.name == "data":
-        sizes = {each.path: each.file_size_bytes for part in dataset.get_fragments() for each in part.data_files()}
-        if sizes[file.name] not in (None, 0, file.stat().st_size):
+        if size not in (None, file.stat().st_size):
             raise ValueError(f"{file} has another size than was written")
-        return bool(sizes[file.name])
+        return size is not None
     return file.suffix == ".arrow" and file.read_bytes()[-6:] == b"ARROW1"
 
 

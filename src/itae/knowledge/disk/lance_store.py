@@ -23,6 +23,7 @@ import xxhash
 
 from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
+from itae.knowledge.disk.addresses import Addresses
 from itae.knowledge.disk.folder import is_url
 from itae.knowledge.disk.lance_files import (
     first_line,
@@ -50,6 +51,7 @@ log = logging.getLogger(__name__)
 _VECTORS = 2048  # vectors read at a time, of which Lance holds several times as many
 _FILE = 262_144  # rows in a file, at most
 _SMALL = 4096  # rows in a file below which it is put together with others
+_BY_ADDRESS = 1000  # rows to take away; of more, conditions on numbers are shorter
 _READ_AHEAD = 16 * 2**20  # bytes; Lance's own bound is 2 GiB
 
 
@@ -70,6 +72,7 @@ class LanceStore:
         self._local = None if is_url(where) else Path(self.uri)
         self._open: lance.LanceDataset | None = None
         self._hashes: dict[str, str] = {}
+        self._addresses: Addresses | None = None
 
     def read(self, version: int, beside: Path | None = None) -> Filed:
         """Return all rows of a version, by number.
@@ -148,10 +151,13 @@ class LanceStore:
         with trouble_of_lance():
             dataset = self._back_to(version)
             expected = dataset.version if dataset is not None else None
-            for some in _chunks(list(removed)):
+            removed = list(removed)
+            addresses = self._addresses_of(dataset, bool(removed))
+            for some in _chunks(removed):
                 assert dataset is not None, "there are rows to take away"
                 assert expected is not None
-                dataset.delete(_within(some))
+                assert addresses is not None
+                _delete(dataset, some, addresses)
                 expected += 1
             if put is not None and len(put) and dataset is not None and expected is not None:
                 expected += self._widened(dataset, put) + 1
@@ -162,9 +168,18 @@ class LanceStore:
             assert dataset is not None, "an edit changes something"
             if expected not in (None, dataset.version):
                 raise UserError(f"Somebody else writes into {self.uri} in this moment: nothing of this edit counts.")
-            self._open = dataset
+            self._open, self._addresses = dataset, addresses
+            if addresses is not None:
+                addresses.follow(dataset, put)
             settle(dataset, self._hashes)
             return int(dataset.version)
+
+    def _addresses_of(self, dataset: lance.LanceDataset | None, needed: bool) -> Addresses | None:
+        """Return where rows lie before an edit, None where that is neither known nor needed."""
+        known = self._addresses
+        if dataset is not None and known is not None and known.version == dataset.version:
+            return known
+        return Addresses(dataset) if dataset is not None and needed else None
 
     def _widened(self, dataset: lance.LanceDataset, put: Filed) -> int:
         """Give a dataset the columns of metadata that are new in some rows; return how many versions that made."""
@@ -298,6 +313,18 @@ def _in_file(dataset: lance.LanceDataset, count: int, place: np.ndarray | None, 
     width = dataset.schema.field("vector").type.list_size
     with disk_trouble_told(file.parent):
         return VectorFile.written(file, count, width, _vectors(dataset, count, place))
+
+
+def _delete(dataset: lance.LanceDataset, numbers: list[Range], addresses: Addresses) -> None:
+    """Take rows away by their numbers: few by their addresses, which is quicker."""
+    count = sum(last - first + 1 for first, last in numbers)
+    rows = dataset.count_rows()
+    if count <= _BY_ADDRESS:
+        dataset.delete(f"_rowaddr IN ({', '.join(map(str, addresses.of(numbers)))})")
+    else:
+        dataset.delete(_within(numbers))
+    if dataset.count_rows() != rows - count:
+        raise Damaged(f"{count:,} rows were to go of {rows:,}, and {dataset.count_rows():,} are left")
 
 
 def _chunks(ranges: list[Range], size: int = 1000) -> Iterator[list[Range]]:

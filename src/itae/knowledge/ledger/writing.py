@@ -27,7 +27,7 @@ from itae.knowledge.records.sealed import now
 
 log = logging.getLogger(__name__)
 
-_SMALL_FILES = 64  # in a version, above which they are put together
+_SMALL_FILES = 16  # in a version, above which they are put together: Lance looks into each for every edit
 
 
 @contextlib.contextmanager
