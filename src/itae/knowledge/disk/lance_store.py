@@ -303,7 +303,8 @@ def _in_memory(dataset: lance.LanceDataset, count: int, place: np.ndarray | None
     room = Room(count, dataset.schema.field("vector").type.list_size)
     vectors = room.first(count)
     for where, some in _vectors(dataset, count, place):
-        vectors[where] = some
+        together = where[-1] - where[0] == len(where) - 1 and (np.diff(where) == 1).all()
+        vectors[slice(where[0], where[-1] + 1) if together else where] = some  # twice as fast where they lie together
     return vectors, room
 
 
