@@ -290,8 +290,10 @@ class TestInABrowser:
     def test_a_base_without_labels_says_what_to_do(self, written, look):
         details = {name: Row(source="s") for name in ids(3)}
         page = look(written(AboutBase("b", "/b", 1, "0" * 64, 3, unlabelled=3, details=details, suspects=None,
-                                      sources=[Source("s", 3, None, None, {})], edits=[an_edit(1, 3)])))  # fmt: skip
+                                      pictures={"none": 3}, sources=[Source("s", 3, None, None, {})],
+                                      edits=[an_edit(1, 3)])))  # fmt: skip
         assert "No row has a label" in page.text_content("#labels .empty")
+        assert page.locator("#pictures p").inner_text().startswith("No row says where its picture is.")
         assert page.locator("#suspects").count() == 0
 
     def test_names_stay_text_everywhere(self, written, look):

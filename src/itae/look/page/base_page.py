@@ -66,6 +66,7 @@ def _content(about: AboutBase, rows: Mapping[str, Any]) -> dict[str, Any]:
         "POINTS": _POINTS,
         "conflicts": sum(_odd(one, about) != [] for one in about.duplicates or ()),
         "states": states,
+        "placed": sum(rows for state, rows in states.items() if state != "none"),
         "lost": [(one, state, about.details[one].place) for one, state in lost],
         "relink": relink(about.place, [place for one, _ in lost if (place := about.details[one].place)]),
         "gone": states.get(MOVED, 0) + states.get(CHANGED, 0),
