@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from bases import SPACE, WORDS, content, image, made, picture
 
+from itae.app import report
 from itae.base.errors import UserError
 from itae.knowledge.base import create, open_knowledge
 from itae.knowledge.disk.folder import _with_endpoint
@@ -108,6 +109,15 @@ def test_a_base_in_an_object_store_does_what_one_on_a_disk_does(bucket):
     assert open_knowledge(f"{bucket}/kb").verify().problems == ()
     with pytest.raises(UserError, match="is gone: edit 10 purged all before it"):
         open_knowledge(f"{bucket}/kb").snapshot(1)
+
+
+def test_a_base_there_has_a_page_as_well(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kb = create(f"{bucket}/kb", SPACE, WORDS, "embed")
+    ids = ["cat/1", "cat/2"]
+    kb.commit(kb.add(made(ids, image=lambda n: picture(ids[n]))))
+    assert report.main([f"{bucket}/kb"]) == 0
+    assert "cat/2" in (tmp_path / "kb.html").read_text()
 
 
 def test_who_finds_an_edit_of_his_number_there_is_refused(bucket, monkeypatch):

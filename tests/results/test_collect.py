@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
+from itae.base.errors import UserError
 from itae.look.sweep_figures import LINES, draw_sweep
 from itae.results.find import find_results
 from itae.results.rows import comparable, is_control, labels, measured, science
@@ -444,3 +447,13 @@ def test_runs_from_before_there_was_a_choice_of_decoding_compare_with_those_of_n
     for one, more in zip(rows, ({}, {"decode": "full"}, {"decode": "reduced"}), strict=True):
         one["settings"]["dataset"] = {"root": "photos"} | more
     assert [list(index) for index in comparable(science(table_of(write(tmp_path, *rows))))] == [[0, 1], [2]]
+
+
+def test_a_folder_that_may_not_be_read_is_no_folder_without_runs(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", refuse)
+        with pytest.raises(UserError, match=r"can't be read .Permission denied.: see that this user may read it"):
+            find_results([tmp_path])

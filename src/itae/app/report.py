@@ -10,6 +10,7 @@ from itae.base.checks import whole
 from itae.base.console import say
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.knowledge.disk.folder import is_url
 from itae.knowledge.ledger.about import is_base
 from itae.look.page import MOST, PAGE, write_page
 from itae.results.find import find_results
@@ -21,13 +22,14 @@ def main(argv: Sequence[str]) -> int:
         prog="itae report", description="Make one self-contained HTML page of a run, a sweep or a knowledge base."
     )
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="a run, a sweep, folders with runs, or a base"
+        "paths", nargs="+", metavar="PATH", help="a run, a sweep, folders with runs, or a base, also an s3:// one"
     )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
-        help=f"where it goes ({PAGE} in the first PATH; of a base album, album.html beside it)",
+        help=f"where it goes ({PAGE} in the first PATH; of a base album, album.html beside it, and of one in an object "
+        "store album.html here)",
     )
     parser.add_argument("--images", type=int, default=MOST, metavar="N", help=f"in the gallery, at most ({MOST})")
     parser.add_argument("--at", metavar="VERSION", help="of a knowledge base, the version or tag (the newest)")
@@ -40,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
     )  # fmt: skip
     options = parser.parse_args(argv)
     whole("--images", options.images, low=1)
+    if any(is_url(path) or is_base(at_home(path)) for path in options.paths):
+        return _of_base(options)
     paths = [at_home(path) for path in options.paths]
-    if any(is_base(path) for path in paths):
-        return _of_base(paths, options)
     if options.best is not None and len(files := find_results(paths)) == 1:
         raise UserError(f"--best={options.best}: there is one run only, {files[0].parent}; leave --best out.")
     out = options.out and at_home(options.out)
@@ -51,18 +53,20 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _of_base(paths: Sequence[Path], options: argparse.Namespace) -> int:
+def _of_base(options: argparse.Namespace) -> int:
     """Make the page of a knowledge base."""
     from itae.knowledge.base import open_knowledge
     from itae.knowledge.pages.page_of_base import page_of_base
     from itae.look.page.base_page import write_base_page
 
-    if len(paths) > 1 or options.best is not None or options.trust:
-        raise UserError(f"{paths[0]} is a knowledge base: its page takes that one path, --at and --out.")
+    path = options.paths[0]
+    if len(options.paths) > 1 or options.best is not None or options.trust:
+        raise UserError(f"{path} is a knowledge base: its page takes that one path, --at and --out.")
     # Beside it and not in it: a purge leaves nothing of what was deleted in a base.
-    base = paths[0] if paths[0].name else paths[0].absolute()
+    base = Path(path.rstrip("/").rpartition("/")[2]) if is_url(path) else at_home(path)
+    base = base if base.name else base.absolute()
     out = base.with_name(f"{base.name}.html") if options.out is None else at_home(options.out)
     out = out / PAGE if out.is_dir() else out
-    write_base_page(*page_of_base(open_knowledge(paths[0]), options.at), out)
+    write_base_page(*page_of_base(open_knowledge(path), options.at), out)
     say(f"page       {out} ({out.stat().st_size / 1e6:.1f} MB)")
     return 0

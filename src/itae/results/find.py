@@ -22,12 +22,21 @@ def find_results(paths: Sequence[Path]) -> list[Path]:
     Raises
     ------
     UserError
-        If a path does not exist, or there is none under any.
+        If a path does not exist or can't be read, or there is none under any.
     """
     found = set()
     for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: there is no such file or folder; give run folders, or folders with runs in them.")
+        try:
+            if path.is_dir():
+                os.listdir(path)
+            else:
+                path.stat()
+        except FileNotFoundError:
+            raise UserError(
+                f"{path}: there is no such file or folder; give run folders, or folders with runs in them."
+            ) from None
+        except OSError as error:
+            raise UserError(f"{path} can't be read ({error.strerror}): see that this user may read it.") from error
         found |= {path.resolve()} if path.is_file() else set(_walk(path))
     if not found:
         raise UserError(f"No {RESULT} was found under {', '.join(map(str, paths))}; give folders with runs in them.")
