@@ -189,9 +189,7 @@ class InStore:
 
     def keep(self, name: str, wanted: Collection[str]) -> None:
         """Remove all files of a folder of it but some."""
-        for each in self.names(name):
-            if each not in wanted:
-                self.remove(f"{name}/{each}")
+        _remove_others(self, name, wanted)
 
 
 def _with_endpoint(url: str) -> str:
@@ -237,9 +235,13 @@ class InMemory:
 
     def keep(self, name: str, wanted: Collection[str]) -> None:
         """Remove all files of a folder of it but some."""
-        for each in self.names(name):
-            if each not in wanted:
-                self.remove(f"{name}/{each}")
+        _remove_others(self, name, wanted)
+
+
+def _remove_others(folder: Folder, name: str, wanted: Collection[str]) -> None:
+    for each in folder.names(name):
+        if each not in wanted:
+            folder.remove(f"{name}/{each}")
 
 
 def is_url(path: object) -> bool:
