@@ -51,6 +51,20 @@ def base(vectors, labels, ids=None, groups=None, digests=None, sources=None, dea
     )
 
 
+def some_base(draw, n, groups=6, dead=0.2):
+    """Return `n` rows that a generator draws: of the same vectors, near ones, none to three labels each, some dead."""
+    kinds = draw.normal(size=(max(1, n // 2), 3))
+    words = ["a", "b", "c", None, ("a", "b"), ("a", "b", "c")]
+    return base(
+        kinds[draw.integers(0, len(kinds), n)] + draw.choice([0, 0.1], (n, 1)) * draw.normal(size=(n, 3)),
+        [words[i] for i in draw.integers(0, len(words), n)],
+        ids=draw.permutation([f"{i:03d}" for i in range(n)]),
+        groups=draw.integers(0, groups, n),
+        dead=np.flatnonzero(draw.random(n) < dead),
+        order=draw.permutation(["a", "b", "c", "nobody's"]).tolist(),
+    )
+
+
 def slow_cosine(a, b):
     """Return the cosine of two float32 vectors, rounded to 1e-6, by exact sums."""
     a, b = (list(map(float, one)) for one in (a, b))

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from by_hand import base, slow_nearest
+from by_hand import base, slow_nearest, some_base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
@@ -136,19 +136,6 @@ def slow_scores(snapshot, voter, query, allowed):
         for name in snapshot.labels_of(i):
             votes[name] = votes.get(name, 0) + weight / math.fsum(weights) / len(snapshot.labels_of(i))
     return votes
-
-
-def some_base(draw, n, groups=6, dead=0.2):
-    kinds = draw.normal(size=(max(1, n // 2), 3))
-    words = ["a", "b", "c", None, ("a", "b"), ("a", "b", "c")]
-    return base(
-        kinds[draw.integers(0, len(kinds), n)] + draw.choice([0, 0.1], (n, 1)) * draw.normal(size=(n, 3)),
-        [words[i] for i in draw.integers(0, len(words), n)],
-        ids=draw.permutation([f"{i:03d}" for i in range(n)]),
-        groups=draw.integers(0, groups, n),
-        dead=np.flatnonzero(draw.random(n) < dead),
-        order=draw.permutation(["a", "b", "c", "nobody's"]).tolist(),
-    )
 
 
 @settings(max_examples=60)

@@ -2,6 +2,7 @@
 
 `vote`              voters: how much each neighbour has to say
 `ballot`            votes counted: shares of rows become scores of labels
+`sweep`             who wins by many voters and k, from one search for neighbours
 `class_means`       the mean of each class, the same bits whatever the order of its rows
 `choose`            which voter, k and temperature, chosen inside the base
 `classify`          answers: label, scores, neighbours, what is known

@@ -1,6 +1,7 @@
 """Votes counted: how the shares of rows become scores of labels, and which label wins a tie.
 
-Shapes: Q queries, K neighbours, F pairs of a query and a label, query by query, C label names.
+Shapes: Q queries, K neighbours, V voices (a neighbour and one of its labels), F pairs of a query and a label, query by
+query, C label names.
 """
 
 from __future__ import annotations
@@ -58,23 +59,34 @@ def count(snapshot: Snapshot, positions_QK: np.ndarray, similarities_QK: np.ndar
     Shares are added up from the nearest row on, whatever else is voted on. Of labels whose shares are equal to 1e-12
     the one whose row is nearest comes first, and of those of one row the first by name.
     """
-    query_F, rank_F = np.nonzero(positions_QK != MISSING)
-    codes_F, shares_F = snapshot.labels_M[positions_QK[query_F, rank_F]].astype(np.int64), shares_QK[query_F, rank_F]
-    many = np.flatnonzero(codes_F == SEVERAL)
-    if len(many):
-        labels = [snapshot.several[int(i)] for i in positions_QK[query_F[many], rank_F[many]]]
-        times = np.ones(len(codes_F), np.int64)
-        times[many] = [len(some) for some in labels]
-        query_F, rank_F, codes_F = (np.repeat(one, times) for one in (query_F, rank_F, codes_F))
-        shares_F = np.repeat(shares_F / times, times)
-        codes_F[codes_F == SEVERAL] = np.concatenate([np.array(some) for some in labels])
-    known = codes_F != NONE
-    query_F, rank_F, codes_F, shares_F = (one[known] for one in (query_F, rank_F, codes_F, shares_F))
+    query_V, rank_V, codes_V, parts_V = voices(snapshot, positions_QK)
     names = max(1, len(snapshot.label_names))
-    keys, first, at = np.unique(query_F * names + codes_F, return_index=True, return_inverse=True)
-    scores = np.bincount(at.reshape(-1), shares_F, minlength=len(keys))
-    ends, order = _best_first(snapshot, keys // names, keys % names, scores, rank_F[first], len(positions_QK))
+    keys, first, at = np.unique(query_V * names + codes_V, return_index=True, return_inverse=True)
+    scores = np.bincount(at.reshape(-1), shares_QK[query_V, rank_V] / parts_V, minlength=len(keys))
+    ends, order = _best_first(snapshot, keys // names, keys % names, scores, rank_V[first], len(positions_QK))
     return Ballot(positions_QK, similarities_QK, shares_QK, ends, (keys % names)[order], scores[order])
+
+
+def voices(snapshot: Snapshot, positions_QK: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return who says what: of each neighbour each label, query by query, the nearest row's first.
+
+    Returns
+    -------
+    query_V, rank_V, codes_V, parts_V
+        int64: the query, the place of the row among its neighbours, the label, and how many labels that row has. A row
+        without a label has no voice.
+    """
+    query_V, rank_V = np.nonzero(positions_QK != MISSING)
+    codes_V = snapshot.labels_M[positions_QK[query_V, rank_V]].astype(np.int64)
+    parts_V = np.ones(len(codes_V), np.int64)
+    many = np.flatnonzero(codes_V == SEVERAL)
+    if len(many):
+        labels = [snapshot.several[int(i)] for i in positions_QK[query_V[many], rank_V[many]]]
+        parts_V[many] = [len(some) for some in labels]
+        query_V, rank_V, codes_V, parts_V = (np.repeat(one, parts_V) for one in (query_V, rank_V, codes_V, parts_V))
+        codes_V[codes_V == SEVERAL] = np.concatenate([np.array(some) for some in labels])
+    known = codes_V != NONE
+    return query_V[known], rank_V[known], codes_V[known], parts_V[known]
 
 
 def count_classes(snapshot: Snapshot, shares_QC: np.ndarray) -> Ballot:

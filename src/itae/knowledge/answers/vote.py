@@ -55,17 +55,22 @@ class Voter:
     def weights(self, similarities: np.ndarray, ranks: np.ndarray | int) -> np.ndarray:
         """Return the weight of rows by their similarity and rank, from 0; those of a query lie along the last axis.
 
-        What holds is their ratios: each is divided by the sum of its query's.
+        What holds is their ratios: each is divided by the sum of its query's. That of two rows must not depend on rows
+        behind them, so that the votes of k rows are those of fewer and some more.
         """
         raise NotImplementedError
 
-    def shares(self, similarities_QK: np.ndarray) -> np.ndarray:
-        """Return the share that each neighbour has of its query's vote; a missing one, of similarity -inf, has none."""
+    def weights_of(self, similarities_QK: np.ndarray) -> np.ndarray:
+        """Return the weight of each neighbour, nearest first; a missing one, of similarity -inf, has none."""
         if not similarities_QK.size:
             return np.zeros(similarities_QK.shape)
         there_QK = np.isfinite(similarities_QK)
         similar_QK = np.ascontiguousarray(np.where(there_QK, similarities_QK, -1.0))
-        weights_QK = np.where(there_QK, self.weights(similar_QK, np.arange(similar_QK.shape[1])), 0.0)
+        return np.where(there_QK, self.weights(similar_QK, np.arange(similar_QK.shape[1])), 0.0)
+
+    def shares(self, similarities_QK: np.ndarray) -> np.ndarray:
+        """Return the share that each neighbour has of its query's vote; a missing one has none."""
+        weights_QK = self.weights_of(similarities_QK)
         # One after the other, so that a missing one at the end, which a query alone doesn't have, changes no bit.
         total_Q1 = np.cumsum(weights_QK, axis=1)[:, -1:]
         return weights_QK / np.where(total_Q1 > 0, total_Q1, 1)
