@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import itae.knowledge.answers.sweep
+from itae.knowledge.answers.choose import balanced_accuracy, choose
 from itae.knowledge.answers.sweep import winners
-from itae.knowledge.answers.vote import Distance, Plurality, Rank, Softmax, Voter
+from itae.knowledge.answers.vote import Auto, Distance, Plurality, Rank, Softmax, Voter, told
+from itae.knowledge.near.held_out import held_out
 from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
 
 KINDS = (Plurality(), Softmax(temperature=1e-5), Softmax(), Softmax(temperature=1.0), Rank(), Distance())
@@ -113,3 +115,40 @@ def test_what_is_not_there_has_no_label():
     assert winners(snapshot, [], np.zeros((2, 1), np.int64), np.ones((2, 1))).shape == (0, 2)
     unlabelled = base(np.ones((1, 2)), [None])
     assert winners(unlabelled, [Rank(1)], np.array([[0], [MISSING]]), np.array([[1], [-np.inf]])).tolist() == [[-1, -1]]
+
+
+@pytest.mark.parametrize("given", [Auto(), Auto(k=7), Softmax(temperature=None)])
+def test_the_choice_on_the_digits_is_that_of_the_ballots(given, digits_of_several_labels):
+    snapshot = digits_of_several_labels
+    choice, options = choose(snapshot, given), given.options()
+    found = held_out(snapshot, max(getattr(option, "k", 1) for option in options), voters=True)
+    groups = Excluded(snapshot.groups_M, snapshot.groups_M[found.rows])
+    won = [
+        option.count(snapshot, found.positions_RK, found.similarities_RK)
+        if isinstance(option, Voter)
+        else option.ballot(snapshot, snapshot.vectors_ME[found.rows], excluded=groups)
+        for option in options
+    ]
+    scores = [balanced_accuracy(snapshot, found.rows, ballot.winners) for ballot in won]
+    assert choice.tried == tuple(zip(map(told, options), scores, strict=True))
+
+
+@pytest.fixture(scope="module")
+def digits_of_several_labels():
+    """Return every third picture of digits; of the even ones some have two labels, and some of all have none."""
+    from sklearn.datasets import load_digits
+
+    pixels, truth = (each[::3] for each in load_digits(return_X_y=True))
+    labels = [(f"{a}", "even") if a % 2 == 0 and i % 5 == 0 else f"{a}" for i, a in enumerate(truth.tolist())]
+    return base(pixels, [None if i % 7 == 0 else label for i, label in enumerate(labels)])
+
+
+def test_the_choice_on_the_digits_is_what_it_was():
+    """As full ballots chose it, before the sweep."""
+    from sklearn.datasets import load_digits
+
+    pixels, truth = load_digits(return_X_y=True)
+    choice = choose(base(pixels, [str(label) for label in truth]), Auto())
+    assert choice.voter == Softmax(5, 0.02)
+    assert choice.note.endswith("chosen by leave-one-group-out inside the base (balanced accuracy 0.989)")
+    assert sum(score for _, score in choice.tried) == pytest.approx(41.834659996159864, abs=1e-12)

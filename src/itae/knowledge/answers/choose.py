@@ -7,13 +7,14 @@ Shapes: R rows drawn, C label names, K neighbours.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.knowledge.answers.ballot import Ballot
+from itae.knowledge.answers.sweep import winners
 from itae.knowledge.answers.vote import Voter, told
 from itae.knowledge.near.held_out import HeldOut, held_out
 from itae.knowledge.near.neighbours import MISSING, Excluded
@@ -81,7 +82,8 @@ def _choose(snapshot: Snapshot, voter: Any, options: Any, device: str) -> Choice
     if (found.positions_RK == MISSING).all():
         note = f"{told(options[0], kept=voter)}: not chosen, as no labelled row has another that is not of its group"
         return Choice(options[0], note)
-    scores = [balanced_accuracy(snapshot, found.rows, _ballot(snapshot, option, found, device)) for option in options]
+    won = _winners(snapshot, options, found, device)
+    scores = [balanced_accuracy(snapshot, found.rows, won_R) for won_R in won]
     ks = [getattr(option, "k", np.inf) for option in options]
     best = min(range(len(options)), key=lambda i: (-round(scores[i], _DECIMALS), ks[i], i))
     how = f"chosen by leave-one-group-out inside the base (balanced accuracy {scores[best]:.3f}"
@@ -89,26 +91,32 @@ def _choose(snapshot: Snapshot, voter: Any, options: Any, device: str) -> Choice
     return Choice(options[best], note, tuple(zip(map(told, options), scores, strict=True)))
 
 
-def _ballot(snapshot: Snapshot, option: Any, found: HeldOut, device: str) -> Ballot:
-    if isinstance(option, Voter):
-        return option.count(snapshot, found.positions_RK, found.similarities_RK)
+def _winners(snapshot: Snapshot, options: Sequence[Any], found: HeldOut, device: str) -> list[np.ndarray]:
+    """Return the label of each row that was drawn, by each of the voters."""
+    by_rows = [option for option in options if isinstance(option, Voter)]
+    swept = iter(winners(snapshot, by_rows, found.positions_RK, found.similarities_RK))
     groups = Excluded(snapshot.groups_M, snapshot.groups_M[found.rows])
-    return option.ballot(snapshot, snapshot.vectors_ME[found.rows], excluded=groups, device=device)
+    return [
+        next(swept)
+        if isinstance(option, Voter)
+        else option.ballot(snapshot, snapshot.vectors_ME[found.rows], excluded=groups, device=device).winners
+        for option in options
+    ]
 
 
-def balanced_accuracy(snapshot: Snapshot, rows: np.ndarray, ballot: Ballot) -> float:
-    """Return the mean over classes of the share of its rows that are named rightly.
+def balanced_accuracy(snapshot: Snapshot, rows: np.ndarray, won_R: np.ndarray) -> float:
+    """Return the mean over classes of the share of its rows that are named rightly, given the label each one got.
 
     A row with m labels is named rightly by any of them, and counts 1/m in each one's class.
     """
     right, whole = np.zeros(len(snapshot.label_names)), np.zeros(len(snapshot.label_names))
-    codes, won = snapshot.labels_M[rows], ballot.winners
+    codes = snapshot.labels_M[rows]
     single = codes >= 0
     np.add.at(whole, codes[single], 1)
-    np.add.at(right, codes[single], codes[single] == won[single])
+    np.add.at(right, codes[single], codes[single] == won_R[single])
     for r in np.flatnonzero(~single):
         labels = list(snapshot.several[int(rows[r])])
         whole[labels] += 1 / len(labels)
-        right[labels] += (won[r] in labels) / len(labels)
+        right[labels] += (won_R[r] in labels) / len(labels)
     there = whole > 0
     return float((right[there] / whole[there]).mean())
