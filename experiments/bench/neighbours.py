@@ -1,6 +1,6 @@
 """Print the figures of neighbours and answers of a base as ratios, each pair measured in turns in one process.
 
-    python experiments/bench/neighbours.py                 all of it, about twenty minutes on 2 cores, 8 GB of disk
+    python experiments/bench/neighbours.py                 all of it, about twenty-five minutes on 2 cores, 8 GB of disk
     python experiments/bench/neighbours.py batch one       some of it
 
 Vectors are made up: a few hundred clusters on a low-dimensional sheet, as embeddings have them. What is compared is the
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -26,7 +27,8 @@ import pyarrow as pa
 
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.classify import classify
-from itae.knowledge.answers.vote import Auto, Rank
+from itae.knowledge.answers.sweep import winners
+from itae.knowledge.answers.vote import TEMPERATURES, Auto, ClassMean, Distance, Plurality, Rank, Softmax
 from itae.knowledge.answers.why import why
 from itae.knowledge.curate.duplicates import duplicates
 from itae.knowledge.curate.outliers import outliers
@@ -38,7 +40,7 @@ from itae.knowledge.records.similarity import similarities
 from itae.knowledge.records.snapshot import Snapshot
 
 MANY, LARGE = (50_000, 384), (1_281_167, 768)
-K = 20
+K, KS = 20, (1, 5, 10, 20, 50, 100, 150, 200)
 
 
 class Ids(Sequence):  # type: ignore[type-arg]
@@ -170,6 +172,35 @@ def answers(scratch: Path) -> None:
     took("outliers", lambda: round(outliers(base)[0][0].distance, 3))
 
 
+def sweep(scratch: Path) -> None:
+    """Each of 50,000 x 384 by the others, six voters and eight k, against one search for the 200 nearest."""
+    base = made(MANY, 1000)
+    itself, anyhow = Excluded(base.groups_M, base.groups_M), np.random.default_rng(2).integers(0, 1000, MANY[0])
+    kinds = (Plurality(), *(Softmax(temperature=t) for t in TEMPERATURES), Rank(), Distance())
+    voters = [replace(kind, k=k) for kind in kinds for k in KS]
+    bases = {
+        "100 classes": snapshot_of(base.vectors_ME, base.labels_M % 100, 100),
+        "1,000 classes": base,
+        "1,000 labels without any order, where many votes are close": snapshot_of(base.vectors_ME, anyhow, 1000),
+    }
+
+    def search() -> tuple[np.ndarray, np.ndarray]:
+        return nearest(base, base.vectors_ME, max(KS), excluded=itself)
+
+    found = search()
+    sweeps = [lambda base=one: winners(base, voters, *found) for one in bases.values()]
+    searches, *times = in_turns(2, search, *sweeps)
+    say("each of 50,000 x 384 by the others, k 200: CPU seconds of the search", f"{statistics.median(searches):.1f}")
+    for name, took in zip(bases, times, strict=True):
+        say(f"  {name}", f"{statistics.median(took):.2f} CPU s for 6 voters x 8 k")
+        both = [a + b for a, b in zip(searches, took, strict=True)]
+        say("    with the search (at most 1.3), against it alone", ratio(both, searches))
+    for name in list(bases)[:2]:
+        began = time.process_time()
+        ClassMean().ballot(bases[name], base.vectors_ME, excluded=itself)
+        say(f"  class means, {name}, without a search", f"{time.process_time() - began:.1f} CPU s")
+
+
 def disk(scratch: Path) -> None:
     """1,281,167 x 768 that stay on the disk: an index made, opened and searched, and the memory that each takes."""
     path = scratch / "vectors.npy"
@@ -214,7 +245,7 @@ def disk_part(scratch: Path, part: str) -> None:
     say(f"  peak memory (at most 1,000 MB; the vectors are {len(vectors) * 768 * 4 / 1e6:,.0f} MB)", f"{peak:.0f} MB")
 
 
-PARTS = {part.__name__: part for part in (batch, one, answers, disk)}
+PARTS = {part.__name__: part for part in (batch, one, answers, sweep, disk)}
 
 
 def main() -> None:
