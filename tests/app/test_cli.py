@@ -140,7 +140,7 @@ MISTAKES = [
     ("backbone.module=no.such", "backbone.module=no.such", "PYTHONPATH"),
     # the images
     ("dataset=cifar10", "cifar-10-batches-py", "itae prepare dataset=cifar10"),
-    ("dataset.split=train", "dataset.split='train'", "all"),
+    ("dataset.split=val", "dataset.split='val'", "all, train, test"),
     ("dataset=cifar10 dataset.split=val", "dataset.split='val'", "train, test"),
     ("dataset.limit=0", "dataset.limit=0", "at least 1"),
     ("dataset.resize=squish", "dataset.resize='squish'", "squash, crop, pad"),

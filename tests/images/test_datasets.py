@@ -139,6 +139,22 @@ def test_digits():
     assert images.fingerprint() == "2da22f22e2d1e16d67340baf029f330f040ca32ca5cc7d065a47ea950271e80f"
 
 
+def test_digits_have_splits_of_whole_forms():
+    """The tenth form begins where the ten digits are written thrice once more."""
+    whole, train, test = (Digits(split=split).open() for split in ("all", "train", "test"))
+    assert (len(train), len(test)) == (1157, 640)
+    assert train.ids + test.ids == whole.ids
+    assert train.digests + test.digests == whole.digests
+    assert not set(train.digests) & set(test.digests)
+    np.testing.assert_array_equal(np.concatenate([train.labels, test.labels]), whole.labels)
+    assert train.class_names == test.class_names == whole.class_names
+    assert test.labels[:30].tolist() == list(range(10)) * 3
+    for side in (train, test):
+        each = np.bincount(side.labels, minlength=10)
+        assert each.max() <= 1.1 * each.min(), each
+    assert test.read(0).tobytes() == whole.read(1157).tobytes()
+
+
 # ------------------------------------------------------------------------------- limit, bad images, rows
 
 
@@ -220,7 +236,7 @@ def test_a_file_that_vanishes_is_told_when_it_is_read(tmp_path):
         (lambda: Digits(limit=2.5), r"dataset\.limit=2\.5 must be a whole number"),  # type: ignore[arg-type]
         (lambda: Digits(limit="ten"), r"dataset\.limit='ten'"),  # type: ignore[arg-type]
         (lambda: Digits(limit=True), r"dataset\.limit=True"),
-        (lambda: Digits(split="test"), r"dataset\.split='test' is not one of all"),
+        (lambda: Digits(split="val"), r"dataset\.split='val' is not one of all, train, test"),
         (lambda: Digits(resize="square"), r"dataset\.resize='square' is not one of squash, crop, pad"),
         (lambda: Digits(bad_image="skp"), r"dataset\.bad_image='skp'.*Did you mean 'skip'"),
         (lambda: Digits(name="a/b"), r"dataset\.name='a/b'"),
