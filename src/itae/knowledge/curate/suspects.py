@@ -1,13 +1,15 @@
 """Rows that are likely labelled wrongly, and why.
 
-Four things speak against a row's label, each a number from 0 to 1:
+Five things speak against a row's label, each a number from 0 to 1:
 
+region
+    How much more of the region that it lies in is another label's, whether its neighbours agree with it or not: see
+    `itae.knowledge.curate.regions`.
 disagreement
     The share of the vote of its neighbours, none of its group, that is for other labels (k 50, softmax at .07).
 blame
     How often it votes wrongly for others: of the voices that it has as a neighbour of other rows, the part that is
-    for none of their labels, W / (W + R + 1 / k), W wrong and R right. A few wrong rows that lie together agree with
-    each other; those around them still get wrong votes from them.
+    for none of their labels, W / (W + R + 1 / k), W wrong and R right.
 source
     A whole source against the rest: the mean, over its rows, of the share of the vote that comes from other sources
     and is for other labels, less that which agrees, where it is above 0.
@@ -15,8 +17,9 @@ twins
     Of the row, the rows of its bytes and those neighbours that are near duplicates, the part that has no label in
     common with it: one of a pair is wrong as likely as the other.
 
-Together: 1 - (1 - disagreement) (1 - blame) (1 - source) (1 - twins), as if each were an independent chance of an
-error. It ranks; it is not calibrated.
+Together: 1 - (1 - region) (1 - region blame) (1 - region twins) (1 - source). Of rows that contradict each other the
+region says which are wrong: those around a pocket of wrong rows are contradicted too. So disagreement is told and
+doesn't count, and blame and twins count as far as the region does. It ranks; it is not calibrated.
 
 Shapes: N rows that vote, B of them at a time, K neighbours, S sources.
 """
@@ -33,14 +36,17 @@ from itae.knowledge.answers.ballot import Ballot
 from itae.knowledge.answers.vote import Softmax
 from itae.knowledge.curate.duplicates import THRESHOLD, same_bytes
 from itae.knowledge.curate.outliers import others_of_all
+from itae.knowledge.curate.regions import K as JOINED
+from itae.knowledge.curate.regions import regions
 from itae.knowledge.near.neighbours import MISSING
 from itae.knowledge.records.snapshot import SEVERAL, Snapshot
 
 K = 50
 """Neighbours that are asked."""
 
-REASONS = ("disagreement", "blame", "source", "twins")
+REASONS = ("region", "disagreement", "blame", "source", "twins")
 _SAID = 0.25  # from here on a reason is told; of a row that has none of these, the strongest
+_LOST = 0.5  # from here on more of a region is another label's
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Suspect:
     says
         The stronger reasons in words.
     suggested
-        The label that most of its neighbours' vote is for, of those that it doesn't have; None if there is none.
+        The label that has most of its region, of those that it doesn't have; None if there is none.
     """
 
     position: int
@@ -97,11 +103,12 @@ def suspects(
     """
     number("--threshold", threshold, -1, 1)
     against = _Against(snapshot, threshold, device)
-    reasons_4N = np.stack([against.disagreement_N, against.blame_N, against.source_N, against.twins_N])
-    score_N = 1 - np.prod(1 - reasons_4N, axis=0)
+    region_N, blame_N, source_N, twins_N = against.regions.against_N, against.blame_N, against.source_N, against.twins_N
+    reasons_5N = np.stack([region_N, against.disagreement_N, blame_N, source_N, twins_N])
+    score_N = 1 - (1 - region_N) * (1 - region_N * blame_N) * (1 - region_N * twins_N) * (1 - source_N)
     rounded = np.round(score_N, 12).tolist()
     order = sorted(range(len(rounded)), key=lambda n: (-rounded[n], snapshot.ids[int(against.rows[n])]))[:count]
-    return [against.suspect(n, float(score_N[n]), reasons_4N[:, n].tolist()) for n in order]
+    return [against.suspect(n, float(score_N[n]), reasons_5N[:, n].tolist()) for n in order]
 
 
 class _Against:
@@ -112,7 +119,8 @@ class _Against:
         self.place_M = np.full(len(snapshot.alive_M), -1)
         self.place_M[self.rows] = np.arange(n)
         self.sources_M, self.source_names = _sources(snapshot)
-        self.disagreement_N, self.suggested_N = np.zeros(n), np.full(n, -1)
+        self.disagreement_N, self.most_N = np.zeros(n), np.full(n, -1)
+        self.near_NK, self.similar_NK = np.full((n, JOINED), MISSING), np.full((n, JOINED), -np.inf)
         self.right_N, self.wrong_N, self.asked_N = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
         self.against_N, self.for_N = np.zeros(n), np.zeros(n)
         self.twin_N, self.twins_N = np.full(n, MISSING), np.zeros(n)
@@ -122,13 +130,17 @@ class _Against:
             self._add(some, voter.count(snapshot, positions_BK, similarities_BK), threshold)
         self.blame_N = self.wrong_N / (self.wrong_N + self.right_N + 1 / K)
         self.source_N = self._by_source()
+        self.regions = regions(snapshot, self.near_NK, self.similar_NK)
 
     def _add(self, some: np.ndarray, ballot: Ballot, threshold: float) -> None:
         """Add what the neighbours of some rows say."""
         here = self.place_M[some]
         there_BK = ballot.positions_QK != MISSING
         wrong_BK = _wrong(self.snapshot, some, ballot.positions_QK)
-        share_BK, place_BK = ballot.shares_QK, self.place_M[ballot.positions_QK]
+        share_BK, place_BK = ballot.shares_QK, np.where(there_BK, self.place_M[ballot.positions_QK], MISSING)
+        joined = min(JOINED, place_BK.shape[1])
+        self.near_NK[here, :joined] = place_BK[:, :joined]
+        self.similar_NK[here, :joined] = ballot.similarities_QK[:, :joined]
         self.disagreement_N[here] = (share_BK * wrong_BK).sum(axis=1)
         for total_N, part_BK in ((self.wrong_N, wrong_BK), (self.right_N, 1 - wrong_BK)):
             total_N += np.bincount(place_BK[there_BK], (share_BK * part_BK)[there_BK], minlength=len(total_N))
@@ -141,7 +153,7 @@ class _Against:
             self._twins(int(here[b]), i, ballot.positions_QK[b, near_BK[b]])
             own = self.snapshot.labels_of(i)
             codes = [c for c in ballot.labels(b)[0].tolist() if self.snapshot.label_names[c] not in own]
-            self.suggested_N[here[b]] = codes[0] if codes else -1
+            self.most_N[here[b]] = codes[0] if codes else -1
 
     def _twins(self, n: int, i: int, near: np.ndarray) -> None:
         twins = [j for j in self.twins_of.get(i, ()) if j != i] + near.tolist()
@@ -160,15 +172,19 @@ class _Against:
 
     def suspect(self, n: int, score: float, reasons: list[float]) -> Suspect:
         """Return one row in words."""
-        strong = [r for r, value in enumerate(reasons) if value >= _SAID] or [int(np.argmax(reasons))]
+        least = {"region": _LOST}
+        strong = [r for r, value in enumerate(reasons) if value >= least.get(REASONS[r], _SAID)]
+        strong = strong or [int(np.argmax(reasons))]
         says = tuple(self._words(n, REASONS[r]) for r in strong if reasons[r] > 0)
-        code = int(self.suggested_N[n])
+        code = int(self.regions.other_N[n])
         suggested = self.snapshot.label_names[code] if code >= 0 else None
         return Suspect(int(self.rows[n]), score, dict(zip(REASONS, reasons, strict=True)), says, suggested)
 
     def _words(self, n: int, reason: str) -> str:
+        if reason == "region":
+            return self._region(n)
         if reason == "disagreement":
-            label = self.snapshot.label_names[self.suggested_N[n]]
+            label = self.snapshot.label_names[self.most_N[n]]
             return f"{self.disagreement_N[n]:.0%} of its neighbours' vote is for other labels, most for {label!r}"
         if reason == "blame":
             return f"{self.blame_N[n]:.0%} of its own voice in the votes on {self.asked_N[n]} other rows is wrong"
@@ -179,6 +195,15 @@ class _Against:
         twin = int(self.twin_N[n])
         labels = "/".join(self.snapshot.labels_of(twin))
         return f"{self.snapshot.ids[twin]!r} is the same picture or nearly, and is labelled {labels!r}"
+
+    def _region(self, n: int) -> str:
+        own, together = "/".join(self.snapshot.labels_of(int(self.rows[n]))), self.regions.together_N[n]
+        other = self.snapshot.label_names[self.regions.other_N[n]]
+        if self.regions.against_N[n] < _LOST:
+            return f"label {other!r} has {self.regions.against_N[n]:.0%} of its region, against its own"
+        if together == 1:
+            return f"it lies alone with label {own!r} in a region of {other!r}"
+        return f"{together} rows with label {own!r} lie together in a region of {other!r}"
 
 
 def _wrong(snapshot: Snapshot, rows_B: np.ndarray, positions_BK: np.ndarray) -> np.ndarray:
