@@ -101,7 +101,7 @@ def test_balanced_accuracy_is_that_by_which_a_base_chooses_its_voter():
     rows = SimpleNamespace(
         label_names=["a", "b", "c", "d"], labels_M=np.array([0, SEVERAL, 1, SEVERAL, 2]), several={1: (0, 2), 3: (1, 2)}
     )
-    of_a_base = balanced_accuracy(rows, np.arange(5), SimpleNamespace(winners=winners))
+    of_a_base = balanced_accuracy(rows, np.arange(5), winners)
     assert image_values(truth, winners[:, None], 4)["balanced_accuracy"].mean() == pytest.approx(of_a_base)
 
 
