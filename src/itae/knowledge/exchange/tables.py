@@ -17,7 +17,7 @@ from itae.base.place import at_home
 ID = "id"
 
 
-def labels_from(path: str, ids: Sequence[str]) -> list[tuple[str, ...]]:
+def labels_from(path: str, ids: Sequence[str], option: str = "--label") -> list[tuple[str, ...]]:
     """Return the labels of each picture: the column ``label``, of which several lines of one id are several labels.
 
     A picture without a line, or whose cells are all empty, has none.
@@ -28,13 +28,13 @@ def labels_from(path: str, ids: Sequence[str]) -> list[tuple[str, ...]]:
         If the file can't be read, or has a line of a picture that isn't there.
     """
     found: dict[str, set[str]] = {id_: set() for id_ in ids}
-    for id_, row in _lines("--label", path, found, ("label",)):
+    for id_, row in _lines(option, path, found, ("label",)):
         if row["label"]:
             found[id_].add(row["label"])
     return [tuple(sorted(found[id_])) for id_ in ids]
 
 
-def groups_from(path: str, ids: Sequence[str]) -> list[str | None]:
+def groups_from(path: str, ids: Sequence[str], option: str = "--group") -> list[str | None]:
     """Return the group of each picture: the column ``group``; None where there is no line, or an empty cell.
 
     Raises
@@ -43,10 +43,10 @@ def groups_from(path: str, ids: Sequence[str]) -> list[str | None]:
         As `labels_from` does, and if one picture is said to be of two groups.
     """
     found: dict[str, str | None] = {}
-    for id_, row in _lines("--group", path, dict.fromkeys(ids), ("group",)):
+    for id_, row in _lines(option, path, dict.fromkeys(ids), ("group",)):
         group = row["group"] or None
         if found.setdefault(id_, group) != group:
-            raise UserError(f"--group={path}: {id_!r} is of {found[id_]!r} and of {group!r}; a picture has one group.")
+            raise UserError(f"{option}={path}: {id_!r} is of {found[id_]!r} and of {group!r}; a picture has one group.")
     return [found.get(id_) for id_ in ids]
 
 
