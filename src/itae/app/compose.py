@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from itae.app.words import TEXTS, as_typed, refuse_no_texts
+from itae.base.construct import GROUPS_OF_TASKS, locate
 from itae.base.errors import UserError
 from itae.base.names import public_target
 from itae.base.typed import quoted, to_type
@@ -74,8 +76,6 @@ def check_choices(words: Iterable[str]) -> None:
     refuse_no_texts(words)
     for word in choices(words):
         group, value = word.key_or_group, word.value()
-        if group == "voter":
-            raise UserError(f"{word.input_line}: a run has no voter; itae knowledge classify KB PATH takes one.")
         if word.is_add():
             raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
         several = group == "experiment"  # overlays: none, one or a list of them
@@ -88,6 +88,35 @@ def check_choices(words: Iterable[str]) -> None:
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config of a run as `plain_values` does, less the groups that its task doesn't read.
+
+    Where no class can be found for the task, all groups are there: who makes its object says what is wrong.
+    """
+    plain = plain_values(cfg)
+    unread = unread_groups(plain)
+    return {key: value for key, value in plain.items() if key not in unread}
+
+
+def unread_groups(plain: Mapping[str, Any]) -> set[str]:
+    """Return the groups of a config that only tasks read, and this one doesn't."""
+    try:
+        task: Any = locate("task", (plain.get("task") or {})["_target_"])
+        return set(GROUPS_OF_TASKS) - set(task.groups)
+    except (UserError, KeyError, AttributeError, TypeError):
+        return set()
+
+
+def refuse_unread(words: Iterable[str], plain: Mapping[str, Any]) -> None:
+    """Raise a `UserError` for a word that sets something of a group that the task doesn't read."""
+    for word in words:
+        group = re.split(r"[.@=]", word.lstrip("+~"), maxsplit=1)[0]
+        if group in GROUPS_OF_TASKS and group not in plain:
+            task = plain["task"]["_target_"].rpartition(".")[2]
+            reads = ", ".join(key for key in GROUPS_OF_TASKS if key in plain) or "none of such groups"
+            raise UserError(f"{word}: {task} has no use for a {group}; it reads {reads}: leave it out, or set task=...")
+
+
+def plain_values(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     """Return a config as plain values, everything resolved, every class under its public name.
 
     Raises

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from itae.app import tracked
-from itae.app.compose import plain_config
+from itae.app.compose import plain_config, refuse_unread
 from itae.app.job import OpenJob, embed, in_hand, open_job
 from itae.app.settings import Settings
 from itae.app.started import in_a_sweep, started
@@ -67,6 +67,7 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
         plain = plain_config(cfg)
         result["settings"], veil = hidden(plain), Veil(plain)  # the run itself has the secrets, and writes none
         quiet.enter_context(veil.over_logs())
+        refuse_unread(result["started"]["overrides"] or (), plain)
         settings = Settings.of(plain)
         result["code"] = settings.code  # now: a file may be edited while the run goes on
         with contextlib.suppress(OSError):  # of an earlier run in this folder

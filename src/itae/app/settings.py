@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from itae.base.checks import one_of, whole
-from itae.base.construct import NEEDS, call, check_options, construct
+from itae.base.construct import GROUPS_OF_TASKS, NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.identity import identity
 from itae.base.place import at_home
@@ -26,11 +26,7 @@ from itae.vit.backbone import Backbone
 
 SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")
 """How the settings were chosen; whatever looked at labels is ``dev_labels`` or ``oracle``."""
-GROUPS_OF_TASKS = ("clusterer",)
-"""Config groups that a task reads if it says so, and nobody else does."""
-GROUPS_OF_RUNS = tuple(group for group in NEEDS if group != "voter")
-"""All but those that a knowledge base alone reads."""
-KEYS = (*GROUPS_OF_RUNS, "layers", "seed", "selection", "paths", "runtime")
+KEYS = (*NEEDS, "layers", "seed", "selection", "paths", "runtime")
 """The top-level keys of a config, all of them."""
 
 
@@ -83,7 +79,7 @@ class Settings:
         whole("seed", plain["seed"], low=0)
         one_of("selection", plain["selection"], SELECTIONS)
         parse_layers(plain["layers"])
-        made = {group: construct(group, plain[group]) for group in GROUPS_OF_RUNS if group not in GROUPS_OF_TASKS}
+        made = {group: construct(group, plain[group]) for group in NEEDS if group not in GROUPS_OF_TASKS}
         parts = {group: construct(group, plain.get(group)) for group in made["task"].groups}
         control = made.pop("control")
         if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):

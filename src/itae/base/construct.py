@@ -25,6 +25,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "voter": ("options",),
 }
 """What the class of each group has to have."""
+GROUPS_OF_TASKS = ("clusterer", "voter")
+"""Config groups that a task reads if it says so, and nobody else does."""
 
 
 def construct(group: str, node: Any) -> Any:
@@ -37,11 +39,12 @@ def construct(group: str, node: Any) -> Any:
     """
     if not isinstance(node, Mapping) or not node.get("_target_"):
         raise UserError(f"{group}._target_ is not set: choose an option of the group, or name a class there.")
-    cls = _locate(group, node["_target_"])
+    cls = locate(group, node["_target_"])
     return call(group, cls, {key: value for key, value in node.items() if key != "_target_"})
 
 
-def _locate(group: str, target: str) -> type:
+def locate(group: str, target: str) -> type:
+    """Return the class that a `_target_` names; a `UserError` where there is none, or it lacks what `group` needs."""
     module, _, name = str(target).rpartition(".")
     try:
         cls = getattr(importlib.import_module(module), name)

@@ -122,7 +122,7 @@ def ask(made: argparse.ArgumentParser, argv: Sequence[str], reads: Sequence[str]
 
 def config(words: Sequence[str]) -> dict[str, Any]:
     """Return the resolved config of some words, with a voter, and ``knowledge.index``, a text or None."""
-    from itae.app.compose import check_choices, compose, plain_config
+    from itae.app.compose import check_choices, compose, plain_values
     from itae.app.words import as_typed
 
     index = [word.partition("=")[2] for word in words if word.startswith(_INDEX)]
@@ -130,12 +130,9 @@ def config(words: Sequence[str]) -> dict[str, Any]:
         known = "knowledge has one option, knowledge.index, as in knowledge.index=IVF1024,PQ64 or =lance:IVF_PQ."
         raise UserError(f"{other[0]}: {known}")
     typed = as_typed([word for word in words if not word.startswith(_INDEX)])  # its commas are no sweep
-    check_choices([word for word in typed if not _sets(word, "voter")])
-    chosen = [f"+{word}" if word.startswith("voter=") else word for word in typed]
-    if not any(word.startswith("+voter=") for word in chosen):
-        chosen = ["+voter=auto", *chosen]
+    check_choices(typed)
     told = index[-1] if index and index[-1] not in ("", "null") else None
-    return plain_config(compose(chosen)) | {"knowledge": {"index": told}}
+    return plain_values(compose(typed)) | {"knowledge": {"index": told}}
 
 
 def laid_over(node: Mapping[str, Any], group: str, words: Sequence[str], composed: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from itae.app import sweep
-from itae.app.compose import plain_config
+from itae.app.compose import plain_config, refuse_unread
 from itae.app.job import shared, sources_of
 from itae.app.launch import processes as _processes
 from itae.app.launch.composer import Composer
@@ -91,7 +91,9 @@ def _composed(
             with open_dict(config):
                 config.hydra.job.id = str(num)
                 config.hydra.job.num = num
-            jobs[sweep.Job(num, words, _plain(config), _place(config))] = config
+            plain = _plain(config)
+            refuse_unread(overrides, plain)
+            jobs[sweep.Job(num, words, plain, _place(config))] = config
         except (UserError, HydraException, OmegaConfBaseException) as error:
             wrong[sweep.named(num, words)] = sentence_of(error)
     return jobs, wrong
