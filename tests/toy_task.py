@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -42,3 +42,16 @@ class Queries(Width):
     def wants(self, job):
         gallery = job.open({"limit": 20})
         return [*job.sides(), *(Want(f"{side.name}.gallery", gallery, side.edit) for side in job.sides())]
+
+
+class OfEach(Width):
+    """The same, with what each image adds to it."""
+
+    kind: ClassVar[str] = "width_of_each"
+
+    def measure(self, job, embeddings):
+        found = super().measure(job, embeddings)
+        change = {"width": {**found.delta["width"], "per_seed": [found.delta["width"]["mean"]]}}
+        edited = embeddings["edited"].vectors
+        far = np.linalg.norm(edited - edited.mean(0), axis=1) / self.unit
+        return replace(found, delta=change, image_values={"width": far[None]})

@@ -35,6 +35,7 @@ from itae.look.run_figures import Seen, copied, draw_run, signal_seen
 from itae.look.style import plain_style
 from itae.look.view import RunView
 from itae.measure.distance import moved
+from itae.results.image_values import IMAGE_VALUES, write_image_values
 from itae.results.report import print_report
 from itae.results.run import write_result
 from itae.tasks.task import Outcome
@@ -71,7 +72,8 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
         settings = Settings.of(plain)
         result["code"] = settings.code  # now: a file may be edited while the run goes on
         with contextlib.suppress(OSError):  # of an earlier run in this folder
-            (folder / page.PAGE).unlink(missing_ok=True)
+            for name in (page.PAGE, IMAGE_VALUES):
+                (folder / name).unlink(missing_ok=True)
             settings.task.clear(folder)
         # A run that is killed leaves this.
         write_result(folder, result | {"status": "running", "error": "The run did not end, or has not yet."})
@@ -124,6 +126,9 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
     figures = _figures(seen, outcome, folder / "figures")
     for file in outcome.files:
         beside(file.name, partial(file.write, folder))
+    if outcome.image_values:
+        write = partial(write_image_values, folder / IMAGE_VALUES, edited, outcome.image_values, outcome.image_groups)
+        beside(IMAGE_VALUES, write)
     passed, images = _passed(ready, embeddings)
     result = about | {
         "kind": ready.settings.task.kind,

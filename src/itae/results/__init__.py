@@ -10,6 +10,7 @@
 `controls`     an edit against random patches
 `assignments`  ``assignments.csv``
 `clusterings`  ``clusterings.npz``
+`image_values` ``image_values.npz``
 `report`       the table on the console
 `foreign`      nothing is imported on a stranger's word
 """

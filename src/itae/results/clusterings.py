@@ -57,7 +57,7 @@ def write_clusterings(path: Path, edited: Embeddings, task: Clustered) -> None:
         return
     groups, labels = same_bytes(edited.digests), edited.labels
     told: dict[str, Any] = {
-        "images": np.frombuffer(_images(edited), np.uint8),
+        "images": np.frombuffer(images_of(edited), np.uint8),
         "labels": labels.astype(np.min_scalar_type(int(labels.max()))),
         "assignments": task.per_seed,
     }
@@ -69,7 +69,8 @@ def write_clusterings(path: Path, edited: Embeddings, task: Clustered) -> None:
     np.savez_compressed(path, **told)
 
 
-def _images(edited: Embeddings) -> bytes:
+def images_of(edited: Embeddings) -> bytes:
+    """Return the sha256 of all images' ids and bytes in their order."""
     told = hashlib.sha256("\n".join(edited.ids).encode("utf-8", "surrogateescape"))
     if edited.digests is not None:
         told.update(edited.digests.tobytes())

@@ -2,8 +2,8 @@
 
 A run with ``control=random`` is the control of the run with ``control=none`` and otherwise the same settings; several
 draws (``control.seed``) are averaged. Both have the same images and seeds, so one image under one seed is held against
-itself: the interval is over images and seeds, and over the draws where there are several. With one draw it is of
-that draw. Runs from before ``clusterings.npz`` was kept have their deltas for each seed and nothing of images.
+itself: the interval is over images and seeds (or what else a task repeats), and over the draws where there are
+several. With one draw it is of that draw. Runs that have kept nothing of each image have their deltas for each seed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from rich.table import Table
 
 from itae.base.console import console
 from itae.base.errors import UserError
-from itae.measure.intervals import by_group, image_values, mean_interval
-from itae.results.clusterings import Clusterings, read_clusterings
+from itae.measure.intervals import by_group, mean_interval
+from itae.results.image_values import ImageValues, read_image_values
 from itae.results.rows import labels, science, settings_of, with_choices
 from itae.results.run import Run, read_run
-from itae.results.shown import Shown
+from itae.results.shown import Shown, shown_of
 
 AGAINST = "against_random"
 OVER = f"{AGAINST}.over"
@@ -34,7 +34,7 @@ def against_random(table: pd.DataFrame, home: Path) -> pd.DataFrame:
     """Return the table with ``against_random.<metric>.mean``, ``.low`` and ``.high`` for runs that have a control.
 
     The interval is of 95 %, over what ``against_random.over`` names: images, seeds (of which KNN knows none) and draws,
-    or, where a run has not kept its clusterings, seeds alone. AMI has one over seeds alone.
+    or, where a run has kept nothing of each image, seeds alone, as AMI has it.
 
     Parameters
     ----------
@@ -67,10 +67,11 @@ def _compare(edit: Run, draws: Sequence[Run]) -> dict[str, Any]:
     beyond = _by_seed(edit, draws)
     if not beyond:
         return {}
+    unit = shown_of(edit.result).unit or SEEDS
     try:
-        values, over = _by_image([read_clusterings(run) for run in (edit, *draws)])
+        values, over = _by_image([read_image_values(run) for run in (edit, *draws)], unit)
     except UserError:
-        values, over = beyond, SEEDS
+        values, over = beyond, unit
     row: dict[str, Any] = {OVER: over}
     for name, delta_S in beyond.items():
         low, high = (mean_interval(values[name]) if name in values else None) or (None, None)
@@ -91,15 +92,17 @@ def _by_seed(edit: Run, draws: Sequence[Run]) -> dict[str, np.ndarray]:
     return found
 
 
-def _by_image(sides: Sequence[Clusterings]) -> tuple[dict[str, np.ndarray], str | None]:
-    """Return the differences [draws, seeds, images] of each metric, of the edit and then its draws, if they compare."""
+def _by_image(sides: Sequence[ImageValues], unit: str) -> tuple[dict[str, np.ndarray], str | None]:
+    """Return the differences [draws, repeats, images] of each metric, of the edit and its draws, if they compare."""
     edit, *draws = sides
-    if any(draw.images != edit.images or draw.assignments.shape != edit.assignments.shape for draw in draws):
-        return {}, None  # the pictures have changed between the runs
-    own, *others = (image_values(one.labels, one.assignments, one.knn_correct) for one in sides)
+    own, *others = (one.values for one in sides)
     both = [name for name in own if all(name in other for other in others)]
+    shapes = [{name: one[name].shape for name in both} for one in (own, *others)]
+    if any(draw.images != edit.images for draw in draws) or any(one != shapes[0] for one in shapes):
+        return {}, None  # the pictures have changed between the runs
     values = {name: by_group(own[name] - np.stack([other[name] for other in others]), edit.groups) for name in both}
-    several = [name for name, count in (("seeds", len(edit.assignments)), ("draws", len(draws))) if count > 1]
+    repeats = max((len(each) for each in own.values()), default=1)
+    several = [name for name, count in ((unit, repeats), ("draws", len(draws))) if count > 1]
     return values, " and ".join(", ".join(["images", *several]).rsplit(", ", 1))
 
 
@@ -127,8 +130,8 @@ def print_controls(table: pd.DataFrame, metric: str, shown: Shown) -> None:
 
 def _caption(rows: pd.DataFrame) -> str:
     told = "difference: the same images under the same seeds, 95 % interval over what the last column names"
-    if (rows[OVER] == SEEDS).any():
-        told += "; over seeds alone it says nothing of other images: those runs kept nothing of each, run them again"
+    if (~rows[OVER].dropna().str.startswith("images")).any():
+        told += "; one not over images says nothing of other images: those runs kept nothing of each, run them again"
     if rows[OVER].isna().any():
         told += "; none where the images have changed between the two runs"
     return told

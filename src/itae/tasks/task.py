@@ -155,6 +155,12 @@ class Outcome:
         and a ``title``; see `itae.look.page.run_part`.
     tracked
         More metrics for the tracker, by name.
+    image_values
+        By metric, what each image of the edited side adds to it: numbers [repeats, n], the mean over images of each
+        repeat being ``per_seed`` of the metric. Kept beside the result, so that an edit can be held against its random
+        control image by image; a metric that is no mean over images has none.
+    image_groups
+        Whole numbers from 0, equal for images that are drawn together, [n]; by default each is by itself.
     """
 
     baseline: Mapping[str, Any]
@@ -169,6 +175,8 @@ class Outcome:
     figures: Mapping[str, tuple[str, Callable[[], Figure | None]]] = field(default_factory=dict)
     parts: Sequence[Mapping[str, Any]] = ()
     tracked: Mapping[str, Any] = field(default_factory=dict)
+    image_values: Mapping[str, np.ndarray] = field(default_factory=dict)
+    image_groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Bring all that is written to values that JSON has, and check what readers rely on."""
