@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from omegaconf import OmegaConf
 from itae.app.compose import conf_dir
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.knowledge.answers import class_means
+from itae.knowledge.answers.class_means import cosines
 from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax, told
 from itae.knowledge.near.neighbours import Excluded
-from itae.knowledge.records.similarity import unit
+from itae.knowledge.records.similarity import similarities, unit
 
 VOTERS = (Plurality(3), Softmax(3, 0.2), Rank(3), Distance(3), ClassMean())
 
@@ -69,6 +72,7 @@ def test_class_means_by_hand():
     weight = math.exp((0.866025 - 0.939693) / 0.1)
     assert scores(ballot, snapshot) == pytest.approx({"b": 1 / (1 + weight), "a": weight / (1 + weight)}, abs=1e-9)
     assert ballot.positions_QK.shape == (1, 0), "no row votes by itself"
+    assert str(cosines(snapshot, unit(on_a_circle(120.00001)))[0, 0]) == "0.0", "not -0"
 
 
 def test_several_labels_share_a_rows_voice():
@@ -160,6 +164,86 @@ def test_votes_are_the_slow_ones_and_alone_as_in_a_batch(seed, n, q, voter):
         alone = voter.ballot(snapshot, queries[i : i + 1], excluded=Excluded(snapshot.groups_M, codes[i : i + 1]))
         assert scores(alone, snapshot) == found, "to the last bit"
         assert list(scores(alone, snapshot)) == list(found)
+
+
+def slow_cosines(snapshot, queries, rows, excluded):
+    """Return the cosines of queries and class means pair by pair, each mean summed up anew."""
+    found = np.full((len(queries), len(snapshot.label_names)), -np.inf)
+    for q, query in enumerate(queries):
+        out = excluded.codes_M == excluded.codes_Q[q] if excluded else np.zeros(len(snapshot.alive_M), bool)
+        sums = {}
+        for i in [i for i in rows.tolist() if not out[i]]:
+            for name in snapshot.labels_of(i):
+                part = np.rint(snapshot.vectors_ME[i].astype(np.float64) * (2.0**40 / len(snapshot.labels_of(i))))
+                sums[name] = sums.get(name, 0) + part
+        for name, mean in sums.items():
+            alone = similarities(mean[None], query[None], np.zeros((1, 1), np.int64))[0, 0] if mean.any() else 0.0
+            found[q, snapshot.label_names.index(name)] = alone
+    return found
+
+
+@settings(max_examples=80)
+@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 9), st.integers(1, 6), st.booleans(), st.booleans())
+def test_cosines_to_class_means_are_those_of_each_pair_by_itself(seed, n, q, groups, some, close):
+    """To the last bit: groups of any size, opposite rows whose mean is nothing, classes that lose all their rows.
+
+    In blocks of a few; and nearly every cosine taken for one that is close to half of 1e-6.
+    """
+    draw = np.random.default_rng(seed)
+    snapshot = some_base(draw, n, groups)
+    snapshot.vectors_ME[draw.random(n) < 0.5] *= -1
+    snapshot.vectors_ME[n // 2 :] = -snapshot.vectors_ME[: n - n // 2]
+    queries = unit(np.concatenate([draw.normal(size=(q, 3)), snapshot.vectors_ME]))
+    excluded = Excluded(snapshot.groups_M, np.concatenate([draw.integers(-1, groups + 1, q), snapshot.groups_M]))
+    rows = snapshot.voters[draw.random(len(snapshot.voters)) < 0.8] if some else snapshot.voters
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(class_means, "_NUMBERS", 16)
+        patch.setattr(class_means, "_ROWS", 5)
+        if close:
+            patch.setattr(class_means, "_ROUNDING", 0.49e-6 / 7)
+        for one in (excluded, None):
+            found = cosines(snapshot, queries, rows if some else None, one)
+            assert found.tolist() == slow_cosines(snapshot, queries, rows, one).tolist()
+            assert not np.signbit(found[found == 0]).any()
+
+
+def of_cosine(target, width):
+    """Return a float32 vector of about length 1 whose cosine with the first axis is `target`, to 1e-20 or so."""
+    first = np.float32(target)
+    left, vector = (Fraction(float(first)) / target) ** 2 - Fraction(float(first)) ** 2, [first]
+    while len(vector) < width:
+        vector.append(np.float32(math.sqrt(left)))
+        while Fraction(float(vector[-1])) ** 2 > left:
+            vector[-1] = np.nextafter(vector[-1], np.float32(0))
+        left -= Fraction(float(vector[-1])) ** 2
+    return np.array(vector)
+
+
+@pytest.mark.parametrize("by", [-4, 4])
+def test_cosines_at_half_of_a_millionth_are_rounded_as_alone(by, monkeypatch):
+    """In a product they may come out some bits off, which rounds them to the other side."""
+    targets = [Fraction(2 * i + 1, 2 * 10**6) for i in range(200_000, 900_000, 7001)]
+    queries = np.stack([of_cosine(target, 6) for target in targets])
+    assert (unit(queries) == queries).all()
+    exact = queries[:, 0].astype(np.float64) / np.sqrt((queries.astype(np.float64) ** 2).sum(axis=1))
+    assert np.abs(exact - [float(target) for target in targets]).max() < 4e-16
+    axes = np.eye(6)
+    snapshot = base([axes[0], axes[0], axes[1], -axes[0]], ["a", "b", "b", "c"], groups=[0, 1, 7, 3])
+    excluded = Excluded(snapshot.groups_M, np.where(np.arange(len(queries)) % 2, 7, -1))
+    directions = class_means._directions
+    monkeypatch.setattr(class_means, "_directions", lambda vectors: directions(vectors) * (1 + by * 2.0**-52))
+    found = cosines(snapshot, queries, excluded=excluded)
+    assert found.tolist() == slow_cosines(snapshot, queries, snapshot.voters, excluded).tolist()
+
+
+def test_few_cosines_are_computed_by_themselves(monkeypatch):
+    """Of 200,000 none should be, and ten may."""
+    draw, alone = np.random.default_rng(5), []
+    monkeypatch.setattr(class_means, "similarities", lambda *pair: alone.append(pair) or similarities(*pair))
+    snapshot = base(draw.normal(size=(1000, 64)), draw.choice([f"{i}" for i in range(200)], 1000).tolist())
+    itself = Excluded(snapshot.groups_M, snapshot.groups_M)
+    assert np.isfinite(cosines(snapshot, snapshot.vectors_ME, excluded=itself)).sum() > 190_000
+    assert len(alone) <= 10
 
 
 @settings(max_examples=60)
