@@ -98,6 +98,15 @@ def count_classes(snapshot: Snapshot, shares_QC: np.ndarray) -> Ballot:
     return Ballot(none.astype(np.int64), none, none, ends, codes_F[order], scores[order])
 
 
+def best_classes(snapshot: Snapshot, shares_QC: np.ndarray) -> np.ndarray:
+    """Return the label of each query that `count_classes` has first, int64 [Q]; `NONE` where none has a share."""
+    if not shares_QC.shape[1]:
+        return np.full(len(shares_QC), NONE)
+    named = np.argsort(by_name(snapshot))
+    first_Q = np.round(shares_QC[:, named], _DECIMALS).argmax(axis=1)
+    return np.where(np.isfinite(shares_QC).any(axis=1), named[first_Q], NONE)
+
+
 def by_name(snapshot: Snapshot) -> np.ndarray:
     """Return the place of each label name in the order of the alphabet, int64 [C]."""
     place = np.empty(len(snapshot.label_names), np.int64)

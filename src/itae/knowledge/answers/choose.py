@@ -7,7 +7,6 @@ Shapes: R rows drawn, C label names, K neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.knowledge.answers.sweep import winners
 from itae.knowledge.answers.vote import Voter, told
-from itae.knowledge.near.held_out import HeldOut, held_out
+from itae.knowledge.near.held_out import held_out
 from itae.knowledge.near.neighbours import MISSING, Excluded
 from itae.knowledge.records.snapshot import Snapshot
 
@@ -82,26 +81,14 @@ def _choose(snapshot: Snapshot, voter: Any, options: Any, device: str) -> Choice
     if (found.positions_RK == MISSING).all():
         note = f"{told(options[0], kept=voter)}: not chosen, as no labelled row has another that is not of its group"
         return Choice(options[0], note)
-    won = _winners(snapshot, options, found, device)
+    asked_RE, groups = snapshot.vectors_ME[found.rows], Excluded(snapshot.groups_M, snapshot.groups_M[found.rows])
+    won = winners(snapshot, options, asked_RE, found.positions_RK, found.similarities_RK, excluded=groups)
     scores = [balanced_accuracy(snapshot, found.rows, won_R) for won_R in won]
     ks = [getattr(option, "k", np.inf) for option in options]
     best = min(range(len(options)), key=lambda i: (-round(scores[i], _DECIMALS), ks[i], i))
     how = f"chosen by leave-one-group-out inside the base (balanced accuracy {scores[best]:.3f}"
     note = f"{told(options[best], kept=voter)}: {how}{', ' * bool(found.note)}{found.note})"
     return Choice(options[best], note, tuple(zip(map(told, options), scores, strict=True)))
-
-
-def _winners(snapshot: Snapshot, options: Sequence[Any], found: HeldOut, device: str) -> list[np.ndarray]:
-    """Return the label of each row that was drawn, by each of the voters."""
-    by_rows = [option for option in options if isinstance(option, Voter)]
-    swept = iter(winners(snapshot, by_rows, found.positions_RK, found.similarities_RK))
-    groups = Excluded(snapshot.groups_M, snapshot.groups_M[found.rows])
-    return [
-        next(swept)
-        if isinstance(option, Voter)
-        else option.ballot(snapshot, snapshot.vectors_ME[found.rows], excluded=groups, device=device).winners
-        for option in options
-    ]
 
 
 def balanced_accuracy(snapshot: Snapshot, rows: np.ndarray, won_R: np.ndarray) -> float:

@@ -3,9 +3,10 @@
 The rows of a smaller k are the first of a larger one's, and what they weigh in ratio to each other is the same. So
 labels are numbered once, and votes of a voter are added up from one k to the next. A sum that goes on where another
 ended is rounded elsewhere than a ballot's: where the first two labels are too close for that, the ballot decides.
+Class means need no neighbours, and are asked beside.
 
-Shapes: O voters, Q queries, K neighbours, V voices (a neighbour and one of its labels), F pairs of a query and a label,
-A queries that have a voice.
+Shapes: O voters, Q queries, K neighbours, E embedding width, V voices (a neighbour and one of its labels), F pairs of a
+query and a label, A queries that have a voice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from itertools import pairwise
 import numpy as np
 
 from itae.knowledge.answers.ballot import voices
-from itae.knowledge.answers.vote import Voter
+from itae.knowledge.answers.vote import ClassMean, Voter
+from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import NONE, Snapshot
 
 _VOICES, _PAIRS = 2**18, 2**22  # neighbours, and pairs of a query and any label, at a time: 50 MB
@@ -26,9 +28,15 @@ _ROUNDING = 4 * np.finfo(np.float64).eps  # of two sums and their totals, for ea
 
 
 def winners(
-    snapshot: Snapshot, options: Sequence[Voter], positions_QK: np.ndarray, similarities_QK: np.ndarray
+    snapshot: Snapshot,
+    options: Sequence[Voter | ClassMean],
+    queries_QE: np.ndarray,
+    positions_QK: np.ndarray,
+    similarities_QK: np.ndarray,
+    rows: np.ndarray | None = None,
+    excluded: Excluded | None = None,
 ) -> np.ndarray:
-    """Return the label of each query by each voter, as `Voter.count` has it: int64 [O, Q], `NONE` where nothing voted.
+    """Return the label of each query by each voter, as its ballot has it: int64 [O, Q], `NONE` where nothing voted.
 
     Parameters
     ----------
@@ -37,21 +45,37 @@ def winners(
     options
         The voters, every setting of them known, in any order. Those that differ in k alone cost little more than the
         one of the largest k.
+    queries_QE
+        Rows of the base, or any others, of any length but 0.
     positions_QK, similarities_QK
-        As `itae.knowledge.near.neighbours.nearest` gives them for the largest k.
+        Their neighbours, as `itae.knowledge.near.neighbours.nearest` gives them for the largest k.
+    rows, excluded
+        As that was given them: which rows vote, by default all that have a label, and which are out for which query.
     """
-    most = min(max((option.k or 0 for option in options), default=0), positions_QK.shape[1])
     won_OQ = np.full((len(options), len(positions_QK)), NONE)
+    by_rows = {o: option for o, option in enumerate(options) if isinstance(option, Voter)}
+    won_OQ[[*by_rows]] = _by_rows(snapshot, [*by_rows.values()], positions_QK, similarities_QK)
+    for o, option in enumerate(options):
+        if isinstance(option, ClassMean):
+            won_OQ[o] = option.winners(snapshot, queries_QE, rows, excluded)
+    return won_OQ
+
+
+def _by_rows(
+    snapshot: Snapshot, options: Sequence[Voter], positions_QK: np.ndarray, similarities_QK: np.ndarray
+) -> np.ndarray:
+    won_OQ = np.full((len(options), len(positions_QK)), NONE)
+    most = min(max((option.k or 0 for option in options), default=0), positions_QK.shape[1])
     if not most:
         return won_OQ
     step = max(1, min(_VOICES // most, _PAIRS // max(1, len(snapshot.label_names))))
     for start in range(0, len(positions_QK), step):
         some = slice(start, start + step)
-        won_OQ[:, some] = _winners(snapshot, options, positions_QK[some, :most], similarities_QK[some, :most])
+        won_OQ[:, some] = _added_up(snapshot, options, positions_QK[some, :most], similarities_QK[some, :most])
     return won_OQ
 
 
-def _winners(
+def _added_up(
     snapshot: Snapshot, options: Sequence[Voter], positions_QK: np.ndarray, similarities_QK: np.ndarray
 ) -> list[np.ndarray]:
     ks = sorted({option.k for option in options if option.k is not None})

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from itae.base.checks import above_0, whole
-from itae.knowledge.answers.ballot import Ballot, by_name, count, count_classes
-from itae.knowledge.answers.class_means import cosines
+from itae.knowledge.answers.ballot import Ballot, best_classes, by_name, count, count_classes
+from itae.knowledge.answers.class_means import cosines, cosines_in_turn
 from itae.knowledge.near.neighbours import Excluded, nearest
 from itae.knowledge.records.similarity import unit
-from itae.knowledge.records.snapshot import Snapshot
+from itae.knowledge.records.snapshot import NONE, Snapshot
 
 KS = (1, 5, 10, 20, 50, 100, 200)
 TEMPERATURES = (0.02, 0.07, 0.2)
@@ -181,14 +181,32 @@ class ClassMean:
         device: str = "auto",
     ) -> Ballot:
         """Return the share of each class; see `Voter.ballot`."""
-        cosines_QC = cosines(snapshot, unit(queries_QE, snapshot.vectors_ME.shape[1]), rows, excluded)
+        queries_QE = unit(queries_QE, snapshot.vectors_ME.shape[1])
+        return count_classes(snapshot, self._shares(snapshot, cosines(snapshot, queries_QE, rows, excluded)))
+
+    def winners(
+        self,
+        snapshot: Snapshot,
+        queries_QE: np.ndarray,
+        rows: np.ndarray | None = None,
+        excluded: Excluded | None = None,
+    ) -> np.ndarray:
+        """Return the winners of `ballot`, int64 [Q], without the order of all other classes."""
+        queries_QE = unit(queries_QE, snapshot.vectors_ME.shape[1])
+        won_Q = np.full(len(queries_QE), NONE)
+        for asked, some_QC in cosines_in_turn(snapshot, queries_QE, rows, excluded):
+            won_Q[asked] = best_classes(snapshot, self._shares(snapshot, some_QC))
+        return won_Q
+
+    def _shares(self, snapshot: Snapshot, cosines_QC: np.ndarray) -> np.ndarray:
+        """Return the share of each class, -inf where it has no row."""
         there_QC = np.isfinite(cosines_QC)
         most_Q1 = cosines_QC.max(axis=1, keepdims=True, initial=-1.0)
         above_QC = np.where(there_QC, cosines_QC, -1.0) - most_Q1
         weights_QC = np.where(there_QC, np.exp(above_QC / self.temperature), 0.0)
         # In the order of names: that of `label_names` is whatever the base has been through.
         total_Q1 = np.cumsum(weights_QC[:, np.argsort(by_name(snapshot))], axis=1)[:, -1:]
-        return count_classes(snapshot, np.where(there_QC, weights_QC / np.where(total_Q1 > 0, total_Q1, 1), -np.inf))
+        return np.where(there_QC, weights_QC / np.where(total_Q1 > 0, total_Q1, 1), -np.inf)
 
 
 @dataclass(frozen=True)
