@@ -12,7 +12,7 @@
 `resume`           what an interrupted run has left, and how it is gone on with
 `worker`           a model at work on the images
 `on_ray`           the workers of a Ray cluster
-`ray_cluster`      how to join one
+`ray_cluster`      how to join one, and tasks on it
 `replay`           the shared pass: record once, replay under each edit
 `record`           what the untouched model did
 `prove`            whether edits of a model can be trusted

@@ -15,13 +15,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 
 from itae.base.errors import UserError
 from itae.base.place import Place
 from itae.base.runtime import Runtime
-from itae.base.waiting import Waiting
-from itae.embed.ray_cluster import connected, lost, wait
+from itae.embed.ray_cluster import begun, connected, done, told
 from itae.embed.rows import Taken, parts_of
 from itae.embed.worker import Fits, Worker, calibrated_together
 
@@ -93,35 +91,12 @@ class RayWorkers:
         return failed
 
     def _task(self, work: Callable, what: ray.ObjectRef, *args: int) -> ray.ObjectRef:
-        # Without max_calls=0 Ray would end a GPU's worker with each task, and have the next one load the model.
         # In lists, objects stay packed until the worker is where it can find modules of the user's own.
-        return ray.remote(max_calls=0)(work).options(**self.asked.options).remote(self.place, [self.job], [what], *args)
+        return begun(work, self.asked, self.place, [self.job], [what], *args)
 
     def _done(self, tasks: Sequence[ray.ObjectRef]) -> Generator[tuple[int, Any]]:
-        """Yield each task's position and what came of it, as they end; when left, end those that go on."""
-        places, left, waiting = {task: i for i, task in enumerate(tasks)}, list(tasks), Waiting()
-        try:
-            while left:
-                ended, left = wait(left, self.asked, "runtime.ray", waiting)
-                yield places[ended], _result(ended)
-        finally:
-            for task in left:
-                ray.cancel(task, force=True)
-
-
-def _result(task: ray.ObjectRef) -> Any:
-    try:
-        result = ray.get(task)
-    except RayTaskError:  # a bug, with the worker's traceback in it
-        raise
-    except RayError as error:
-        raise UserError(
-            f"The pass broke off, {lost(error)}; that was once more than runtime.ray.max_retries allows. The shards "
-            "that are done are kept, and the same command goes on from there."
-        ) from error
-    if isinstance(result, UserError):
-        raise result
-    return result
+        then = "The shards that are done are kept, and the same command goes on from there."
+        return done(tasks, self.asked, "runtime.ray", "The pass", then)
 
 
 def _wait_until_visible(drafts: Sequence[Draft]) -> None:
@@ -155,32 +130,19 @@ def _work(work: ray.ObjectRef) -> Any:
     return ray.get(work)
 
 
-def _told(work: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a task return a user's mistake: of those that are raised, Ray prints what nobody waits for any more."""
-
-    @functools.wraps(work)
-    def task(*args: Any) -> Any:
-        try:
-            return work(*args)
-        except UserError as error:
-            return error
-
-    return task
-
-
-@_told
+@told
 def _calibrate(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> Fits:
     place.enter()
     return _worker(job[0]).calibrate(ray.get(edits[0]))
 
 
-@_told
+@told
 def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, RegisterNeurons]:
     place.enter()
     return _worker(job[0]).search(ray.get(edits[0]))
 
 
-@_told
+@told
 def _fill(place: Place, job: list[ray.ObjectRef], work: list[ray.ObjectRef], i: int) -> dict[Key, UserError]:
     place.enter()
     drafts, edits, taken = _work(work[0])

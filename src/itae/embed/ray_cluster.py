@@ -1,14 +1,20 @@
-"""Being connected to a Ray cluster: one that runs, or one of this process on this machine."""
+"""Being connected to a Ray cluster, one that runs or one of this process on this machine, and tasks on it.
+
+What a lost worker had in hand is given to another, so a task has to be one that may be done twice.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
 from itae.base.errors import UserError
 from itae.base.place import socket_folder
@@ -106,3 +112,50 @@ def lost(error: Exception) -> str:
     """Say which way a worker was lost."""
     told = str(error).strip().splitlines() or [""]
     return f"its Ray worker was lost: {type(error).__name__}, {told[0]}"
+
+
+def told(work: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a task return a user's mistake: of those that are raised, Ray prints what nobody waits for any more."""
+
+    @functools.wraps(work)
+    def task(*args: Any) -> Any:
+        try:
+            return work(*args)
+        except UserError as error:
+            return error
+
+    return task
+
+
+def begun(work: Callable[..., Any], asked: OnRay, *args: Any) -> ray.ObjectRef:
+    """Begin a task that is `told`; what it is given as a list comes as it is, references in it unopened."""
+    # Without max_calls=0 Ray would end a GPU's worker with each task, and have the next one load all that it needs.
+    return ray.remote(max_calls=0)(work).options(**asked.options).remote(*args)
+
+
+def done(tasks: Sequence[ray.ObjectRef], asked: OnRay, word: str, what: str, then: str) -> Generator[tuple[int, Any]]:
+    """Yield each task's position and what came of it, as they end; when left, end those that go on.
+
+    Raises
+    ------
+    UserError
+        What a task has told; and, where a worker was lost too often, that `what` broke off and what to do `then`, a
+        sentence.
+    """
+    places, left, waiting = {task: i for i, task in enumerate(tasks)}, list(tasks), Waiting()
+    try:
+        while left:
+            ended, left = wait(left, asked, word, waiting)
+            try:
+                result = ray.get(ended)
+            except RayTaskError:  # a bug, with the worker's traceback in it
+                raise
+            except RayError as error:
+                often = f"that was once more than {word}.max_retries allows"
+                raise UserError(f"{what} broke off, {lost(error)}; {often}. {then}") from error
+            if isinstance(result, UserError):
+                raise result
+            yield places[ended], result
+    finally:
+        for task in left:
+            ray.cancel(task, force=True)
