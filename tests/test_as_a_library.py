@@ -33,7 +33,10 @@ import importlib, pkgutil
 import itae
 itae.compose(["dataset=digits"])
 # A process is started for each of the first two, and Ray sets a hook of its own.
-own = ("itae.__main__", "itae.app.launch.server", "itae.app.launch.ray", "itae.embed.ray_cluster", "itae.embed.on_ray")
+own = (
+    "itae.__main__", "itae.app.launch.server",
+    "itae.app.launch.ray", "itae.embed.ray_cluster", "itae.embed.on_ray", "itae.knowledge.near.on_ray",
+)
 for module in pkgutil.walk_packages(itae.__path__, "itae."):
     if module.name not in own:
         importlib.import_module(module.name)

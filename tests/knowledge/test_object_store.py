@@ -137,3 +137,35 @@ def test_what_is_no_base_there_is_told(bucket):
         open_knowledge(f"{bucket}/nothing")
     with pytest.raises(UserError):
         open_knowledge("s3://no-such-bucket/kb")
+
+
+ASKED_BY_RAY = """
+import sys
+from bases import vector
+from itae.base.runtime import OnRay
+from itae.knowledge.answers.classify import classify
+from itae.knowledge.base import open_knowledge
+from itae.knowledge.near.on_ray import ray_workers
+
+kb = open_knowledge(sys.argv[1])
+queries = [vector(f"asked {i}") for i in range(40)]
+alone = classify(kb.snapshot(), queries)
+snapshot = open_knowledge(sys.argv[1]).snapshot_beside("beside")
+with ray_workers(kb, OnRay()) as workers:
+    workers.serve(snapshot)
+    assert classify(snapshot, queries) == alone
+print(len(alone), "alike")
+"""
+
+
+def test_the_workers_of_a_ray_cluster_read_it_themselves(bucket, tmp_path):
+    pytest.importorskip("ray")
+    kb = create(f"{bucket}/kb", SPACE, WORDS)
+    kb.commit(kb.add(made([f"{'cat' if i % 2 else 'dog'}/{i}" for i in range(30)])))
+    tests = str(Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED_BY_RAY, f"{bucket}/kb"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join([tests, *filter(None, sys.path)])},
+        capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "40 alike\n", "")

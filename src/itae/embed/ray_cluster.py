@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -48,13 +49,15 @@ def connected(asked: OnRay, word: str) -> Iterator[None]:
 def _connect(asked: OnRay, word: str) -> None:
     try:
         _knock(asked.address or "")
-        ray.init(
-            address=asked.address,
-            runtime_env=dict(asked.runtime_env or {}) or None,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            include_dashboard=False if asked.address == "local" else None,
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "lance is not fork-safe")  # Ray forks to start programs, and no more
+            ray.init(
+                address=asked.address,
+                runtime_env=dict(asked.runtime_env or {}) or None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                include_dashboard=False if asked.address == "local" else None,
+            )
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{word}.address={asked.address}: no Ray cluster there ({reason}).") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,10 @@ def why(argv: Sequence[str]) -> int:
         voter, images = _voter_and_pictures(asked, here)
         if len(images) != 1:
             raise UserError(f"{path} holds {len(images)} pictures; itae knowledge why is about one.")
-        snapshot = _snapshot(asked, here)
-        found = why_of(snapshot, here.encoder(images)[0], images.digests[0], voter, here.encoder.runtime.device)
-        if asked.options.page is not None:
-            _write_page(here, snapshot, found, voter, images, at_home(asked.options.page))
+        with _snapshot(asked, here) as snapshot:
+            found = why_of(snapshot, here.encoder(images)[0], images.digests[0], voter, here.encoder.runtime.device)
+            if asked.options.page is not None:
+                _write_page(here, snapshot, found, voter, images, at_home(asked.options.page))
     if asked.options.json:
         print_json({"path": images.ids[0], **found.plain()})
         return 0
@@ -110,22 +111,33 @@ def _question(made: argparse.ArgumentParser) -> None:
 
 def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[ImageSet, list[Answer]]:
     voter, images = _voter_and_pictures(asked, here)
-    snapshot = _snapshot(asked, here)
     device = here.encoder.runtime.device
-    return images, answers_of(snapshot, here.encoder(images), images.digests, voter, abstain, device=device)
+    with _snapshot(asked, here) as snapshot:
+        return images, answers_of(snapshot, here.encoder(images), images.digests, voter, abstain, device=device)
 
 
-def _snapshot(asked: Asked, here: Opened) -> Snapshot:
-    """Return the version that is asked, with the index that ``knowledge.index`` names, if it does."""
-    factory = here.config["knowledge"]["index"]
-    if factory is None:
-        return here.base.snapshot(asked.options.at)
+@contextlib.contextmanager
+def _snapshot(asked: Asked, here: Opened) -> Iterator[Snapshot]:
+    """Yield the version that is asked, with what looks for its neighbours: this process, an index, workers of Ray."""
+    runtime, factory, at = here.encoder.runtime, here.config["knowledge"]["index"], asked.options.at
     folder = here.base.index_folder(here.encoder.store.root)
-    snapshot = here.base.snapshot_beside(folder / "vectors", asked.options.at)
-    refuse_unlabelled(snapshot)
-    with disk_trouble_told(folder):
-        use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
-    return snapshot
+    if runtime.engine == "ray":
+        from itae.knowledge.near.on_ray import NO_INDEX, ray_workers
+
+        if factory is not None:
+            raise UserError(NO_INDEX)
+        with ray_workers(here.base, runtime.ray) as workers:
+            snapshot = here.base.snapshot_beside(folder / "vectors", at)  # whose vectors they have in memory
+            workers.serve(snapshot)
+            yield snapshot
+    elif factory is not None:
+        snapshot = here.base.snapshot_beside(folder / "vectors", at)
+        refuse_unlabelled(snapshot)
+        with disk_trouble_told(folder):
+            use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
+        yield snapshot
+    else:
+        yield here.base.snapshot(at)
 
 
 def _voter_and_pictures(asked: Asked, here: Opened) -> tuple[Any, ImageSet]:

@@ -28,6 +28,9 @@ MISSING = -1
 INDEX = "index"
 """The memo of a snapshot under which the index is that it was given."""
 
+WORKERS = "workers"
+"""The memo of a snapshot under which those are that look for its neighbours."""
+
 _CANDIDATES = 10  # times as many as asked for, of an index
 _FEW = 16  # queries; FAISS is quicker from about here on
 _SPARE = 4  # candidates more than asked for, so that few queries need a second look
@@ -62,6 +65,21 @@ class Candidates(Protocol):
         """Return positions of `count` rows for each query, int64 [Q, count]; `MISSING` where it found fewer."""
 
 
+class Workers(Protocol):
+    """Other processes that have the same rows; `itae.knowledge.near.on_ray` has those of a Ray cluster."""
+
+    def nearest(
+        self,
+        snapshot: Snapshot,
+        queries_QE: np.ndarray,
+        k: int,
+        rows: np.ndarray,
+        excluded: Excluded | None,
+        device: str,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `nearest` does, of at least one query, of length 1, and at least one row, all of them live."""
+
+
 def nearest(
     snapshot: Snapshot,
     queries_QE: np.ndarray,
@@ -89,7 +107,7 @@ def nearest(
         ``auto``, ``cpu``, ``cuda`` or ``cuda:1``: where many queries are looked for, if FAISS has such a GPU.
     index
         What gives candidates; by default that which the snapshot was given (`itae.knowledge.near.index.use_index`), if
-        one was. None is exact.
+        one was. None is exact. Without one, the snapshot's workers look, if it has any: the result is the same.
 
     Returns
     -------
@@ -106,8 +124,12 @@ def nearest(
     if k < 1:
         raise UserError(f"k={k} must be at least 1: how many neighbours are asked for.")
     rows = snapshot.live if rows is None else rows
+    index = snapshot.memo.get(INDEX) if index == "its own" else index
+    workers: Workers | None = snapshot.memo.get(WORKERS)
+    if workers is not None and index is None and len(queries_QE) and len(rows):
+        return workers.nearest(snapshot, queries_QE, k, rows, excluded, device)
     search = _Search(snapshot, queries_QE, rows, excluded, device)
-    search.index = snapshot.memo.get(INDEX) if index == "its own" else index
+    search.index = index
     return search(min(k, len(rows)))
 
 
