@@ -77,7 +77,8 @@ class Runtime:
     projection
         How pictures show embeddings in two dimensions: ``pca``, or ``umap`` (``pip install 'itae[umap]'``).
     engine
-        ``local``: this process embeds all images. ``ray``: the workers of a Ray cluster share them.
+        ``local``: this process embeds all images, and looks for neighbours in a knowledge base. ``ray``: the workers of
+        a Ray cluster share out the images of a data set, and the queries of a base.
     ray
         What each of those workers asks for.
     """

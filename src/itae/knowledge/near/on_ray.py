@@ -45,7 +45,14 @@ _BY_NUMBER = "by number"
 def ray_workers(base: KnowledgeBase, asked: OnRay) -> Iterator[RayWorkers]:
     """Be connected to the Ray cluster that ``runtime.ray`` names, to look for neighbours in a base on it.
 
-    Snapshots that were given to `RayWorkers.serve` are looked through by this process again when the body ends.
+    Inside, whatever is asked of a snapshot that was given to `RayWorkers.serve` is asked of the workers::
+
+        with ray_workers(base, OnRay(address="auto")) as workers:
+            snapshot = base.snapshot_beside("vectors")
+            workers.serve(snapshot)
+            answers = classify(snapshot, queries_QE)
+
+    Outside, this process looks for it again.
 
     Raises
     ------
