@@ -118,9 +118,25 @@ def nearest_in(faiss: Any, queries: Any, vectors: Any, k: int, gpu: int | None) 
     """
     metric = faiss.METRIC_INNER_PRODUCT
     if gpu is None or k > GPU_MOST:
-        return faiss.knn(queries, vectors, k, metric=metric)
+        with _by_products(faiss):
+            return faiss.knn(queries, vectors, k, metric=metric)
     part = 2**30  # bytes of the vectors on the GPU at a time
     return faiss.knn_gpu(_gpu_resources(), queries, vectors, k, metric=metric, device=gpu, vectorsMemoryLimit=part)
+
+
+@contextlib.contextmanager
+def _by_products(faiss: Any) -> Iterator[None]:
+    """Have FAISS multiply matrices for few queries, too.
+
+    By itself FAISS 1.15 does so where the queries have 128,000 numbers and more, and else goes pair by pair: of 50,000
+    x 384 that takes 2.5 ms a query, and by products .4 to .6 from 64 queries on, 1.1 for 16.
+    """
+    before = faiss.cvar.distance_compute_blas_threshold
+    faiss.cvar.distance_compute_blas_threshold = 1
+    try:
+        yield
+    finally:
+        faiss.cvar.distance_compute_blas_threshold = before
 
 
 @contextlib.contextmanager

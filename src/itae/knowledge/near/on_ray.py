@@ -31,7 +31,7 @@ from itae.knowledge.near.neighbours import INDEX, MISSING, WORKERS, Excluded, ne
 from itae.knowledge.records.snapshot import Snapshot
 
 SHARE = 2**18
-"""Numbers in the queries of a task: below 128,000 FAISS (1.15) multiplies no matrices, and takes six times as long."""
+"""Numbers in the queries of a task: enough for products of matrices to pay."""
 
 NO_INDEX = (
     "runtime.engine=ray and knowledge.index don't go together: what an index finds may hang on which queries are asked "
