@@ -41,7 +41,10 @@ def test_the_contract_names_these_files():
     assert set(YAMLS) >= {
         *(f"backbone/dinov2_{size}14{registers}" for size in "sblg" for registers in ("", "_reg4")),
         *("backbone/digits_vit", "backbone/timm", "backbone/dinov3_s16", "backbone/clip_b16", "backbone/siglip_b16"),
-        *(f"dataset/{name}" for name in ("digits", "cifar10", "cifar100", "stl10", "tiny_imagenet", "imagefolder")),
+        *(
+            f"dataset/{name}"
+            for name in ("digits", "cifar10", "cifar100", "stl10", "tiny_imagenet", "imagenet", "imagefolder")
+        ),
         *(f"detector/{name}_norm" for name in ("value", "key", "query", "residual")),
         *("detector/none", "detector/cls_attention", "detector/random"),
         *(f"attenuator/{name}" for name in ("floor", "scale", "fade", "blend", "cap", "mean_value")),

@@ -9,6 +9,9 @@
 `unread`       pictures in formats that are not read
 `class_names`  which names can't be told apart, or are no classes
 `formats`      how CIFAR, STL-10 and Tiny-ImageNet lie on the disk
+`imagenet`     how ImageNet lies on the disk
+`imagenet_lists`  the lists that come with it
+`matlab`       the file that its devkit keeps its classes in
 `decode`       one file to RGB, or why not
 `chunks`       what in a PNG or JPEG its pixels hang on
 `in_flight`    how many bytes of pictures there may be at once

@@ -16,7 +16,7 @@ from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.typed import to_type
-from itae.images import folder, formats
+from itae.images import folder, formats, imagenet
 from itae.images.class_names import alike, told_apart
 from itae.images.image_set import ImageSet
 from itae.images.transform import DECODES, RESIZES
@@ -281,6 +281,50 @@ class TinyImageNet(Downloaded):
                 formats.tiny_imagenet(target, split)
         except UserError:
             download_and_extract_archive(self.URL, target, md5=self.MD5, remove_finished=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet(Dataset):
+    """ImageNet (ILSVRC 2012), 1,000 classes or some of them, in any layout that `itae.images.imagenet` names.
+
+    It has no free download. `root` holds the folders ``train`` and ``val``, or ``imagenet`` or Kaggle's ``ILSVRC`` with
+    them in it.
+    """
+
+    root: str
+    name: str = "imagenet"
+    split: str = "val"
+
+    SPLITS: ClassVar[tuple[str, ...]] = ("train", "val")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_root(self.root)
+
+    def open(self) -> ImageSet:
+        """Find the images; what is missing or damaged is told with the command that says what is read."""
+        try:
+            return super().open()
+        except UserError as error:
+            command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
+            raise UserError(f"{error} What is read, and where to get it, is told by: {command}") from error
+
+    def prepare(self) -> None:
+        """Check that it is there, and say what to get from where if it isn't.
+
+        Raises
+        ------
+        UserError
+            If it isn't, or is damaged.
+        """
+        try:
+            images = super().open()
+        except UserError as error:
+            raise UserError(f"{error} {imagenet.SOURCE}") from error
+        log.info("dataset=%s is ready: %d images in '%s'", self.name, len(images), at_home(self.root))
+
+    def _find(self) -> formats.Listing:
+        return imagenet.imagenet(self.root, self.split)
 
 
 def _check_root(root: object) -> None:

@@ -58,7 +58,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 def _unpickle(file: Path) -> dict[bytes, Any]:
     """Read one python batch; keys stay bytes, because python 2 wrote them."""
-    _check_file(file)
+    check_file(file)
     try:
         with file.open("rb") as stream:
             content = _ArrayUnpickler(stream, encoding="bytes").load()
@@ -115,7 +115,7 @@ def _text(name: bytes | str) -> str:
 def stl10(root: str | Path, split: str) -> Listing:
     """Read STL-10's binary files; the pixels stay on disk (memory-mapped) until they are asked for."""
     folder = official_folder(root, "stl10_binary", "class_names.txt")
-    names = _read_text(folder / "class_names.txt").split()
+    names = read_text(folder / "class_names.txt").split()
     ids: list[str] = []
     items: list[np.ndarray] = []
     labels: list[int] = []
@@ -149,7 +149,7 @@ def _stl10_labels(file: Path, n: int, classes: int) -> list[int]:
 
 
 def _file_size(file: Path) -> int:
-    _check_file(file)
+    check_file(file)
     return file.stat().st_size
 
 
@@ -159,12 +159,12 @@ def _file_size(file: Path) -> int:
 def tiny_imagenet(root: str | Path, split: str) -> Listing:
     """Read the official folders; classes are the sorted WordNet ids, named by words.txt where it is there."""
     folder = official_folder(root, "tiny-imagenet-200", "wnids.txt")
-    wnids = sorted(_read_text(folder / "wnids.txt").split())
+    wnids = sorted(read_text(folder / "wnids.txt").split())
     if not wnids:
         raise UserError(f"'{folder / 'wnids.txt'}' is empty.")
     names = dict.fromkeys(wnids, "")
     if (folder / "words.txt").is_file():
-        lines = _read_text(folder / "words.txt").splitlines()
+        lines = read_text(folder / "words.txt").splitlines()
         known = (line.partition("\t") for line in lines)
         names.update({wnid: words for wnid, _, words in known if wnid in names})
     pairs = _tiny_train(folder, wnids) if split == "train" else _tiny_val(folder, wnids)
@@ -196,7 +196,7 @@ def _tiny_val(folder: Path, wnids: list[str]) -> list[tuple[str, int]]:
     table = folder / "val" / "val_annotations.txt"
     class_of = {wnid: label for label, wnid in enumerate(wnids)}
     labels = {}
-    for number, line in enumerate(_read_text(table).splitlines(), start=1):
+    for number, line in enumerate(read_text(table).splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in class_of:
             raise UserError(f"line {number} of '{table}' names no class of wnids.txt: {line[:60]!r}.")
@@ -218,15 +218,16 @@ def _jpegs(folder: Path) -> list[str]:
         raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
 
 
-def _read_text(file: Path) -> str:
-    _check_file(file)
+def read_text(file: Path) -> str:
+    """Return the text of a file in UTF-8, or raise a `UserError`."""
+    check_file(file)
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{file}' cannot be read ({error}).") from None
 
 
-def _check_file(file: Path) -> None:
+def check_file(file: Path) -> None:
     """Raise a `UserError` unless it is a file: to open a named pipe may take for ever."""
     if not file.is_file():
         raise UserError(f"'{file}' is {'no file' if file.exists() else 'missing'}.")
