@@ -11,6 +11,7 @@
 `formats`      how CIFAR, STL-10 and Tiny-ImageNet lie on the disk
 `imagenet`     how ImageNet lies on the disk
 `imagenet_lists`  the lists that come with it
+`imagenet_real`  ImageNet ReaL's labels
 `matlab`       the file that its devkit keeps its classes in
 `decode`       one file to RGB, or why not
 `chunks`       what in a PNG or JPEG its pixels hang on
