@@ -63,7 +63,7 @@ class OpenJob:
     @property
     def group(self) -> Hashable:
         """Equal for jobs that share their passes, as their task has it."""
-        return self.settings.task.kind, self.settings.task.group(self.wants)
+        return self.settings.task.kind, self.settings.task.together(self.wants)
 
     def usable(self, source: Source, images: ImageSet) -> None:
         """Raise a `UserError` if the images that can be decoded won't do for the task."""

@@ -19,7 +19,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "attenuator": ("operands", "logits", "spec"),
     "control": ("__call__",),
     "edit": ("make",),
-    "task": ("measure", "kind", "groups", "check", "usable", "wants", "group", "clear"),
+    "task": ("measure", "kind", "groups", "check", "usable", "wants", "together", "clear"),
     "clusterer": ("fit", "check", "seed_list"),
     "tracker": ("run",),
     "voter": ("options",),

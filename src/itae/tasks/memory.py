@@ -37,7 +37,13 @@ class Said:
     groups: Sequence[str | None]
 
 
-def said_of(images: ImageSet, ids: Sequence[str], labels: str | None = None, group: str | None = None) -> Said:
+def said_of(
+    images: ImageSet,
+    ids: Sequence[str],
+    labels: str | None = None,
+    group: str | None = None,
+    also: Sequence[str] = (),
+) -> Said:
     """Return what is said of some images of a data set.
 
     Parameters
@@ -52,6 +58,8 @@ def said_of(images: ImageSet, ids: Sequence[str], labels: str | None = None, gro
     group
         None: each image by itself. ``parent``: images of one folder belong together. Else a CSV file with columns
         ``id`` and ``group``.
+    also
+        Ids of another data set, which lines of these files may be of, too.
 
     Raises
     ------
@@ -63,21 +71,21 @@ def said_of(images: ImageSet, ids: Sequence[str], labels: str | None = None, gro
     if labels is not None:
         if not is_file(labels):
             raise UserError(f"task.labels={labels}: give a CSV file with columns id and label, or null.")
-        each = labels_from(labels, images.ids, "task.labels")  # type: ignore[assignment]
-    groups = _groups(images.ids, group)
+        each = labels_from(labels, [*images.ids, *also], "task.labels")  # type: ignore[assignment]
+    groups = _groups(images.ids, group, also)
     at = {id_: i for i, id_ in enumerate(images.ids)}
     kept = [at[id_] for id_ in ids]
     return Said([each[i] for i in kept], [groups[i] for i in kept])
 
 
-def _groups(ids: Sequence[str], group: str | None) -> Sequence[str | None]:
+def _groups(ids: Sequence[str], group: str | None, also: Sequence[str]) -> Sequence[str | None]:
     if group is None:
         return [None] * len(ids)
     if group == "parent":
         return [str(PurePosixPath(id_).parent) for id_ in ids]
     if not is_file(group):
         raise UserError(f"task.group={group}: give parent (each image's folder is a group), a CSV file, or null.")
-    return groups_from(group, ids, "task.group")
+    return groups_from(group, [*ids, *also], "task.group")
 
 
 def memory(entry: Embeddings, said: Said) -> Snapshot:

@@ -233,7 +233,7 @@ class Task(Protocol):
     def wants(self, job: Job) -> Sequence[Want]:
         """Return the embeddings that it wants; `Job.sides` first."""
 
-    def group(self, wants: Sequence[Want]) -> Hashable:
+    def together(self, wants: Sequence[Want]) -> Hashable:
         """Return what is equal for jobs that a sweep is to run as one group, whose passes are shared."""
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
@@ -258,7 +258,7 @@ class BaseTask:
         """Return both sides."""
         return job.sides()
 
-    def group(self, wants: Sequence[Want]) -> Hashable:
+    def together(self, wants: Sequence[Want]) -> Hashable:
         """Return the sources: jobs that want embeddings of the same ones share their passes."""
         return tuple(dict.fromkeys(want.source.place for want in wants))
 
