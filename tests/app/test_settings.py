@@ -48,7 +48,14 @@ def test_the_contract_names_these_files():
         *(f"detector/{name}_norm" for name in ("value", "key", "query", "residual")),
         *("detector/none", "detector/cls_attention", "detector/random"),
         *(f"attenuator/{name}" for name in ("floor", "scale", "fade", "blend", "cap", "mean_value")),
-        *("task/clustering", "clusterer/kmeans", "clusterer/spherical_kmeans", "tracker/wandb", "tracker/none"),
+        *(
+            "task/clustering",
+            "task/incremental",
+            "clusterer/kmeans",
+            "clusterer/spherical_kmeans",
+            "tracker/wandb",
+            "tracker/none",
+        ),
     }
 
 

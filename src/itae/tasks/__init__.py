@@ -3,9 +3,12 @@
 `task`               the seam: what the driver asks of a task, and what it gives back
 `clustering`         the task of clustering, and its settings
 `cluster_and_score`  cluster with several seeds, and score
+`incremental`        the task of a memory that grows, and its settings
 `arrivals`           which rows and classes come at which step
 `growing`            what a memory and class means tell after each step
 `trained`            what classifiers tell that are trained step by step
+`incremental_outcome`  scores of all methods, with table, files and figures
+`incremental_notes`  what to know before believing them
 `memory`             a knowledge base of one side, for the tasks of neighbours
 `asked`              a memory and its queries, and what each must not find
 `class_notes`        what to know of the classes before believing a score

@@ -1,0 +1,92 @@
+"""What to know before believing a number of incremental learning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from itae.images.walk import listed
+from itae.tasks.trained import PARTS
+
+if TYPE_CHECKING:
+    from itae.tasks.incremental_outcome import Side
+
+_MEANING = {
+    "class": "A memory changes no parameter and loses no row: what it forgets are new confusions, queries to which "
+    "rows of a class that came later are nearer now. Such numbers don't compare with task-incremental ones.",
+    "task": "Each query's task was given, and it was told among that task's classes alone, so that nothing that comes "
+    "later can change an answer of the memory: its forgetting is 0 by construction. Such numbers don't compare with "
+    "class-incremental ones.",
+    "sample": "All queries are asked from the first step on, so there are no tasks that could be forgotten: see the "
+    "accuracy after each step.",
+}
+
+
+def notes(protocol: str, before: Side, after: Side) -> list[str]:
+    """Return what to know, in sentences."""
+    every = [_MEANING[protocol], _classes(protocol, before), _left_out(before), _alone(before), _all_vote(before)]
+    if before.early:
+        every += [_trained(before)]
+        every += [_early(name, before, after) for name in before.early]
+    return [one for one in every if one]
+
+
+def _classes(protocol: str, side: Side) -> str:
+    step_OC = side.arrivals.step_OC
+    if step_OC is None:
+        return ""
+    sizes = np.bincount(step_OC[0], minlength=side.arrivals.steps)
+    first = " The first order is the data set's." if len(step_OC) > 1 else ""
+    if protocol == "task" and sizes.min() == 1:
+        alone = int((sizes == 1).sum())
+        return f"{alone} of {len(sizes)} tasks have one class, among which there is nothing to tell apart.{first}"
+    if sizes.min() < sizes.max():
+        return f"The {len(step_OC[0])} classes arrive {', '.join(map(str, sizes))} at a step.{first}"
+    return first.strip()
+
+
+def _left_out(side: Side) -> str:
+    without = int((np.bincount(side.truth_Q, minlength=len(side.names)) == 0).sum())
+    parts = [f"{side.left_out} images have no label that the memory has, and were not asked." * (side.left_out > 0)]
+    parts += [f"{without} of {len(side.names)} classes have no query." * (without > 0)]
+    return " ".join(filter(None, parts))
+
+
+def _alone(side: Side) -> str:
+    """Say of which classes no query can be told: all their rows are of one group, which is left out."""
+    if not side.own:
+        return ""
+    pairs = np.unique(np.stack([side.truth_Q, side.groups_Q]), axis=1)
+    alone = np.flatnonzero(np.bincount(pairs[0], minlength=len(side.names)) == 1)
+    if not len(alone):
+        return ""
+    return (
+        f"All images of {listed([side.names[c] for c in alone.tolist()])} are of one group each, which never votes for "
+        "itself: none of them can be told."
+    )
+
+
+def _all_vote(side: Side) -> str:
+    k, rows = getattr(side.choice.voter, "k", None), int(side.rows.sum())
+    return f"voter.k={k} is over the {rows} rows, which all vote." if k is not None and k > rows else ""
+
+
+def _trained(side: Side) -> str:
+    if side.own:
+        return (
+            f"{_named(side)} can't be fitted anew without each image in turn: images are dealt into {PARTS} parts by "
+            f"their groups, and each part is told by what learnt from the others, {100 - 100 // PARTS} % of the rows."
+        )
+    return ""
+
+
+def _named(side: Side) -> str:
+    return " and ".join(name.replace("_", " ") for name in side.early).capitalize()
+
+
+def _early(name: str, before: Side, after: Side) -> str:
+    early = before.early[name] + after.early[name]
+    return f"{early} fits of {name} had not converged after the most iterations; it may know more than it shows." * (
+        early > 0
+    )

@@ -1,0 +1,242 @@
+"""What a memory that grew comes to: scores of all methods, paired, with their table, notes, files and figures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from itae.knowledge.answers.choose import Choice
+from itae.knowledge.records.snapshot import NONE
+from itae.look.incremental_figures import matrix_figure, steps_figure
+from itae.measure.forgetting import accuracy_by_step, accuracy_matrix, image_values, paired, summary
+from itae.results.shown import Metric, Shown
+from itae.tasks.arrivals import Arrivals
+from itae.tasks.asked import Asked
+from itae.tasks.growing import Told
+from itae.tasks.incremental_notes import notes
+from itae.tasks.task import File, Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MATRIX, PREDICTIONS = "matrix.csv", "predictions.csv"
+_METRICS = {
+    one.name: one
+    for one in (
+        Metric("final", "final accuracy"),
+        Metric("final_by_task", "final accuracy, mean over tasks"),
+        Metric("average", "average incremental accuracy"),
+        Metric("backward_transfer", "backward transfer"),
+        Metric("forgetting", "forgetting", better="lower"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one side told, and of what.
+
+    Parameters
+    ----------
+    ids, truth_Q, groups_Q
+        Of the queries: their ids, their labels as codes, and equal numbers for those that belong together.
+    names
+        Of the labels, by code.
+    rows
+        How many rows of the memory have each label, [C].
+    own
+        Whether the queries are the memory's rows.
+    left_out
+        How many images are no queries, having no label that the memory has.
+    arrivals, told
+        When rows arrive, and what each method told, the memory first.
+    choice
+        Of the voter.
+    early
+        How many fits of a rival ended early.
+    """
+
+    ids: Sequence[str]
+    truth_Q: np.ndarray  # noqa: N815
+    groups_Q: np.ndarray  # noqa: N815
+    names: Sequence[str]
+    rows: np.ndarray
+    own: bool
+    left_out: int
+    arrivals: Arrivals
+    told: Mapping[str, Told]
+    choice: Choice
+    early: Mapping[str, int]
+
+    @classmethod
+    def of(
+        cls, asked: Asked, arrivals: Arrivals, told: Mapping[str, Told], choice: Choice, early: Mapping[str, int],
+        images: int,
+    ) -> Side:  # fmt: skip
+        """Return what is kept of a side, without its vectors."""
+        groups_Q = np.unique(asked.excluded.codes_Q, return_inverse=True)[1]
+        names, labels_M = asked.memory.label_names, asked.memory.labels_M
+        rows = np.bincount(labels_M[labels_M != NONE], minlength=len(names))
+        left = images - len(asked.ids)
+        return cls(asked.ids, asked.truth_Q, groups_Q, names, rows, asked.own, left, arrivals, told, choice, early)
+
+    def answers(self, method: str, protocol: str) -> np.ndarray:
+        """Return what a method told of each query after each step, [O, S, Q]."""
+        told = self.told[method]
+        if protocol != "task":
+            return told.seen
+        assert told.own is not None
+        return told.own
+
+    def right(self, method: str, protocol: str) -> np.ndarray:
+        """Return whether that is right, bool [O, S, Q]."""
+        return self.answers(method, protocol) == self.truth_Q
+
+
+def outcome(protocol: str, before: Side, after: Side) -> Outcome:
+    """Return what came out of both sides under a protocol."""
+    sides = {"baseline": before, "edited": after}
+    values = {name: _values(side, protocol) for name, side in sides.items()}
+    numbers = {
+        side: {name: summary(each.mean(axis=1)) for name, each in found.items()} for side, found in values.items()
+    }
+    matrices = {name: _mean_matrix(side, protocol) for name, side in sides.items()}
+    curves = {name: {method: _by_step(side, protocol, method) for method in side.told} for name, side in sides.items()}
+    figures: dict[str, tuple[str, Callable[[], Figure | None]]] = {
+        "accuracy_by_step": (
+            "The accuracy on what has arrived, after each step; bands: the standard deviation over orders.",
+            partial(steps_figure, curves),
+        ),
+        "accuracy_matrix": (
+            "The memory's accuracy on the queries of each task after each step, in percent where there is room for "
+            "numbers; mean over orders. A row that is paler than the one above it has forgotten.",
+            partial(matrix_figure, matrices),
+        ),
+    }
+    return Outcome(
+        baseline=numbers["baseline"],
+        edited=numbers["edited"],
+        delta=paired(values["baseline"], values["edited"], before.groups_Q),
+        shown=_shown(protocol, before, values["baseline"]),
+        result={"incremental": _result(protocol, before, matrices, curves)},
+        details=[("voter", before.choice.note or _asked_for(before))],
+        notes=notes(protocol, before, after),
+        files=[
+            File(MATRIX, lambda folder: _write(folder / MATRIX, _matrix_rows(sides, protocol))),
+            File(PREDICTIONS, lambda folder: _write(folder / PREDICTIONS, _prediction_rows(sides, protocol))),
+        ],
+        figures=figures,
+        parts=[_table(side, found, before.told) for side, found in numbers.items()],
+    )
+
+
+def _values(side: Side, protocol: str) -> dict[str, np.ndarray]:
+    """Return what each query adds to each score of each method, [O, Q]: the memory's plain, others' by their name."""
+    found: dict[str, np.ndarray] = {}
+    for method in side.told:
+        each = image_values(side.right(method, protocol), side.arrivals.task_OQ, side.arrivals.tasks)
+        prefix = "" if method == "memory" else f"{method}_"
+        found |= {f"{prefix}{name}": each[name] for name in _METRICS if name in each}
+    return found
+
+
+def _shown(protocol: str, side: Side, values: Mapping[str, Any]) -> Shown:
+    metrics = {name: one for name, one in _METRICS.items() if name in values}
+    for method in side.told:
+        for one in [*metrics.values()] if method != "memory" else ():
+            if one.name in _METRICS:
+                name, title = f"{method}_{one.name}", f"{method.replace('_', ' ')}: {one.title}"
+                metrics[name] = Metric(name, title, one.better)
+    told = [name for name in metrics if name in _METRICS or name.endswith(("_final", "_forgetting"))]
+    orders, steps = len(side.arrivals.task_OQ), side.arrivals.steps
+    over = f"{orders} orders" if orders > 1 else None
+    return Shown("final", None, told, metrics, f"{protocol}-incremental, {steps} step{'s' * (steps > 1)}", over)
+
+
+def _result(protocol: str, side: Side, matrices: Mapping[str, np.ndarray], curves: Mapping[str, Any]) -> dict[str, Any]:
+    step_OC = side.arrivals.step_OC
+    steps, orders = range(side.arrivals.steps), None
+    if step_OC is not None:
+        codes = [[np.flatnonzero(step_C == step).tolist() for step in steps] for step_C in step_OC]
+        orders = [[[side.names[code] for code in some] for some in order] for order in codes]
+    return {
+        "protocol": protocol,
+        "steps": side.arrivals.steps,
+        "voter": _asked_for(side),
+        "queries": len(side.ids),
+        "rows": int(side.rows.sum()),
+        "orders": orders,
+        "matrix": {name: _plain(matrix) for name, matrix in matrices.items()},
+        "accuracy": {name: {method: _plain(each) for method, each in found.items()} for name, found in curves.items()},
+    }
+
+
+def _asked_for(side: Side) -> str:
+    from itae.knowledge.answers.vote import told
+
+    return told(side.choice.voter)
+
+
+def _plain(values: np.ndarray) -> list[list[float | None]]:
+    return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
+
+
+def _mean_matrix(side: Side, protocol: str) -> np.ndarray:
+    """Return the memory's accuracy matrix, the mean over orders of those that have queries there."""
+    each = np.array([matrix for _, matrix in _matrices(side, protocol, "memory")])
+    there = np.isfinite(each)
+    return np.divide(
+        np.where(there, each, 0).sum(axis=0), there.sum(axis=0), out=np.full(each.shape[1:], np.nan),
+        where=there.any(axis=0),
+    )  # fmt: skip
+
+
+def _matrices(side: Side, protocol: str, method: str) -> Iterator[tuple[int, np.ndarray]]:
+    for order, right_SQ in enumerate(side.right(method, protocol)):
+        yield order, accuracy_matrix(right_SQ, side.arrivals.task_OQ[order], side.arrivals.tasks)
+
+
+def _by_step(side: Side, protocol: str, method: str) -> np.ndarray:
+    right_OSQ, task_OQ = side.right(method, protocol), side.arrivals.task_OQ
+    return np.array([accuracy_by_step(*one) for one in zip(right_OSQ, task_OQ, strict=True)])
+
+
+def _table(side: str, numbers: Mapping[str, Any], methods: Mapping[str, Any]) -> dict[str, Any]:
+    there = [name for name in _METRICS if name in numbers]
+    rows = [
+        [method.replace("_", " "), *(numbers[name if method == "memory" else f"{method}_{name}"] for name in there)]
+        for method in methods
+    ]
+    return {"kind": "table", "title": f"What is known in the end, and what was lost: {side}",
+            "columns": ["method", *(_METRICS[name].title for name in there)], "rows": rows}  # fmt: skip
+
+
+def _matrix_rows(sides: Mapping[str, Side], protocol: str) -> Iterator[Sequence[Any]]:
+    """Yield R of each order, method and side, counted from 0, from each task's own step on."""
+    yield "order", "method", "side", "i", "j", "accuracy"
+    for name, side in sides.items():
+        for method in side.told:
+            for order, matrix in _matrices(side, protocol, method):
+                for i, j in np.argwhere(np.isfinite(matrix)).tolist():
+                    yield order, method, name, i, j, f"{matrix[i, j]:.6f}"
+
+
+def _prediction_rows(sides: Mapping[str, Side], protocol: str) -> Iterator[Sequence[Any]]:
+    """Yield what the final memory tells; where no task is given that is the same for every order, and is told once."""
+    yield "order", "id", "label", "baseline", "edited"
+    before, after = sides.values()
+    for order in range(len(before.arrivals.task_OQ) if protocol == "task" else 1):
+        told = [side.answers("memory", protocol)[order, -1].tolist() for side in (before, after)]
+        for id_, truth, *answers in zip(before.ids, before.truth_Q.tolist(), *told, strict=True):
+            yield order, id_, before.names[truth], *("" if one == NONE else before.names[one] for one in answers)
+
+
+def _write(path: Path, rows: Iterator[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
