@@ -7,6 +7,7 @@
 `arrivals`           which rows and classes come at which step
 `growing`            what a memory and class means tell after each step
 `trained`            what classifiers tell that are trained step by step
+`grown`              what one side told, for its scores
 `incremental_outcome`  scores of all methods, with table, files and figures
 `incremental_notes`  what to know before believing them
 `memory`             a knowledge base of one side, for the tasks of neighbours

@@ -14,7 +14,8 @@ from itae.knowledge.answers.choose import Choice, choose
 from itae.tasks.arrivals import Arrivals, by_class, by_share
 from itae.tasks.asked import Asked, asked_of
 from itae.tasks.growing import Told, by_class_means, by_memory
-from itae.tasks.incremental_outcome import MATRIX, PREDICTIONS, Side, outcome
+from itae.tasks.grown import Side
+from itae.tasks.incremental_outcome import MATRIX, PREDICTIONS, outcome
 from itae.tasks.memory import Said, said_of
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 from itae.tasks.trained import TRAINED, told_by
@@ -102,21 +103,17 @@ class Incremental(BaseTask):
 
     def check(self, job: Job) -> None:
         """Ask for rows of two classes, for tasks that they are enough for, and for queries of their classes."""
-        for source in {id(one): one for one in (self._rows_of(job), job.source)}.values():
-            self.usable(job, source, source.images)
+        rows = self._rows_of(job).images
+        self._enough(self._said(job, rows, rows.ids))
+        if self.gallery is not None:
+            self._known(job, job.source.images)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask for the same of the images that can be decoded."""
-        rows, labels = self._rows_of(job), self._said(job, images, images.ids).labels
-        if source.place == rows.place:
-            self._enough(labels)
-            return
-        known = {name for some in self._said(job, rows.images, rows.images.ids).labels for name in some}
-        if not known & {name for some in labels for name in some}:
-            raise UserError(
-                f"None of the {len(labels)} queries has a label that a row of the gallery has "
-                f"({listed(sorted(known))}); give a gallery of the same classes, or task.labels=FILE.csv."
-            )
+        if source.place == self._rows_of(job).place:
+            self._enough(self._said(job, images, images.ids))
+        if self.gallery is not None and source.place == job.source.place:
+            self._known(job, images)
 
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of the gallery where there is one."""
@@ -185,8 +182,21 @@ class Incremental(BaseTask):
         others = [] if self.gallery is None else [*self._rows_of(job).images.ids, *job.source.images.ids]
         return said_of(images, ids, self.labels, self.group, others)
 
-    def _enough(self, labels: Sequence[tuple[str, ...]]) -> None:
+    def _known(self, job: Job, images: ImageSet) -> None:
+        """Raise a `UserError` where no query has a class of the rows."""
+        rows = self._rows_of(job).images
+        known, asked = (
+            {name for some in self._said(job, one, one.ids).labels for name in some} for one in (rows, images)
+        )
+        if not known & asked:
+            raise UserError(
+                f"None of the {len(images)} queries has a label that a row of the gallery has "
+                f"({listed(sorted(known))}); give a gallery of the same classes, or task.labels=FILE.csv."
+            )
+
+    def _enough(self, said: Said) -> None:
         """Raise a `UserError` for rows that have no label, several, or too few classes."""
+        labels = said.labels
         several = next((some for some in labels if len(some) > 1), None)
         if several is not None:
             raise UserError(

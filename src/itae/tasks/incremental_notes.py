@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from itae.images.walk import listed
+from itae.tasks.grown import Side
 from itae.tasks.trained import PARTS
-
-if TYPE_CHECKING:
-    from itae.tasks.incremental_outcome import Side
 
 _MEANING = {
     "class": "A memory changes no parameter and loses no row: what it forgets are new confusions, queries to which "

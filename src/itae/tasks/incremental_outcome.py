@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.knowledge.answers.choose import Choice
+from itae.knowledge.answers.vote import told
 from itae.knowledge.records.snapshot import NONE
 from itae.look.incremental_figures import matrix_figure, steps_figure
 from itae.measure.forgetting import accuracy_by_step, accuracy_matrix, image_values, paired, summary
 from itae.results.shown import Metric, Shown
-from itae.tasks.arrivals import Arrivals
-from itae.tasks.asked import Asked
-from itae.tasks.growing import Told
+from itae.tasks.grown import Side
 from itae.tasks.incremental_notes import notes
 from itae.tasks.task import File, Outcome
 
@@ -38,67 +35,6 @@ _METRICS = {
 }
 
 
-@dataclass(frozen=True)
-class Side:
-    """What one side told, and of what.
-
-    Parameters
-    ----------
-    ids, truth_Q, groups_Q
-        Of the queries: their ids, their labels as codes, and equal numbers for those that belong together.
-    names
-        Of the labels, by code.
-    rows
-        How many rows of the memory have each label, [C].
-    own
-        Whether the queries are the memory's rows.
-    left_out
-        How many images are no queries, having no label that the memory has.
-    arrivals, told
-        When rows arrive, and what each method told, the memory first.
-    choice
-        Of the voter.
-    early
-        How many fits of a rival ended early.
-    """
-
-    ids: Sequence[str]
-    truth_Q: np.ndarray  # noqa: N815
-    groups_Q: np.ndarray  # noqa: N815
-    names: Sequence[str]
-    rows: np.ndarray
-    own: bool
-    left_out: int
-    arrivals: Arrivals
-    told: Mapping[str, Told]
-    choice: Choice
-    early: Mapping[str, int]
-
-    @classmethod
-    def of(
-        cls, asked: Asked, arrivals: Arrivals, told: Mapping[str, Told], choice: Choice, early: Mapping[str, int],
-        images: int,
-    ) -> Side:  # fmt: skip
-        """Return what is kept of a side, without its vectors."""
-        groups_Q = np.unique(asked.excluded.codes_Q, return_inverse=True)[1]
-        names, labels_M = asked.memory.label_names, asked.memory.labels_M
-        rows = np.bincount(labels_M[labels_M != NONE], minlength=len(names))
-        left = images - len(asked.ids)
-        return cls(asked.ids, asked.truth_Q, groups_Q, names, rows, asked.own, left, arrivals, told, choice, early)
-
-    def answers(self, method: str, protocol: str) -> np.ndarray:
-        """Return what a method told of each query after each step, [O, S, Q]."""
-        told = self.told[method]
-        if protocol != "task":
-            return told.seen
-        assert told.own is not None
-        return told.own
-
-    def right(self, method: str, protocol: str) -> np.ndarray:
-        """Return whether that is right, bool [O, S, Q]."""
-        return self.answers(method, protocol) == self.truth_Q
-
-
 def outcome(protocol: str, before: Side, after: Side) -> Outcome:
     """Return what came out of both sides under a protocol."""
     sides = {"baseline": before, "edited": after}
@@ -108,32 +44,43 @@ def outcome(protocol: str, before: Side, after: Side) -> Outcome:
     }
     matrices = {name: _mean_matrix(side, protocol) for name, side in sides.items()}
     curves = {name: {method: _by_step(side, protocol, method) for method in side.told} for name, side in sides.items()}
-    figures: dict[str, tuple[str, Callable[[], Figure | None]]] = {
-        "accuracy_by_step": (
-            "The accuracy on what has arrived, after each step; bands: the standard deviation over orders.",
-            partial(steps_figure, curves),
-        ),
-        "accuracy_matrix": (
-            "The memory's accuracy on the queries of each task after each step, in percent where there is room for "
-            "numbers; mean over orders. A row that is paler than the one above it has forgotten.",
-            partial(matrix_figure, matrices),
-        ),
-    }
     return Outcome(
         baseline=numbers["baseline"],
         edited=numbers["edited"],
         delta=paired(values["baseline"], values["edited"], before.groups_Q),
         shown=_shown(protocol, before, values["baseline"]),
         result={"incremental": _result(protocol, before, matrices, curves)},
-        details=[("voter", before.choice.note or _asked_for(before))],
+        details=[("voter", _how(before))],
         notes=notes(protocol, before, after),
         files=[
             File(MATRIX, lambda folder: _write(folder / MATRIX, _matrix_rows(sides, protocol))),
             File(PREDICTIONS, lambda folder: _write(folder / PREDICTIONS, _prediction_rows(sides, protocol))),
         ],
-        figures=figures,
+        figures=_figures(matrices, curves),
         parts=[_table(side, found, before.told) for side, found in numbers.items()],
     )
+
+
+def _figures(
+    matrices: Mapping[str, np.ndarray], curves: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, tuple[str, Callable[[], Figure | None]]]:
+    return {
+        "accuracy_by_step": (
+            "The accuracy on what has arrived, after each step; bands: the standard deviation over orders.",
+            partial(steps_figure, curves),
+        ),
+        "accuracy_matrix": (
+            "The memory's accuracy on the queries of each task after each step, in percent where there is room for "
+            "numbers; mean over orders. A field that is paler than the one above it has forgotten.",
+            partial(matrix_figure, matrices),
+        ),
+    }
+
+
+def _how(side: Side) -> str:
+    """Return which voter answered, and where it was chosen."""
+    chosen = "; in the whole memory of the untouched side, for both" if side.choice.tried else ""
+    return f"{side.choice.note or told(side.choice.voter)}{chosen}"
 
 
 def _values(side: Side, protocol: str) -> dict[str, np.ndarray]:
@@ -147,16 +94,16 @@ def _values(side: Side, protocol: str) -> dict[str, np.ndarray]:
 
 
 def _shown(protocol: str, side: Side, values: Mapping[str, Any]) -> Shown:
-    metrics = {name: one for name, one in _METRICS.items() if name in values}
-    for method in side.told:
-        for one in [*metrics.values()] if method != "memory" else ():
-            if one.name in _METRICS:
-                name, title = f"{method}_{one.name}", f"{method.replace('_', ' ')}: {one.title}"
-                metrics[name] = Metric(name, title, one.better)
-    told = [name for name in metrics if name in _METRICS or name.endswith(("_final", "_forgetting"))]
+    plain = [one for one in _METRICS.values() if one.name in values]
+    metrics = {one.name: one for one in plain}
+    for method in list(side.told)[1:]:
+        title = method.replace("_", " ")
+        metrics |= {f"{method}_{one.name}": Metric(f"{method}_{one.name}", f"{title}: {one.title}", one.better)
+                    for one in plain}  # fmt: skip
+    table = [name for name in metrics if name in _METRICS or name.endswith(("_final", "_forgetting"))]
     orders, steps = len(side.arrivals.task_OQ), side.arrivals.steps
     over = f"{orders} orders" if orders > 1 else None
-    return Shown("final", None, told, metrics, f"{protocol}-incremental, {steps} step{'s' * (steps > 1)}", over)
+    return Shown("final", None, table, metrics, f"{protocol}-incremental, {steps} step{'s' * (steps > 1)}", over)
 
 
 def _result(protocol: str, side: Side, matrices: Mapping[str, np.ndarray], curves: Mapping[str, Any]) -> dict[str, Any]:
@@ -168,19 +115,13 @@ def _result(protocol: str, side: Side, matrices: Mapping[str, np.ndarray], curve
     return {
         "protocol": protocol,
         "steps": side.arrivals.steps,
-        "voter": _asked_for(side),
+        "voter": told(side.choice.voter),
         "queries": len(side.ids),
         "rows": int(side.rows.sum()),
         "orders": orders,
         "matrix": {name: _plain(matrix) for name, matrix in matrices.items()},
         "accuracy": {name: {method: _plain(each) for method, each in found.items()} for name, found in curves.items()},
     }
-
-
-def _asked_for(side: Side) -> str:
-    from itae.knowledge.answers.vote import told
-
-    return told(side.choice.voter)
 
 
 def _plain(values: np.ndarray) -> list[list[float | None]]:
@@ -232,8 +173,8 @@ def _prediction_rows(sides: Mapping[str, Side], protocol: str) -> Iterator[Seque
     yield "order", "id", "label", "baseline", "edited"
     before, after = sides.values()
     for order in range(len(before.arrivals.task_OQ) if protocol == "task" else 1):
-        told = [side.answers("memory", protocol)[order, -1].tolist() for side in (before, after)]
-        for id_, truth, *answers in zip(before.ids, before.truth_Q.tolist(), *told, strict=True):
+        last = [side.answers("memory", protocol)[order, -1].tolist() for side in (before, after)]
+        for id_, truth, *answers in zip(before.ids, before.truth_Q.tolist(), *last, strict=True):
             yield order, id_, before.names[truth], *("" if one == NONE else before.names[one] for one in answers)
 
 
