@@ -9,7 +9,7 @@ from by_hand import base
 from itae.knowledge.near.neighbours import Excluded
 from itae.tasks.arrivals import by_class, by_share
 from itae.tasks.asked import Asked
-from itae.tasks.trained import TRAINED, FineTuned, LinearProbe, told_by
+from itae.tasks.trained import TRAINED, FineTuned, LinearProbe, _parts, told_by
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,20 @@ def test_no_query_is_told_by_what_was_trained_on_its_group():
     learner = LinearProbe(2, 80, 0)
     learner.learn(memory.vectors_ME * 9, labels, np.ones(120, bool))
     assert ((memory.vectors_ME @ (learner.weights_CE[1] - learner.weights_CE[0])[:-1] > 0) == labels).mean() > 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_parts_have_nothing_to_do_with_shares(seed, digits):
+    """With one draw for both, a part would be the first steps, and what is trained on the others would know nothing."""
+    memory = digits.memory
+    asked = Asked(
+        memory, memory.ids, memory.vectors_ME, Excluded(memory.groups_M, memory.groups_M), memory.labels_M, True
+    )
+    step_M = by_share(memory.labels_M, 600, 20, 1, seed).step_OM[0]
+    first = np.flatnonzero(step_M < 4)
+    parts = [np.isin(first, queries).sum() for _, queries in _parts(asked, seed)]
+    assert sum(parts) == 120
+    assert max(parts) < 48
 
 
 def test_rows_that_a_query_must_not_find_are_not_learnt():

@@ -22,9 +22,7 @@ _MEANING = {
 def notes(protocol: str, before: Side, after: Side) -> list[str]:
     """Return what to know, in sentences."""
     every = [_MEANING[protocol], _classes(protocol, before), _left_out(before), _alone(before), _all_vote(before)]
-    if before.early:
-        every += [_trained(before)]
-        every += [_early(name, before, after) for name in before.early]
+    every += [_trained(before), *(_early(name, before, after) for name in before.early)]
     return [one for one in every if one]
 
 
@@ -69,20 +67,16 @@ def _all_vote(side: Side) -> str:
 
 
 def _trained(side: Side) -> str:
-    if side.own:
-        return (
-            f"{_named(side)} can't be fitted anew without each image in turn: images are dealt into {PARTS} parts by "
-            f"their groups, and each part is told by what learnt from the others, {100 - 100 // PARTS} % of the rows."
-        )
-    return ""
-
-
-def _named(side: Side) -> str:
-    return " and ".join(name.replace("_", " ") for name in side.early).capitalize()
+    if not side.early or not side.own:
+        return ""
+    return (
+        f"What is trained ({', '.join(side.early).replace('_', ' ')}) is not fitted anew without each image in turn, "
+        f"which would take days: images are dealt into {PARTS} parts by group, and each is told by what learnt "
+        f"from the others, {100 - 100 // PARTS} % of the rows."
+    )
 
 
 def _early(name: str, before: Side, after: Side) -> str:
     early = before.early[name] + after.early[name]
-    return f"{early} fits of {name} had not converged after the most iterations; it may know more than it shows." * (
-        early > 0
-    )
+    told = f"{early} fits of {name.replace('_', ' ')} ended before they had converged, after the most iterations."
+    return told if early else ""
