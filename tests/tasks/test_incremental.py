@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import itae.tasks.incremental
 from itae.base.errors import UserError
 from itae.tasks.incremental import Incremental
 
@@ -102,6 +103,16 @@ def test_given_the_task_a_memory_forgets_nothing(itae_):
         assert all(task[row["label"]] == task[row["baseline"]] for row in mine)
 
 
+def test_the_voter_is_chosen_once_in_the_untouched_memory(itae_, monkeypatch):
+    chosen, choose = [], itae.tasks.incremental.choose
+    monkeypatch.setattr("itae.tasks.incremental.choose", lambda one, *more: chosen.append(one) or choose(one, *more))
+    words = ("dataset.split=test", "task.gallery={split: train}", "task.rivals=[]", "voter.k=null", "task.orders=1")
+    result, out = ran(itae_, *EDIT, *words)
+    (memory,) = chosen
+    assert memory.root == Path(result["embeddings"]["baseline.gallery"]).name
+    assert "of the untouched side, for both" in out
+
+
 def test_one_class_a_task_is_told_of(itae_):
     result, _ = ran(itae_, "task.protocol=task", "task.tasks=10", "task.rivals=[]", "task.orders=1")
     assert result["baseline"]["final"] == {"mean": 1, "std": None, "per_seed": [1]}
@@ -140,7 +151,7 @@ def test_the_page_has_figures_and_tables(itae_):
     assert names >= {"accuracy_by_step", "accuracy_matrix"}
 
 
-def test_optuna_and_others_find_the_headline(itae_):
+def test_of_one_task_there_is_no_forgetting_to_show(itae_):
     result, _ = ran(itae_, "task.rivals=[]", "task.protocol=sample", "task.tasks=3")
     shown = result["shown"]
     assert (shown["headline"], shown["criterion"], shown["table"]) == ("final", None, ["final", "average"])

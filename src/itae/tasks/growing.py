@@ -29,7 +29,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Told:
-    """What each query was told after each step of each order: codes of labels, `NONE` for no answer, int32 [O, S, Q].
+    """What each query was told after each step of each order: codes of labels, `NONE` for no answer, [O, S, Q].
 
     Parameters
     ----------
@@ -43,10 +43,12 @@ class Told:
     own: np.ndarray | None
 
     @classmethod
-    def nothing(cls, arrivals: Arrivals, queries: int) -> Told:
-        """Return answers to be filled in."""
-        shape = (len(arrivals.step_OM), arrivals.steps, queries)
-        return cls(np.full(shape, NONE, np.int32), None if arrivals.step_OC is None else np.full(shape, NONE, np.int32))
+    def nothing(cls, asked: Asked, arrivals: Arrivals) -> Told:
+        """Return answers to be filled in, in as few bytes as codes need: a sweep keeps those of all its jobs."""
+        shape = (len(arrivals.step_OM), arrivals.steps, len(asked.truth_Q))
+        kind = np.min_scalar_type(-1 - len(asked.memory.label_names))
+        own = None if arrivals.step_OC is None else np.full(shape, NONE, kind)
+        return cls(np.full(shape, NONE, kind), own)
 
 
 def by_memory(asked: Asked, voter: Voter | ClassMean, arrivals: Arrivals, device: str = "auto") -> Told:
@@ -65,7 +67,7 @@ def by_memory(asked: Asked, voter: Voter | ClassMean, arrivals: Arrivals, device
     """
     if isinstance(voter, ClassMean):
         return by_class_means(asked, arrivals)
-    told, every = Told.nothing(arrivals, len(asked.truth_Q)), np.arange(len(asked.truth_Q))
+    told, every = Told.nothing(asked, arrivals), np.arange(len(asked.truth_Q))
     if arrivals.step_OC is None:
         for order in range(len(arrivals.step_OM)):
             rows_S = (arrivals.rows(order, step) for step in range(arrivals.steps))
@@ -84,7 +86,7 @@ def by_memory(asked: Asked, voter: Voter | ClassMean, arrivals: Arrivals, device
 
 def by_class_means(asked: Asked, arrivals: Arrivals) -> Told:
     """Return the class of the nearest mean of what has been seen; see `itae.knowledge.answers.vote.ClassMean`."""
-    told = Told.nothing(arrivals, len(asked.truth_Q))
+    told = Told.nothing(asked, arrivals)
     excluded = asked.out_for(np.arange(len(asked.truth_Q)))
     whole = arrivals.step_OC is not None  # a class arrives at once, so its mean never moves
     means_QC = cosines(asked.memory, asked.queries_QE, excluded=excluded) if whole else np.zeros((0, 0))

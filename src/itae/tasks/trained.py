@@ -38,7 +38,7 @@ def told_by(kind: type[LinearProbe | FineTuned], asked: Asked, arrivals: Arrival
     seed
         Of the parts and of the classifier's own draws.
     """
-    told, early = Told.nothing(arrivals, len(asked.truth_Q)), 0
+    told, early = Told.nothing(asked, arrivals), 0
     scale = np.float32(np.sqrt(asked.queries_QE.shape[1]))
     rows_ME, queries_QE, labels_M = asked.memory.vectors_ME * scale, asked.queries_QE * scale, asked.memory.labels_M
     for rows, queries in _parts(asked, seed):
