@@ -90,6 +90,7 @@ def test_a_memory_tells_what_a_new_base_of_the_seen_rows_tells(seed, n, steps, p
     arrivals = some_arrivals(draw, asked, protocol, steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(itae.tasks.growing, "_NEIGHBOURS", 40)  # a few queries at a time
+        patch.setattr(itae.tasks.growing, "_AHEAD", 2)  # often too few
         told = by_memory(asked, voter, arrivals)
     seen, of_own = slow_told(asked, voter, arrivals)
     assert told.seen.tolist() == seen.tolist()

@@ -1,27 +1,27 @@
 """What a memory and class means tell after each step, without asking anew what was asked before.
 
 A row's similarity to a query is a number of the two alone, so the nearest of all seen rows are the nearest of what was
-held and of what is new. All steps of an order cost one search for neighbours; where classes arrive whole, all orders
-do.
+held and of what is new, and the first of all rows that are seen. All steps of all orders cost one search for
+neighbours, or little more.
 
 Shapes: M rows of a memory, Q queries, K neighbours, C classes, O orders, S steps, E embedding width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from itae.knowledge.answers.class_means import cosines
 from itae.knowledge.answers.vote import ClassMean, Voter
-from itae.knowledge.near.neighbours import nearest
+from itae.knowledge.near.neighbours import MISSING, nearest
 from itae.knowledge.records.snapshot import NONE
 from itae.tasks.arrivals import Arrivals
 from itae.tasks.asked import Asked
 
-_NEIGHBOURS = 2**24  # held at a time, of all classes: 256 MB
+_NEIGHBOURS = 2**24  # held at a time: 256 MB
+_AHEAD = 8  # times as many neighbours of all rows as vote: enough from an eighth of the rows on
 
 Found = tuple[np.ndarray, np.ndarray]
 """Positions and similarities, as `itae.knowledge.near.neighbours.nearest` gives them."""
@@ -67,20 +67,12 @@ def by_memory(asked: Asked, voter: Voter | ClassMean, arrivals: Arrivals, device
     """
     if isinstance(voter, ClassMean):
         return by_class_means(asked, arrivals)
+    assert voter.k is not None
     told, every = Told.nothing(asked, arrivals), np.arange(len(asked.truth_Q))
-    if arrivals.step_OC is None:
-        for order in range(len(arrivals.step_OM)):
-            rows_S = (arrivals.rows(order, step) for step in range(arrivals.steps))
-            steps = ([_nearest(asked, voter, every, rows, device)] for rows in rows_S)
-            for step, won_Q in enumerate(_answers(asked, voter, steps)):
-                told.seen[order, step] = won_Q
-        return told
-    rows_C = [np.flatnonzero(asked.memory.labels_M == code) for code in range(arrivals.step_OC.shape[1])]
-    most = sum(min(voter.k or 0, len(rows)) for rows in rows_C)
+    grow = _by_shares if arrivals.step_OC is None else _by_classes
+    most = min(max(_AHEAD, len(asked.memory.label_names)) * voter.k, len(asked.memory))
     for some in np.array_split(every, max(1, -(-len(every) * most // _NEIGHBOURS))):
-        found_C = [_nearest(asked, voter, some, rows, device) for rows in rows_C]
-        for order in range(len(arrivals.step_OC)):
-            _of_classes(asked, voter, found_C, arrivals, _Part(told, order, some))
+        grow(asked, voter, arrivals, told, some, device)
     return told
 
 
@@ -123,42 +115,55 @@ def tell(
     told.seen[order, step, queries] = _highest(scores_QC)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some queries of one order, of all answers."""
-
-    told: Told
-    order: int
-    some: np.ndarray
-
-
-def _of_classes(asked: Asked, voter: Voter, found_C: list[Found], arrivals: Arrivals, part: _Part) -> None:
-    """Fill in what some queries are told in an order, given the neighbours of each class."""
-    assert arrivals.step_OC is not None
-    assert part.told.own is not None
-    step_C, task_Q = arrivals.step_OC[part.order], arrivals.task_OQ[part.order, part.some]
-    new = [[found_C[code] for code in np.flatnonzero(step_C == step)] for step in range(arrivals.steps)]
-    for step, won_Q in enumerate(_answers(asked, voter, new)):
-        part.told.seen[part.order, step, part.some] = won_Q
-        mine = np.flatnonzero(task_Q == step)
-        alone = [[(positions[mine], similar[mine]) for positions, similar in new[step]]]
-        for won in _answers(asked, voter, alone):  # rows of other tasks, and so all that come later, have no say in it
-            part.told.own[part.order, step:, part.some[mine]] = won[:, None]
-
-
-def _answers(asked: Asked, voter: Voter, steps: Iterable[list[Found]]) -> Iterator[np.ndarray]:
-    """Yield the label of each query after each step, given what neighbours each step adds."""
-    held: list[Found] = []
-    for new in steps:
-        positions, similar = (np.hstack(parts) for parts in zip(*held, *new, strict=True))
-        order = np.lexsort((asked.rank_of_id[positions], -similar), axis=1)[:, : voter.k]
-        held = [(np.take_along_axis(positions, order, 1), np.take_along_axis(similar, order, 1))]
-        yield voter.count(asked.memory, *held[0]).winners
-
-
-def _nearest(asked: Asked, voter: Voter, some: np.ndarray, rows: np.ndarray, device: str) -> Found:
+def _by_classes(asked: Asked, voter: Voter, arrivals: Arrivals, told: Told, some: np.ndarray, device: str) -> None:
+    """Fill in what some queries are told where classes arrive: the neighbours of each class are those of all orders."""
     assert voter.k is not None
-    return nearest(asked.memory, asked.queries_QE[some], voter.k, rows, asked.out_for(some), device)
+    assert told.own is not None
+    assert arrivals.step_OC is not None
+    rows_C = [np.flatnonzero(asked.memory.labels_M == code) for code in range(len(asked.memory.label_names))]
+    found_C = [_nearest(asked, voter.k, some, rows, device) for rows in rows_C]
+    for order, step_C in enumerate(arrivals.step_OC):
+        task_Q = arrivals.task_OQ[order, some]
+        held: list[Found] = []
+        for step in range(arrivals.steps):
+            new = [found_C[code] for code in np.flatnonzero(step_C == step)]
+            held = [_first(asked, voter.k, [*held, *new])]
+            told.seen[order, step, some] = voter.count(asked.memory, *held[0]).winners
+            mine = np.flatnonzero(task_Q == step)  # rows of other tasks, and so all that come later, have no say in it
+            alone = _first(asked, voter.k, [(positions[mine], similar[mine]) for positions, similar in new])
+            told.own[order, step:, some[mine]] = voter.count(asked.memory, *alone).winners[:, None]
+
+
+def _by_shares(asked: Asked, voter: Voter, arrivals: Arrivals, told: Told, some: np.ndarray, device: str) -> None:
+    """Fill in what some queries are told where rows arrive in shares.
+
+    Of the nearest of all rows those that have been seen are the nearest seen ones, as long as there are enough of them.
+    """
+    assert voter.k is not None
+    k, rows = voter.k, asked.memory.voters
+    positions_QL, similar_QL = _nearest(asked, min(_AHEAD * k, len(rows)), some, rows, device)
+    for order, step_M in enumerate(arrivals.step_OM):
+        for step in range(arrivals.steps):
+            here_QL = (positions_QL == MISSING) | (step_M[positions_QL] <= step)  # behind what is missing is no row
+            first_QK = np.argsort(~here_QL, axis=1, kind="stable")[:, :k]
+            first = [np.take_along_axis(each, first_QK, 1) for each in (positions_QL, similar_QL)]
+            told.seen[order, step, some] = voter.count(asked.memory, *first).winners
+            few = np.flatnonzero(here_QL.sum(axis=1) < k)
+            if len(few):
+                seen = rows[step_M[rows] <= step]
+                found = _nearest(asked, k, some[few], seen, device)
+                told.seen[order, step, some[few]] = voter.count(asked.memory, *found).winners
+
+
+def _first(asked: Asked, k: int, parts: list[Found]) -> Found:
+    """Return the `k` nearest of what was found in several parts of the rows."""
+    positions, similar = (np.hstack(each) for each in zip(*parts, strict=True))
+    order = np.lexsort((asked.rank_of_id[positions], -similar), axis=1)[:, :k]
+    return np.take_along_axis(positions, order, 1), np.take_along_axis(similar, order, 1)
+
+
+def _nearest(asked: Asked, k: int, some: np.ndarray, rows: np.ndarray, device: str) -> Found:
+    return nearest(asked.memory, asked.queries_QE[some], k, rows, asked.out_for(some), device)
 
 
 def _highest(scores_QC: np.ndarray) -> np.ndarray:
