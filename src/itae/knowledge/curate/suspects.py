@@ -102,19 +102,17 @@ def suspects(
         See `itae.knowledge.near.neighbours.nearest`.
     """
     number("--threshold", threshold, -1, 1)
-    against = _Against(snapshot, threshold, device)
-    region_N, blame_N, source_N, twins_N = against.regions.against_N, against.blame_N, against.source_N, against.twins_N
-    reasons_5N = np.stack([region_N, against.disagreement_N, blame_N, source_N, twins_N])
-    score_N = 1 - (1 - region_N) * (1 - region_N * blame_N) * (1 - region_N * twins_N) * (1 - source_N)
+    against = Against(snapshot, threshold, device)
+    score_N, reasons_5N = against.score_N, against.reasons_5N
     rounded = np.round(score_N, 12).tolist()
     order = sorted(range(len(rounded)), key=lambda n: (-rounded[n], snapshot.ids[int(against.rows[n])]))[:count]
     return [against.suspect(n, float(score_N[n]), reasons_5N[:, n].tolist()) for n in order]
 
 
-class _Against:
-    """What speaks against each row that votes."""
+class Against:
+    """What speaks against each row that votes, in the order of `Snapshot.voters`; parameters as of `suspects`."""
 
-    def __init__(self, snapshot: Snapshot, threshold: float, device: str) -> None:
+    def __init__(self, snapshot: Snapshot, threshold: float = THRESHOLD, device: str = "auto") -> None:
         self.snapshot, self.rows, n = snapshot, snapshot.voters, len(snapshot.voters)
         self.place_M = np.full(len(snapshot.alive_M), -1)
         self.place_M[self.rows] = np.arange(n)
@@ -131,6 +129,22 @@ class _Against:
         self.blame_N = self.wrong_N / (self.wrong_N + self.right_N + 1 / K)
         self.source_N = self._by_source()
         self.regions = regions(snapshot, self.near_NK, self.similar_NK)
+
+    @property
+    def reasons_5N(self) -> np.ndarray:  # noqa: N802
+        """Each of `REASONS`, from 0 to 1."""
+        return np.stack([self.regions.against_N, self.disagreement_N, self.blame_N, self.source_N, self.twins_N])
+
+    @property
+    def score_N(self) -> np.ndarray:  # noqa: N802
+        """All reasons in one."""
+        region_N, _, blame_N, source_N, twins_N = self.reasons_5N
+        return 1 - (1 - region_N) * (1 - region_N * blame_N) * (1 - region_N * twins_N) * (1 - source_N)
+
+    @property
+    def source_balance_N(self) -> np.ndarray:  # noqa: N802
+        """How much more of the vote on a row's source is against its labels than for them, from -1 to 1."""
+        return (self.against_S - self.for_S)[self.sources_M[self.rows]]
 
     def _add(self, some: np.ndarray, ballot: Ballot, threshold: float) -> None:
         """Add what the neighbours of some rows say."""
@@ -168,7 +182,7 @@ class _Against:
         self.against_S, self.for_S = (
             np.bincount(codes_N, one, minlength=len(sizes)) / sizes for one in (self.against_N, self.for_N)
         )
-        return np.maximum(0, self.against_S - self.for_S)[codes_N]
+        return np.maximum(0, self.source_balance_N)
 
     def suspect(self, n: int, score: float, reasons: list[float]) -> Suspect:
         """Return one row in words."""
