@@ -65,6 +65,14 @@ def some_base(draw, n, groups=6, dead=0.2):
     )
 
 
+def blobs(n, classes, seed=0, spread=0.4):
+    """Return a snapshot of points around a centre for each class, as many in each."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    points = draw.normal(size=(classes, 6))[labels] + spread * draw.normal(size=(n, 6))
+    return base(points, [f"class {label}" for label in labels.tolist()])
+
+
 def slow_cosine(a, b):
     """Return the cosine of two float32 vectors, rounded to 1e-6, by exact sums."""
     a, b = (list(map(float, one)) for one in (a, b))

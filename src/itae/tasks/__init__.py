@@ -2,6 +2,14 @@
 
 `task`               the seam: what the driver asks of a task, and what it gives back
 `clustering`         the task of clustering, and its settings
+`editing`            the task of editing a memory: labels made wrong, found and mended
+`corrupt`            how labels are made wrong
+`repair`             in which order rows are looked at
+`mending`            what a memory answers while its labels are mended
+`recovered`          the scores of one draw of wrong labels
+`repaired`           all draws, on one side
+`editing_shown`      what that task says of its metrics, its delta and notes
+`editing_files`      its files and figures
 `cluster_and_score`  cluster with several seeds, and score
 `incremental`        the task of a memory that grows, and its settings
 `arrivals`           which rows and classes come at which step
