@@ -38,6 +38,8 @@ def files(tmp_path_factory) -> Path:
     (top / "linked/dog").symlink_to("cat")
     (top / "empty").mkdir()
     (top / "file").write_text("a file")
+    (top / "one.csv").write_text("id,label\na.png,x\n")
+    (top / "two.csv").write_text("id,label\na.png,x\na.png,y\nb.png,x\n")
     (top / "weights.pth").write_bytes(b"a pickle")
     (top / "noise.safetensors").write_bytes(b"noise")
     save_file({"another.weight": np.zeros((2, 2), np.float32)}, top / "other.safetensors")
@@ -79,6 +81,8 @@ MISTAKES = [
     ("tracker=wandbb", "tracker=wandbb", "none", "Did you mean 'wandb'?"),
     ("voter=rank", "voter=rank", "it reads clusterer"),
     ("voter.k=3", "voter.k=3", "it reads clusterer"),
+    ("corruption=pair", "corruption=pair", "it reads clusterer"),
+    ("task=editing clusterer.k=3", "clusterer.k=3", "it reads voter, corruption, repair"),
     ("experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
     ("+experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),
     ("experiment=[smoke,no]", "experiment=no", "smoke"),
@@ -129,6 +133,25 @@ MISTAKES = [
     ("seed=-1", "seed=-1", "at least 0"),
     ("seed=x", "seed='x'", "whole number"),
     ("selection=fix", "selection='fix'", "fixed, proxy, dev_labels, oracle"),
+    # editing
+    ("task=editing corruption=clustr", "corruption=clustr", "Did you mean 'cluster'?"),
+    ("task=editing repair=suspicious", "repair=suspicious", "suspicion"),
+    ("task=editing corruption.rate=0", "corruption.rate=0", "between 0 and 1"),
+    ("task=editing corruption.rate=0.01 dataset.limit=40", "corruption.rate=0.01", "40 images", "at least 0.025"),
+    ("task=editing corruption.size=1", "corruption.size=1", "at least 2"),
+    ("task=editing corruption=pair corruption.size=3", "corruption.size", "belongs to corruption=cluster"),
+    ("task=editing task.draws=0", "task.draws=0", "at least 1"),
+    ("task=editing task.budget=0", "task.budget=0", "above 0"),
+    ("task=editing task.budget=2", "task.budget=2", "[0, 1]"),
+    ("task=editing task.sources=0", "task.sources=0", "at least 1"),
+    ("task=editing task.gallery=train", "task.gallery='train'", "{split: train}"),
+    ("task=editing 'task.gallery={splt: train}'", "splt", "Did you mean 'split'?"),
+    ("task=editing task.labels=no.csv", "task.labels=no.csv", "can't be read"),
+    ("task=editing task.group=patient", "task.group=patient", "parent"),
+    ("task=editing voter.k=0", "voter.k=0", "at least 1"),
+    ("task=editing dataset=imagefolder dataset.root={}/flat", "2 images", "a folder for each class", "task.labels="),
+    ("task=editing dataset=imagefolder dataset.root={}/wrapped/set/cat task.labels={}/one.csv", "'x'", "two classes"),
+    ("task=editing dataset=imagefolder dataset.root={}/flat task.labels={}/two.csv", "x, y", "one line for each"),
     # the backbone
     ("backbone.pool=clss", "backbone.pool='clss'", "cls, mean, head"),
     ("backbone=siglip_b16 backbone.pool=cls", "backbone.pool=cls", "no CLS token", "mean or head"),

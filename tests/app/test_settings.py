@@ -15,7 +15,7 @@ from itae.base.construct import construct, locate
 from itae.base.errors import UserError
 
 GROUPS = ("backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter",
-          "tracker")  # fmt: skip
+          "corruption", "repair", "tracker")  # fmt: skip
 # What has no default, because only the user knows it.
 GIVEN = {"backbone/timm": ["backbone.model_name=vit_base_patch16_224.mae"], "dataset/imagefolder": ["dataset.root=x"]}
 YAMLS = sorted(
@@ -27,12 +27,15 @@ EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.y
 def test_the_keys_of_a_config_are_these():
     """Users and scripts rely on the names: a new one is a decision, a lost one breaks somebody."""
     keys = {
-        "backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter", "tracker",
+        "backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter",
+        "corruption", "repair", "tracker",
         "layers", "seed", "selection", "paths", "runtime",
     }  # fmt: skip
     assert set(KEYS) == keys
     assert set(compose([])) - {"experiment"} == keys
-    assert set(plain_config(compose([]))) == keys - {"voter"}, "what its task doesn't read is no setting of a run"
+    assert set(plain_config(compose([]))) == keys - {"voter", "corruption", "repair"}, (
+        "what its task doesn't read is no setting of a run"
+    )
     assert set(plain_config(compose([]))["paths"]) == {"cache", "data"}
     assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, "experiment", "hydra"}
 

@@ -23,9 +23,11 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "clusterer": ("fit", "check", "seed_list"),
     "tracker": ("run",),
     "voter": ("options",),
+    "corruption": ("labels",),
+    "repair": ("scores",),
 }
 """What the class of each group has to have."""
-GROUPS_OF_TASKS = ("clusterer", "voter")
+GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair")
 """Config groups that a task reads if it says so, and nobody else does."""
 
 

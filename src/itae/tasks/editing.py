@@ -1,0 +1,219 @@
+"""The task of editing: labels of a memory made wrong, found by a rule, mended by an oracle; what that brings back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from itae.base.checks import number, whole
+from itae.base.errors import UserError
+from itae.knowledge.answers.classify import left_out, rows_of_bytes
+from itae.knowledge.answers.vote import Voter
+from itae.knowledge.near.neighbours import Excluded
+from itae.knowledge.records.snapshot import Snapshot
+from itae.measure.scores import summarise
+from itae.tasks.corrupt import wrong_rows
+from itae.tasks.editing_files import figures, files
+from itae.tasks.editing_shown import Found, details, notes, paired, parts, shown
+from itae.tasks.memory import Said, memory, said_of, truth_of
+from itae.tasks.mending import Asked
+from itae.tasks.repaired import Draw, draws_of, side_of
+from itae.tasks.task import BaseTask, Job, Outcome, Want
+
+if TYPE_CHECKING:
+    from itae.embed.source import Source
+    from itae.images.image_set import ImageSet
+    from itae.store.entry import Embeddings
+
+
+@dataclass(frozen=True)
+class Editing(BaseTask):
+    """Labels of a memory are made wrong, rows are looked at in the order of a rule, and what is wrong is put right.
+
+    The same rows are wrong on both sides, drawn (``corruption``) in the space of the untouched backbone. A rule
+    (``repair``) ranks them once a draw, by the wrong labels alone; the true ones reach the oracle that mends a row, and
+    the metrics. The voter is chosen inside the untouched side's memory with the wrong labels in it, as its user would
+    have to, anew for each draw, and used for both sides.
+
+    In ``result.json`` stand on each side, as ``mean``, ``std`` and ``per_seed`` (one value a draw), where *n* is the
+    number of rows that are wrong:
+
+    ``clean``, ``noisy``, ``repaired``
+        The accuracy without a wrong label, with all of them, and after the first n rows were looked at.
+    ``recovery``
+        (repaired - noisy) / (clean - noisy): how much of the loss that brought back. None where wrong
+        labels cost nothing: noisy is not below clean.
+    ``locality``
+        Of the queries whose answer the wrong labels had left as it was, the share that mending changed. None where
+        there are none.
+    ``changed_per_edit``
+        Queries of which mending changed the answer, for each label that it changed.
+    ``clean_k1`` and so on
+        The same with the nearest row alone in place of the chosen voter.
+    ``precision_at_wrong``, ``auroc``
+        The share of wrong rows among the first n; and of pairs of a wrong and a right row, those in which the wrong one
+        comes first, equal scores counted half.
+
+    ``delta`` is edited minus baseline, draw by draw, with 95 % intervals over images and draws (those of one group are
+    drawn together), but for ``changed_per_edit``. ``editing`` holds ``rows``, ``queries``, ``wrong`` (rows, each draw),
+    ``voters`` (each draw), and ``repair_curve``: of each side ``share`` (of the rows, looked at), ``recovery`` and
+    ``locality``, means over draws. ``curve.csv`` has the curves of all rules, ``ranking.csv`` the rows of the first
+    draw.
+
+    Parameters
+    ----------
+    draws
+        How often labels are made wrong, at least 1. Default 5.
+    budget
+        The share of the rows that is looked at in the end, where curves end, above 0. Default 1: then all is mended.
+    gallery
+        The memory: what it has other than the run's own data set, as ``{split: train}``; that one's images are the
+        queries then. None: each image is asked of all others that are not of its group.
+    labels, group
+        As of `itae.tasks.memory.said_of`; with a gallery a file may have lines of images of both.
+    sources
+        How many imports are planted where the rule asks for sources, at least 1.
+    right_with_wrong
+        How many right rows come in with each wrong one, by the same import, at least 0. Default 1.
+
+    Raises
+    ------
+    UserError
+        When a setting is out of its range.
+    """
+
+    kind: ClassVar[str] = "editing"
+    groups: ClassVar[tuple[str, ...]] = ("voter", "corruption", "repair")
+
+    draws: int = 5
+    budget: float = 1.0
+    gallery: Mapping[str, Any] | None = None
+    labels: str | None = None
+    group: str | None = None
+    sources: int = 5
+    right_with_wrong: float = 1.0
+
+    def __post_init__(self) -> None:
+        whole("task.draws", self.draws, 1)
+        whole("task.sources", self.sources, 1)
+        number("task.budget", self.budget, 0, 1)
+        number("task.right_with_wrong", self.right_with_wrong, 0)
+        if not self.budget:
+            raise UserError("task.budget=0 lets nobody look at a row; give a share of the rows above 0, at most 1.")
+        if self.gallery is not None and not isinstance(self.gallery, Mapping):
+            raise UserError(
+                f"task.gallery={self.gallery!r} must be words of the dataset group, as 'task.gallery={{split: train}}'."
+            )
+
+    def check(self, job: Job) -> None:
+        """Refuse images without labels, of one class, of several labels, and too few of them."""
+        for source in self._sources(job):
+            self.usable(job, source, source.images)
+
+    def usable(self, job: Job, source: Source, images: ImageSet) -> None:
+        """Refuse images without labels, of one class, of several labels, and too few of them."""
+        labels = [one for one in self._said(job, images, images.ids).labels if one]
+        if not labels:
+            raise UserError(
+                f"task=editing needs labels, and the {len(images)} images of {images.name} have none; put them into a "
+                "folder for each class, or give task.labels=FILE.csv."
+            )
+        several = next((one for one in labels if len(one) > 1), None)
+        if several:
+            raise UserError(
+                f"task=editing takes images of one label each, and one of {images.name} has {', '.join(several)}; give "
+                "task.labels=FILE.csv with one line for each."
+            )
+        if source.place != self._sources(job)[-1].place:
+            return  # of the queries no more is asked
+        if len(set(labels)) < 2:
+            raise UserError(
+                f"task=editing needs a memory of two classes, and all {len(labels)} labelled images are of "
+                f"{labels[0][0]!r}, so that no label can be wrong; add images of another class."
+            )
+        rate = getattr(job.parts["corruption"], "rate", None)
+        if rate is not None and not wrong_rows(rate, len(labels)):
+            raise UserError(
+                f"corruption.rate={rate} of {len(labels)} images makes no label wrong; give at least "
+                f"{1 / len(labels):.2g}."
+            )
+
+    def wants(self, job: Job) -> Sequence[Want]:
+        """Return both sides, and both of the gallery."""
+        if self.gallery is None:
+            return job.sides()
+        memory_ = self._sources(job)[-1]
+        return [*job.sides(), *(Want(f"{side.name}.gallery", memory_, side.edit) for side in job.sides())]
+
+    def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
+        """Make labels wrong, mend them on both sides, and pair these."""
+        asked = {name: self._asked(job, name, embeddings) for name in ("baseline", "edited")}
+        paths = {name: (embeddings[name].path, *(e.path for n, e in embeddings.items() if n == f"{name}.gallery"))
+                 for name in asked}  # fmt: skip
+        known, anew = (paths["baseline"], job.settings_text), any(entry.fresh for entry in embeddings.values())
+        memory_, rule = asked["baseline"].memory, job.parts["repair"]
+        draws = job.memo.once(("editing", "draws", *known), lambda: self._draws(job, memory_), anew)
+        sides = [
+            job.memo.once(("editing", paths[name], *known), partial(side_of, one, draws, rule, self.budget), anew)
+            for name, one in asked.items()
+        ]
+        found = Found(asked["baseline"], draws, sides[0], sides[1], job.parts["corruption"], rule, self)
+        baseline, edited = (
+            summarise([{name: one.value for name, one in scores.items()} for scores in side.scores]) for side in sides
+        )
+        return Outcome(
+            baseline=baseline,
+            edited=edited,
+            delta=paired(found),
+            shown=shown(self.draws),
+            result={"editing": found.told()},
+            details=details(found),
+            notes=notes(found),
+            files=files(found),
+            figures=figures(found),
+            parts=parts(found),
+        )
+
+    def _sources(self, job: Job) -> list[Source]:
+        """Return whose images are asked, and whose are the memory, if these are others."""
+        return [job.source] if self.gallery is None else [job.source, job.open(dict(self.gallery))]
+
+    def _said(self, job: Job, images: ImageSet, ids: Sequence[str]) -> Said:
+        every = [id_ for source in self._sources(job) for id_ in source.images.ids]
+        return said_of(images, ids, self.labels, self.group, every)
+
+    def _asked(self, job: Job, name: str, embeddings: Mapping[str, Embeddings]) -> Asked:
+        """Return the memory of one side and its queries, looked for once for all jobs in turn that ask the same."""
+        entries = [embeddings[name], *([] if self.gallery is None else [embeddings[f"{name}.gallery"]])]
+        options = [one.k for one in job.parts["voter"].options() if isinstance(one, Voter)]
+        most = max([1, *(k for k in options if k is not None)])
+        about = (*(entry.path for entry in entries), self.labels, self.group, most)
+        return job.memo.last(f"editing {name}", about, lambda: self._search(job, entries, most))
+
+    def _search(self, job: Job, entries: Sequence[Embeddings], most: int) -> Asked:
+        sources = self._sources(job)
+        every = [
+            memory(entry, self._said(job, source.images, entry.ids))
+            for entry, source in zip(entries, sources, strict=True)
+        ]
+        asked, rows = every[0], every[0].voters
+        if self.gallery is None:
+            excluded: Excluded | None = Excluded(asked.groups_M, asked.groups_M[rows])
+        else:
+            digests = [digest.tobytes() for digest in asked.digests_M32[rows]]
+            excluded = left_out(every[1], rows_of_bytes(every[1], digests, len(rows)), groups=True)
+        truth, _ = truth_of([asked.labels_of(i) for i in rows.tolist()], every[-1].label_names)
+        return Asked.of(
+            every[-1], asked.vectors_ME[rows], np.asarray(truth), excluded, most, asked.groups_M[rows],
+            job.runtime.device,
+        )  # fmt: skip
+
+    def _draws(self, job: Job, memory_: Snapshot) -> list[Draw]:
+        parts = job.parts
+        plant = (self.sources, self.right_with_wrong)
+        return draws_of(memory_, parts["corruption"], parts["repair"], parts["voter"], self.draws, job.seed, plant,
+                        job.runtime.device)  # fmt: skip
