@@ -204,6 +204,18 @@ def test_what_ones_own_class_gives_wrongly_is_told(itae_, words, told):
     assert told in err
 
 
+def test_where_little_is_lost_a_run_says_so(ran):
+    """Two wrong labels among 60, of which seven neighbours see nothing; at k 1 both cost something."""
+    result, _ = ran(
+        "backbone=digits_vit", "corruption=uniform", "corruption.rate=0.034", "voter=plurality", "voter.k=7"
+    )
+    for side in ("baseline", "edited"):
+        told = result[side]
+        for clean, noisy, recovery in zip(*(told[n]["per_seed"] for n in ("clean", "noisy", "recovery")), strict=True):
+            assert (recovery is None) == (clean <= noisy)
+    assert "cost nothing: no recovery there" in json.dumps(result["notes"])
+
+
 def test_labels_and_groups_of_files(ran, tmp_path):
     ran()
     ids = pd.read_csv("run/ranking.csv")["id"].tolist()

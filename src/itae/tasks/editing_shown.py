@@ -28,6 +28,7 @@ _METRICS = (
 )
 _TABLE = ("clean", "noisy", "repaired", "recovery", "locality", *_OF_ROWS, "clean_k1", "noisy_k1", "repaired_k1",
           "recovery_k1")  # fmt: skip
+_LITTLE = 0.01  # of accuracy
 _AT = (0.1, 0.2, 0.4, 0.6)  # shares looked at, in the page's table
 
 
@@ -141,10 +142,24 @@ def notes(found: Found) -> list[str]:
     rate = getattr(found.corruption, "rate", None)
     if rate is not None and min(found.wrong) < round(rate * found.rows):
         said.append(f"There was no room for more wrong labels than {_range(found.wrong)}, fewer than the rate says.")
-    lossless = sum(one["recovery"].value is None for side in found.sides.values() for one in side.scores)
-    if lossless:
-        said.append(f"In {lossless} of {2 * len(draws)} cases the wrong labels cost no accuracy: no recovery there.")
-    return said + _of_the_images(found)
+    return said + _of_the_loss(found) + _of_the_images(found)
+
+
+def _of_the_loss(found: Found) -> list[str]:
+    """Say where there was nothing to recover, or so little that a few images decide."""
+    scores = [one for side in found.sides.values() for one in side.scores]
+    losses = [(one["clean"].value or 0.0) - (one["noisy"].value or 0.0) for one in scores]
+    said, none = [], sum(one["recovery"].value is None for one in scores)
+    if none:
+        said.append(
+            f"In {none} of {len(scores)} cases (a draw on a side) wrong labels cost nothing: no recovery there."
+        )
+    if little := sum(0 < loss < _LITTLE for loss in losses):
+        said.append(
+            f"In {little} of {len(scores)} cases (a draw on a side) the chosen voter loses less than {_LITTLE:.0%} of "
+            "accuracy to wrong labels: a few images decide what the recovery is; k 1 has more to lose."
+        )
+    return said
 
 
 def _of_the_images(found: Found) -> list[str]:
