@@ -224,6 +224,10 @@ def test_labels_and_groups_of_files(ran, tmp_path):
     result, _ = ran("task.labels=labels.csv", "task.group=groups.csv")
     assert (result["editing"]["rows"], result["editing"]["wrong"]) == (40, [8, 8])
     assert "20 images have no label" in json.dumps(result["notes"])
+    (tmp_path / "groups.csv").write_text("id,group\n" + "".join(f"{i},{n % 2}\n" for n, i in enumerate(ids)))
+    result, _ = ran("task.labels=labels.csv", "task.group=groups.csv")
+    assert result["baseline"]["clean"]["mean"] == 0
+    assert "2 classes have one image, or one group of them" in json.dumps(result["notes"])
 
 
 @pytest.mark.slow  # six jobs, and a page of their best
