@@ -30,9 +30,9 @@ class Arrivals:
         How many.
     """
 
-    step_OM: np.ndarray  # noqa: N815
-    task_OQ: np.ndarray  # noqa: N815
-    step_OC: np.ndarray | None  # noqa: N815
+    step_OM: np.ndarray
+    task_OQ: np.ndarray
+    step_OC: np.ndarray | None
     steps: int
 
     @property

@@ -42,9 +42,9 @@ class Asked:
 
     memory: Snapshot
     ids: Sequence[str]
-    queries_QE: np.ndarray  # noqa: N815
+    queries_QE: np.ndarray
     excluded: Excluded
-    truth_Q: np.ndarray  # noqa: N815
+    truth_Q: np.ndarray
     own: bool
 
     @cached_property

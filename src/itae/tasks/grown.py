@@ -42,8 +42,8 @@ class Side:
     """
 
     ids: Sequence[str]
-    truth_Q: np.ndarray  # noqa: N815
-    groups_Q: np.ndarray  # noqa: N815
+    truth_Q: np.ndarray
+    groups_Q: np.ndarray
     names: Sequence[str]
     rows: np.ndarray
     own: bool

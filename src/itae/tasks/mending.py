@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from itae.knowledge.answers.sweep import winners
-from itae.knowledge.answers.vote import Voter
+from itae.knowledge.answers.vote import ClassMean, Voter
 from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
 from itae.knowledge.records.snapshot import Snapshot, share
 
@@ -71,10 +71,12 @@ class Asked:
             Places of queries; None for all.
         """
         memory, some = relabelled(self.memory, labels_M), np.arange(len(self.queries_QE)) if some is None else some
-        if isinstance(voter, Voter):
-            return winners(memory, [voter], self.positions_QK[some], self.similarities_QK[some])[0]
+        queries_QE = self.queries_QE[some]
         out = None if self.excluded is None else Excluded(self.excluded.codes_M, self.excluded.codes_Q[some])
-        return voter.ballot(memory, self.queries_QE[some], excluded=out).winners
+        if isinstance(voter, Voter | ClassMean):
+            near = self.positions_QK[some], self.similarities_QK[some]
+            return winners(memory, [voter], queries_QE, *near, excluded=out)[0]
+        return voter.ballot(memory, queries_QE, excluded=out).winners
 
     def touched(self, rows: np.ndarray, voter: Any) -> np.ndarray:
         """Return the queries on which some of these rows vote."""
