@@ -214,6 +214,30 @@ def unknown_auroc(p_known: np.ndarray, p_unknown: np.ndarray) -> float | None:
     return float(roc_auc_score(unknown, -np.concatenate([p_known, p_unknown])))
 
 
+def auroc_values(p_N: np.ndarray, unknown_N: np.ndarray) -> np.ndarray:
+    """Return what each query adds to the AUROC of `unknown_auroc`, float64 [N]; their mean is the AUROC.
+
+    The share of queries of the other kind that a query is on the right side of (DeLong et al., 1988), weighted so that
+    the variance of the mean is the sum of those of both kinds.
+
+    Parameters
+    ----------
+    p_N
+        The p of each query.
+    unknown_N
+        Whether its class is unknown; at least one is and one isn't.
+    """
+    values_N = np.empty(len(p_N))
+    for kind in (True, False):
+        mine, others = p_N[unknown_N == kind], np.sort(p_N[unknown_N != kind])
+        below, upto = (np.searchsorted(others, mine, side) for side in ("left", "right"))
+        half = (below + upto) / (2 * len(others))
+        values_N[unknown_N == kind] = 1 - half if kind else half
+    area = values_N[unknown_N].mean()
+    sizes_N = np.where(unknown_N, unknown_N.sum(), (~unknown_N).sum())
+    return area + (values_N - area) * len(p_N) / sizes_N
+
+
 def mean_average_precision(truth: Truth, shares_NC: np.ndarray) -> float:
     """Return the mean, over classes that have images, of a class's average precision.
 

@@ -124,7 +124,7 @@ def ask(
     known = rows_of_bytes(snapshot, digests, len(queries_QE))
     excluded = left_out(snapshot, known, hold_out_groups)
     ballot = choice.voter.ballot(snapshot, queries_QE, None, excluded, device)
-    p_Q, sample = _unusual(snapshot, queries_QE, ballot, excluded, device)
+    p_Q, sample = p_of(snapshot, queries_QE, ballot.similarities_QK, excluded, device)
     index = snapshot.memo.get(INDEX)
     notes = [choice.note, sample, _over_the_rows(snapshot, choice.voter), index.note if index else ""]
     notes += [never_below(snapshot, abstain, device)] if abstain is not None else []
@@ -182,10 +182,14 @@ def label_of(snapshot: Snapshot, i: int) -> str | list[str] | None:
     return list(labels) if len(labels) > 1 else labels[0] if labels else None
 
 
-def _unusual(
-    snapshot: Snapshot, queries_QE: np.ndarray, ballot: Ballot, excluded: Excluded | None, device: str
+def p_of(
+    snapshot: Snapshot, queries_QE: np.ndarray, similar_QK: np.ndarray, excluded: Excluded | None, device: str = "auto"
 ) -> tuple[np.ndarray, str]:
-    similar_QK = ballot.similarities_QK
+    """Return how unusual each query is, and a note, as `itae.knowledge.near.unusual.unusual` has them.
+
+    `similar_QK` are similarities of its nearest labelled rows, if they are known: where all rows have a label, the
+    first is what is asked for.
+    """
     if not similar_QK.shape[1] or len(snapshot.voters) < len(snapshot):
         _, similar_QK = nearest(snapshot, queries_QE, 1, None, excluded, device)
     first_Q = similar_QK[:, 0] if similar_QK.shape[1] else np.full(len(queries_QE), -np.inf)

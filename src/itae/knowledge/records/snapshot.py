@@ -176,7 +176,7 @@ def after(
         digests = np.concatenate([digests, digests_of(added)])
         following = max(following, int(numbers.max()) + 1)
     stays = len(alive) == len(before.alive_M) and not len(removed)
-    groups = before.groups_M if stays else _groups(table.column("group"), digests, alive)
+    groups = before.groups_M if stays else joined(table.column("group"), digests, alive)
     made = Snapshot(
         before.space, version, root, vectors, ids, alive, labels, tuple(names), several, groups, digests, table,
         numbers_M=numbers, next_number=following, room=room,
@@ -259,8 +259,16 @@ def _coded(column: pa.ChunkedArray, names: list[str], several: dict[int, tuple[i
     return labels
 
 
-def _groups(group: pa.ChunkedArray, digests_M32: np.ndarray, alive_M: np.ndarray) -> np.ndarray:
-    """Return equal numbers for live rows that are joined by a group or by their bytes, through others if need be."""
+def joined(group: pa.ChunkedArray, digests_M32: np.ndarray, alive_M: np.ndarray) -> np.ndarray:
+    """Return equal numbers for live rows that are joined by a group or by their bytes, through others if need be.
+
+    Parameters
+    ----------
+    group
+        The name of each row's group, or null.
+    digests_M32, alive_M
+        As a snapshot has them; a row that is dead is joined to none.
+    """
     count = len(alive_M)
     alone = np.arange(count, dtype=np.int64)
     images = fixed_binary(digests_M32)
