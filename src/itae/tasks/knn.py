@@ -173,22 +173,18 @@ class Knn(BaseTask):
         return Queries(ids, said, truth, digests_N32, held_out_classes(self.unknown, truth, job.seed))
 
     def _version(self, job: Job, side: str) -> tuple[str, int] | None:
-        """Return the base of a side and the number of its version, the same for all jobs of a process."""
+        """Return the base of a side and the number of its version, read once, the same for all jobs of a process."""
         if self._bases is None:
             return None
-        place, edit = self._bases[side], job.edit if side == "edited" else None
-
-        def number() -> int:
-            base = open_base(place, side, job.source.key(edit).space)
-            return base.versions.journal.newest() if self.at is None else base.versions.number(self.at)
-
-        return place, job.memo.once(("knn base", place, self.at), number)
+        place = self._bases[side]
+        base = open_base(place, side, job.source.key(job.edit if side == "edited" else None).space)
+        return place, job.memo.once(("knn base", place, self.at), lambda: rows_of(base, self.at).version)
 
     def _gallery(self, job: Job, side: str, embeddings: Mapping[str, Embeddings], queries: Queries) -> Gallery:
         entry = embeddings[side]
         if (base := self._version(job, side)) is not None:
             place, version = base
-            return other_rows(rows_of(open_base(place, side, entry.meta["key"]["space"]), version), queries)
+            return other_rows(rows_of(open_base(place, side, entry.meta["space"]), version), queries)
         if (other := self._other(job)) is None:
             return own_images(entry, queries)
         rows = embeddings[f"{side}.gallery"]

@@ -133,13 +133,13 @@ def open_base(place: str, side: str, space: Mapping[str, Any]) -> KnowledgeBase:
     return base
 
 
-def rows_of(base: KnowledgeBase, at: int) -> Snapshot:
-    """Return a version of a base.
+def rows_of(base: KnowledgeBase, at: int | str | None) -> Snapshot:
+    """Return a version of a base, the newest of None.
 
     Raises
     ------
     UserError
-        If no row of it has a label.
+        If there is no such version, or no row of it has a label.
     """
     snapshot = base.snapshot(at)
     if not len(snapshot.voters):
