@@ -292,7 +292,7 @@ def test_classes_to_hold_out_are_drawn_by_the_seed_or_named():
     assert len(drawn) > 5
     assert all(len(set(some)) == 2 and list(some) == sorted(some) for some in drawn)
     assert held_out_classes(2, truth, 3) == held_out_classes(2, truth[::-1], 3)
-    assert held_out_classes(["5", "1"], truth, 0) == ("1", "5")
+    assert held_out_classes(["5", 1], truth, 0) == ("1", "5"), "names of digits are typed as numbers"
     for unknown, told in ((5, "leaves 1 of the 6"), (["nine"], "'nine'"), (["0", "1", "2", "3", "4"], "leaves 1")):
         with pytest.raises(UserError, match=told):
             held_out_classes(unknown, truth, 0)

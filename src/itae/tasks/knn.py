@@ -89,13 +89,13 @@ class Knn(BaseTask):
     ks: Sequence[int] = KS
     voters: Sequence[str] = tuple(VOTERS)
     temperature: float = 0.07
-    unknown: int | Sequence[str] = 0
+    unknown: Any = 0
 
     def __post_init__(self) -> None:
         if not (self.gallery is None or isinstance(self.gallery, str | Mapping)) or self.gallery in ("", {}):
             raise UserError(
                 f"task.gallery={self.gallery!r} must be words of the dataset group, as {{split: train}}, a knowledge "
-                "base, or null."
+                "base (a folder whose name is a number as ./2024), or null."
             )
         if self.at is not None and self._bases is None:
             raise UserError(f"task.at={self.at} is a version of a knowledge base; name one as task.gallery=KB.")
@@ -109,8 +109,8 @@ class Knn(BaseTask):
         for voter in self.voters:
             one_of("task.voters", voter, VOTERS)
         above_0("task.temperature", self.temperature, "cosine")
-        if not isinstance(self.unknown, Sequence) or isinstance(self.unknown, str):
-            whole("task.unknown", self.unknown, 0)
+        if not isinstance(self.unknown, list | tuple):
+            whole("task.unknown", self.unknown, 0, other="a list of classes")
 
     @property
     def _bases(self) -> dict[str, str] | None:

@@ -95,7 +95,7 @@ def truth_from(path: str | None, images: ImageSet, ids: Sequence[str], labels: S
     return [said[id_] for id_ in ids]
 
 
-def held_out_classes(unknown: int | Sequence[str], truth: Sequence[tuple[str, ...]], seed: int) -> tuple[str, ...]:
+def held_out_classes(unknown: int | Sequence[object], truth: Sequence[tuple[str, ...]], seed: int) -> tuple[str, ...]:
     """Return the classes that are held out of every memory, sorted.
 
     Parameters
@@ -117,20 +117,21 @@ def held_out_classes(unknown: int | Sequence[str], truth: Sequence[tuple[str, ..
             f"The images that are asked about are {has}, and task=knn tells classes apart: give images of at least "
             f"{_LEAST} classes, or labels as task.labels=FILE.csv."
         )
+    asked = [] if isinstance(unknown, int) else sorted({str(name) for name in unknown})  # a class may be called 7
     if not isinstance(unknown, int):
-        for name in unknown:
+        for name in asked:
             if name not in names:
                 raise UserError(
                     f"task.unknown: no image that is asked about is of a class {name!r}; they are of {listed(names)}."
                     f"{did_you_mean(name, names)}"
                 )
-    count = unknown if isinstance(unknown, int) else len(set(unknown))
+    count = unknown if isinstance(unknown, int) else len(asked)
     if len(names) - count < _LEAST:
         raise UserError(
             f"task.unknown={unknown} leaves {max(0, len(names) - count)} of the {len(names)} classes to be known; hold "
             f"out {len(names) - _LEAST} at most."
         )
     if not isinstance(unknown, int):
-        return tuple(sorted(set(unknown)))
+        return tuple(asked)
     drawn = np.random.default_rng(seed).choice(len(names), unknown, replace=False)
     return tuple(names[i] for i in sorted(drawn.tolist()))
