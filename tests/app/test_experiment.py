@@ -480,7 +480,8 @@ EMBEDDED += ["tracker=none"]
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")))
 def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
-    needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"]}
+    needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"],
+              "knn_imagenet": ["dataset.split=test"]}  # fmt: skip
     overrides = [f"experiment={name}", *EMBEDDED, *needed.get(name, [])]
     text = (conf_dir() / "experiment" / f"{name}.yaml").read_text()
     assert run(compose(*overrides), tmp_path / "run").ok

@@ -63,8 +63,8 @@ class Knn(BaseTask):
         What belongs together and doesn't vote on each other: None, ``parent`` (the images of a folder), or a CSV file
         with columns ``id`` and ``group``. Images of the same bytes always do.
     truth
-        Labels of the queries by which alone they are scored: a CSV file like `labels`; None takes what is said of them.
-        A query without any is left out of the scores.
+        Labels of the queries by which alone they are scored: a CSV file like `labels`, or ImageNet ReaL's
+        ``real.json``; None takes what is said of them. A query without any is left out of the scores.
     ks, voters, temperature
         Of the sweep; those that are more than there are rows are left out. The temperature is that of its softmax and
         class_mean.

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from itae.base.errors import UserError, did_you_mean
+from itae.images.imagenet_real import real_labels
 from itae.images.walk import listed
 from itae.knowledge.exchange.tables import is_file, labels_from
 from itae.knowledge.records.snapshot import joined
@@ -74,7 +75,7 @@ def truth_from(path: str | None, images: ImageSet, ids: Sequence[str], labels: S
     ----------
     path
         None: what is said of it. A CSV file with columns ``id`` and ``label``, of which several lines of an id are
-        several labels.
+        several labels. ImageNet ReaL's ``real.json``, for the images of ImageNet's val; one of no class has no label.
     images
         All images of the data set.
     ids
@@ -89,8 +90,13 @@ def truth_from(path: str | None, images: ImageSet, ids: Sequence[str], labels: S
     """
     if path is None:
         return list(labels)
+    if path.lower().endswith(".json"):
+        names = images.class_names
+        return [tuple(names[code] for code in sorted(codes)) for codes in real_labels(path, ids, len(names))]
     if not is_file(path):
-        raise UserError(f"task.truth={path}: give a CSV file with columns id and label, or null.")
+        raise UserError(
+            f"task.truth={path}: give a CSV file with columns id and label, ImageNet ReaL's real.json, or null."
+        )
     said = dict(zip(images.ids, labels_from(path, images.ids, "task.truth"), strict=True))
     return [said[id_] for id_ in ids]
 
