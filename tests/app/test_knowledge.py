@@ -75,6 +75,15 @@ def test_pictures_are_told_by_their_neighbours(told):
     assert "k 3 as given" in out
 
 
+@pytest.mark.parametrize(
+    ("preset", "words"),
+    [("dinov2_knn", "voter=softmax voter.k=20 voter.temperature=0.07"), ("visual_memory", "voter=rank voter.k=100")],
+)
+@pytest.mark.usefixtures("base")
+def test_a_preset_is_a_voter_with_its_numbers(told, preset, words):
+    assert told(f"classify kb asked/one voter={preset} --json") == told(f"classify kb asked/one {words} --json")
+
+
 @pytest.mark.usefixtures("base")
 def test_a_picture_that_is_there_is_told_and_does_not_vote(told):
     (found,) = told("classify kb photos/one/00.png voter=plurality voter.k=3 --json")

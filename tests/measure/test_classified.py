@@ -15,6 +15,7 @@ from sklearn.calibration import calibration_curve
 from itae.knowledge.answers.choose import balanced_accuracy
 from itae.knowledge.records.snapshot import SEVERAL
 from itae.measure.classified import (
+    auroc_values,
     class_sizes,
     confusion,
     image_values,
@@ -290,3 +291,25 @@ def test_how_often_the_paired_interval_of_balanced_accuracy_holds_the_delta():
         levels.append(mean_interval(one))
     assert 0.92 <= covered(deltas, (after - before).mean()) <= 0.97
     assert 0.92 <= covered(levels, before.mean()) <= 0.97
+
+
+@given(
+    known=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+    unknown=st.lists(st.integers(0, 6), min_size=1, max_size=30),
+)
+def test_an_auroc_is_the_mean_of_what_its_queries_add(known, unknown):
+    p = np.array(known + unknown) / 6
+    is_unknown = np.repeat([False, True], [len(known), len(unknown)])
+    values = auroc_values(p, is_unknown)
+    assert values.mean() == pytest.approx(unknown_auroc(p[~is_unknown], p[is_unknown]))
+
+
+def test_the_spread_of_an_auroc_is_delongs():
+    """The variance of the mean is that of both kinds of queries, each over how many there are (DeLong et al., 1988)."""
+    draw = np.random.default_rng(0)
+    known, unknown = draw.uniform(size=400), draw.uniform(size=80) ** 2
+    of_known = np.array([np.mean((unknown < p) + (unknown == p) / 2) for p in known])
+    of_unknown = np.array([np.mean((p < known) + (p == known) / 2) for p in unknown])
+    error = np.sqrt(of_known.var(ddof=1) / 400 + of_unknown.var(ddof=1) / 80)
+    values = auroc_values(np.concatenate([known, unknown]), np.repeat([False, True], [400, 80]))
+    assert values.std(ddof=1) / np.sqrt(480) == pytest.approx(error, rel=0.02)

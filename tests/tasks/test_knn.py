@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import tracemalloc
 from collections import defaultdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from itae.tasks.knn_figures import confusion_figure, pairs_figure
 from itae.tasks.knn_galleries import other_rows, own_images
 from itae.tasks.knn_queries import Queries, held_out_classes
 from itae.tasks.knn_scores import scored, scores
+from itae.tasks.knn_sweep import VOTERS as NAMED
 from itae.tasks.knn_sweep import options_of, tried
 from itae.tasks.memory import Said, memory
 
@@ -308,6 +310,21 @@ def test_many_classes_have_a_figure_of_pairs_and_few_a_matrix():
         assert [figure is None for figure in made] == ([False, True] if classes == 12 else [True, False])
         figure = next(one for one in made if one is not None)
         assert max(figure.get_size_inches()) < 16
+
+
+def test_no_number_is_held_for_each_pair_of_a_query_and_a_row():
+    """3,000 queries and 30,000 rows: of each pair one float32 alone would be 343 MB."""
+    draw = np.random.default_rng(0)
+    vectors, labels = draw.normal(size=(33000, 8)), [str(i % 10) for i in range(33000)]
+    rows, others = asked(vectors[3000:], labels[3000:])
+    query, queries = asked(vectors[:3000], labels[:3000], ids=[f"q{i}" for i in range(3000)])
+    gallery = other_rows(memory(rows, others.said), queries)
+    options, _ = options_of(list(NAMED), [1, 20, 50], 0.07, 30000, Rank(20))
+    tracemalloc.start()
+    answered(query, queries, Rank(20), options, gallery)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 100e6
 
 
 # runs

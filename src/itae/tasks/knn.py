@@ -131,11 +131,16 @@ class Knn(BaseTask):
         if source is job.source:
             self._queries(job, images.ids, np.zeros((len(images), 32), np.uint8))
         if source is (other or job.source) and self._bases is None:
-            beside = job.source if other else None
-            if not any(self._said(source, beside, images.ids).labels):
+            said = self._said(source, job.source if other else None, images.ids)
+            if not any(said.labels):
                 raise UserError(
                     f"None of the {len(images)} images that are to vote has a label; choose labelled images, or give "
                     "labels as task.labels=FILE.csv."
+                )
+            if other is None and None not in said.groups and len(set(said.groups)) == 1:
+                raise UserError(
+                    f"task.group={self.group} puts all {len(images)} images into one group, so that none may vote on "
+                    "another; give other groups, or null."
                 )
 
     def wants(self, job: Job) -> Sequence[Want]:
