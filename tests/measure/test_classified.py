@@ -304,6 +304,10 @@ def test_an_auroc_is_the_mean_of_what_its_queries_add(known, unknown):
     assert values.mean() == pytest.approx(unknown_auroc(p[~is_unknown], p[is_unknown]))
 
 
+def test_a_query_on_the_right_side_of_all_others_adds_1():
+    assert auroc_values(np.array([0.9, 0.8, 0.1]), np.array([False, False, True])).tolist() == [1, 1, 1]
+
+
 def test_the_spread_of_an_auroc_is_delongs():
     """The variance of the mean is that of both kinds of queries, each over how many there are (DeLong et al., 1988)."""
     draw = np.random.default_rng(0)

@@ -17,6 +17,7 @@ from sklearn.datasets import load_digits
 from itae.base.errors import UserError
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax
+from itae.measure.intervals import mean_interval
 from itae.tasks.knn import Knn
 from itae.tasks.knn_answers import answers
 from itae.tasks.knn_figures import confusion_figure, pairs_figure
@@ -257,6 +258,7 @@ def test_deltas_are_paired_and_their_means_are_those_of_images():
     score = scores(found)
     right = [np.array(names(one)) == np.array(labels) for one in (before, after)]
     assert score.delta["top_1"]["mean"] == pytest.approx(right[1].mean() - right[0].mean())
+    assert score.delta["top_1"]["interval"] == list(mean_interval(right[1].astype(float) - right[0]))
     low, high = score.delta["top_1"]["interval"]
     assert low < score.delta["top_1"]["mean"] < high < 0
     for name, values in score.image_values.items():
@@ -278,6 +280,7 @@ def test_a_sweep_has_the_scores_of_each_setting_and_marks_the_runs_own():
     for option, row in zip(options, rows, strict=True):
         told = names(answered(entry, queries, option))
         assert row.baseline == np.mean([a == b for a, b in zip(told, labels, strict=True)]), row
+    assert [row.told for row in tried(found, options, Rank(5)) if row.chosen] == ["rank, k 5"]
     best = dict(choice.tried)
     assert next(row for row in rows if row.chosen).baseline_balanced == pytest.approx(max(best.values()))
 
