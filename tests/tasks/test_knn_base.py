@@ -73,22 +73,49 @@ def test_one_base_serves_both_sides_where_nothing_is_edited_and_its_newest_versi
     assert "unknown_auroc" in found["edited"]
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        ([*EDIT, "task.gallery=kb"], ["kb is of another space than the edited side", "edit is none in it, and set",
-                                      "itae knowledge rebuild kb NEW", "{baseline: KB, edited: NEW}"]),
-        ([*EDIT, "detector.quantile=0.1", "task.gallery={baseline: kb, edited: kb2}"],
-         ["kb2 is of another space than the edited side", "edit.detector.quantile is 0.02 in it, and 0.1 here"]),
-        (["layers=none", "backbone.pool=mean", "task.gallery=kb"], ["pool is", "itae knowledge rebuild kb NEW"]),
-        (["layers=none", "task.gallery=kb", "task.at=9"], ["9"]),
-        (["layers=none", "task.gallery=kb", "task.at=0"], ["none of its 0 rows has a label"]),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_before_any_work(itae_, bases, monkeypatch, words, told):
+@pytest.mark.slow  # each worker is a process that imports all of it
+@pytest.mark.usefixtures("ray")
+def test_workers_of_ray_find_what_one_process_finds(did, bases, monkeypatch):
+    from itae.knowledge.near.on_ray import RayWorkers
+
+    asked, search = [], RayWorkers.nearest
+    monkeypatch.setattr(RayWorkers, "nearest", lambda *args: asked.append(len(args[2])) or search(*args))
+    words = (*RUN, *EDIT, "task.gallery={baseline: kb, edited: kb2}", "task.at=then", "task.unknown=2", "voter=auto")
+    did(*words)
+    alone, files = result(), predictions()
+    did(*words, "runtime.engine=ray")
+    assert predictions() == files
+    again = result()
+    for name in ("baseline", "edited", "delta", "voter", "gallery"):
+        assert again[name] == alone[name]
+    assert asked.count(60) == 2, "all queries of each side"
+
+
+REFUSED = [
+    (
+        [*EDIT, "task.gallery=kb"],
+        [
+            "kb is of another space than the edited side",
+            "edit is none in it, and set",
+            "itae knowledge rebuild kb NEW",
+            "{baseline: KB, edited: NEW}",
+        ],
+    ),
+    (
+        [*EDIT, "detector.quantile=0.1", "task.gallery={baseline: kb, edited: kb2}"],
+        ["kb2 is of another space than the edited side", "edit.detector.quantile is 0.02 in it, and 0.1 here"],
+    ),
+    (["layers=none", "backbone.pool=mean", "task.gallery=kb"], ["pool is", "itae knowledge rebuild kb NEW"]),
+    (["layers=none", "task.gallery=kb", "task.at=9"], ["9"]),
+    (["layers=none", "task.gallery=kb", "task.at=0"], ["none of its 0 rows has a label"]),
+]
+
+
+def test_what_does_not_fit_is_refused_before_any_work(itae_, bases, monkeypatch):
     monkeypatch.setattr("itae.embed.worker.Worker.__init__", lambda *_, **__: pytest.fail("it embeds"))
-    status, out, err = itae_(*RUN, *words)
-    assert (status, out) == (2, ""), err
-    assert err.count("\n") == 1
-    for text in told:
-        assert text in err
+    for words, told in REFUSED:
+        status, out, err = itae_(*RUN, *words)
+        assert (status, out) == (2, ""), err
+        assert err.count("\n") == 1
+        for text in told:
+            assert text in err, words

@@ -6,7 +6,8 @@ and k: those are chosen inside the memory of the untouched side, never by the la
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,7 +22,7 @@ from itae.knowledge.answers.vote import KS
 from itae.store.entry import differences
 from itae.tasks.knn_answers import Answers, Named, answers
 from itae.tasks.knn_files import FILES
-from itae.tasks.knn_galleries import SIDES, Gallery, bases_of, open_base, other_rows, own_images, rows_of
+from itae.tasks.knn_galleries import SIDES, Gallery, asked_of, bases_of, open_base, other_rows, own_images, rows_of
 from itae.tasks.knn_outcome import Done, outcome
 from itae.tasks.knn_queries import Queries, held_out_classes, truth_from
 from itae.tasks.knn_scores import scored
@@ -185,15 +186,21 @@ class Knn(BaseTask):
         base = open_base(place, side, job.source.key(job.edit if side == "edited" else None).space)
         return place, job.memo.once(("knn base", place, self.at), lambda: rows_of(base, self.at).version)
 
-    def _gallery(self, job: Job, side: str, embeddings: Mapping[str, Embeddings], queries: Queries) -> Gallery:
-        entry = embeddings[side]
-        if (base := self._version(job, side)) is not None:
+    @contextlib.contextmanager
+    def _gallery(
+        self, job: Job, side: str, embeddings: Mapping[str, Embeddings], queries: Queries
+    ) -> Iterator[Gallery]:
+        """Yield the rows of a side; those of one side at a time are in memory."""
+        entry, base = embeddings[side], self._version(job, side)
+        if base is not None:
             place, version = base
-            return other_rows(rows_of(open_base(place, side, entry.meta["space"]), version), queries)
-        if (other := self._other(job)) is None:
-            return own_images(entry, queries)
-        rows = embeddings[f"{side}.gallery"]
-        return other_rows(memory(rows, self._said(other, job.source, rows.ids)), queries)
+            with asked_of(open_base(place, side, entry.meta["space"]), version, job.runtime) as rows:
+                yield other_rows(rows, queries)
+        elif (other := self._other(job)) is not None:
+            images = embeddings[f"{side}.gallery"]
+            yield other_rows(memory(images, self._said(other, job.source, images.ids)), queries)
+        else:
+            yield own_images(entry, queries)
 
     def _rows(self, job: Job, embeddings: Mapping[str, Embeddings], queries: Queries) -> Named | None:
         """Return what rows are called, on both sides; None where each has a base, which says it."""
@@ -210,13 +217,13 @@ class Knn(BaseTask):
         """Choose a voter inside the untouched memory, and ask that; once for all jobs that ask for the same."""
 
         def make() -> tuple[Answers, Choice, list[Any], list[int]]:
-            gallery = self._gallery(job, "baseline", embeddings, queries)
-            if not (rows := len(gallery.snapshot.voters)):
-                raise UserError("No row of the gallery has a label to vote with; give labels, as task.labels=FILE.csv.")
-            choice = choose(gallery.snapshot, job.parts["voter"], job.runtime.device)
-            options, left_out = options_of(self.voters, self.ks, self.temperature, rows, choice.voter)
             named, vectors = self._rows(job, embeddings, queries), embeddings["baseline"].vectors
-            told = answers(gallery, vectors, choice.voter, options, named, job.runtime.device)
+            with self._gallery(job, "baseline", embeddings, queries) as gallery:
+                if not (rows := len(gallery.snapshot.voters)):
+                    raise UserError("No row that votes has a label that is not held out; change task.unknown.")
+                choice = choose(gallery.snapshot, job.parts["voter"], job.runtime.device)
+                options, left_out = options_of(self.voters, self.ks, self.temperature, rows, choice.voter)
+                told = answers(gallery, vectors, choice.voter, options, named, job.runtime.device)
             return told, choice, options, left_out
 
         name, fresh = self._name(job, "baseline", embeddings)
@@ -231,9 +238,9 @@ class Knn(BaseTask):
             return baseline
 
         def make() -> Answers:
-            gallery = self._gallery(job, "edited", embeddings, queries)
             named = baseline.rows if self._bases is None else None  # the same rows, whose names are kept once
-            return answers(gallery, embeddings["edited"].vectors, voter, options, named, job.runtime.device)
+            with self._gallery(job, "edited", embeddings, queries) as gallery:
+                return answers(gallery, embeddings["edited"].vectors, voter, options, named, job.runtime.device)
 
         return job.memo.once(("knn", *before[0], *after[0]), make, anew=before[1] or after[1])
 

@@ -83,10 +83,10 @@ class Answers:
 
 
 def neighbours_of_queries(
-    snapshot: Snapshot, queries_QE: np.ndarray, k: int, excluded: Excluded, device: str
+    gallery: Gallery, queries_QE: np.ndarray, k: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the `k` labelled rows nearest to each query; the one search that all answers of a side come from."""
-    return nearest(snapshot, queries_QE, k, snapshot.voters, excluded, device)
+    return nearest(gallery.whole, queries_QE, k, gallery.snapshot.voters, gallery.excluded, device)
 
 
 def answers(
@@ -116,7 +116,7 @@ def answers(
     """
     snapshot, excluded = gallery.snapshot, gallery.excluded
     most = max(option.k or 1 for option in [voter, *options, Voter(1)] if isinstance(option, Voter))
-    positions_QK, similar_QK = neighbours_of_queries(snapshot, queries_QE, most, excluded, device)
+    positions_QK, similar_QK = neighbours_of_queries(gallery, queries_QE, most, device)
     told_QT, share_Q, shares_QC = _told(snapshot, voter, queries_QE, positions_QK, similar_QK, excluded, device)
     p_Q, sample = p_of(snapshot, queries_QE, similar_QK, excluded, device)
     won_OQ = winners(snapshot, options, queries_QE, positions_QK, similar_QK, None, excluded)

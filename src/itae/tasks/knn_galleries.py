@@ -8,7 +8,8 @@ Shapes: Q queries, M positions of a snapshot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from itae.tasks.knn_queries import Queries
 from itae.tasks.memory import memory
 
 if TYPE_CHECKING:
+    from itae.base.runtime import Runtime
     from itae.store.entry import Embeddings
 
 SIDES = ("baseline", "edited")
@@ -37,20 +39,20 @@ class Gallery:
 
     Parameters
     ----------
+    whole
+        All of them; a snapshot that others may look into for it.
     snapshot
-        All of them, those of held out classes deleted.
+        The same in the same places, those of held out classes deleted: all that is known.
     excluded
         Which rows are out for which query.
     twins
         The live rows of each query's bytes, but for the query itself.
-    own
-        Whether they are the queries' own images.
     """
 
+    whole: Snapshot
     snapshot: Snapshot
     excluded: Excluded
     twins: Sequence[np.ndarray]
-    own: bool = False
 
 
 def own_images(entry: Embeddings, queries: Queries) -> Gallery:
@@ -59,7 +61,7 @@ def own_images(entry: Embeddings, queries: Queries) -> Gallery:
     snapshot = _without(whole, queries.held_out)
     twins = rows_of_bytes(snapshot, [digest.tobytes() for digest in queries.digests], len(queries.ids))
     others = [rows[rows != i] if len(rows) else rows for i, rows in enumerate(twins)]
-    return Gallery(snapshot, Excluded(whole.groups_M, whole.groups_M), others, own=True)
+    return Gallery(whole, snapshot, Excluded(whole.groups_M, whole.groups_M), others)
 
 
 def other_rows(rows: Snapshot, queries: Queries) -> Gallery:
@@ -70,7 +72,7 @@ def other_rows(rows: Snapshot, queries: Queries) -> Gallery:
     alive = np.concatenate([snapshot.alive_M, np.ones(len(queries.ids), bool)])
     codes, m = joined(group, digests, alive), len(snapshot.alive_M)
     twins = rows_of_bytes(snapshot, [digest.tobytes() for digest in queries.digests], len(queries.ids))
-    return Gallery(snapshot, Excluded(codes[:m], codes[m:]), twins)
+    return Gallery(rows, snapshot, Excluded(codes[:m], codes[m:]), twins)
 
 
 def _without(snapshot: Snapshot, names: Sequence[str]) -> Snapshot:
@@ -131,6 +133,20 @@ def open_base(place: str, side: str, space: Mapping[str, Any]) -> KnowledgeBase:
             "this run, and name both as task.gallery={baseline: KB, edited: NEW}."
         )
     return base
+
+
+@contextlib.contextmanager
+def asked_of(base: KnowledgeBase, at: int, runtime: Runtime) -> Iterator[Snapshot]:
+    """Yield a version of a base; with ``runtime.engine=ray`` the workers of a cluster look for neighbours in it."""
+    if runtime.engine != "ray":
+        yield rows_of(base, at)
+        return
+    from itae.knowledge.near.on_ray import ray_workers
+
+    with ray_workers(base, runtime.ray) as workers:
+        snapshot = rows_of(base, at)
+        workers.serve(snapshot)
+        yield snapshot
 
 
 def rows_of(base: KnowledgeBase, at: int | str | None) -> Snapshot:
