@@ -15,6 +15,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from itae.base.errors import UserError
+from itae.images.datasets import Digits
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax
 from itae.measure.intervals import mean_interval
@@ -413,6 +414,25 @@ def test_labels_of_the_queries_reach_the_scores_and_nothing_else(itae_, tmp_path
     assert false["baseline"]["top_1"]["mean"] < 0.4 < true["baseline"]["top_1"]["mean"]
     assert false["queries"]["scored"] == 115
     assert "5 of 120 images have no label to be scored by" in out
+
+
+def test_labels_and_groups_of_files_are_those_of_rows_and_queries(itae_, tmp_path):
+    """Two labels an image, and a group of every two that lie together: the other of a group never votes."""
+    images = Digits(limit=60).open()
+    labels = [(id_, label) for id_, code in zip(images.ids, images.labels.tolist(), strict=True)
+              for label in (f"digit {code}", ("even", "odd")[code % 2])]  # fmt: skip
+    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{id_},{label}\n" for id_, label in labels))
+    pairs = {id_: f"pair {i // 2}" for i, id_ in enumerate(images.ids)}
+    (tmp_path / "groups.csv").write_text("id,group\n" + "".join(f"{id_},{pair}\n" for id_, pair in pairs.items()))
+    words = (*SMALL, "dataset.limit=60", "task.labels=labels.csv", "task.group=groups.csv", "voter=rank", "voter.k=5")
+    found, out = ran(itae_, *words)
+    assert 0.3 < found["edited"]["map"]["mean"] <= 1
+    assert "There are images of several labels" in out
+    assert not Path("run/confusion_edited.csv").exists()
+    near = [(row["id"], row["neighbour"]) for row in lines("turned.csv")]
+    assert near
+    assert all(pairs[id_] != pairs[other] for id_, other in near)
+    assert {row["label"].split(" | ")[1] for row in lines("predictions.csv")} == {"even", "odd"}
 
 
 def test_a_gallery_that_has_the_queries_counts_them_and_leaves_them_out(itae_):

@@ -50,6 +50,16 @@ def test_labels_and_groups_of_files_hold_for_the_images_that_are_left(tmp_path):
     assert said == Said([("red",), ("blue", "red")], ["one", "one"])
 
 
+def test_a_file_may_speak_of_another_data_set_too(tmp_path):
+    labels, groups = tmp_path / "labels.csv", tmp_path / "groups.csv"
+    labels.write_text("id,label\nb/3.png,red\nelsewhere.png,blue\n")
+    groups.write_text("id,group\nelsewhere.png,one\nb/3.png,one\n")
+    said = said_of(images(), images().ids, str(labels), str(groups), also=["elsewhere.png", "a/1.png"])
+    assert said == Said([(), (), ("red",)], [None, None, "one"])
+    with pytest.raises(UserError, match=r"no picture 'elsewhere\.png'"):
+        said_of(images(), images().ids, str(labels))
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

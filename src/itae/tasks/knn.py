@@ -16,13 +16,21 @@ import numpy as np
 
 from itae.base.checks import above_0, one_of, whole
 from itae.base.errors import UserError
-from itae.edits.registers import RegisterEdit
 from itae.knowledge.answers.choose import Choice, choose
 from itae.knowledge.answers.vote import KS
-from itae.store.entry import differences
 from itae.tasks.knn_answers import Answers, Named, answers
 from itae.tasks.knn_files import FILES
-from itae.tasks.knn_galleries import SIDES, Gallery, asked_of, bases_of, open_base, other_rows, own_images, rows_of
+from itae.tasks.knn_galleries import (
+    SIDES,
+    Gallery,
+    asked_of,
+    bases_of,
+    open_base,
+    other_rows,
+    own_images,
+    refuse_another_space,
+    rows_of,
+)
 from itae.tasks.knn_outcome import Done, outcome
 from itae.tasks.knn_queries import Queries, held_out_classes, truth_from
 from itae.tasks.knn_scores import scored
@@ -124,7 +132,7 @@ class Knn(BaseTask):
         for source in {id(one): one for one in (job.source, self._other(job) or job.source)}.values():
             self.usable(job, source, source.images)
         if (other := self._other(job)) is not None:
-            _refuse_another_space(job, other)
+            refuse_another_space(job.source, other, job.edit)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask the same of the images that can be decoded."""
@@ -258,19 +266,3 @@ def _check_list(what: str, value: Any, how: str) -> None:
 
 def _digests(entry: Embeddings) -> np.ndarray:
     return np.zeros((len(entry.ids), 32), np.uint8) if entry.digests is None else entry.digests
-
-
-def _refuse_another_space(job: Job, other: Source) -> None:
-    """Refuse images that come to the model in another way, and an edit that would be found anew on each set."""
-    for name, (there, here) in differences(other.key(None).space, job.source.key(None).space).items():
-        raise UserError(
-            f"task.gallery is of another space than the images that are asked about: {name} is {there} in it, and "
-            f"{here} in these; leave out the word that changes it."
-        )
-    if isinstance(job.edit, RegisterEdit) or getattr(job.edit, "unfitted", False):
-        how = "searches its neurons" if isinstance(job.edit, RegisterEdit) else "fits its thresholds (rule bimodal)"
-        raise UserError(
-            f"task.gallery: the edit {how} on each set of images, so that rows and queries would be of two spaces; "
-            "give its numbers with detector.calibration=FILE (itae calibrate FILE ... makes one), choose another rule, "
-            "or leave out the gallery."
-        )

@@ -1,8 +1,8 @@
 """What one side's memory says of the queries: whatever is scored and shown later, and no more of it than that.
 
-What it takes, beside the vectors of rows and queries: for each query the positions and similarities of as many rows as
-the largest k (16 bytes each: 160 MB for 50,000 queries and k 200), and blocks of at most 128 MB. Never a number for
-each pair of a query and a row.
+What it takes beside the vectors: for each query and each of its neighbours, as many as the largest k, some 85 bytes
+while they are looked for and 16 until all are counted. That was .85 GB, and .16, for 50,000 queries and k 200. There is
+never a number for each pair of a query and a row.
 
 Shapes: Q queries, T labels or rows told, K neighbours, E embedding width, O voters, C label names, F pairs of a query
 and a label.

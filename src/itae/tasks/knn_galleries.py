@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from itae.base.errors import UserError
+from itae.edits.registers import RegisterEdit
 from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.near.neighbours import Excluded
@@ -27,6 +28,8 @@ from itae.tasks.memory import memory
 
 if TYPE_CHECKING:
     from itae.base.runtime import Runtime
+    from itae.edits.edit import AnyEdit
+    from itae.embed.source import Source
     from itae.store.entry import Embeddings
 
 SIDES = ("baseline", "edited")
@@ -104,6 +107,22 @@ def bases_of(gallery: Any) -> dict[str, str] | None:
             "KB2}."
         )
     return {side: gallery[side] for side in SIDES}
+
+
+def refuse_another_space(source: Source, other: Source, edit: AnyEdit | None) -> None:
+    """Raise a `UserError` for images that come to the model in another way, and for an edit that is found on images."""
+    for name, (there, here) in differences(other.key(None).space, source.key(None).space).items():
+        raise UserError(
+            f"task.gallery is of another space than the images that are asked about: {name} is {there} in it, and "
+            f"{here} in these; leave out the word that changes it."
+        )
+    if isinstance(edit, RegisterEdit) or getattr(edit, "unfitted", False):
+        how = "searches its neurons" if isinstance(edit, RegisterEdit) else "fits its thresholds (rule bimodal)"
+        raise UserError(
+            f"task.gallery: the edit {how} on each set of images, so that rows and queries would be of two spaces; "
+            "give its numbers with detector.calibration=FILE (itae calibrate FILE ... makes one), choose another rule, "
+            "or leave out the gallery."
+        )
 
 
 def open_base(place: str, side: str, space: Mapping[str, Any]) -> KnowledgeBase:
