@@ -21,6 +21,7 @@ from itae.images.datasets import Dataset
 from itae.images.image_set import ImageSet
 from itae.images.transform import Transform
 from itae.images.walk import listed
+from itae.store.entry import plain
 from itae.store.store import Key, Store
 from itae.vit.backbone import Backbone
 from itae.vit.facts import Facts
@@ -86,11 +87,16 @@ class Source:
             "images": len(self.images),
         }
 
+    def space(self, edit: AnyEdit | None) -> dict[str, Any]:
+        """Return what vectors under `edit` may be compared with, plain values; no image is read for it."""
+        spec = edit.spec(self.facts.depth, self.backbone.pool) if edit else None
+        told: dict[str, Any] = plain(self._space | {"edit": spec}, "space")
+        return told
+
     def key(self, edit: AnyEdit | None) -> Key:
         """Return the key of this source under `edit`."""
-        spec = edit.spec(self.facts.depth, self.backbone.pool) if edit else None
         folder = (f"{self.images.name}-{self.images.split}", self.facts.architecture)
-        return Key(self._space | {"edit": spec}, self._dataset, folder)
+        return Key(self.space(edit), self._dataset, folder)
 
     @property
     def place(self) -> Hashable:

@@ -1,7 +1,8 @@
 """The task of neighbours: how well a memory names images, untouched and edited side by side.
 
 What an experiment says in one number hangs on who may vote: rows of the query's bytes or group never do. And on voter
-and k: those are chosen inside the memory of the untouched side, never by the labels of the queries, and used on both.
+and k: those are chosen inside the memory of the untouched side, and used on both. Where that memory is the very images
+that are asked about, their labels have been seen by it, and the run says so.
 """
 
 from __future__ import annotations
@@ -129,28 +130,36 @@ class Knn(BaseTask):
         """Find images without labels, files that can't be read, classes that there aren't, and bases that don't fit."""
         for side in self._bases or ():
             self._version(job, side)
-        for source in {id(one): one for one in (job.source, self._other(job) or job.source)}.values():
-            self.usable(job, source, source.images)
-        if (other := self._other(job)) is not None:
+        self._check_queries(job, job.source.images)
+        other = self._other(job)
+        if self._bases is None:
+            self._check_rows(job, other, (other or job.source).images)
+        if other is not None:
             refuse_another_space(job.source, other, job.edit)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask the same of the images that can be decoded."""
         other = self._other(job)
-        if source is job.source:
-            self._queries(job, images.ids, np.zeros((len(images), 32), np.uint8))
-        if source is (other or job.source) and self._bases is None:
-            said = self._said(source, job.source if other else None, images.ids)
-            if not any(said.labels):
-                raise UserError(
-                    f"None of the {len(images)} images that are to vote has a label; choose labelled images, or give "
-                    "labels as task.labels=FILE.csv."
-                )
-            if other is None and None not in said.groups and len(set(said.groups)) == 1:
-                raise UserError(
-                    f"task.group={self.group} puts all {len(images)} images into one group, so that none may vote on "
-                    "another; give other groups, or null."
-                )
+        if source.place == job.source.place:
+            self._check_queries(job, images)
+        if self._bases is None and source.place == (other or job.source).place:
+            self._check_rows(job, other, images)
+
+    def _check_queries(self, job: Job, images: ImageSet) -> None:
+        self._queries(job, images.ids, np.zeros((len(images), 32), np.uint8))
+
+    def _check_rows(self, job: Job, other: Source | None, images: ImageSet) -> None:
+        said = self._said(other or job.source, job.source if other else None, images.ids)
+        if not any(said.labels):
+            raise UserError(
+                f"None of the {len(images)} images that are to vote has a label; choose labelled images, or give "
+                "labels as task.labels=FILE.csv."
+            )
+        if other is None and None not in said.groups and len(set(said.groups)) == 1:
+            raise UserError(
+                f"task.group={self.group} puts all {len(images)} images into one group, so that none may vote on "
+                "another; give other groups, or null."
+            )
 
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of a gallery of other images."""
@@ -191,7 +200,7 @@ class Knn(BaseTask):
         if self._bases is None:
             return None
         place = self._bases[side]
-        base = open_base(place, side, job.source.key(job.edit if side == "edited" else None).space)
+        base = open_base(place, side, job.source.space(job.edit if side == "edited" else None))
         return place, job.memo.once(("knn base", place, self.at), lambda: rows_of(base, self.at).version)
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
-from itae.look.style import legend, short
+from itae.look.style import legend, plain_style, short
 from itae.tasks.knn_galleries import SIDES
 from itae.tasks.knn_scores import Scored
 from itae.tasks.knn_sweep import Tried
@@ -32,6 +32,7 @@ CAPTIONS = {
 }
 
 
+@plain_style()
 def confusion_figure(found: Scored) -> Figure | None:
     """Draw both confusion matrices; None where queries have several labels, or there are too many classes."""
     if not found.single or len(found.names) > _CLASSES:
@@ -72,6 +73,7 @@ def _write_counts(ax: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
             ax.text(j, i, str(count), ha="center", va="center", fontsize=6, color=colour)
 
 
+@plain_style()
 def pairs_figure(found: Scored) -> Figure | None:
     """Draw the most confused pairs of classes; None where there is a matrix, or nothing was confused."""
     if not found.single or len(found.names) <= _CLASSES:
@@ -104,6 +106,7 @@ def pairs_figure(found: Scored) -> Figure | None:
     return figure
 
 
+@plain_style()
 def reliability_figure(found: Scored) -> Figure | None:
     """Draw how often answers of a share are right, on both sides, over how many there are."""
     from matplotlib.figure import Figure
@@ -135,6 +138,7 @@ def reliability_figure(found: Scored) -> Figure | None:
     return figure
 
 
+@plain_style()
 def sweep_figure(rows: Sequence[Tried]) -> Figure | None:
     """Draw accuracy over k, a line a voter, a panel a side; None where only one setting was tried."""
     if len(rows) < 2:

@@ -111,7 +111,7 @@ def bases_of(gallery: Any) -> dict[str, str] | None:
 
 def refuse_another_space(source: Source, other: Source, edit: AnyEdit | None) -> None:
     """Raise a `UserError` for images that come to the model in another way, and for an edit that is found on images."""
-    for name, (there, here) in differences(other.key(None).space, source.key(None).space).items():
+    for name, (there, here) in differences(other.space(None), source.space(None)).items():
         raise UserError(
             f"task.gallery is of another space than the images that are asked about: {name} is {there} in it, and "
             f"{here} in these; leave out the word that changes it."
