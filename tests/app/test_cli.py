@@ -153,6 +153,7 @@ MISTAKES = [
     ("task=knn task.at=3", "task.at=3", "task.gallery=KB"),
     ("task=knn task.labels={}/no.csv", "/no.csv can't be read"),
     ("task=knn task.group=parent", "task.group=parent puts all 1797 images into one group", "null"),
+    ("task=knn 'task.gallery={split: train}' task.group=parent", "all 2954 images into one group", "null"),
     ("task=knn task.group=patient", "task.group=patient", "give parent"),
     ("task=knn task.truth=real", "task.truth=real", "columns id and label"),
     ("task=knn task.truth={}/file", "/file has no column 'id'"),

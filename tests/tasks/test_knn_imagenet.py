@@ -34,17 +34,18 @@ def ran(itae_):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_each_layout_is_named_by_its_train(ran, layout):
     imagenet(Path("mini"), layout)
-    found, rows, out = ran()
+    found, rows, out = ran("voter.k=25")
+    assert "k 25 is over the 24 rows that have a label: all of them vote." in out
     assert found["gallery"]["baseline"] == {"rows": 24, "classes": 4}
     assert found["queries"] == {"asked": 16, "scored": 16, "unknown": 0, "known": 0}
-    assert found["voter"]["told"] == "softmax, k 20, temperature 0.07"
+    assert found["voter"]["told"] == "softmax, k 25, temperature 0.07"
     assert found["baseline"]["top_1"]["mean"] == sum(row["baseline"] == row["label"] for row in rows) / 16
     assert found["baseline"]["top_1"]["mean"] > 0.9, "classes have colours of their own"
     crane = "n02012849" if layout == "folders" else "crane (n02012849)"  # there nothing tells the words
     assert [row["label"] for row in rows].count(crane) == 4
     assert "as there are 24 labelled rows: k 30, 50, 70, 100, 200" in out
     sweep = Path("run/sweep.csv").read_text().splitlines()
-    assert len(sweep) == 1 + 3 * 8, "k up to 20 of three voters"
+    assert len(sweep) == 1 + 3 * 8 + 1, "k up to 20 of three voters, and the run's own"
 
 
 def test_by_real_any_of_its_labels_is_right_and_images_of_none_are_left_out(ran):

@@ -155,10 +155,12 @@ class Knn(BaseTask):
                 f"None of the {len(images)} images that are to vote has a label; choose labelled images, or give "
                 "labels as task.labels=FILE.csv."
             )
-        if other is None and None not in said.groups and len(set(said.groups)) == 1:
+        asked = self._said(job.source, other, job.source.images.ids).groups if other else ()
+        groups = {*said.groups, *asked}
+        if len(groups) == 1 and None not in groups:
             raise UserError(
-                f"task.group={self.group} puts all {len(images)} images into one group, so that none may vote on "
-                "another; give other groups, or null."
+                f"task.group={self.group} puts all {len(said.groups) + len(asked)} images into one group, so that none "
+                "may vote on another; give other groups, or null."
             )
 
     def wants(self, job: Job) -> Sequence[Want]:

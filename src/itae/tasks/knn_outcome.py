@@ -120,37 +120,42 @@ def _gallery(done: Done) -> str:
 
 def _notes(done: Done) -> list[str]:
     """Return what is to be known before a score is believed."""
-    queries, found = done.queries, done.found
-    baseline, edited = (found.answers[side] for side in SIDES)
-    notes = [*baseline.notes]
+    return [*done.found.answers["baseline"].notes, *_of_queries(done.queries, done.found), *_of_galleries(done)]
+
+
+def _of_queries(queries: Queries, found: Scored) -> list[str]:
+    n, notes = len(queries.ids), []
     if queries.held_out:
-        notes.append(
-            f"Held out of the gallery as unknown: {listed(queries.held_out)}; images of these are in the AUROC alone."
-        )
-    if lost := len(queries.ids) - len(found.asked):
-        notes.append(
-            f"{lost} of {len(queries.ids)} images have no label to be scored by: they are left out of all scores."
-        )
+        notes.append(f"Held out of the gallery as unknown: {listed(queries.held_out)}; these are in the AUROC alone.")
+    if lost := n - len(found.asked):
+        notes.append(f"{lost} of {n} images have no label to be scored by: they are left out of all scores.")
     if found.lacking:
         notes.append(
             f"No row is of {len(found.lacking)} of the classes ({listed(found.lacking)}): their images count as wrong, "
             "and as unknown in the AUROC."
         )
-    if twins := len(baseline.twins):
-        notes.append(
-            f"The bytes of {twins} of {len(queries.ids)} images are in the gallery, too: these rows and their group do "
-            "not vote on them."
-        )
     if nothing := int((found.told["baseline"][:, 0] < 0).sum()):
         notes.append(f"{nothing} images have no answer, as all rows are of their own group: they count as wrong.")
-    if done.left_out:
-        rows = baseline.facts["rows"]
-        notes.append(
-            f"Left out of the sweep, as there are {rows} labelled rows: k {', '.join(map(str, done.left_out))}."
-        )
     if not found.single:
         notes.append("There are images of several labels: any of these is right, and there is no confusion matrix.")
-    if set(baseline.rows.ids) != set(edited.rows.ids) or baseline.facts["rows"] != edited.facts["rows"]:
+    return notes
+
+
+def _of_galleries(done: Done) -> list[str]:
+    baseline, edited = (done.found.answers[side] for side in SIDES)
+    n, rows, notes = len(done.queries.ids), baseline.facts["rows"], []
+    if twins := len(baseline.twins):
+        notes.append(
+            f"The bytes of {twins} of {n} images are in the gallery, too: these rows and their group do not vote on "
+            "them."
+        )
+    if (k := getattr(done.choice.voter, "k", 0)) > rows:
+        notes.append(f"k {k} is over the {rows} rows that have a label: all of them vote.")
+    if done.left_out:
+        left_out = ", ".join(map(str, done.left_out))
+        notes.append(f"Left out of the sweep, as there are {rows} labelled rows: k {left_out}.")
+    same = baseline.rows is edited.rows or set(baseline.rows.ids) == set(edited.rows.ids)
+    if not same or rows != edited.facts["rows"]:
         notes.append("The two galleries have not the same rows, so that a delta is not of the edit alone.")
     return notes
 

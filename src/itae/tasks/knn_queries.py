@@ -123,21 +123,20 @@ def held_out_classes(unknown: int | Sequence[object], truth: Sequence[tuple[str,
             f"The images that are asked about are {has}, and task=knn tells classes apart: give images of at least "
             f"{_LEAST} classes, or labels as task.labels=FILE.csv."
         )
-    asked = [] if isinstance(unknown, int) else sorted({str(name) for name in unknown})  # a class may be called 7
-    if not isinstance(unknown, int):
-        for name in asked:
+    if isinstance(unknown, int):
+        drawn = np.random.default_rng(seed).permutation(len(names))[:unknown]
+        out = [names[i] for i in sorted(drawn.tolist())]
+    else:
+        out = sorted({str(name) for name in unknown})  # a class that is called 7 is typed as a number
+        for name in out:
             if name not in names:
                 raise UserError(
                     f"task.unknown: no image that is asked about is of a class {name!r}; they are of {listed(names)}."
                     f"{did_you_mean(name, names)}"
                 )
-    count = unknown if isinstance(unknown, int) else len(asked)
-    if len(names) - count < _LEAST:
+    if len(names) - len(out) < _LEAST:
         raise UserError(
-            f"task.unknown={unknown} leaves {max(0, len(names) - count)} of the {len(names)} classes to be known; hold "
-            f"out {len(names) - _LEAST} at most."
+            f"task.unknown={unknown} leaves {len(names) - len(out)} of the {len(names)} classes to be known; hold out "
+            f"{len(names) - _LEAST} at most."
         )
-    if not isinstance(unknown, int):
-        return tuple(asked)
-    drawn = np.random.default_rng(seed).choice(len(names), unknown, replace=False)
-    return tuple(names[i] for i in sorted(drawn.tolist()))
+    return tuple(out)
