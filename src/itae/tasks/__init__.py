@@ -20,6 +20,13 @@
 `knn_outcome`        what all of that says: scores, notes, files, figures
 `knn_files`          CSV files and tables of a classification
 `knn_figures`        its pictures
+`incremental`        the task of a memory that grows, and its settings
+`arrivals`           which rows and classes come at which step
+`growing`            what a memory and class means tell after each step
+`trained`            what classifiers tell that are trained step by step
+`grown`              what one side told, for its scores
+`incremental_outcome`  scores of all methods, with table, files and figures
+`incremental_notes`  what to know before believing them
 `memory`             a knowledge base of one side, for the tasks of neighbours
 `asked`              a memory and its queries, and what each must not find
 `class_notes`        what to know of the classes before believing a score

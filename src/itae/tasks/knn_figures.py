@@ -99,6 +99,7 @@ def pairs_figure(found: Scored) -> Figure | None:
         f"{short(found.names[a], _NAME)} → {short(found.names[b], _NAME)}" for a, b in zip(rows, columns, strict=True)
     ]
     ax.set_yticks(range(len(order)), told, fontsize=7)
+    ax.margins(y=0.02)
     ax.invert_yaxis()
     ax.set_xlabel("images", fontsize=8)
     clean(ax)
