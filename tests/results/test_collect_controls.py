@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stdout
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -130,7 +131,7 @@ def kept(tmp_path):
 
 def shown(table):
     with redirect_stdout(io.StringIO()) as out:
-        print_controls(table, "acc", shown_of({}))
+        print_controls(table, "acc", shown_of({}), Path("nowhere"))
     return " ".join(out.getvalue().split())
 
 

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         _tell_unranked(table, metric, shown)
     else:
         _tell_ranking(table, winners, best, metric, shown)
-    print_controls(table, metric, shown)
+    print_controls(table, metric, shown, out)
     _tell_files(table, damaged, written, _drawn(figures, table, metric), left_out)
     return 0
 

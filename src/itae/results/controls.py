@@ -106,9 +106,19 @@ def _by_image(sides: Sequence[ImageValues], unit: str) -> tuple[dict[str, np.nda
     return values, " and ".join(", ".join(["images", *several]).rsplit(", ", 1))
 
 
-def print_controls(table: pd.DataFrame, metric: str, shown: Shown) -> None:
-    """Print each edit's delta, its control's, and the difference with its interval, the best first."""
-    metric = metric if f"{AGAINST}.{metric}.mean" in table else shown.headline
+def print_controls(table: pd.DataFrame, metric: str, shown: Shown, home: Path) -> None:
+    """Print each edit's delta, its control's, and the difference with its interval, the best first.
+
+    Runs of each task have a table of their own; where they don't have the metric, by the headline of that task.
+    """
+    means = [name for name in table if name.startswith(f"{AGAINST}.") and name.endswith(".mean")]
+    for _, rows in table[table[means].notna().any(axis=1)].groupby("kind", sort=False, dropna=False):
+        has = f"{AGAINST}.{metric}.mean" in rows and rows[f"{AGAINST}.{metric}.mean"].notna().any()
+        told = metric if has else shown_of(read_run(home / rows["folder"].iloc[0]).result).headline
+        _print_controls(rows, told, shown)
+
+
+def _print_controls(table: pd.DataFrame, metric: str, shown: Shown) -> None:
     column = f"{AGAINST}.{metric}.mean"
     if column not in table:
         return
