@@ -18,7 +18,7 @@ from itae.knowledge.records.snapshot import Snapshot
 from itae.measure.scores import summarise
 from itae.tasks.corrupt import wrong_rows
 from itae.tasks.editing_files import figures, files
-from itae.tasks.editing_shown import Found, details, notes, paired, parts, shown
+from itae.tasks.editing_shown import Found, details, image_values, notes, paired, parts, shown
 from itae.tasks.memory import Said, memory, said_of, truth_of
 from itae.tasks.mending import Asked
 from itae.tasks.repaired import Draw, draws_of, side_of
@@ -176,6 +176,8 @@ class Editing(BaseTask):
             files=files(found),
             figures=figures(found),
             parts=parts(found),
+            image_values=image_values(found),
+            image_groups=np.unique(found.asked.groups_Q, return_inverse=True)[1],
         )
 
     def _sources(self, job: Job) -> list[Source]:

@@ -108,6 +108,19 @@ def paired(found: Found) -> dict[str, Any]:
     return delta
 
 
+def image_values(found: Found) -> dict[str, np.ndarray]:
+    """Return what each query adds to the scores of the edited side that every draw has, [D, Q].
+
+    Scores of rows are among them where the rows are the queries.
+    """
+    values = {}
+    for name in found.edited.scores[0]:
+        each = [one[name].images for one in found.edited.scores]
+        if (found.task.gallery is None or name not in _OF_ROWS) and all(one is not None for one in each):
+            values[name] = np.stack(each)  # type: ignore[arg-type]
+    return values
+
+
 def details(found: Found) -> list[tuple[str, str]]:
     """Return what is told under the table: how many rows were wrong, who voted, in which order they were looked at."""
     text = f"{_range(found.wrong)} of {found.rows} rows ({name_of(found.corruption)}); n is their number"

@@ -58,6 +58,8 @@ def outcome(protocol: str, before: Side, after: Side) -> Outcome:
         ],
         figures=_figures(matrices, curves),
         parts=[_table(side, found, before.told) for side, found in numbers.items()],
+        image_values=values["edited"],
+        image_groups=before.groups_Q,
     )
 
 
