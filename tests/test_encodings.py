@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "experiments").rglob("*.py")])
+_NO_FILES = ("Image", "Source", "Data", "os", "job")  # what has an open that is of no text file
 _TEXT = {"read_text": 0, "write_text": 1}  # and how many arguments stand before the encoding
 
 
@@ -22,7 +23,7 @@ def leaves_it_to_the_locale(call: ast.Call) -> bool:
         return not (call.args and getattr(call.args[0], "value", None) == "RECORD")  # of importlib.metadata: UTF-8
     if name in ("open", "fdopen"):
         modes = [given.get("mode"), *call.args]
-        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in ("Image", "Source", "Data", "os"):
+        if isinstance(call.func, ast.Attribute) and ast.unparse(call.func.value) in _NO_FILES:
             return name == "fdopen"
         bare = isinstance(call.func, ast.Attribute) and not call.args and not given and _opens_no_file(call.func.value)
         return not bare and not any("b" in str(getattr(mode, "value", "")) for mode in modes)

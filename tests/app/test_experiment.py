@@ -478,10 +478,16 @@ EMBEDDED = ["backbone=digits_vit", "dataset=digits", "dataset.limit=60", "cluste
 EMBEDDED += ["tracker=none"]
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml")))
+LONG = ("incremental_digits", "knowledge_edits")  # of which all that is swept takes more than a quick test may
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
+         for name in sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
     needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"],
-              "knn_imagenet": ["dataset.split=test"]}  # fmt: skip
+              "knn_imagenet": ["dataset.split=test"], "split_cifar100": ["task.tasks=5", "task.orders=2"],
+              "incremental_digits": ["task.orders=2", "task.rivals=[]"]}  # fmt: skip
     overrides = [f"experiment={name}", *EMBEDDED, *needed.get(name, [])]
     text = (conf_dir() / "experiment" / f"{name}.yaml").read_text()
     assert run(compose(*overrides), tmp_path / "run").ok

@@ -115,7 +115,7 @@ def _text(name: bytes | str) -> str:
 def stl10(root: str | Path, split: str) -> Listing:
     """Read STL-10's binary files; the pixels stay on disk (memory-mapped) until they are asked for."""
     folder = official_folder(root, "stl10_binary", "class_names.txt")
-    names = read_text(folder / "class_names.txt").split()
+    names = text_of(folder / "class_names.txt").split()
     ids: list[str] = []
     items: list[np.ndarray] = []
     labels: list[int] = []
@@ -159,12 +159,12 @@ def _file_size(file: Path) -> int:
 def tiny_imagenet(root: str | Path, split: str) -> Listing:
     """Read the official folders; classes are the sorted WordNet ids, named by words.txt where it is there."""
     folder = official_folder(root, "tiny-imagenet-200", "wnids.txt")
-    wnids = sorted(read_text(folder / "wnids.txt").split())
+    wnids = sorted(text_of(folder / "wnids.txt").split())
     if not wnids:
         raise UserError(f"'{folder / 'wnids.txt'}' is empty.")
     names = dict.fromkeys(wnids, "")
     if (folder / "words.txt").is_file():
-        lines = read_text(folder / "words.txt").splitlines()
+        lines = text_of(folder / "words.txt").splitlines()
         known = (line.partition("\t") for line in lines)
         names.update({wnid: words for wnid, _, words in known if wnid in names})
     pairs = _tiny_train(folder, wnids) if split == "train" else _tiny_val(folder, wnids)
@@ -196,7 +196,7 @@ def _tiny_val(folder: Path, wnids: list[str]) -> list[tuple[str, int]]:
     table = folder / "val" / "val_annotations.txt"
     class_of = {wnid: label for label, wnid in enumerate(wnids)}
     labels = {}
-    for number, line in enumerate(read_text(table).splitlines(), start=1):
+    for number, line in enumerate(text_of(table).splitlines(), start=1):
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] not in class_of:
             raise UserError(f"line {number} of '{table}' names no class of wnids.txt: {line[:60]!r}.")
@@ -218,7 +218,7 @@ def _jpegs(folder: Path) -> list[str]:
         raise UserError(f"'{folder}' cannot be read ({error.strerror}).") from None
 
 
-def read_text(file: Path) -> str:
+def text_of(file: Path) -> str:
     """Return the text of a file in UTF-8, or raise a `UserError`."""
     check_file(file)
     try:

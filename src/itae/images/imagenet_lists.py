@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from itae.base.errors import UserError
-from itae.images.formats import check_file, read_text
+from itae.images.formats import check_file, text_of
 from itae.images.matlab import struct_array
 
 WNID = re.compile(r"n[0-9]{8}")
@@ -141,7 +141,7 @@ class _Devkit:
 
 def _words(file: Path) -> dict[str, str]:
     found = {}
-    for line, text in _lines(read_text(file)):
+    for line, text in _lines(text_of(file)):
         wnid, _, words = text.partition(" ")
         if not WNID.fullmatch(wnid):
             raise UserError(f"line {line} of '{file}' begins with no WordNet id such as n01440764: {text[:60]!r}.")
@@ -151,7 +151,7 @@ def _words(file: Path) -> dict[str, str]:
 
 def _solution(file: Path) -> dict[str, str]:
     """Read lines such as ``ILSVRC2012_val_00048981,n03995372 85 1 499 272``, of objects that are of one class."""
-    lines = _lines(read_text(file))
+    lines = _lines(text_of(file))
     if next(lines, (0, ""))[1] != "ImageId,PredictionString":
         raise UserError(f"'{file}' has no first line 'ImageId,PredictionString'.")
     rows = ((line, *text.partition(",")[::2]) for line, text in lines)
@@ -162,7 +162,7 @@ def _solution(file: Path) -> dict[str, str]:
 
 def _listed(file: Path, wnids: Sequence[str]) -> dict[str, str]:
     """Read a name, which may have folders before it, and the WordNet id of its class or that one's place in `wnids`."""
-    rows = [(line, *text.strip().partition(" ")[::2]) for line, text in _lines(read_text(file))]
+    rows = [(line, *text.strip().partition(" ")[::2]) for line, text in _lines(text_of(file))]
     numbers = any(class_.strip().isdecimal() for _, _, class_ in rows)
     if numbers and not wnids:
         raise UserError(

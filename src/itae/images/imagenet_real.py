@@ -9,7 +9,7 @@ from pathlib import Path
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.images.formats import read_text
+from itae.images.formats import text_of
 from itae.images.imagenet_lists import CLASSES
 
 _IMAGE = re.compile(r"ILSVRC2012_val_([0-9]{8})\.JPEG")
@@ -40,7 +40,7 @@ def real_labels(path: str | Path, ids: Sequence[str], classes: int = CLASSES) ->
     """
     numbers = [_number(id_) for id_ in ids]
     file = at_home(path)
-    text = read_text(file)
+    text = text_of(file)
     try:
         labels = json.loads(text)
     except (ValueError, RecursionError) as error:
