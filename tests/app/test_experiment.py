@@ -199,7 +199,7 @@ def test_a_full_disk_in_the_run_folder_is_a_sentence(compose, tmp_path, monkeypa
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("itae.tasks.clustering.write_assignments", full)
+    monkeypatch.setattr("itae.tasks.clustering.task.write_assignments", full)
     assert run(compose(*QUICK), tmp_path / "run").ok, "what lies beside the numbers costs none"
     assert "assignments.csv could not be written" in caplog.text
     monkeypatch.setattr("itae.results.run.Path.write_text", full)

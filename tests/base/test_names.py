@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from itae.base.identity import identity
-from itae.base.names import PUBLIC, public_name, public_target
+from itae.base.names import EXPORTED, PUBLIC, public_name, public_target
 from itae.edits.detect import VectorNorm
 
 
@@ -27,12 +27,21 @@ def test_a_class_is_one_class_under_both_names():
     assert public_name(VectorNorm) == "itae.detect.VectorNorm" == identity(VectorNorm(vector="value"))["class"]
 
 
+@pytest.mark.parametrize("package", EXPORTED)
+def test_a_package_exports_its_classes_by_its_own_name(package):
+    exported = vars(importlib.import_module(package))
+    for name in exported["__all__"]:
+        assert exported[name].__module__ == EXPORTED[package]
+        assert public_name(exported[name]) == f"{package}.{name}"
+
+
 @pytest.mark.parametrize(
     ("target", "public"),
     [
         ("itae.edits.edit.Attention", "itae.edit.Attention"),
         ("itae.edit.Attention", "itae.edit.Attention"),
         ("itae.tasks.clustering.Clustering", "itae.tasks.clustering.Clustering"),
+        ("itae.tasks.clustering.task.Clustering", "itae.tasks.clustering.Clustering"),
         ("mine.itae.edits.edit.Attention", "mine.itae.edits.edit.Attention"),
         ("Attention", "Attention"),
         ("", ""),

@@ -15,8 +15,8 @@ import itae.measure.knn
 from itae.base.errors import UserError
 from itae.measure.knn import neighbours, same_bytes
 from itae.measure.scores import knn_correct, small_classes
-from itae.tasks.cluster_and_score import cluster_and_score
 from itae.tasks.clustering import Clustering
+from itae.tasks.clustering.cluster_and_score import cluster_and_score
 
 
 def slow_vote(labels, rows, similar, temperature):

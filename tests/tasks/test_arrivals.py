@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itae.tasks.arrivals import NEVER, by_class, by_share
+from itae.tasks.incremental.arrivals import NEVER, by_class, by_share
 
 
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(1, 4), st.integers(1, 9))

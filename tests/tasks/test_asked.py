@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from itae.knowledge.answers.vote import Plurality
-from itae.tasks.asked import asked_of
+from itae.tasks.incremental.asked import asked_of
 from itae.tasks.memory import Said
 
 

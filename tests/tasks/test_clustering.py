@@ -10,7 +10,7 @@ from itae.base.errors import UserError
 from itae.measure.kmeans import KMeans
 from itae.measure.scores import METRICS, scores
 from itae.measure.silhouette import Space
-from itae.tasks.cluster_and_score import cluster_and_score
+from itae.tasks.clustering.cluster_and_score import cluster_and_score
 
 pytest.importorskip("faiss")
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.tasks.corrupt import Boundary, Cluster, Pair, Uniform
+from itae.tasks.editing.corrupt import Boundary, Cluster, Pair, Uniform
 
 KINDS = (Uniform, Pair, Cluster, Boundary)
 

@@ -119,7 +119,7 @@ def test_every_corruption_goes_with_every_repair(itae_):
 
 
 def test_both_sides_have_the_same_wrong_labels_and_the_voter_of_the_untouched_one(ran, monkeypatch):
-    import itae.tasks.editing as module
+    import itae.tasks.editing.task as module
 
     seen, chosen, side_of, draws_of = [], [], module.side_of, module.draws_of
     monkeypatch.setattr(module, "side_of", lambda *args: seen.append(args) or side_of(*args))
@@ -137,7 +137,7 @@ def test_both_sides_have_the_same_wrong_labels_and_the_voter_of_the_untouched_on
 
 
 def test_a_rule_sees_wrong_labels_alone(ran, monkeypatch):
-    from itae.tasks.repair import Random
+    from itae.tasks.editing.repair import Random
 
     memories, scores = [], Random.scores
     monkeypatch.setattr(Random, "scores", lambda self, *args: memories.append(args[0]) or scores(self, *args))
@@ -233,7 +233,7 @@ def test_labels_and_groups_of_files(ran, tmp_path):
 @pytest.mark.slow  # six jobs, and a page of their best
 @pytest.mark.figures
 def test_a_sweep_is_one_table_and_a_page(itae_, monkeypatch):
-    import itae.tasks.editing as module
+    import itae.tasks.editing.task as module
 
     calls, side_of = [], module.side_of
     monkeypatch.setattr(module, "side_of", lambda *args: calls.append(args) or side_of(*args))

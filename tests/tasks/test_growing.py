@@ -11,14 +11,14 @@ from by_hand import base
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import itae.tasks.growing
+import itae.tasks.incremental.growing
 from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, Softmax
 from itae.knowledge.near.neighbours import Excluded, nearest
 from itae.knowledge.records.snapshot import NONE
 from itae.measure.forgetting import image_values
-from itae.tasks.arrivals import NEVER, Arrivals, by_class, by_share
-from itae.tasks.asked import Asked
-from itae.tasks.growing import by_class_means, by_memory
+from itae.tasks.incremental.arrivals import NEVER, Arrivals, by_class, by_share
+from itae.tasks.incremental.asked import Asked
+from itae.tasks.incremental.growing import by_class_means, by_memory
 
 VOTERS = (Plurality(), Softmax(), Rank(), Distance())
 
@@ -89,8 +89,8 @@ def test_a_memory_tells_what_a_new_base_of_the_seen_rows_tells(seed, n, steps, p
     asked = some_asked(draw, n, own=own)
     arrivals = some_arrivals(draw, asked, protocol, steps)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(itae.tasks.growing, "_NEIGHBOURS", 40)  # a few queries at a time
-        patch.setattr(itae.tasks.growing, "_AHEAD", 2)  # often too few
+        patch.setattr(itae.tasks.incremental.growing, "_NEIGHBOURS", 40)  # a few queries at a time
+        patch.setattr(itae.tasks.incremental.growing, "_AHEAD", 2)  # often too few
         told = by_memory(asked, voter, arrivals)
     seen, of_own = slow_told(asked, voter, arrivals)
     assert told.seen.tolist() == seen.tolist()

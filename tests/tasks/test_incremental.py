@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import itae.tasks.incremental
+import itae.tasks.incremental.task
 from itae.base.errors import UserError
 from itae.tasks.incremental import Incremental
 
@@ -104,8 +104,10 @@ def test_given_the_task_a_memory_forgets_nothing(itae_):
 
 
 def test_the_voter_is_chosen_once_in_the_untouched_memory(itae_, monkeypatch):
-    chosen, choose = [], itae.tasks.incremental.choose
-    monkeypatch.setattr("itae.tasks.incremental.choose", lambda one, *more: chosen.append(one) or choose(one, *more))
+    chosen, choose = [], itae.tasks.incremental.task.choose
+    monkeypatch.setattr(
+        "itae.tasks.incremental.task.choose", lambda one, *more: chosen.append(one) or choose(one, *more)
+    )
     words = ("dataset.split=test", "task.gallery={split: train}", "task.rivals=[]", "voter.k=null", "task.orders=1")
     result, out = ran(itae_, *EDIT, *words)
     (memory,) = chosen

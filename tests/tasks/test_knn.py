@@ -20,13 +20,13 @@ from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Rank, Softmax
 from itae.measure.intervals import mean_interval
 from itae.tasks.knn import Knn
-from itae.tasks.knn_answers import answers
-from itae.tasks.knn_figures import confusion_figure, pairs_figure
-from itae.tasks.knn_galleries import other_rows, own_images
-from itae.tasks.knn_queries import Queries, held_out_classes
-from itae.tasks.knn_scores import scored, scores
-from itae.tasks.knn_sweep import VOTERS as NAMED
-from itae.tasks.knn_sweep import options_of, tried
+from itae.tasks.knn.answers import answers
+from itae.tasks.knn.figures import confusion_figure, pairs_figure
+from itae.tasks.knn.galleries import other_rows, own_images
+from itae.tasks.knn.queries import Queries, held_out_classes
+from itae.tasks.knn.scores import scored, scores
+from itae.tasks.knn.sweep import VOTERS as NAMED
+from itae.tasks.knn.sweep import options_of, tried
 from itae.tasks.memory import Said, memory
 
 pytest.importorskip("faiss")
@@ -448,7 +448,7 @@ def test_a_gallery_that_has_the_queries_counts_them_and_leaves_them_out(itae_):
 
 
 def test_a_sweep_of_edits_asks_the_untouched_side_once_and_is_collected(itae_, monkeypatch):
-    import itae.tasks.knn_answers as module
+    import itae.tasks.knn.answers as module
 
     asked_of, search = [], module.neighbours_of_queries
     monkeypatch.setattr(module, "neighbours_of_queries", lambda *args: asked_of.append(1) or search(*args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from itae.images.image_set import ImageSet
-from itae.tasks.links import remove_links, write_links
+from itae.tasks.clustering.links import remove_links, write_links
 
 
 def test_each_image_has_one_link_whatever_it_is_called(tmp_path):

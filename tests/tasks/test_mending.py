@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, Softmax, Voter
 from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import after
-from itae.tasks.corrupt import Boundary, Cluster, Pair, Uniform
-from itae.tasks.mending import Asked, relabelled
+from itae.tasks.editing.corrupt import Boundary, Cluster, Pair, Uniform
+from itae.tasks.editing.mending import Asked, relabelled
 
 VOTERS = (Plurality(1), Plurality(7), Softmax(20), Rank(5), Distance(60), ClassMean())
 NOTHING = np.zeros(0, np.int64)

@@ -16,7 +16,7 @@ from itae.edits.site import Site
 from itae.measure.clustered import Partition
 from itae.measure.kmeans import KMeans
 from itae.results.shown import Metric, Shown
-from itae.tasks.cluster_and_score import cluster_and_score
+from itae.tasks.clustering.cluster_and_score import cluster_and_score
 from itae.tasks.task import Outcome
 
 SHOWN = Shown("width", None, ("width",), {"width": Metric("width")})

@@ -7,10 +7,10 @@ import pytest
 from by_hand import blobs
 
 from itae.knowledge.curate.suspects import suspects
-from itae.tasks.corrupt import Cluster, Uniform
-from itae.tasks.mending import planted_sources, ranked, relabelled
-from itae.tasks.recovered import auroc
-from itae.tasks.repair import Blame, Random, Source, Suspicion
+from itae.tasks.editing.corrupt import Cluster, Uniform
+from itae.tasks.editing.mending import planted_sources, ranked, relabelled
+from itae.tasks.editing.repair import Blame, Random, Source, Suspicion
+from itae.tasks.editing.scores import auroc
 
 
 def rng(seed=0):

@@ -16,7 +16,7 @@ from itae.base.errors import UserError
 from itae.measure.clustered import Objective, Partition
 from itae.results.clusterings import read_clusterings
 from itae.results.shown import shown_of
-from itae.tasks.cluster_and_score import cluster_and_score, spaces
+from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces
 
 SMALL = ("tracker=none", "dataset.limit=80", "backbone=digits_vit_artifacts", "detector.side=high", "attenuator=scale")
 

@@ -7,9 +7,9 @@ import pytest
 from by_hand import base
 
 from itae.knowledge.near.neighbours import Excluded
-from itae.tasks.arrivals import by_class, by_share
-from itae.tasks.asked import Asked
-from itae.tasks.trained import TRAINED, FineTuned, LinearProbe, _parts, told_by
+from itae.tasks.incremental.arrivals import by_class, by_share
+from itae.tasks.incremental.asked import Asked
+from itae.tasks.incremental.trained import TRAINED, FineTuned, LinearProbe, _parts, told_by
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def probe_on(vectors_RE, labels_R):
 @pytest.mark.parametrize("share", [True, False])
 def test_the_probe_is_scikit_learns_fitted_anew_on_all_that_was_seen(digits, share, tolerance, agree, monkeypatch):
     """Wherever a fit begins: the way to the optimum is another, and at the tolerance of 1e-3 so are a few answers."""
-    monkeypatch.setattr("itae.tasks.trained._TOLERANCE", tolerance)
+    monkeypatch.setattr("itae.tasks.incremental.trained._TOLERANCE", tolerance)
     memory, queries = digits.memory, digits.queries_QE * np.float32(8)
     arrivals = (
         by_share(memory.labels_M, 400, 3, 1, 0)
@@ -51,7 +51,7 @@ def test_the_probe_is_scikit_learns_fitted_anew_on_all_that_was_seen(digits, sha
 
 
 def test_two_classes_are_as_one_against_the_other(digits, monkeypatch):
-    monkeypatch.setattr("itae.tasks.trained._TOLERANCE", 1e-6)
+    monkeypatch.setattr("itae.tasks.incremental.trained._TOLERANCE", 1e-6)
     rows = np.flatnonzero(digits.memory.labels_M < 2)
     learner, labels = LinearProbe(3, 64, 0), digits.memory.labels_M[rows]
     x = digits.memory.vectors_ME[rows] * 8
@@ -63,7 +63,7 @@ def test_two_classes_are_as_one_against_the_other(digits, monkeypatch):
 
 
 def test_a_fit_that_is_cut_off_is_counted_and_not_printed(digits, monkeypatch, recwarn):
-    monkeypatch.setattr("itae.tasks.trained._MOST", 2)
+    monkeypatch.setattr("itae.tasks.incremental.trained._MOST", 2)
     arrivals = by_class(digits.memory.labels_M, digits.truth_Q, range(10), 4, 1, 0)
     assert told_by(LinearProbe, digits, arrivals, 0)[1] == 4
     assert not [one for one in recwarn if "onverge" in str(one.message)]

@@ -17,19 +17,26 @@ PUBLIC = {
     "itae.backbone": "itae.vit.backbone",
     "itae.cluster": "itae.measure.kmeans",
     "itae.controls": "itae.edits.controls",
-    "itae.corrupt": "itae.tasks.corrupt",
+    "itae.corrupt": "itae.tasks.editing.corrupt",
     "itae.data": "itae.images.datasets",
     "itae.detect": "itae.edits.detect",
     "itae.digits_vit": "itae.vit.digits_vit",
     "itae.edit": "itae.edits.edit",
     "itae.errors": "itae.base.errors",
     "itae.registers": "itae.edits.registers",
-    "itae.repair": "itae.tasks.repair",
+    "itae.repair": "itae.tasks.editing.repair",
     "itae.tracking": "itae.track.tracking",
     "itae.vote": "itae.knowledge.answers.vote",
 }
 """The public name of a module, and where it is."""
-_NAMES = {place: name for name, place in PUBLIC.items()}
+EXPORTED = {
+    "itae.tasks.clustering": "itae.tasks.clustering.task",
+    "itae.tasks.editing": "itae.tasks.editing.task",
+    "itae.tasks.incremental": "itae.tasks.incremental.task",
+    "itae.tasks.knn": "itae.tasks.knn.task",
+}
+"""A package that exports a class by its own name, and the module where that is written."""
+_NAMES = {place: name for name, place in (PUBLIC | EXPORTED).items()}
 
 
 def public_name(cls: type) -> str:

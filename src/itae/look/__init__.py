@@ -6,7 +6,6 @@
 `embedding_figures`  the figures of embeddings and clusters
 `run_figures`        all figures of one run
 `sweep_figures`      those of many runs
-`incremental_figures`  those of what is known step by step
 `page`               one HTML file of a run, or of many
 `view`               a run as one looks at it
 """

@@ -26,8 +26,8 @@ class Clusterer(Protocol):
     """What has to be there to cluster with; ``conf/clusterer`` holds its settings.
 
     A class may also say, as plain attributes: ``noise = True`` if it leaves points out (those are `NOISE`);
-    ``spaces = "both"`` to be given two arrays, see `itae.tasks.cluster_and_score.spaces`; ``spherical`` if its clusters
-    are of directions, for the page.
+    ``spaces = "both"`` to be given two arrays, see `itae.tasks.clustering.cluster_and_score.spaces`; ``spherical`` if
+    its clusters are of directions, for the page.
     """
 
     def check(self, n: int, n_classes: int | None, /) -> int | None:

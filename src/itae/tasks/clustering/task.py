@@ -20,9 +20,9 @@ from itae.measure.silhouette import Space
 from itae.results.assignments import ASSIGNMENTS, write_assignments
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.shown import Metric, Shown, shown_of
-from itae.tasks.class_notes import class_notes
-from itae.tasks.cluster_and_score import cluster_and_score, spaces
-from itae.tasks.links import remove_links, write_links
+from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces
+from itae.tasks.clustering.links import remove_links, write_links
+from itae.tasks.clustering.notes import class_notes
 from itae.tasks.task import BaseTask, File, Job, Outcome
 
 if TYPE_CHECKING:

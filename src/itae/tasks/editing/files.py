@@ -11,8 +11,8 @@ import numpy as np
 
 from itae.look.figures import COLOURS, clean
 from itae.look.style import legend, plain_style, short
-from itae.tasks.editing_shown import Found
-from itae.tasks.recovered import over_draws
+from itae.tasks.editing.outcome import Found
+from itae.tasks.editing.scores import over_draws
 from itae.tasks.task import File
 
 if TYPE_CHECKING:

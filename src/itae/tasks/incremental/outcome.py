@@ -12,11 +12,11 @@ import numpy as np
 
 from itae.knowledge.answers.vote import told
 from itae.knowledge.records.snapshot import NONE
-from itae.look.incremental_figures import matrix_figure, steps_figure
 from itae.measure.forgetting import accuracy_by_step, accuracy_matrix, image_values, paired, summary
 from itae.results.shown import Metric, Shown
-from itae.tasks.grown import Side
-from itae.tasks.incremental_notes import notes
+from itae.tasks.incremental.figures import matrix_figure, steps_figure
+from itae.tasks.incremental.grown import Side
+from itae.tasks.incremental.notes import notes
 from itae.tasks.task import File, Outcome
 
 if TYPE_CHECKING:

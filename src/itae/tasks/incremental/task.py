@@ -11,14 +11,14 @@ from itae.base.checks import one_of, whole
 from itae.base.errors import UserError, did_you_mean
 from itae.images.walk import listed
 from itae.knowledge.answers.choose import Choice, choose
-from itae.tasks.arrivals import Arrivals, by_class, by_share
-from itae.tasks.asked import Asked, asked_of
-from itae.tasks.growing import Told, by_class_means, by_memory
-from itae.tasks.grown import Side
-from itae.tasks.incremental_outcome import MATRIX, PREDICTIONS, outcome
+from itae.tasks.incremental.arrivals import Arrivals, by_class, by_share
+from itae.tasks.incremental.asked import Asked, asked_of
+from itae.tasks.incremental.growing import Told, by_class_means, by_memory
+from itae.tasks.incremental.grown import Side
+from itae.tasks.incremental.outcome import MATRIX, PREDICTIONS, outcome
+from itae.tasks.incremental.trained import TRAINED, told_by
 from itae.tasks.memory import Said, said_of
 from itae.tasks.task import BaseTask, Job, Outcome, Want
-from itae.tasks.trained import TRAINED, told_by
 
 if TYPE_CHECKING:
     from itae.embed.source import Source
@@ -38,8 +38,8 @@ class Incremental(BaseTask):
     what is null there is chosen once, on the untouched side, inside the memory as it is in the end, by
     leave-one-group-out. The rivals, on the same vectors of length 1: ``class_mean``, the nearest mean of what has been
     seen; ``linear_probe``, fitted on all rows seen so far, which it keeps as the memory does
-    (`itae.tasks.trained.LinearProbe`); ``fine_tuned``, which goes on with the new rows and keeps nothing but its
-    weights (`itae.tasks.trained.FineTuned`).
+    (`itae.tasks.incremental.trained.LinearProbe`); ``fine_tuned``, which goes on with the new rows and keeps nothing
+    but its weights (`itae.tasks.incremental.trained.FineTuned`).
 
     ``result.json`` has on both sides, with ``mean``, ``std`` over orders and ``per_seed``, one an order: ``final``,
     ``average``, and of several tasks ``final_by_task``, ``backward_transfer`` and ``forgetting``

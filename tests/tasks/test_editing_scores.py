@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from itae.tasks.recovered import Answers, auroc, curve, precision
+from itae.tasks.editing.scores import Answers, auroc, curve, precision
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2])
 CLEAN = np.array([0, 0, 1, 1, 2, 0])  # 5 of 6

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from by_hand import blobs
 
-import itae.tasks.repair
+import itae.tasks.editing.repair
 from itae.base.errors import UserError
 from itae.knowledge.answers.vote import Plurality
 from itae.knowledge.near.neighbours import Excluded
-from itae.tasks.corrupt import Boundary, Uniform
-from itae.tasks.mending import Asked
-from itae.tasks.repair import Blame, Random, Source, Suspicion
-from itae.tasks.repaired import draws_of, side_of
+from itae.tasks.editing.corrupt import Boundary, Uniform
+from itae.tasks.editing.draws import draws_of, side_of
+from itae.tasks.editing.mending import Asked
+from itae.tasks.editing.repair import Blame, Random, Source, Suspicion
 
 
 def asked():
@@ -35,8 +35,8 @@ def same(one, other):
 
 
 def test_what_jobs_with_other_rules_have_found_is_not_looked_for_again(monkeypatch):
-    made, init = [], itae.tasks.repair.Against.__init__
-    monkeypatch.setattr(itae.tasks.repair.Against, "__init__", lambda *args: made.append(args) or init(*args))
+    made, init = [], itae.tasks.editing.repair.Against.__init__
+    monkeypatch.setattr(itae.tasks.editing.repair.Against, "__init__", lambda *args: made.append(args) or init(*args))
     one = asked()
     sides = {type(rule): side_of(one, draws(one, rule), rule, 1.0) for rule in (Suspicion(), Blame(), Random())}
     assert len(made) == 2, "a draw each"

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from itae.knowledge.records.snapshot import NONE
-from itae.tasks.knn_answers import Answers
-from itae.tasks.knn_galleries import SIDES
-from itae.tasks.knn_queries import Queries
-from itae.tasks.knn_scores import Scored
-from itae.tasks.knn_sweep import Tried
+from itae.tasks.knn.answers import Answers
+from itae.tasks.knn.galleries import SIDES
+from itae.tasks.knn.queries import Queries
+from itae.tasks.knn.scores import Scored
+from itae.tasks.knn.sweep import Tried
 
 PREDICTIONS, RECALLS, SWEEP, TURNED = "predictions.csv", "recalls.csv", "sweep.csv", "turned.csv"
 FILES = (PREDICTIONS, RECALLS, SWEEP, TURNED, *(f"confusion_{side}.csv" for side in SIDES))

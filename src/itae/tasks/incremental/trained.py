@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from itae.tasks.arrivals import Arrivals
-from itae.tasks.asked import Asked
-from itae.tasks.growing import Told, tell
+from itae.tasks.incremental.arrivals import Arrivals
+from itae.tasks.incremental.asked import Asked
+from itae.tasks.incremental.growing import Told, tell
 
 PARTS = 5
 """Of the groups, where queries are rows of the memory."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from itae.images.walk import listed
-from itae.tasks.grown import Side
-from itae.tasks.trained import PARTS
+from itae.tasks.incremental.grown import Side
+from itae.tasks.incremental.trained import PARTS
 
 _MEANING = {
     "class": "A memory changes no parameter and loses no row: what it forgets are new confusions, queries to which "

@@ -12,9 +12,9 @@ import numpy as np
 
 from itae.knowledge.answers.choose import Choice
 from itae.knowledge.records.snapshot import NONE
-from itae.tasks.arrivals import Arrivals
-from itae.tasks.asked import Asked
-from itae.tasks.growing import Told
+from itae.tasks.incremental.arrivals import Arrivals
+from itae.tasks.incremental.asked import Asked
+from itae.tasks.incremental.growing import Told
 
 
 @dataclass(frozen=True)

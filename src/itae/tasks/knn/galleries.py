@@ -23,7 +23,7 @@ from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import Snapshot, after, joined
 from itae.store.entry import differences
-from itae.tasks.knn_queries import Queries
+from itae.tasks.knn.queries import Queries
 from itae.tasks.memory import memory
 
 if TYPE_CHECKING:

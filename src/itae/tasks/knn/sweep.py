@@ -16,8 +16,8 @@ import numpy as np
 
 from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, Softmax, Voter, told
 from itae.measure.intervals import by_group, mean_interval
-from itae.tasks.knn_galleries import SIDES
-from itae.tasks.knn_scores import Scored, codes_in
+from itae.tasks.knn.galleries import SIDES
+from itae.tasks.knn.scores import Scored, codes_in
 
 VOTERS: dict[str, type] = {"plurality": Plurality, "softmax": Softmax, "rank": Rank, "distance": Distance,
           "class_mean": ClassMean}  # fmt: skip

@@ -11,12 +11,11 @@ from itae.images.walk import listed
 from itae.knowledge.answers.choose import Choice
 from itae.knowledge.answers.vote import told
 from itae.results.shown import Shown
-from itae.tasks import knn_figures as figures
-from itae.tasks import knn_files as files
-from itae.tasks.knn_galleries import SIDES
-from itae.tasks.knn_queries import Queries
-from itae.tasks.knn_scores import METRICS, Scored, scores
-from itae.tasks.knn_sweep import Tried, oracle_note, sweep_table
+from itae.tasks.knn import figures, files
+from itae.tasks.knn.galleries import SIDES
+from itae.tasks.knn.queries import Queries
+from itae.tasks.knn.scores import METRICS, Scored, scores
+from itae.tasks.knn.sweep import Tried, oracle_note, sweep_table
 from itae.tasks.task import File, Outcome
 
 

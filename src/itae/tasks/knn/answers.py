@@ -22,7 +22,7 @@ from itae.knowledge.answers.sweep import winners
 from itae.knowledge.answers.vote import Voter
 from itae.knowledge.near.neighbours import Excluded, nearest
 from itae.knowledge.records.snapshot import NONE, Snapshot
-from itae.tasks.knn_galleries import Gallery
+from itae.tasks.knn.galleries import Gallery
 
 TOLD = 5
 """Labels and neighbours of each query that are kept."""

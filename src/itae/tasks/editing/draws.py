@@ -17,10 +17,10 @@ from itae.base.progress import progress
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Plurality
 from itae.knowledge.records.snapshot import Snapshot
-from itae.tasks.corrupt import Corruption
-from itae.tasks.mending import Asked, planted_sources, ranked, relabelled
-from itae.tasks.recovered import Answers, Score, auroc, curve, precision
-from itae.tasks.repair import Blame, Random, Repair, Suspicion
+from itae.tasks.editing.corrupt import Corruption
+from itae.tasks.editing.mending import Asked, planted_sources, ranked, relabelled
+from itae.tasks.editing.repair import Blame, Random, Repair, Suspicion
+from itae.tasks.editing.scores import Answers, Score, auroc, curve, precision
 
 NEAREST = Plurality(1)
 VOTERS = {"": None, "_k1": NEAREST}
@@ -71,7 +71,7 @@ class Side:
     scores
         Of each draw, by metric.
     curves
-        By rule and voter (of `VOTERS`) what `itae.tasks.recovered.curve` returns, [D, P] each.
+        By rule and voter (of `VOTERS`) what `itae.tasks.editing.scores.curve` returns, [D, P] each.
     points
         How many rows are looked at at each point of a curve, int64 [P].
     first

@@ -31,9 +31,9 @@ from itae.measure.classified import (
 )
 from itae.measure.intervals import by_group, mean_interval
 from itae.results.shown import Metric
-from itae.tasks.knn_answers import TOLD, Answers
-from itae.tasks.knn_galleries import SIDES
-from itae.tasks.knn_queries import Queries
+from itae.tasks.knn.answers import TOLD, Answers
+from itae.tasks.knn.galleries import SIDES
+from itae.tasks.knn.queries import Queries
 from itae.tasks.memory import truth_of
 
 AUROC = "unknown_auroc"

@@ -13,9 +13,9 @@ from itae.knowledge.answers.vote import told
 from itae.measure.intervals import by_group, mean_interval
 from itae.measure.scores import summarise
 from itae.results.shown import Metric, Shown
-from itae.tasks.mending import Asked
-from itae.tasks.recovered import over_draws
-from itae.tasks.repaired import Draw, Side, name_of
+from itae.tasks.editing.draws import Draw, Side, name_of
+from itae.tasks.editing.mending import Asked
+from itae.tasks.editing.scores import over_draws
 
 _OF_ROWS = ("precision_at_wrong", "auroc")
 _METRICS = (

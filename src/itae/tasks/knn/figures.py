@@ -9,9 +9,9 @@ import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
 from itae.look.style import legend, plain_style, short
-from itae.tasks.knn_galleries import SIDES
-from itae.tasks.knn_scores import Scored
-from itae.tasks.knn_sweep import Tried
+from itae.tasks.knn.galleries import SIDES
+from itae.tasks.knn.scores import Scored
+from itae.tasks.knn.sweep import Tried
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,12 +16,12 @@ from itae.knowledge.answers.vote import Voter
 from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import Snapshot
 from itae.measure.scores import summarise
-from itae.tasks.corrupt import wrong_rows
-from itae.tasks.editing_files import figures, files
-from itae.tasks.editing_shown import Found, details, image_values, notes, paired, parts, shown
+from itae.tasks.editing.corrupt import wrong_rows
+from itae.tasks.editing.draws import Draw, draws_of, side_of
+from itae.tasks.editing.files import figures, files
+from itae.tasks.editing.mending import Asked
+from itae.tasks.editing.outcome import Found, details, notes, paired, parts, shown
 from itae.tasks.memory import Said, memory, said_of, truth_of
-from itae.tasks.mending import Asked
-from itae.tasks.repaired import Draw, draws_of, side_of
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from itae.base.checks import above_0, one_of, whole
 from itae.base.errors import UserError
 from itae.knowledge.answers.choose import Choice, choose
 from itae.knowledge.answers.vote import KS
-from itae.tasks.knn_answers import Answers, Named, answers
-from itae.tasks.knn_files import FILES
-from itae.tasks.knn_galleries import (
+from itae.tasks.knn.answers import Answers, Named, answers
+from itae.tasks.knn.files import FILES
+from itae.tasks.knn.galleries import (
     SIDES,
     Gallery,
     asked_of,
@@ -32,10 +32,10 @@ from itae.tasks.knn_galleries import (
     refuse_another_space,
     rows_of,
 )
-from itae.tasks.knn_outcome import Done, outcome
-from itae.tasks.knn_queries import Queries, held_out_classes, truth_from
-from itae.tasks.knn_scores import scored
-from itae.tasks.knn_sweep import VOTERS, options_of, tried
+from itae.tasks.knn.outcome import Done, outcome
+from itae.tasks.knn.queries import Queries, held_out_classes, truth_from
+from itae.tasks.knn.scores import scored
+from itae.tasks.knn.sweep import VOTERS, options_of, tried
 from itae.tasks.memory import Said, memory, said_of
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 

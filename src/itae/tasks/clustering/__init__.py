@@ -1,0 +1,11 @@
+"""The task of clustering.
+
+`task`               its settings; both sides clustered, scored and paired
+`cluster_and_score`  cluster with several seeds, and score
+`notes`              what to know of the classes before believing a score
+`links`              a folder of links for each cluster
+"""
+
+from itae.tasks.clustering.task import Clustering
+
+__all__ = ["Clustering"]
