@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from itae.knowledge.answers.vote import Plurality
-from itae.tasks.incremental.asked import asked_of
+from itae.tasks.asked import asked_of
 from itae.tasks.memory import Said
 
 
@@ -28,7 +28,9 @@ def test_a_querys_own_bytes_and_group_are_out_of_a_gallery():
         entry([[1, 0], [0, 1], [1, 0], [1, 0], [1, 1]], "abefh"),
         Said([("x",), ("y",), ("x",), (), ("unknown",)], [None, None, "g", None, None]),
     )
-    asked = asked_of(rows, queries)
+    every = asked_of(rows, queries)
+    assert (every.ids, every.truth_Q[-1]) == (["0", "1", "2", "4"], 3), "of a class that no row has"
+    asked = every.of_known_classes()
     assert (asked.own, asked.ids) == (False, ["0", "1", "2"]), "those without a label that a row has are not asked"
     assert [asked.memory.label_names[code] for code in asked.truth_Q] == ["x", "y", "x"]
     codes_M, codes_Q = asked.excluded

@@ -13,6 +13,7 @@ import itae
 from itae.app.compose import compose
 from itae.app.experiment import run
 from itae.base.errors import UserError
+from itae.images.datasets import Digits
 from itae.measure.intervals import mean_interval
 from itae.tasks.editing import Editing
 
@@ -160,10 +161,23 @@ def test_a_gallery_is_the_memory_and_the_images_are_its_queries(ran):
 
 
 def test_a_gallery_leaves_out_the_images_own_bytes(ran):
-    whole, _ = ran("task.gallery={}")
+    whole, _ = ran("task.gallery={limit: 60}")
     alone, _ = ran()
     for name in ("clean", "noisy", "repaired"):
         assert whole["baseline"][name] == alone["baseline"][name]
+
+
+def test_a_gallery_leaves_out_the_images_own_group(ran, tmp_path):
+    """All rows of a class are of one group with the queries of that class, which can't be told then."""
+    splits = {split: Digits(split=split, limit=40).open() for split in ("train", "test")}
+    lines = [f"{id_},0" for images in splits.values() for id_, label in zip(images.ids, images.labels, strict=True)
+             if label == 0]  # fmt: skip
+    (tmp_path / "groups.csv").write_text("\n".join(["id,group", *lines]))
+    words = ("dataset.split=test", "dataset.limit=40", "task.gallery={split: train}", "voter.k=1")
+    alone, grouped = (ran(*words, *more)[0] for more in ((), (f"task.group={tmp_path / 'groups.csv'}",)))
+    zeros = int((splits["test"].labels == 0).sum())
+    lost = alone["baseline"]["clean"]["mean"] - grouped["baseline"]["clean"]["mean"]
+    assert 0 < lost * 40 <= zeros + 1e-9
 
 
 def test_rules_and_corruptions_of_ones_own_go_through(itae_, tmp_path):
@@ -297,7 +311,7 @@ def test_the_overlay_runs(itae_):
 @pytest.mark.parametrize(
     ("option", "value"),
     [("draws", 0), ("draws", 1.5), ("sources", 0), ("budget", 0), ("budget", 1.5), ("right_with_wrong", -1),
-     ("gallery", "train")],
+     ("gallery", "train"), ("gallery", {})],
 )  # fmt: skip
 def test_settings_out_of_range_are_told(option, value):
     with pytest.raises(UserError, match=rf"task\.{option}="):

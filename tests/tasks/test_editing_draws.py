@@ -10,16 +10,18 @@ import itae.tasks.editing.repair
 from itae.base.errors import UserError
 from itae.knowledge.answers.vote import Plurality
 from itae.knowledge.near.neighbours import Excluded
+from itae.tasks.asked import Asked
 from itae.tasks.editing.corrupt import Boundary, Uniform
 from itae.tasks.editing.draws import draws_of, side_of
-from itae.tasks.editing.mending import Asked
+from itae.tasks.editing.mending import Mending
 from itae.tasks.editing.repair import Blame, Random, Source, Suspicion
 
 
 def asked():
     memory = blobs(60, 3, spread=0.8)
     excluded = Excluded(memory.groups_M, memory.groups_M)
-    return Asked.of(memory, memory.vectors_ME, memory.labels_M.astype(np.int64), excluded, 9, memory.groups_M)
+    truth = memory.labels_M.astype(np.int64)
+    return Mending.of(Asked(memory, memory.ids, memory.vectors_ME, excluded, truth, True), 9)
 
 
 def draws(one, rule, corruption=None, count=2):

@@ -16,8 +16,8 @@ from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, So
 from itae.knowledge.near.neighbours import Excluded, nearest
 from itae.knowledge.records.snapshot import NONE
 from itae.measure.forgetting import image_values
+from itae.tasks.asked import Asked
 from itae.tasks.incremental.arrivals import NEVER, Arrivals, by_class, by_share
-from itae.tasks.incremental.asked import Asked
 from itae.tasks.incremental.growing import by_class_means, by_memory
 
 VOTERS = (Plurality(), Softmax(), Rank(), Distance())

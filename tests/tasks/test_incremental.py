@@ -208,6 +208,14 @@ def test_labels_of_a_file_and_images_without_one(itae_, folder):
     assert "two classes or more" in err
 
 
+def test_a_file_of_labels_may_have_lines_of_images_that_are_broken(itae_, folder):
+    names = [f"{name}/{n}.png" for name in "ab" for n in ("x1", "x2", "y1", "y2")]
+    (folder / "labels.csv").write_text("id,label\n" + "".join(f"{name},{name[0]}\n" for name in names))
+    (folder / "images/a/y2.png").write_bytes(b"no image")
+    words = own(folder, f"task.labels={folder / 'labels.csv'}", "dataset.bad_image=skip", "task.rivals=[]")
+    assert ran(itae_, *words)[0]["incremental"]["rows"] == 7
+
+
 def test_a_gallery_of_other_classes_is_refused(itae_, folder):
     words = (*own(folder), "task.gallery={_target_: itae.data.Digits, name: digits, split: all, limit: null}")
     status, _, err = itae_(*SMALL, *words)
@@ -215,7 +223,9 @@ def test_a_gallery_of_other_classes_is_refused(itae_, folder):
     assert err.startswith("itae: ")
 
 
-@pytest.mark.parametrize("setting", [{"rivals": "class_mean"}, {"gallery": ["train"]}, {"orders": 1.5}])
+@pytest.mark.parametrize(
+    "setting", [{"rivals": "class_mean"}, {"gallery": ["train"]}, {"gallery": {}}, {"orders": 1.5}]
+)
 def test_a_setting_out_of_its_range_is_refused(setting):
     with pytest.raises(UserError, match=f"task.{next(iter(setting))}="):
         Incremental(**setting)

@@ -181,6 +181,11 @@ def test_class_means_are_told_without_neighbours():
     assert [found.label_names[code] for code in found.won[0]] == told
 
 
+def test_a_gallery_of_no_words_is_refused():
+    with pytest.raises(UserError, match=r"task\.gallery={} must be words of the dataset group"):
+        Knn(gallery={})
+
+
 # unknown classes, classes that are lacking, several labels
 
 

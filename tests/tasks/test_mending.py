@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from itae.knowledge.answers.vote import ClassMean, Distance, Plurality, Rank, Softmax, Voter
 from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import after
+from itae.tasks.asked import Asked
 from itae.tasks.editing.corrupt import Boundary, Cluster, Pair, Uniform
-from itae.tasks.editing.mending import Asked, relabelled
+from itae.tasks.editing.mending import Mending, relabelled
 
 VOTERS = (Plurality(1), Plurality(7), Softmax(20), Rank(5), Distance(60), ClassMean())
 NOTHING = np.zeros(0, np.int64)
@@ -28,12 +29,14 @@ def leave_one_out(memory, k=60):
     rows = memory.voters
     excluded = Excluded(memory.groups_M, memory.groups_M[rows])
     truth = memory.labels_M[rows].astype(np.int64)
-    return Asked.of(memory, memory.vectors_ME[rows], truth, excluded, k, memory.groups_M[rows])
+    asked = Asked(memory, [memory.ids[i] for i in rows], memory.vectors_ME[rows], excluded, truth, True)
+    return Mending.of(asked, k)
 
 
 def from_outside(memory, k=60):
     queries = blobs(30, 4, seed=1).vectors_ME
-    return Asked.of(memory, queries, np.zeros(30, np.int64), None, k, np.arange(30))
+    excluded = Excluded(memory.groups_M, -1 - np.arange(30))
+    return Mending.of(Asked(memory, [str(i) for i in range(30)], queries, excluded, np.zeros(30, np.int64), False), k)
 
 
 def fresh(memory, labels):
@@ -42,10 +45,12 @@ def fresh(memory, labels):
     return base(memory.vectors_ME, names, memory.ids, memory.groups_M, order=memory.label_names)
 
 
-def slow(asked, labels, voter):
+def slow(mending, labels, voter):
     """Return the answers of a fresh base, looked for and counted anew."""
-    memory = fresh(asked.memory, labels)
-    won = voter.ballot(memory, asked.queries_QE, excluded=asked.excluded).winners
+    memory = fresh(mending.memory, labels)
+    asked = mending.asked
+    out = asked.out_for(np.arange(len(asked.ids)))
+    won = voter.ballot(memory, asked.queries_QE, excluded=out).winners
     return won.tolist()
 
 
@@ -56,38 +61,38 @@ def slow(asked, labels, voter):
 def test_answers_while_mending_are_those_of_a_fresh_base(voter, ask, seed):
     memory = blobs(80, 4, seed % 7, spread=0.8)
     memory = replace(memory, groups_M=rng(seed).integers(0, 50, 80))
-    asked, order = ask(memory), rng(seed).permutation(80)
+    mending, order = ask(memory), rng(seed).permutation(80)
     labels = Uniform(0.4).labels(memory, rng(seed))
     points = sorted(rng(seed).integers(0, 81, 4).tolist())
-    found = asked.mended(labels, order, points, voter)
+    found = mending.mended(labels, order, points, voter)
     for point, answers in zip(points, found.tolist(), strict=True):
         here = labels.copy()
         here[order[:point]] = memory.labels_M[order[:point]]
-        assert answers == slow(asked, here, voter)
+        assert answers == slow(mending, here, voter)
 
 
 @pytest.mark.parametrize("voter", VOTERS, ids=repr)
 @pytest.mark.parametrize("kind", [Uniform, Pair, Cluster, Boundary])
 def test_mending_all_is_the_clean_memory_to_the_last_answer(kind, voter):
     memory = blobs(80, 4, spread=0.8)
-    asked, labels = leave_one_out(memory), kind(rate=0.4).labels(memory, rng())
-    before, end = asked.mended(labels, rng().permutation(80), [0, 80], voter)
-    clean = asked.answers(memory.labels_M, voter)
-    assert before.tolist() == asked.answers(labels, voter).tolist() != clean.tolist()
-    assert end.tolist() == clean.tolist() == slow(asked, memory.labels_M, voter)
+    mending, labels = leave_one_out(memory), kind(rate=0.4).labels(memory, rng())
+    before, end = mending.mended(labels, rng().permutation(80), [0, 80], voter)
+    clean = mending.answers(memory.labels_M, voter)
+    assert before.tolist() == mending.answers(labels, voter).tolist() != clean.tolist()
+    assert end.tolist() == clean.tolist() == slow(mending, memory.labels_M, voter)
 
 
 def test_only_queries_that_a_mended_row_votes_on_are_counted_again(monkeypatch):
     memory = blobs(80, 4, spread=0.8)
-    asked, labels = leave_one_out(memory), Uniform(0.4).labels(memory, rng())
-    again, answers = [], Asked.answers
+    mending, labels = leave_one_out(memory), Uniform(0.4).labels(memory, rng())
+    again, answers = [], Mending.answers
 
     def counting(self, labels_M, voter, some=None):
-        again.append(len(self.queries_QE) if some is None else len(some))
+        again.append(len(self.asked.ids) if some is None else len(some))
         return answers(self, labels_M, voter, some)
 
-    monkeypatch.setattr(Asked, "answers", counting)
-    asked.mended(labels, np.arange(80), range(81), Plurality(3))
+    monkeypatch.setattr(Mending, "answers", counting)
+    mending.mended(labels, np.arange(80), range(81), Plurality(3))
     assert again[0] == 80
     assert len(again) == 1 + 32, "a right row is looked at and nothing is counted"
     assert max(again[1:]) < 40
@@ -95,11 +100,11 @@ def test_only_queries_that_a_mended_row_votes_on_are_counted_again(monkeypatch):
 
 def test_a_row_without_a_label_never_gets_one():
     memory = base(blobs(40, 2).vectors_ME, (["a", "b", None, "a"] * 10))
-    asked = leave_one_out(memory)
+    mending = leave_one_out(memory)
     labels = Uniform(0.5).labels(memory, rng())
-    assert len(asked.queries_QE) == 30
-    end = asked.mended(labels, memory.voters, [30], Plurality(3))[0]
-    assert end.tolist() == asked.answers(memory.labels_M, Plurality(3)).tolist()
+    assert len(mending.asked.ids) == 30
+    end = mending.mended(labels, memory.voters, [30], Plurality(3))[0]
+    assert end.tolist() == mending.answers(memory.labels_M, Plurality(3)).tolist()
     assert (relabelled(memory, labels).labels_M[2::4] == -1).all()
 
 

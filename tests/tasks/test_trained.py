@@ -7,8 +7,8 @@ import pytest
 from by_hand import base
 
 from itae.knowledge.near.neighbours import Excluded
+from itae.tasks.asked import Asked
 from itae.tasks.incremental.arrivals import by_class, by_share
-from itae.tasks.incremental.asked import Asked
 from itae.tasks.incremental.trained import TRAINED, FineTuned, LinearProbe, _parts, told_by
 
 

@@ -6,6 +6,8 @@ are what it computes.
 
 `task`         the seam: what the driver asks of a task, and what it gives back
 `memory`       a knowledge base of one side, for the tasks of neighbours
+`gallery`      whose images are a memory's rows, and whose are asked about
+`asked`        a memory and its queries, and what each must not find
 `clustering`   images in clusters, scored
 `knn`          images named by their neighbours
 `incremental`  a memory that grows

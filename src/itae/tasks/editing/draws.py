@@ -18,7 +18,7 @@ from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Plurality
 from itae.knowledge.records.snapshot import Snapshot
 from itae.tasks.editing.corrupt import Corruption
-from itae.tasks.editing.mending import Asked, planted_sources, ranked, relabelled
+from itae.tasks.editing.mending import Mending, planted_sources, ranked, relabelled
 from itae.tasks.editing.repair import Blame, Random, Repair, Suspicion
 from itae.tasks.editing.scores import Answers, Score, auroc, curve, precision
 
@@ -122,21 +122,21 @@ def draws_of(
     return found
 
 
-def side_of(asked: Asked, draws: Sequence[Draw], rule: Repair, budget: float) -> Side:
+def side_of(mending: Mending, draws: Sequence[Draw], rule: Repair, budget: float) -> Side:
     """Return what mending comes to on a side; curves end where a share `budget` of the rows was looked at.
 
     Beside those of the rule there are curves of the other rules that ask for no sources.
     """
-    rows = len(asked.memory.voters)
+    rows = len(mending.memory.voters)
     points = np.unique(np.round(np.linspace(0, budget, _POINTS) * rows).astype(np.int64))
-    side = _Side(asked, rule, points)
+    side = _Side(mending, rule, points)
     clean: dict[str, np.ndarray] = {}
     found = []
     with progress(len(draws), "mending", "draws") as advance:
         for draw in draws:
             for voter in (draw.voter, NEAREST):
                 if (name := repr(voter)) not in clean:
-                    clean[name] = asked.answers(asked.memory.labels_M, voter)
+                    clean[name] = mending.answers(mending.memory.labels_M, voter)
             found.append(side.mend(draw, clean))
             advance(1)
     scores, curves, rankings = zip(*found, strict=True)
@@ -150,7 +150,7 @@ def side_of(asked: Asked, draws: Sequence[Draw], rule: Repair, budget: float) ->
 class _Side:
     """A side, the rule that is looked at, and the points of its curves."""
 
-    asked: Asked
+    mending: Mending
     rule: Repair
     points: np.ndarray
 
@@ -158,13 +158,13 @@ class _Side:
         self, draw: Draw, clean: Mapping[str, np.ndarray]
     ) -> tuple[dict[str, Score], dict[tuple[str, str], dict[str, np.ndarray]], Ranking]:
         """Return scores, curves and ranking of one draw, given what voters answer of clean labels."""
-        noisy = relabelled(self.asked.memory, draw.labels_M)  # it remembers what several rules ask
+        noisy = relabelled(self.mending.memory, draw.labels_M)  # it remembers what several rules ask
         known = self._known(draw)
         every = [self.rule, *(one for one in BESIDE if name_of(one) != name_of(self.rule))]
         for rule in every:
             if rule not in known:
                 known[rule] = self._mended(rule, draw, noisy, clean)
-        mine, scores = known[self.rule][0], _of_the_ranking(self.asked.memory, draw, *known[self.rule][0])
+        mine, scores = known[self.rule][0], _of_the_ranking(self.mending.memory, draw, *known[self.rule][0])
         curves = {}
         for rule in every:
             for kind, (line, answers) in known[rule][1].items():
@@ -175,7 +175,7 @@ class _Side:
 
     def _known(self, draw: Draw) -> dict[Repair, Any]:
         """Return what jobs before this one, with another rule, have found of the rules that all have in common."""
-        slots = self.asked.memory.memo.setdefault("mended", {})
+        slots = self.mending.memory.memo.setdefault("mended", {})
         name = draw.seed, draw.labels_M.tobytes(), repr(draw.voter), self.points.tobytes()
         if draw.number not in slots or slots[draw.number][0] != name:
             slots[draw.number] = name, {}
@@ -188,17 +188,17 @@ class _Side:
         ranking, found = self.ranking(rule, draw, noisy), {}
         for kind, given in VOTERS.items():
             voter = given or draw.voter
-            found[kind] = _mended(self.asked, draw, ranking[1], self.points, voter, clean[repr(voter)])
+            found[kind] = _mended(self.mending, draw, ranking[1], self.points, voter, clean[repr(voter)])
         if rule in BESIDE:
-            self.asked.memory.memo["mended"][draw.number][1][rule] = ranking, found
+            self.mending.memory.memo["mended"][draw.number][1][rule] = ranking, found
         return ranking, found
 
     def ranking(self, rule: Repair, draw: Draw, noisy: Snapshot) -> Ranking:
         """Return what a rule says of a memory with wrong labels, the asked one with the sources that are planted."""
         if rule is self.rule and draw.sources is not None:
-            noisy = relabelled(self.asked.memory, draw.labels_M, draw.sources)
+            noisy = relabelled(self.mending.memory, draw.labels_M, draw.sources)
         scores_N = ranking_scores(rule, noisy, draw)
-        return scores_N, ranked(self.asked.memory, scores_N, draw.rng(_TIES))
+        return scores_N, ranked(self.mending.memory, scores_N, draw.rng(_TIES))
 
 
 def name_of(one: object) -> str:
@@ -207,15 +207,15 @@ def name_of(one: object) -> str:
 
 
 def _mended(
-    asked: Asked, draw: Draw, order_N: np.ndarray, points: np.ndarray, voter: Any, clean_Q: np.ndarray
+    mending: Mending, draw: Draw, order_N: np.ndarray, points: np.ndarray, voter: Any, clean_Q: np.ndarray
 ) -> tuple[dict[str, np.ndarray], dict[str, Score]]:
     """Return the curve of a voter, and its scores after as many rows as are wrong."""
-    wrong = int(draw.wrong_M.sum())
+    wrong, truth_Q = int(draw.wrong_M.sum()), mending.asked.truth_Q
     every = np.union1d(points, [wrong])
-    noisy_Q = asked.answers(draw.labels_M, voter)
-    mended_PQ = asked.mended(draw.labels_M, order_N, every.tolist(), voter)
-    here = curve(asked.truth_Q, clean_Q, noisy_Q, mended_PQ[np.isin(every, points)])
-    at_wrong = Answers(asked.truth_Q, clean_Q, noisy_Q, mended_PQ[np.searchsorted(every, wrong)])
+    noisy_Q = mending.answers(draw.labels_M, voter)
+    mended_PQ = mending.mended(draw.labels_M, order_N, every.tolist(), voter)
+    here = curve(truth_Q, clean_Q, noisy_Q, mended_PQ[np.isin(every, points)])
+    at_wrong = Answers(truth_Q, clean_Q, noisy_Q, mended_PQ[np.searchsorted(every, wrong)])
     return here, at_wrong.scores(int(draw.wrong_M[order_N[:wrong]].sum()))
 
 

@@ -17,46 +17,37 @@ import pyarrow as pa
 
 from itae.knowledge.answers.sweep import winners
 from itae.knowledge.answers.vote import ClassMean, Voter
-from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
+from itae.knowledge.near.neighbours import MISSING, nearest
 from itae.knowledge.records.snapshot import Snapshot, share
+from itae.tasks.asked import Asked
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """A memory of true labels, and the queries that it is asked.
+class Mending:
+    """A memory of true labels, and the nearest rows of each of its queries.
 
     Parameters
     ----------
-    memory
-        The rows.
-    queries_QE
-        Float32, of any length but 0.
-    truth_Q
-        The label of each query, as a code of `Snapshot.label_names`, or beyond them.
-    excluded
-        Which rows are out for which query.
+    asked
+        The memory and its queries.
     positions_QK, similarities_QK
         The nearest rows that vote, as `itae.knowledge.near.neighbours.nearest` has them.
-    groups_Q
-        Equal for queries that belong together.
     """
 
-    memory: Snapshot
-    queries_QE: np.ndarray
-    truth_Q: np.ndarray
-    excluded: Excluded | None
+    asked: Asked
     positions_QK: np.ndarray
     similarities_QK: np.ndarray
-    groups_Q: np.ndarray
 
     @classmethod
-    def of(
-        cls, memory: Snapshot, queries_QE: np.ndarray, truth_Q: np.ndarray, excluded: Excluded | None, k: int,
-        groups_Q: np.ndarray, device: str = "auto",
-    ) -> Asked:  # fmt: skip
+    def of(cls, asked: Asked, k: int, device: str = "auto") -> Mending:
         """Look for the `k` nearest rows of each query."""
-        found = nearest(memory, queries_QE, k, memory.voters, excluded, device)
-        return cls(memory, queries_QE, truth_Q, excluded, *found, groups_Q)
+        rows = asked.memory
+        return cls(asked, *nearest(rows, asked.queries_QE, k, rows.voters, asked.excluded, device))
+
+    @property
+    def memory(self) -> Snapshot:
+        """The rows, with their true labels."""
+        return self.asked.memory
 
     def answers(self, labels_M: np.ndarray, voter: Any, some: np.ndarray | None = None) -> np.ndarray:
         """Return the label of each query, or of some, if the rows had these labels: int64, -1 where nothing voted.
@@ -70,9 +61,8 @@ class Asked:
         some
             Places of queries; None for all.
         """
-        memory, some = relabelled(self.memory, labels_M), np.arange(len(self.queries_QE)) if some is None else some
-        queries_QE = self.queries_QE[some]
-        out = None if self.excluded is None else Excluded(self.excluded.codes_M, self.excluded.codes_Q[some])
+        memory, some = relabelled(self.memory, labels_M), np.arange(len(self.asked.ids)) if some is None else some
+        queries_QE, out = self.asked.queries_QE[some], self.asked.out_for(some)
         if isinstance(voter, Voter | ClassMean):
             near = self.positions_QK[some], self.similarities_QK[some]
             return winners(memory, [voter], queries_QE, *near, excluded=out)[0]
@@ -81,7 +71,7 @@ class Asked:
     def touched(self, rows: np.ndarray, voter: Any) -> np.ndarray:
         """Return the queries on which some of these rows vote."""
         if not isinstance(voter, Voter):
-            return np.arange(len(self.queries_QE))
+            return np.arange(len(self.asked.ids))
         near_QK, among_M = self.positions_QK[:, : voter.k], np.zeros(len(self.memory.labels_M), bool)
         among_M[rows] = True
         return np.flatnonzero((among_M[near_QK] & (near_QK != MISSING)).any(axis=1))

@@ -13,8 +13,8 @@ from itae.knowledge.answers.vote import told
 from itae.measure.intervals import by_group, mean_interval
 from itae.measure.scores import summarise
 from itae.results.shown import Metric, Shown
+from itae.tasks.asked import Asked
 from itae.tasks.editing.draws import Draw, Side, name_of
-from itae.tasks.editing.mending import Asked
 from itae.tasks.editing.scores import over_draws
 
 _OF_ROWS = ("precision_at_wrong", "auroc")
@@ -99,7 +99,7 @@ def paired(found: Found) -> dict[str, Any]:
         changes = summarise([{name: None if None in (a.value, b.value) else b.value - a.value} for a, b in pairs])[name]  # type: ignore[operator]
         if changes["mean"] is None:
             continue
-        groups = memory.groups_M[memory.voters] if name in _OF_ROWS else found.asked.groups_Q
+        groups = memory.groups_M[memory.voters] if name in _OF_ROWS else found.asked.groups
         images = [b.images - a.images for a, b in pairs if a.images is not None and b.images is not None]
         ends = None
         if len(images) == len(pairs):

@@ -7,21 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from itae.base.checks import number, whole
 from itae.base.errors import UserError
-from itae.knowledge.answers.classify import left_out, rows_of_bytes
 from itae.knowledge.answers.vote import Voter
-from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import Snapshot
 from itae.measure.scores import summarise
+from itae.tasks.asked import asked_of
 from itae.tasks.editing.corrupt import wrong_rows
 from itae.tasks.editing.draws import Draw, draws_of, side_of
 from itae.tasks.editing.files import figures, files
-from itae.tasks.editing.mending import Asked
+from itae.tasks.editing.mending import Mending
 from itae.tasks.editing.outcome import Found, details, notes, paired, parts, shown
-from itae.tasks.memory import Said, memory, said_of, truth_of
+from itae.tasks.gallery import Sets, check_gallery, check_one_label
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 
 if TYPE_CHECKING:
@@ -104,64 +101,49 @@ class Editing(BaseTask):
         number("task.right_with_wrong", self.right_with_wrong, 0)
         if not self.budget:
             raise UserError("task.budget=0 lets nobody look at a row; give a share of the rows above 0, at most 1.")
-        if self.gallery is not None and not isinstance(self.gallery, Mapping):
-            raise UserError(
-                f"task.gallery={self.gallery!r} must be words of the dataset group, as 'task.gallery={{split: train}}'."
-            )
+        check_gallery(self.gallery)
 
     def check(self, job: Job) -> None:
         """Refuse images without labels, of one class, of several labels, and too few of them."""
-        for source in self._sources(job):
+        sets = self._sets(job)
+        sets.check_space(job.edit)
+        for source in {source.place: source for source in (sets.rows, sets.queries)}.values():
             self.usable(job, source, source.images)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
-        """Refuse images without labels, of one class, of several labels, and too few of them."""
-        labels = [one for one in self._said(job, images, images.ids).labels if one]
-        if not labels:
-            raise UserError(
-                f"task=editing needs labels, and the {len(images)} images of {images.name} have none; put them into a "
-                "folder for each class, or give task.labels=FILE.csv."
-            )
-        several = next((one for one in labels if len(one) > 1), None)
-        if several:
-            raise UserError(
-                f"task=editing takes images of one label each, and one of {images.name} has {', '.join(several)}; give "
-                "task.labels=FILE.csv with one line for each."
-            )
-        if source.place != self._sources(job)[-1].place:
-            return  # of the queries no more is asked
-        if len(set(labels)) < 2:
-            raise UserError(
-                f"task=editing needs a memory of two classes, and all {len(labels)} labelled images are of "
-                f"{labels[0][0]!r}, so that no label can be wrong; add images of another class."
-            )
+        """Refuse the same among the images that can be decoded."""
+        sets = self._sets(job)
+        if source.place == sets.rows.place:
+            said = sets.check_rows(self.kind, images.ids)
+            check_one_label(self.kind, said)
+            self._check_rate(job, sum(map(bool, said.labels)))
+        if sets.gallery is not None and source.place == sets.queries.place:
+            sets.check_queries(self.kind, images.ids)
+
+    def _check_rate(self, job: Job, rows: int) -> None:
         rate = getattr(job.parts["corruption"], "rate", None)
-        if rate is not None and not wrong_rows(rate, len(labels)):
+        if rate is not None and not wrong_rows(rate, rows):
             raise UserError(
-                f"corruption.rate={rate} of {len(labels)} images makes no label wrong; give at least "
-                f"{1 / len(labels):.2g}."
+                f"corruption.rate={rate} of {rows} images makes no label wrong; give at least {1 / rows:.2g}."
             )
 
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides, and both of the gallery."""
-        if self.gallery is None:
-            return job.sides()
-        memory_ = self._sources(job)[-1]
-        return [*job.sides(), *(Want(f"{side.name}.gallery", memory_, side.edit) for side in job.sides())]
+        return self._sets(job).wants(job)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Make labels wrong, mend them on both sides, and pair these."""
-        asked = {name: self._asked(job, name, embeddings) for name in ("baseline", "edited")}
+        mending = {name: self._mending(job, name, embeddings) for name in ("baseline", "edited")}
         paths = {name: (embeddings[name].path, *(e.path for n, e in embeddings.items() if n == f"{name}.gallery"))
-                 for name in asked}  # fmt: skip
+                 for name in mending}  # fmt: skip
         known, anew = (paths["baseline"], job.settings_text), any(entry.fresh for entry in embeddings.values())
-        memory_, rule = asked["baseline"].memory, job.parts["repair"]
+        memory_, rule = mending["baseline"].memory, job.parts["repair"]
         draws = job.memo.once(("editing", "draws", *known), lambda: self._draws(job, memory_), anew)
         sides = [
             job.memo.once(("editing", paths[name], *known), partial(side_of, one, draws, rule, self.budget), anew)
-            for name, one in asked.items()
+            for name, one in mending.items()
         ]
-        found = Found(asked["baseline"], draws, sides[0], sides[1], job.parts["corruption"], rule, self)
+        found = Found(mending["baseline"].asked, draws, sides[0], sides[1], job.parts["corruption"], rule, self)
         baseline, edited = (
             summarise([{name: one.value for name, one in scores.items()} for scores in side.scores]) for side in sides
         )
@@ -180,39 +162,23 @@ class Editing(BaseTask):
             image_groups=np.unique(found.asked.groups_Q, return_inverse=True)[1],
         )
 
-    def _sources(self, job: Job) -> list[Source]:
-        """Return whose images are asked, and whose are the memory, if these are others."""
-        return [job.source] if self.gallery is None else [job.source, job.open(dict(self.gallery))]
+    def _sets(self, job: Job) -> Sets:
+        return Sets.of(job, self.gallery, self.labels, self.group)
 
-    def _said(self, job: Job, images: ImageSet, ids: Sequence[str]) -> Said:
-        every = [id_ for source in self._sources(job) for id_ in source.images.ids]
-        return said_of(images, ids, self.labels, self.group, every)
-
-    def _asked(self, job: Job, name: str, embeddings: Mapping[str, Embeddings]) -> Asked:
+    def _mending(self, job: Job, name: str, embeddings: Mapping[str, Embeddings]) -> Mending:
         """Return the memory of one side and its queries, looked for once for all jobs in turn that ask the same."""
-        entries = [embeddings[name], *([] if self.gallery is None else [embeddings[f"{name}.gallery"]])]
+        entry, held = embeddings[name], embeddings.get(f"{name}.gallery")
         options = [one.k for one in job.parts["voter"].options() if isinstance(one, Voter)]
         most = max([1, *(k for k in options if k is not None)])
-        about = (*(entry.path for entry in entries), self.labels, self.group, most)
-        return job.memo.last(f"editing {name}", about, lambda: self._search(job, entries, most))
+        about = (entry.path, held and held.path, self.labels, self.group, most)
 
-    def _search(self, job: Job, entries: Sequence[Embeddings], most: int) -> Asked:
-        sources = self._sources(job)
-        every = [
-            memory(entry, self._said(job, source.images, entry.ids))
-            for entry, source in zip(entries, sources, strict=True)
-        ]
-        asked, rows = every[0], every[0].voters
-        if self.gallery is None:
-            excluded: Excluded | None = Excluded(asked.groups_M, asked.groups_M[rows])
-        else:
-            digests = [digest.tobytes() for digest in asked.digests_M32[rows]]
-            excluded = left_out(every[1], rows_of_bytes(every[1], digests, len(rows)), groups=True)
-        truth, _ = truth_of([asked.labels_of(i) for i in rows.tolist()], every[-1].label_names)
-        return Asked.of(
-            every[-1], asked.vectors_ME[rows], np.asarray(truth), excluded, most, asked.groups_M[rows],
-            job.runtime.device,
-        )  # fmt: skip
+        def search() -> Mending:
+            sets = self._sets(job)
+            asked = entry, sets.said_of_queries(entry.ids)
+            found = asked_of(asked, None) if held is None else asked_of((held, sets.said_of_rows(held.ids)), asked)
+            return Mending.of(found, most, job.runtime.device)
+
+        return job.memo.last(f"editing {name}", about, search)
 
     def _draws(self, job: Job, memory_: Snapshot) -> list[Draw]:
         parts = job.parts

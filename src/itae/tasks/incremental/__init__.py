@@ -2,7 +2,6 @@
 
 `task`      its settings; both sides grown and paired
 `arrivals`  which rows and classes come at which step
-`asked`     a memory and its queries, and what each must not find
 `growing`   what a memory and class means tell after each step
 `trained`   what classifiers tell that are trained step by step
 `grown`     what one side told, for its scores

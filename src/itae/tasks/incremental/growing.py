@@ -17,8 +17,8 @@ from itae.knowledge.answers.class_means import cosines
 from itae.knowledge.answers.vote import ClassMean, Voter
 from itae.knowledge.near.neighbours import MISSING, nearest
 from itae.knowledge.records.snapshot import NONE
+from itae.tasks.asked import Asked
 from itae.tasks.incremental.arrivals import Arrivals
-from itae.tasks.incremental.asked import Asked
 
 _NEIGHBOURS = 2**24  # held at a time: 256 MB
 _AHEAD = 8  # times as many neighbours of all rows as vote: enough from an eighth of the rows on

@@ -12,8 +12,8 @@ import numpy as np
 
 from itae.knowledge.answers.choose import Choice
 from itae.knowledge.records.snapshot import NONE
+from itae.tasks.asked import Asked
 from itae.tasks.incremental.arrivals import Arrivals
-from itae.tasks.incremental.asked import Asked
 from itae.tasks.incremental.growing import Told
 
 
@@ -59,11 +59,10 @@ class Side:
         images: int,
     ) -> Side:  # fmt: skip
         """Return what is kept of a side, without its vectors."""
-        groups_Q = np.unique(asked.excluded.codes_Q, return_inverse=True)[1]
         names, labels_M = asked.memory.label_names, asked.memory.labels_M
         rows = np.bincount(labels_M[labels_M != NONE], minlength=len(names))
         left = images - len(asked.ids)
-        return cls(asked.ids, asked.truth_Q, groups_Q, names, rows, asked.own, left, arrivals, told, choice, early)
+        return cls(asked.ids, asked.truth_Q, asked.groups, names, rows, asked.own, left, arrivals, told, choice, early)
 
     def answers(self, method: str, protocol: str) -> np.ndarray:
         """Return what a method told of each query after each step, [O, S, Q]."""

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError, did_you_mean
-from itae.images.walk import listed
 from itae.knowledge.answers.choose import Choice, choose
+from itae.tasks.asked import Asked, asked_of
+from itae.tasks.gallery import Sets, check_gallery, check_one_label
 from itae.tasks.incremental.arrivals import Arrivals, by_class, by_share
-from itae.tasks.incremental.asked import Asked, asked_of
 from itae.tasks.incremental.growing import Told, by_class_means, by_memory
 from itae.tasks.incremental.grown import Side
 from itae.tasks.incremental.outcome import MATRIX, PREDICTIONS, outcome
 from itae.tasks.incremental.trained import TRAINED, told_by
-from itae.tasks.memory import Said, said_of
+from itae.tasks.memory import Said
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ class Incremental(BaseTask):
         one_of("task.protocol", self.protocol, PROTOCOLS)
         whole("task.tasks", self.tasks, low=1, optional=True)
         whole("task.orders", self.orders, low=1)
-        if self.gallery is not None and not isinstance(self.gallery, Mapping):
-            raise UserError(
-                f"task.gallery={self.gallery!r} must be words of the dataset group, as in 'task.gallery={{split: "
-                "train}', or null."
-            )
+        check_gallery(self.gallery)
         if isinstance(self.rivals, str) or not isinstance(self.rivals, Sequence):
             raise UserError(f"task.rivals={self.rivals!r} must be a list of {', '.join(RIVALS)}; [] for none.")
         for name in self.rivals:
@@ -103,24 +99,22 @@ class Incremental(BaseTask):
 
     def check(self, job: Job) -> None:
         """Ask for rows of two classes, for tasks that they are enough for, and for queries of their classes."""
-        rows = self._rows_of(job).images
-        self._enough(self._said(job, rows, rows.ids))
-        if self.gallery is not None:
-            self._known(job, job.source.images)
+        sets = self._sets(job)
+        sets.check_space(job.edit)
+        for source in {source.place: source for source in (sets.rows, sets.queries)}.values():
+            self.usable(job, source, source.images)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask for the same of the images that can be decoded."""
-        if source.place == self._rows_of(job).place:
-            self._enough(self._said(job, images, images.ids))
-        if self.gallery is not None and source.place == job.source.place:
-            self._known(job, images)
+        sets = self._sets(job)
+        if source.place == sets.rows.place:
+            self._enough(sets.check_rows(self.kind, images.ids))
+        if sets.gallery is not None and source.place == sets.queries.place:
+            sets.check_queries(self.kind, images.ids)
 
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of the gallery where there is one."""
-        if self.gallery is None:
-            return job.sides()
-        source = self._rows_of(job)
-        return [*job.sides(), *(Want(f"{side.name}.gallery", source, side.edit) for side in job.sides())]
+        return self._sets(job).wants(job)
 
     def clear(self, folder: Path) -> None:
         """Remove what another run left."""
@@ -136,7 +130,7 @@ class Incremental(BaseTask):
     def _side(self, job: Job, embeddings: Mapping[str, Embeddings], name: str, choice: Choice | None) -> Side:
         """Return what one side tells, made once for all jobs that ask for the same."""
         entry, held = embeddings[name], embeddings.get(f"{name}.gallery", embeddings[name])
-        said = self._said(job, self._rows_of(job).images, held.ids)
+        said = self._sets(job).said_of_rows(held.ids)
         settings = asdict(self) | {"tasks": self._steps(said)}
         if self.protocol == "task":  # the answers of both are of one pass
             settings["protocol"] = "class"
@@ -148,8 +142,8 @@ class Incremental(BaseTask):
 
     def _grow(self, job: Job, entry: Embeddings, held: tuple[Embeddings, Said], choice: Choice | None) -> Side:
         """Ask all methods after each step, the neighbours' voter chosen if it isn't yet."""
-        device, images = job.runtime.device, job.source.images
-        asked = asked_of(held, None if held[0] is entry else (entry, self._said(job, images, entry.ids)))
+        device, sets = job.runtime.device, self._sets(job)
+        asked = asked_of(held, (entry, sets.said_of_queries(entry.ids)) if sets.gallery else None).of_known_classes()
         choice = choice or choose(asked.memory, job.parts["voter"], device)
         arrivals = self._arrivals(job, asked, self._steps(held[1]))
         told: dict[str, Told] = {"memory": by_memory(asked, choice.voter, arrivals, device)}
@@ -165,7 +159,7 @@ class Incremental(BaseTask):
         labels_M, names = asked.memory.labels_M, asked.memory.label_names
         if self.protocol == "sample":
             return by_share(labels_M, len(asked.truth_Q), steps, self.orders, job.seed)
-        order = self._rows_of(job).images.class_names if self.labels is None else names
+        order = self._sets(job).rows.images.class_names if self.labels is None else names
         classes = [names.index(name) for name in dict.fromkeys(order) if name in names]
         return by_class(labels_M, asked.truth_Q, classes, steps, self.orders, job.seed)
 
@@ -175,45 +169,13 @@ class Incremental(BaseTask):
         most = {"class": classes, "task": max(1, classes // 2), "sample": len(labels)}[self.protocol]
         return self.tasks or min(_STEPS[self.protocol], most)
 
-    def _rows_of(self, job: Job) -> Source:
-        return job.source if self.gallery is None else job.open(self.gallery)
-
-    def _said(self, job: Job, images: ImageSet, ids: Sequence[str]) -> Said:
-        others = [] if self.gallery is None else [*self._rows_of(job).images.ids, *job.source.images.ids]
-        return said_of(images, ids, self.labels, self.group, others)
-
-    def _known(self, job: Job, images: ImageSet) -> None:
-        """Raise a `UserError` where no query has a class of the rows."""
-        rows = self._rows_of(job).images
-        known, asked = (
-            {name for some in self._said(job, one, one.ids).labels for name in some} for one in (rows, images)
-        )
-        if not known & asked:
-            raise UserError(
-                f"None of the {len(images)} queries has a label that a row of the gallery has "
-                f"({listed(sorted(known))}); give a gallery of the same classes, or task.labels=FILE.csv."
-            )
+    def _sets(self, job: Job) -> Sets:
+        return Sets.of(job, self.gallery, self.labels, self.group)
 
     def _enough(self, said: Said) -> None:
-        """Raise a `UserError` for rows that have no label, several, or too few classes."""
-        labels = said.labels
-        several = next((some for some in labels if len(some) > 1), None)
-        if several is not None:
-            raise UserError(
-                f"An image has several labels ({listed(several)}), and task=incremental tells one of each; give one "
-                "line an id in task.labels."
-            )
-        rows = [some[0] for some in labels if some]
-        if not rows:
-            raise UserError(
-                f"None of {len(labels)} images has a label, and task=incremental needs them; give task.labels=CSV."
-            )
-        classes = set(rows)
-        if len(classes) < 2:
-            raise UserError(
-                f"All {len(rows)} rows are of the class {rows[0]!r}, so there is nothing to tell apart; take images of "
-                "two classes or more."
-            )
-        most, of = (len(rows), "rows") if self.protocol == "sample" else (len(classes), "classes")
+        """Raise a `UserError` for rows of several labels, and for more tasks than there is something to hand out."""
+        check_one_label(self.kind, said)
+        rows = [some[0] for some in said.labels if some]
+        most, of = (len(rows), "rows") if self.protocol == "sample" else (len(set(rows)), "classes")
         if self.tasks is not None and self.tasks > most:
             raise UserError(f"task.tasks={self.tasks} must be at most {most}, as there are {most} {of} to hand out.")

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from itae.tasks.asked import Asked
 from itae.tasks.incremental.arrivals import Arrivals
-from itae.tasks.incremental.asked import Asked
 from itae.tasks.incremental.growing import Told, tell
 
 PARTS = 5

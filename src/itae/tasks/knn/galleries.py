@@ -14,22 +14,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from itae.base.errors import UserError
-from itae.edits.registers import RegisterEdit
 from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.near.neighbours import Excluded
-from itae.knowledge.records.snapshot import Snapshot, after, joined
+from itae.knowledge.records.snapshot import Snapshot, after
 from itae.store.entry import differences
+from itae.tasks.asked import excluded_of
 from itae.tasks.knn.queries import Queries
 from itae.tasks.memory import memory
 
 if TYPE_CHECKING:
     from itae.base.runtime import Runtime
-    from itae.edits.edit import AnyEdit
-    from itae.embed.source import Source
     from itae.store.entry import Embeddings
 
 SIDES = ("baseline", "edited")
@@ -70,12 +67,8 @@ def own_images(entry: Embeddings, queries: Queries) -> Gallery:
 def other_rows(rows: Snapshot, queries: Queries) -> Gallery:
     """Return a gallery of other images: of another data set in memory, or of a knowledge base."""
     snapshot = _without(rows, queries.held_out)
-    group = pa.chunked_array([*snapshot.table.column("group").chunks, queries.group_column])
-    digests = np.concatenate([snapshot.digests_M32, queries.digests])
-    alive = np.concatenate([snapshot.alive_M, np.ones(len(queries.ids), bool)])
-    codes, m = joined(group, digests, alive), len(snapshot.alive_M)
     twins = rows_of_bytes(snapshot, [digest.tobytes() for digest in queries.digests], len(queries.ids))
-    return Gallery(rows, snapshot, Excluded(codes[:m], codes[m:]), twins)
+    return Gallery(rows, snapshot, excluded_of(snapshot, queries.said.groups, queries.digests), twins)
 
 
 def _without(snapshot: Snapshot, names: Sequence[str]) -> Snapshot:
@@ -109,22 +102,6 @@ def bases_of(gallery: Any) -> dict[str, str] | None:
     return {side: gallery[side] for side in SIDES}
 
 
-def refuse_another_space(source: Source, other: Source, edit: AnyEdit | None) -> None:
-    """Raise a `UserError` for images that come to the model in another way, and for an edit that is found on images."""
-    for name, (there, here) in differences(other.space(None), source.space(None)).items():
-        raise UserError(
-            f"task.gallery is of another space than the images that are asked about: {name} is {there} in it, and "
-            f"{here} in these; leave out the word that changes it."
-        )
-    if isinstance(edit, RegisterEdit) or getattr(edit, "unfitted", False):
-        how = "searches its neurons" if isinstance(edit, RegisterEdit) else "fits its thresholds (rule bimodal)"
-        raise UserError(
-            f"task.gallery: the edit {how} on each set of images, so that rows and queries would be of two spaces; "
-            "give its numbers with detector.calibration=FILE (itae calibrate FILE ... makes one), choose another rule, "
-            "or leave out the gallery."
-        )
-
-
 def open_base(place: str, side: str, space: Mapping[str, Any]) -> KnowledgeBase:
     """Open the base that a side asks, and refuse one of another space.
 
@@ -155,7 +132,7 @@ def open_base(place: str, side: str, space: Mapping[str, Any]) -> KnowledgeBase:
 
 
 @contextlib.contextmanager
-def asked_of(base: KnowledgeBase, at: int, runtime: Runtime) -> Iterator[Snapshot]:
+def served(base: KnowledgeBase, at: int, runtime: Runtime) -> Iterator[Snapshot]:
     """Yield a version of a base; with ``runtime.engine=ray`` the workers of a cluster look for neighbours in it."""
     if runtime.engine != "ray":
         yield rows_of(base, at)

@@ -57,13 +57,9 @@ class Queries:
 
     def groups(self) -> np.ndarray:
         """Return equal numbers, 0 and more, for queries of one group or of the same bytes, int64 [N]."""
-        whole = joined(pa.chunked_array([self.group_column]), self.digests, np.ones(len(self.ids), bool))
+        names = pa.chunked_array([pa.array(self.said.groups, pa.string())])
+        whole = joined(names, self.digests, np.ones(len(self.ids), bool))
         return np.unique(whole, return_inverse=True)[1].reshape(-1)
-
-    @property
-    def group_column(self) -> pa.Array:
-        """The group of each query, as a base has it."""
-        return pa.array(self.said.groups, pa.string())
 
 
 def truth_from(path: str | None, images: ImageSet, ids: Sequence[str], labels: Sequence[tuple[str, ...]]) -> list[

@@ -19,24 +19,24 @@ from itae.base.checks import above_0, one_of, whole
 from itae.base.errors import UserError
 from itae.knowledge.answers.choose import Choice, choose
 from itae.knowledge.answers.vote import KS
+from itae.tasks.gallery import Sets, check_gallery
 from itae.tasks.knn.answers import Answers, Named, answers
 from itae.tasks.knn.files import FILES
 from itae.tasks.knn.galleries import (
     SIDES,
     Gallery,
-    asked_of,
     bases_of,
     open_base,
     other_rows,
     own_images,
-    refuse_another_space,
     rows_of,
+    served,
 )
 from itae.tasks.knn.outcome import Done, outcome
 from itae.tasks.knn.queries import Queries, held_out_classes, truth_from
 from itae.tasks.knn.scores import scored
 from itae.tasks.knn.sweep import VOTERS, options_of, tried
-from itae.tasks.memory import Said, memory, said_of
+from itae.tasks.memory import memory
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 
 if TYPE_CHECKING:
@@ -102,11 +102,7 @@ class Knn(BaseTask):
     unknown: Any = 0
 
     def __post_init__(self) -> None:
-        if not (self.gallery is None or isinstance(self.gallery, str | Mapping)) or self.gallery in ("", {}):
-            raise UserError(
-                f"task.gallery={self.gallery!r} must be words of the dataset group, as {{split: train}}, a knowledge "
-                "base (a folder whose name is a number as ./2024), or null."
-            )
+        check_gallery(self.gallery, bases=True)
         if self.at is not None and self._bases is None:
             raise UserError(f"task.at={self.at} is a version of a knowledge base; name one as task.gallery=KB.")
         for name in ("labels", "group", "truth"):
@@ -130,43 +126,26 @@ class Knn(BaseTask):
         """Find images without labels, files that can't be read, classes that there aren't, and bases that don't fit."""
         for side in self._bases or ():
             self._version(job, side)
+        sets = self._sets(job)
         self._check_queries(job, job.source.images)
-        other = self._other(job)
         if self._bases is None:
-            self._check_rows(job, other, (other or job.source).images)
-        if other is not None:
-            refuse_another_space(job.source, other, job.edit)
+            sets.check_rows(self.kind, sets.rows.images.ids)
+        sets.check_space(job.edit)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask the same of the images that can be decoded."""
-        other = self._other(job)
+        sets = self._sets(job)
         if source.place == job.source.place:
             self._check_queries(job, images)
-        if self._bases is None and source.place == (other or job.source).place:
-            self._check_rows(job, other, images)
+        if self._bases is None and source.place == sets.rows.place:
+            sets.check_rows(self.kind, images.ids)
 
     def _check_queries(self, job: Job, images: ImageSet) -> None:
         self._queries(job, images.ids, np.zeros((len(images), 32), np.uint8))
 
-    def _check_rows(self, job: Job, other: Source | None, images: ImageSet) -> None:
-        said = self._said(other or job.source, job.source if other else None, images.ids)
-        if not any(said.labels):
-            raise UserError(
-                f"None of the {len(images)} images that are to vote has a label; choose labelled images, or give "
-                "labels as task.labels=FILE.csv."
-            )
-        asked = self._said(job.source, other, job.source.images.ids).groups if other else ()
-        groups = {*said.groups, *asked}
-        if len(groups) == 1 and None not in groups:
-            raise UserError(
-                f"task.group={self.group} puts all {len(said.groups) + len(asked)} images into one group, so that none "
-                "may vote on another; give other groups, or null."
-            )
-
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of a gallery of other images."""
-        other, sides = self._other(job), job.sides()
-        return sides if other is None else [*sides, *(Want(f"{s.name}.gallery", other, s.edit) for s in sides)]
+        return self._sets(job).wants(job)
 
     def clear(self, folder: Path) -> None:
         """Remove the files of another run."""
@@ -183,17 +162,12 @@ class Knn(BaseTask):
         rows = tried(found, options, choice.voter)
         return outcome(Done(queries, found, rows, left_out, choice, self._bases, self.gallery is None, job.seed))
 
-    def _other(self, job: Job) -> Source | None:
-        """Return the images of a gallery that is another data set."""
-        if self.gallery is None or self._bases is not None:
-            return None
-        return job.open(self.gallery)
-
-    def _said(self, source: Source, beside: Source | None, ids: Sequence[str]) -> Said:
-        return said_of(source.images, ids, self.labels, self.group, beside.images.ids if beside else ())
+    def _sets(self, job: Job) -> Sets:
+        """Return whose images are asked, and whose are the rows where there is no base."""
+        return Sets.of(job, None if self._bases else self.gallery, self.labels, self.group)
 
     def _queries(self, job: Job, ids: Sequence[str], digests_N32: np.ndarray) -> Queries:
-        said = self._said(job.source, self._other(job), ids)
+        said = self._sets(job).said_of_queries(ids)
         truth = truth_from(self.truth, job.source.images, ids, said.labels)
         return Queries(ids, said, truth, digests_N32, held_out_classes(self.unknown, truth, job.seed))
 
@@ -213,11 +187,11 @@ class Knn(BaseTask):
         entry, base = embeddings[side], self._version(job, side)
         if base is not None:
             place, version = base
-            with asked_of(open_base(place, side, entry.meta["space"]), version, job.runtime) as rows:
+            with served(open_base(place, side, entry.meta["space"]), version, job.runtime) as rows:
                 yield other_rows(rows, queries)
-        elif (other := self._other(job)) is not None:
+        elif self.gallery is not None:
             images = embeddings[f"{side}.gallery"]
-            yield other_rows(memory(images, self._said(other, job.source, images.ids)), queries)
+            yield other_rows(memory(images, self._sets(job).said_of_rows(images.ids)), queries)
         else:
             yield own_images(entry, queries)
 
@@ -225,10 +199,10 @@ class Knn(BaseTask):
         """Return what rows are called, on both sides; None where each has a base, which says it."""
         if self._bases is not None:
             return None
-        if (other := self._other(job)) is None:
+        if self.gallery is None:
             return Named(queries.ids, queries.said.labels)
         ids = embeddings["baseline.gallery"].ids
-        return Named(ids, self._said(other, job.source, ids).labels)
+        return Named(ids, self._sets(job).said_of_rows(ids).labels)
 
     def _baseline(
         self, job: Job, embeddings: Mapping[str, Embeddings], queries: Queries
