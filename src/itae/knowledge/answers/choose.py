@@ -18,6 +18,7 @@ from itae.knowledge.answers.vote import Voter, told
 from itae.knowledge.near.held_out import held_out
 from itae.knowledge.near.neighbours import MISSING, Excluded
 from itae.knowledge.records.snapshot import Snapshot
+from itae.measure.classified import Truth, recalls
 
 _DECIMALS = 12  # to which accuracies are equal
 
@@ -96,14 +97,10 @@ def balanced_accuracy(snapshot: Snapshot, rows: np.ndarray, won_R: np.ndarray) -
 
     A row with m labels is named rightly by any of them, and counts 1/m in each one's class.
     """
-    right, whole = np.zeros(len(snapshot.label_names)), np.zeros(len(snapshot.label_names))
-    codes = snapshot.labels_M[rows]
-    single = codes >= 0
-    np.add.at(whole, codes[single], 1)
-    np.add.at(right, codes[single], codes[single] == won_R[single])
-    for r in np.flatnonzero(~single):
-        labels = list(snapshot.several[int(rows[r])])
-        whole[labels] += 1 / len(labels)
-        right[labels] += (won_R[r] in labels) / len(labels)
-    there = whole > 0
-    return float((right[there] / whole[there]).mean())
+    codes_R = snapshot.labels_M[rows]
+    truth: Truth = codes_R
+    if (codes_R < 0).any():
+        pairs = zip(rows.tolist(), codes_R.tolist(), strict=True)
+        truth = [set(snapshot.several.get(row, (code,))) for row, code in pairs]
+    recall_C = recalls(truth, won_R[:, None], len(snapshot.label_names))
+    return float(recall_C[np.isfinite(recall_C)].mean())
