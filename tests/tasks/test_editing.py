@@ -34,6 +34,13 @@ def one(tmp_path_factory):
     return run(compose([*SMALL, "corruption=uniform", *RANK, f"paths.cache={top / 'cache'}"]), top / "run").folder
 
 
+def test_what_another_run_left_is_removed(tmp_path):
+    for name in ("curve.csv", "ranking.csv", "mine.csv"):
+        (tmp_path / name).touch()
+    Editing().clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.csv"]
+
+
 @pytest.fixture
 def ran(itae_):
     """Return a function that runs the task and returns its result, and what it printed."""

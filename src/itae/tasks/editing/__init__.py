@@ -6,8 +6,11 @@
 `mending`  what a memory answers while its labels are mended
 `scores`   the scores of one draw of wrong labels
 `draws`    all draws, on one side
-`outcome`  what it says of its metrics, its delta and notes
-`files`    its files and figures
+`found`    all that was found, for what follows
+`outcome`  what it says of its metrics, its delta and details
+`notes`    what to know before believing them
+`files`    its CSV files
+`figures`  its pictures
 """
 
 from itae.tasks.editing.task import Editing

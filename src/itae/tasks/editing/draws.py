@@ -129,7 +129,7 @@ def side_of(mending: Mending, draws: Sequence[Draw], rule: Repair, budget: float
     """
     rows = len(mending.memory.voters)
     points = np.unique(np.round(np.linspace(0, budget, _POINTS) * rows).astype(np.int64))
-    side = _Side(mending, rule, points)
+    side = _Mender(mending, rule, points)
     clean: dict[str, np.ndarray] = {}
     found = []
     with progress(len(draws), "mending", "draws") as advance:
@@ -147,8 +147,8 @@ def side_of(mending: Mending, draws: Sequence[Draw], rule: Repair, budget: float
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """A side, the rule that is looked at, and the points of its curves."""
+class _Mender:
+    """What is asked on a side, the rule that is looked at, and the points of its curves."""
 
     mending: Mending
     rule: Repair

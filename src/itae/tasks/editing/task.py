@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import number, whole
 from itae.base.errors import UserError
 from itae.knowledge.answers.vote import Voter
 from itae.knowledge.records.snapshot import Snapshot
-from itae.measure.scores import summarise
 from itae.tasks.asked import asked_of
 from itae.tasks.editing.corrupt import wrong_rows
 from itae.tasks.editing.draws import Draw, draws_of, side_of
-from itae.tasks.editing.files import figures, files
+from itae.tasks.editing.files import CURVE, RANKING
+from itae.tasks.editing.found import Found
 from itae.tasks.editing.mending import Mending
-from itae.tasks.editing.outcome import Found, details, notes, paired, parts, shown
+from itae.tasks.editing.outcome import outcome
 from itae.tasks.gallery import Sets, check_gallery, check_one_label
 from itae.tasks.task import BaseTask, Job, Outcome, Want
 
@@ -131,6 +132,11 @@ class Editing(BaseTask):
         """Return both sides, and both of the gallery."""
         return self._sets(job).wants(job)
 
+    def clear(self, folder: Path) -> None:
+        """Remove what another run left."""
+        for name in (CURVE, RANKING):
+            (folder / name).unlink(missing_ok=True)
+
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Make labels wrong, mend them on both sides, and pair these."""
         mending = {name: self._mending(job, name, embeddings) for name in ("baseline", "edited")}
@@ -144,23 +150,7 @@ class Editing(BaseTask):
             for name, one in mending.items()
         ]
         found = Found(mending["baseline"].asked, draws, sides[0], sides[1], job.parts["corruption"], rule, self)
-        baseline, edited = (
-            summarise([{name: one.value for name, one in scores.items()} for scores in side.scores]) for side in sides
-        )
-        return Outcome(
-            baseline=baseline,
-            edited=edited,
-            delta=paired(found),
-            shown=shown(self.draws),
-            result={"editing": found.told()},
-            details=details(found),
-            notes=notes(found),
-            files=files(found),
-            figures=figures(found),
-            parts=parts(found),
-            image_values=image_values(found),
-            image_groups=np.unique(found.asked.groups_Q, return_inverse=True)[1],
-        )
+        return outcome(found)
 
     def _sets(self, job: Job) -> Sets:
         return Sets.of(job, self.gallery, self.labels, self.group)

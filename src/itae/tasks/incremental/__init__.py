@@ -7,6 +7,7 @@
 `grown`     what one side told, for its scores
 `outcome`   scores of all methods, with table, files and figures
 `notes`     what to know before believing them
+`files`     its CSV files
 `figures`   its pictures
 """
 

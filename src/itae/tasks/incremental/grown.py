@@ -18,7 +18,7 @@ from itae.tasks.incremental.growing import Told
 
 
 @dataclass(frozen=True)
-class Side:
+class Grown:
     """What one side told, and of what.
 
     Parameters
@@ -57,7 +57,7 @@ class Side:
     def of(
         cls, asked: Asked, arrivals: Arrivals, told: Mapping[str, Told], choice: Choice, early: Mapping[str, int],
         images: int,
-    ) -> Side:  # fmt: skip
+    ) -> Grown:  # fmt: skip
         """Return what is kept of a side, without its vectors."""
         names, labels_M = asked.memory.label_names, asked.memory.labels_M
         rows = np.bincount(labels_M[labels_M != NONE], minlength=len(names))

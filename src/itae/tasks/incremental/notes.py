@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from itae.images.walk import listed
-from itae.tasks.incremental.grown import Side
+from itae.tasks.incremental.grown import Grown
 from itae.tasks.incremental.trained import PARTS
 
 _MEANING = {
@@ -19,14 +19,14 @@ _MEANING = {
 }
 
 
-def notes(protocol: str, before: Side, after: Side) -> list[str]:
+def notes(protocol: str, before: Grown, after: Grown) -> list[str]:
     """Return what to know, in sentences."""
     every = [_MEANING[protocol], _classes(protocol, before), _left_out(before), _alone(before), _all_vote(before)]
     every += [_trained(before), *(_early(name, before, after) for name in before.early)]
     return [one for one in every if one]
 
 
-def _classes(protocol: str, side: Side) -> str:
+def _classes(protocol: str, side: Grown) -> str:
     step_OC = side.arrivals.step_OC
     if step_OC is None:
         return ""
@@ -40,14 +40,14 @@ def _classes(protocol: str, side: Side) -> str:
     return first.strip()
 
 
-def _left_out(side: Side) -> str:
+def _left_out(side: Grown) -> str:
     without = int((np.bincount(side.truth_Q, minlength=len(side.names)) == 0).sum())
     parts = [f"{side.left_out} images have no label that the memory has, and were not asked." * (side.left_out > 0)]
     parts += [f"{without} of {len(side.names)} classes have no query." * (without > 0)]
     return " ".join(filter(None, parts))
 
 
-def _alone(side: Side) -> str:
+def _alone(side: Grown) -> str:
     """Say of which classes no query can be told: all their rows are of one group, which is left out."""
     if not side.own:
         return ""
@@ -61,12 +61,12 @@ def _alone(side: Side) -> str:
     )
 
 
-def _all_vote(side: Side) -> str:
+def _all_vote(side: Grown) -> str:
     k, rows = getattr(side.choice.voter, "k", None), int(side.rows.sum())
     return f"voter.k={k} is over the {rows} rows, which all vote." if k is not None and k > rows else ""
 
 
-def _trained(side: Side) -> str:
+def _trained(side: Grown) -> str:
     if not side.early or not side.own:
         return ""
     return (
@@ -76,7 +76,7 @@ def _trained(side: Side) -> str:
     )
 
 
-def _early(name: str, before: Side, after: Side) -> str:
+def _early(name: str, before: Grown, after: Grown) -> str:
     early = before.early[name] + after.early[name]
     told = f"{early} fits of {name.replace('_', ' ')} ended before they had converged, after the most iterations."
     return told if early else ""

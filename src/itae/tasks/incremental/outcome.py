@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from itae.knowledge.answers.vote import told
-from itae.knowledge.records.snapshot import NONE
-from itae.measure.forgetting import accuracy_by_step, accuracy_matrix, image_values, paired, summary
+from itae.measure.forgetting import accuracy_by_step, image_values, paired, summary
 from itae.results.shown import Metric, Shown
 from itae.tasks.incremental.figures import matrix_figure, steps_figure
-from itae.tasks.incremental.grown import Side
+from itae.tasks.incremental.files import files, matrices_of
+from itae.tasks.incremental.grown import Grown
 from itae.tasks.incremental.notes import notes
-from itae.tasks.task import File, Outcome
+from itae.tasks.task import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MATRIX, PREDICTIONS = "matrix.csv", "predictions.csv"
 _METRICS = {
     one.name: one
     for one in (
@@ -35,7 +32,7 @@ _METRICS = {
 }
 
 
-def outcome(protocol: str, before: Side, after: Side) -> Outcome:
+def outcome(protocol: str, before: Grown, after: Grown) -> Outcome:
     """Return what came out of both sides under a protocol."""
     sides = {"baseline": before, "edited": after}
     values = {name: _values(side, protocol) for name, side in sides.items()}
@@ -52,10 +49,7 @@ def outcome(protocol: str, before: Side, after: Side) -> Outcome:
         result={"incremental": _result(protocol, before, matrices, curves)},
         details=[("voter", _how(before))],
         notes=notes(protocol, before, after),
-        files=[
-            File(MATRIX, lambda folder: _write(folder / MATRIX, _matrix_rows(sides, protocol))),
-            File(PREDICTIONS, lambda folder: _write(folder / PREDICTIONS, _prediction_rows(sides, protocol))),
-        ],
+        files=files(sides, protocol),
         figures=_figures(matrices, curves),
         parts=[_table(side, found, before.told) for side, found in numbers.items()],
         image_values=values["edited"],
@@ -79,13 +73,13 @@ def _figures(
     }
 
 
-def _how(side: Side) -> str:
+def _how(side: Grown) -> str:
     """Return which voter answered, and where it was chosen."""
     chosen = "; in the whole memory of the untouched side, for both" if side.choice.tried else ""
     return f"{side.choice.note or told(side.choice.voter)}{chosen}"
 
 
-def _values(side: Side, protocol: str) -> dict[str, np.ndarray]:
+def _values(side: Grown, protocol: str) -> dict[str, np.ndarray]:
     """Return what each query adds to each score of each method, [O, Q]: the memory's plain, others' by their name."""
     found: dict[str, np.ndarray] = {}
     for method in side.told:
@@ -95,7 +89,7 @@ def _values(side: Side, protocol: str) -> dict[str, np.ndarray]:
     return found
 
 
-def _shown(protocol: str, side: Side, values: Mapping[str, Any]) -> Shown:
+def _shown(protocol: str, side: Grown, values: Mapping[str, Any]) -> Shown:
     plain = [one for one in _METRICS.values() if one.name in values]
     metrics = {one.name: one for one in plain}
     for method in list(side.told)[1:]:
@@ -108,7 +102,9 @@ def _shown(protocol: str, side: Side, values: Mapping[str, Any]) -> Shown:
     return Shown("final", None, table, metrics, f"{protocol}-incremental, {steps} step{'s' * (steps > 1)}", over)
 
 
-def _result(protocol: str, side: Side, matrices: Mapping[str, np.ndarray], curves: Mapping[str, Any]) -> dict[str, Any]:
+def _result(
+    protocol: str, side: Grown, matrices: Mapping[str, np.ndarray], curves: Mapping[str, Any]
+) -> dict[str, Any]:
     step_OC = side.arrivals.step_OC
     steps, orders = range(side.arrivals.steps), None
     if step_OC is not None:
@@ -130,9 +126,9 @@ def _plain(values: np.ndarray) -> list[list[float | None]]:
     return [[None if np.isnan(value) else value for value in row] for row in values.tolist()]
 
 
-def _mean_matrix(side: Side, protocol: str) -> np.ndarray:
+def _mean_matrix(side: Grown, protocol: str) -> np.ndarray:
     """Return the memory's accuracy matrix, the mean over orders of those that have queries there."""
-    each = np.array([matrix for _, matrix in _matrices(side, protocol, "memory")])
+    each = np.array([matrix for _, matrix in matrices_of(side, protocol, "memory")])
     there = np.isfinite(each)
     return np.divide(
         np.where(there, each, 0).sum(axis=0), there.sum(axis=0), out=np.full(each.shape[1:], np.nan),
@@ -140,12 +136,7 @@ def _mean_matrix(side: Side, protocol: str) -> np.ndarray:
     )  # fmt: skip
 
 
-def _matrices(side: Side, protocol: str, method: str) -> Iterator[tuple[int, np.ndarray]]:
-    for order, right_SQ in enumerate(side.right(method, protocol)):
-        yield order, accuracy_matrix(right_SQ, side.arrivals.task_OQ[order], side.arrivals.tasks)
-
-
-def _by_step(side: Side, protocol: str, method: str) -> np.ndarray:
+def _by_step(side: Grown, protocol: str, method: str) -> np.ndarray:
     right_OSQ, task_OQ = side.right(method, protocol), side.arrivals.task_OQ
     return np.array([accuracy_by_step(*one) for one in zip(right_OSQ, task_OQ, strict=True)])
 
@@ -158,28 +149,3 @@ def _table(side: str, numbers: Mapping[str, Any], methods: Mapping[str, Any]) ->
     ]
     return {"kind": "table", "title": f"What is known in the end, and what was lost: {side}",
             "columns": ["method", *(_METRICS[name].title for name in there)], "rows": rows}  # fmt: skip
-
-
-def _matrix_rows(sides: Mapping[str, Side], protocol: str) -> Iterator[Sequence[Any]]:
-    """Yield R of each order, method and side, counted from 0, from each task's own step on."""
-    yield "order", "method", "side", "i", "j", "accuracy"
-    for name, side in sides.items():
-        for method in side.told:
-            for order, matrix in _matrices(side, protocol, method):
-                for i, j in np.argwhere(np.isfinite(matrix)).tolist():
-                    yield order, method, name, i, j, f"{matrix[i, j]:.6f}"
-
-
-def _prediction_rows(sides: Mapping[str, Side], protocol: str) -> Iterator[Sequence[Any]]:
-    """Yield what the final memory tells; where no task is given that is the same for every order, and is told once."""
-    yield "order", "id", "label", "baseline", "edited"
-    before, after = sides.values()
-    for order in range(len(before.arrivals.task_OQ) if protocol == "task" else 1):
-        last = [side.answers("memory", protocol)[order, -1].tolist() for side in (before, after)]
-        for id_, truth, *answers in zip(before.ids, before.truth_Q.tolist(), *last, strict=True):
-            yield order, id_, before.names[truth], *("" if one == NONE else before.names[one] for one in answers)
-
-
-def _write(path: Path, rows: Iterator[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)

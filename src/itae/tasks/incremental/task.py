@@ -13,9 +13,10 @@ from itae.knowledge.answers.choose import Choice, choose
 from itae.tasks.asked import Asked, asked_of
 from itae.tasks.gallery import Sets, check_gallery, check_one_label
 from itae.tasks.incremental.arrivals import Arrivals, by_class, by_share
+from itae.tasks.incremental.files import MATRIX, PREDICTIONS
 from itae.tasks.incremental.growing import Told, by_class_means, by_memory
-from itae.tasks.incremental.grown import Side
-from itae.tasks.incremental.outcome import MATRIX, PREDICTIONS, outcome
+from itae.tasks.incremental.grown import Grown
+from itae.tasks.incremental.outcome import outcome
 from itae.tasks.incremental.trained import TRAINED, told_by
 from itae.tasks.memory import Said
 from itae.tasks.task import BaseTask, Job, Outcome, Want
@@ -127,7 +128,7 @@ class Incremental(BaseTask):
         after = self._side(job, embeddings, "edited", before.choice)
         return outcome(self.protocol, before, after)
 
-    def _side(self, job: Job, embeddings: Mapping[str, Embeddings], name: str, choice: Choice | None) -> Side:
+    def _side(self, job: Job, embeddings: Mapping[str, Embeddings], name: str, choice: Choice | None) -> Grown:
         """Return what one side tells, made once for all jobs that ask for the same."""
         entry, held = embeddings[name], embeddings.get(f"{name}.gallery", embeddings[name])
         said = self._sets(job).said_of_rows(held.ids)
@@ -140,7 +141,7 @@ class Incremental(BaseTask):
             ("incremental", asks), lambda: self._grow(job, entry, (held, said), choice), entry.fresh or held.fresh
         )
 
-    def _grow(self, job: Job, entry: Embeddings, held: tuple[Embeddings, Said], choice: Choice | None) -> Side:
+    def _grow(self, job: Job, entry: Embeddings, held: tuple[Embeddings, Said], choice: Choice | None) -> Grown:
         """Ask all methods after each step, the neighbours' voter chosen if it isn't yet."""
         device, sets = job.runtime.device, self._sets(job)
         asked = asked_of(held, (entry, sets.said_of_queries(entry.ids)) if sets.gallery else None).of_known_classes()
@@ -153,7 +154,7 @@ class Incremental(BaseTask):
                 told[name], early[name] = told_by(TRAINED[name], asked, arrivals, job.seed)
             else:
                 told[name] = by_class_means(asked, arrivals)
-        return Side.of(asked, arrivals, told, choice, early, len(entry.ids))
+        return Grown.of(asked, arrivals, told, choice, early, len(entry.ids))
 
     def _arrivals(self, job: Job, asked: Asked, steps: int) -> Arrivals:
         labels_M, names = asked.memory.labels_M, asked.memory.label_names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from itae.knowledge.records.snapshot import NONE
+from itae.tasks.csv_file import write_csv
 from itae.tasks.knn.answers import Answers
 from itae.tasks.knn.galleries import SIDES
 from itae.tasks.knn.queries import Queries
@@ -21,13 +21,6 @@ FILES = (PREDICTIONS, RECALLS, SWEEP, TURNED, *(f"confusion_{side}.csv" for side
 WAYS = {True: "wrong to right", False: "right to wrong"}
 _AND = " | "  # between several labels or ids of a cell
 _MOST = 40  # rows of a table on a page
-
-
-def _write(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(rows)
 
 
 def write_predictions(folder: Path, queries: Queries, found: Scored) -> None:
@@ -51,7 +44,7 @@ def write_predictions(folder: Path, queries: Queries, found: Scored) -> None:
             ]
             yield [id_, _AND.join(queries.truth[q]), *told, state[q], _AND.join(answers[0].twins.get(q, []))]
 
-    _write(folder / PREDICTIONS, columns, rows())
+    write_csv(folder / PREDICTIONS, columns, rows())
 
 
 def _label(answers: Answers, code: int) -> str:
@@ -71,7 +64,7 @@ def recall_rows(found: Scored, seed: int) -> list[list[Any]]:
 def write_recalls(folder: Path, rows: Sequence[Sequence[Any]]) -> None:
     """Write the rows of `recall_rows`; a query of m labels is 1/m of one in each of its classes."""
     columns = ["label", "queries", *(f"{side}{what}" for side in SIDES for what in ("", "_low", "_high"))]
-    _write(
+    write_csv(
         folder / RECALLS, columns, ([name, f"{size:g}", *(f"{x:.6f}" for x in cells)] for name, size, *cells in rows)
     )
 
@@ -81,13 +74,13 @@ def write_confusion(folder: Path, found: Scored, side: str) -> None:
     counts = found.confusion(side)
     some = np.flatnonzero(found.sizes > 0).tolist()
     rows = ([found.names[c], *counts[c].tolist()] for c in some)
-    _write(folder / f"confusion_{side}.csv", ["label", *found.names, ""], rows)
+    write_csv(folder / f"confusion_{side}.csv", ["label", *found.names, ""], rows)
 
 
 def write_sweep(folder: Path, rows: Sequence[Tried]) -> None:
     """Write a row for each setting that was tried."""
     each = [row.plain() for row in rows]
-    _write(folder / SWEEP, list(each[0]), ([_cell(value) for value in row.values()] for row in each))
+    write_csv(folder / SWEEP, list(each[0]), ([_cell(value) for value in row.values()] for row in each))
 
 
 def _cell(value: Any) -> Any:
@@ -112,7 +105,7 @@ def write_turned(folder: Path, queries: Queries, found: Scored, rows: Sequence[t
                 for rank, (id_, label, similar) in enumerate(_neighbours(one, q)):
                     yield [*head, rank, id_, label, f"{similar:.6f}"]
 
-    _write(folder / TURNED, columns, lines())
+    write_csv(folder / TURNED, columns, lines())
 
 
 def _neighbours(answers: Answers, q: int) -> list[tuple[str, str, float]]:
