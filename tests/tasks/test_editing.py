@@ -248,7 +248,7 @@ def test_labels_and_groups_of_files(ran, tmp_path):
     (tmp_path / "groups.csv").write_text("id,group\n" + "".join(f"{i},{n % 2}\n" for n, i in enumerate(ids)))
     result, _ = ran("task.labels=labels.csv", "task.group=groups.csv")
     assert result["baseline"]["clean"]["mean"] == 0
-    assert "2 classes have one image, or one group of them" in json.dumps(result["notes"])
+    assert "All images of a, b are of one group each" in json.dumps(result["notes"])
 
 
 @pytest.mark.slow  # six jobs, and a page of their best

@@ -196,7 +196,7 @@ def test_labels_of_a_file_and_images_without_one(itae_, folder):
     labels.write_text("id,label\n" + "".join(f"a/{n}.png,red\nb/{n}.png,blue\n" for n in ("x1", "x2", "y1")))
     result, _ = ran(itae_, *own(folder, f"task.labels={labels}", "task.rivals=[]", "voter.k=20"))
     assert "3 images have no label" in " ".join(result["notes"])
-    assert "voter.k=20 is over the 6 rows" in " ".join(result["notes"])
+    assert "k 20 is over the 6 rows" in " ".join(result["notes"])
     assert {row["label"] for row in rows("run/predictions.csv")} == {"red", "blue"}
     labels.write_text("id,label\na/x1.png,red\na/x1.png,blue\nb/x1.png,blue\n")
     status, _, err = itae_(*SMALL, *own(folder, f"task.labels={labels}"))

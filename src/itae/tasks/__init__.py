@@ -9,6 +9,7 @@ written and drawn. All else is what a task computes.
 `gallery`      whose images are a memory's rows, and whose are asked about
 `asked`        a memory and its queries, and what each must not find
 `csv_file`     a table as a CSV file
+`notes`        what tasks of a memory say in the same words
 `clustering`   images in clusters, scored
 `knn`          images named by their neighbours
 `incremental`  a memory that grows

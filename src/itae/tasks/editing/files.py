@@ -11,7 +11,7 @@ from itae.tasks.editing.found import Found
 from itae.tasks.editing.scores import over_draws
 from itae.tasks.task import File
 
-CURVE, RANKING = "curve.csv", "ranking.csv"
+FILES = CURVE, RANKING = "curve.csv", "ranking.csv"
 
 
 def files(found: Found) -> list[File]:

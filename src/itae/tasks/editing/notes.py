@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from itae.tasks.editing.found import Found, range_of
+from itae.tasks.notes import all_vote, alone
 
 _LITTLE = 0.01  # of accuracy
 
@@ -60,13 +61,6 @@ def _of_the_images(found: Found) -> list[str]:
         said.append(f"{unlabelled} images have no label: they don't vote and aren't asked.")
     if lacking := len(set(found.asked.truth_Q[found.asked.truth_Q >= len(memory.label_names)].tolist())):
         said.append(f"The gallery lacks {lacking} classes that queries have: these can't be answered rightly.")
-    of_labels, _ = np.unique(np.stack([memory.labels_M, memory.groups_M])[:, memory.voters], axis=1)
-    alone = int((np.bincount(of_labels) == 1).sum())
-    if alone and found.task.gallery is None:
-        said.append(
-            f"{alone} classes have one image, or one group of them: nobody else votes for it, so it is never right."
-        )
-    biggest = max((getattr(draw.voter, "k", 0) or 0 for draw in found.draws), default=0)
-    if biggest > found.rows:
-        said.append(f"k {biggest} is over the {found.rows} rows that have a label: all of them vote.")
-    return said
+    if found.asked.own:
+        said += alone([memory.labels_of(i) for i in memory.voters.tolist()], found.asked.groups.tolist())
+    return said + all_vote(max(getattr(draw.voter, "k", 0) or 0 for draw in found.draws), found.rows)

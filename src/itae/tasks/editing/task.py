@@ -15,7 +15,7 @@ from itae.knowledge.records.snapshot import Snapshot
 from itae.tasks.asked import asked_of
 from itae.tasks.editing.corrupt import wrong_rows
 from itae.tasks.editing.draws import Draw, draws_of, side_of
-from itae.tasks.editing.files import CURVE, RANKING
+from itae.tasks.editing.files import FILES
 from itae.tasks.editing.found import Found
 from itae.tasks.editing.mending import Mending
 from itae.tasks.editing.outcome import outcome
@@ -134,7 +134,7 @@ class Editing(BaseTask):
 
     def clear(self, folder: Path) -> None:
         """Remove what another run left."""
-        for name in (CURVE, RANKING):
+        for name in FILES:
             (folder / name).unlink(missing_ok=True)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:

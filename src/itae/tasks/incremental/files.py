@@ -13,7 +13,7 @@ from itae.tasks.csv_file import write_csv
 from itae.tasks.incremental.grown import Grown
 from itae.tasks.task import File
 
-MATRIX, PREDICTIONS = "matrix.csv", "predictions.csv"
+FILES = MATRIX, PREDICTIONS = "matrix.csv", "predictions.csv"
 
 
 def files(sides: Mapping[str, Grown], protocol: str) -> list[File]:

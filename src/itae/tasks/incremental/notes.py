@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from itae.images.walk import listed
 from itae.tasks.incremental.grown import Grown
 from itae.tasks.incremental.trained import PARTS
+from itae.tasks.notes import all_vote, alone
 
 _MEANING = {
     "class": "A memory changes no parameter and loses no row: what it forgets are new confusions, queries to which "
@@ -21,7 +21,10 @@ _MEANING = {
 
 def notes(protocol: str, before: Grown, after: Grown) -> list[str]:
     """Return what to know, in sentences."""
-    every = [_MEANING[protocol], _classes(protocol, before), _left_out(before), _alone(before), _all_vote(before)]
+    every = [_MEANING[protocol], _classes(protocol, before), _left_out(before)]
+    if before.own:
+        every += alone(((before.names[code],) for code in before.truth_Q.tolist()), before.groups_Q.tolist())
+    every += all_vote(getattr(before.choice.voter, "k", None), int(before.rows.sum()))
     every += [_trained(before), *(_early(name, before, after) for name in before.early)]
     return [one for one in every if one]
 
@@ -45,25 +48,6 @@ def _left_out(side: Grown) -> str:
     parts = [f"{side.left_out} images have no label that the memory has, and were not asked." * (side.left_out > 0)]
     parts += [f"{without} of {len(side.names)} classes have no query." * (without > 0)]
     return " ".join(filter(None, parts))
-
-
-def _alone(side: Grown) -> str:
-    """Say of which classes no query can be told: all their rows are of one group, which is left out."""
-    if not side.own:
-        return ""
-    pairs = np.unique(np.stack([side.truth_Q, side.groups_Q]), axis=1)
-    alone = np.flatnonzero(np.bincount(pairs[0], minlength=len(side.names)) == 1)
-    if not len(alone):
-        return ""
-    return (
-        f"All images of {listed([side.names[c] for c in alone.tolist()])} are of one group each, which never votes for "
-        "itself: none of them can be told."
-    )
-
-
-def _all_vote(side: Grown) -> str:
-    k, rows = getattr(side.choice.voter, "k", None), int(side.rows.sum())
-    return f"voter.k={k} is over the {rows} rows, which all vote." if k is not None and k > rows else ""
 
 
 def _trained(side: Grown) -> str:

@@ -13,7 +13,7 @@ from itae.knowledge.answers.choose import Choice, choose
 from itae.tasks.asked import Asked, asked_of
 from itae.tasks.gallery import Sets, check_gallery, check_one_label
 from itae.tasks.incremental.arrivals import Arrivals, by_class, by_share
-from itae.tasks.incremental.files import MATRIX, PREDICTIONS
+from itae.tasks.incremental.files import FILES
 from itae.tasks.incremental.growing import Told, by_class_means, by_memory
 from itae.tasks.incremental.grown import Grown
 from itae.tasks.incremental.outcome import outcome
@@ -119,7 +119,7 @@ class Incremental(BaseTask):
 
     def clear(self, folder: Path) -> None:
         """Remove what another run left."""
-        for name in (MATRIX, PREDICTIONS):
+        for name in FILES:
             (folder / name).unlink(missing_ok=True)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:

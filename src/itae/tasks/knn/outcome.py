@@ -16,6 +16,7 @@ from itae.tasks.knn.galleries import SIDES
 from itae.tasks.knn.queries import Queries
 from itae.tasks.knn.scores import METRICS, Scored, scores
 from itae.tasks.knn.sweep import Tried, oracle_note, sweep_table
+from itae.tasks.notes import all_vote
 from itae.tasks.task import File, Outcome
 
 
@@ -148,8 +149,7 @@ def _of_galleries(done: Done) -> list[str]:
             f"The bytes of {twins} of {n} images are in the gallery, too: these rows and their group do not vote on "
             "them."
         )
-    if (k := getattr(done.choice.voter, "k", 0)) > rows:
-        notes.append(f"k {k} is over the {rows} rows that have a label: all of them vote.")
+    notes += all_vote(getattr(done.choice.voter, "k", None), rows)
     if done.left_out:
         left_out = ", ".join(map(str, done.left_out))
         notes.append(f"Left out of the sweep, as there are {rows} labelled rows: k {left_out}.")
