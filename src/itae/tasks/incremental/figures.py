@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,23 @@ if TYPE_CHECKING:
 
 _NUMBERS = 12  # tasks of which the numbers are written into the fields
 _TICKS = 10  # on an axis
+
+
+def figures(
+    matrices: Mapping[str, np.ndarray], curves: Mapping[str, Mapping[str, np.ndarray]]
+) -> dict[str, tuple[str, Callable[[], Figure | None]]]:
+    """Return what is drawn of the memory's matrices, and of the curves of all methods."""
+    return {
+        "accuracy_by_step": (
+            "The accuracy on what has arrived, after each step; bands: the standard deviation over orders.",
+            partial(steps_figure, curves),
+        ),
+        "accuracy_matrix": (
+            "The memory's accuracy on the queries of each task after each step, in percent where there is room for "
+            "numbers; mean over orders. A field that is paler than the one above it has forgotten.",
+            partial(matrix_figure, matrices),
+        ),
+    }
 
 
 @plain_style()

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from itae.knowledge.answers.vote import told
 from itae.measure.forgetting import accuracy_by_step, image_values, paired, summary
 from itae.results.shown import Metric, Shown
-from itae.tasks.incremental.figures import matrix_figure, steps_figure
+from itae.tasks.incremental.figures import figures
 from itae.tasks.incremental.files import files, matrices_of
 from itae.tasks.incremental.grown import Grown
 from itae.tasks.incremental.notes import notes
 from itae.tasks.task import Outcome
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _METRICS = {
     one.name: one
@@ -50,27 +46,11 @@ def outcome(protocol: str, before: Grown, after: Grown) -> Outcome:
         details=[("voter", _how(before))],
         notes=notes(protocol, before, after),
         files=files(sides, protocol),
-        figures=_figures(matrices, curves),
+        figures=figures(matrices, curves),
         parts=[_table(side, found, before.told) for side, found in numbers.items()],
         image_values=values["edited"],
         image_groups=before.groups_Q,
     )
-
-
-def _figures(
-    matrices: Mapping[str, np.ndarray], curves: Mapping[str, Mapping[str, np.ndarray]]
-) -> dict[str, tuple[str, Callable[[], Figure | None]]]:
-    return {
-        "accuracy_by_step": (
-            "The accuracy on what has arrived, after each step; bands: the standard deviation over orders.",
-            partial(steps_figure, curves),
-        ),
-        "accuracy_matrix": (
-            "The memory's accuracy on the queries of each task after each step, in percent where there is room for "
-            "numbers; mean over orders. A field that is paler than the one above it has forgotten.",
-            partial(matrix_figure, matrices),
-        ),
-    }
 
 
 def _how(side: Grown) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +22,7 @@ _CLASSES = 30  # a confusion matrix of more can't be read
 _PAIRS = 24
 _WRITTEN = 12  # classes up to which the cells of a matrix have their numbers
 _NAME = 22  # letters of a class
-CAPTIONS = {
+_CAPTIONS = {
     "confusion": "What the images of a class, by row, were told to be. A clean diagonal would be a perfect answer.",
     "confused_pairs": "The classes that are most often taken for another: how many images of the first were told to be "
     "of the second. There are too many classes for a matrix.",
@@ -30,6 +31,17 @@ CAPTIONS = {
     "sweep": "Top-1 accuracy by voter and k, all from one search for neighbours; the ring is the setting of the run's "
     "scores. The best of all is an oracle: it is picked by the labels of the images that it is scored on.",
 }
+
+
+def figures(found: Scored, rows: Sequence[Tried]) -> dict[str, tuple[str, Callable[[], Figure | None]]]:
+    """Return what is drawn: the sweep, what is taken for what, what a share is worth."""
+    made: dict[str, Callable[[], Figure | None]] = {
+        "sweep": partial(sweep_figure, rows),
+        "confusion": partial(confusion_figure, found),
+        "confused_pairs": partial(pairs_figure, found),
+        "reliability": partial(reliability_figure, found),
+    }
+    return {name: (_CAPTIONS[name], make) for name, make in made.items()}
 
 
 @plain_style()

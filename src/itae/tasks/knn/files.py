@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,30 @@ from itae.tasks.knn.galleries import SIDES
 from itae.tasks.knn.queries import Queries
 from itae.tasks.knn.scores import Scored
 from itae.tasks.knn.sweep import Tried
+from itae.tasks.task import File
 
 PREDICTIONS, RECALLS, SWEEP, TURNED = "predictions.csv", "recalls.csv", "sweep.csv", "turned.csv"
 FILES = (PREDICTIONS, RECALLS, SWEEP, TURNED, *(f"confusion_{side}.csv" for side in SIDES))
 WAYS = {True: "wrong to right", False: "right to wrong"}
 _AND = " | "  # between several labels or ids of a cell
 _MOST = 40  # rows of a table on a page
+
+
+def files(
+    queries: Queries, found: Scored, rows: Sequence[Tried], turned: Sequence[tuple[int, int, str]],
+    recalls: Sequence[Sequence[Any]],
+) -> list[File]:  # fmt: skip
+    """Return answers, recalls, the sweep, what the edit turned, and both confusions where each query has one label."""
+    written = [
+        File(PREDICTIONS, partial(write_predictions, queries=queries, found=found)),
+        File(RECALLS, partial(write_recalls, rows=recalls)),
+        File(SWEEP, partial(write_sweep, rows=rows)),
+        File(TURNED, partial(write_turned, queries=queries, found=found, rows=turned)),
+    ]
+    if found.single:
+        written += [File(f"confusion_{side}.csv", partial(write_confusion, found=found, side=side))
+                    for side in SIDES]  # fmt: skip
+    return written
 
 
 def write_predictions(folder: Path, queries: Queries, found: Scored) -> None:

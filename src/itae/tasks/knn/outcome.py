@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from itae.images.walk import listed
 from itae.knowledge.answers.choose import Choice
 from itae.knowledge.answers.vote import told
 from itae.results.shown import Shown
-from itae.tasks.knn import figures, files
+from itae.tasks.knn import files
+from itae.tasks.knn.figures import figures
 from itae.tasks.knn.galleries import SIDES
 from itae.tasks.knn.queries import Queries
 from itae.tasks.knn.scores import METRICS, Scored, scores
 from itae.tasks.knn.sweep import Tried, oracle_note, sweep_table
 from itae.tasks.notes import all_vote
-from itae.tasks.task import File, Outcome
+from itae.tasks.task import Outcome
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def outcome(done: Done) -> Outcome:
         result=_result(done),
         details=[("voter", choice.note or told(choice.voter)), ("gallery", _gallery(done))],
         notes=[*_notes(done), oracle_note(rows, done.how)],
-        files=_files(done, turned, recalls),
-        figures=_figures(found, rows),
+        files=files.files(queries, found, rows, turned, recalls),
+        figures=figures(found, rows),
         parts=[part for part in parts if part],
         image_values=score.image_values,
         image_groups=found.groups,
@@ -157,27 +157,3 @@ def _of_galleries(done: Done) -> list[str]:
     if not same or rows != edited.facts["rows"]:
         notes.append("The two galleries have not the same rows, so that a delta is not of the edit alone.")
     return notes
-
-
-def _files(done: Done, turned: Sequence[tuple[int, int, str]], recalls: Sequence[Sequence[Any]]) -> list[File]:
-    queries, found = done.queries, done.found
-    written = [
-        File(files.PREDICTIONS, partial(files.write_predictions, queries=queries, found=found)),
-        File(files.RECALLS, partial(files.write_recalls, rows=recalls)),
-        File(files.SWEEP, partial(files.write_sweep, rows=done.rows)),
-        File(files.TURNED, partial(files.write_turned, queries=queries, found=found, rows=turned)),
-    ]
-    if found.single:
-        written += [File(f"confusion_{side}.csv", partial(files.write_confusion, found=found, side=side))
-                    for side in SIDES]  # fmt: skip
-    return written
-
-
-def _figures(found: Scored, rows: Sequence[Tried]) -> dict[str, Any]:
-    made = {
-        "sweep": partial(figures.sweep_figure, rows),
-        "confusion": partial(figures.confusion_figure, found),
-        "confused_pairs": partial(figures.pairs_figure, found),
-        "reliability": partial(figures.reliability_figure, found),
-    }
-    return {name: (figures.CAPTIONS[name], make) for name, make in made.items()}
