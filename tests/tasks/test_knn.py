@@ -404,6 +404,15 @@ def test_a_voter_that_these_very_labels_chose_is_said_to_flatter(itae_):
     assert set(found["embeddings"]) == {"baseline", "edited", "baseline.gallery", "edited.gallery"}
 
 
+def test_labels_that_a_gallery_has_too_are_none_that_it_went_without(itae_):
+    found, _ = ran(itae_, *SMALL, "dataset.split=test", "task.gallery={split: test}")
+    assert "flatters the scores" in found["voter"]["how"]
+    found, _ = ran(itae_, *SMALL, "dataset.split=test", "dataset.limit=100", "task.gallery={limit: 60}")
+    known = found["queries"]["known"]
+    assert 0 < known < 100
+    assert f"but for {known} of these 100 images" in found["voter"]["how"]
+
+
 def test_labels_of_the_queries_reach_the_scores_and_nothing_else(itae_, tmp_path):
     words = (*SMALL, "dataset.split=test", "task.gallery={split: train}")
     true, _ = ran(itae_, *words)

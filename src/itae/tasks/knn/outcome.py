@@ -54,8 +54,10 @@ class Done:
         """How the voter came about, and what that makes of the scores."""
         if not self.choice.tried:
             return "was not chosen, as no row has another that is not of its group" if self.choice.note else "was given"
-        if not self.own:
-            return "was chosen inside the gallery of the untouched side, without these labels"
+        known, asked = len(self.found.answers["baseline"].twins), len(self.queries.ids)
+        if not self.own and known < asked:
+            seen = f", but for {known} of these {asked} images, which it has too" if known else ""
+            return f"was chosen inside the gallery of the untouched side, without these labels{seen}"
         return (
             "was chosen by the untouched side's own scores, as the gallery is these very images: that flatters the "
             "scores, most of all the baseline's; give voter=... and voter.k=..., or a gallery, for none of it"
