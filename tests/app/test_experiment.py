@@ -235,6 +235,24 @@ def test_images_that_are_left_out_are_said(compose, tmp_path, capsys):
         run(compose(*folder, "clusterer.k=12", "layers=last"), tmp_path / "too_many")
 
 
+def test_images_of_a_gallery_that_are_left_out_are_said(compose, tmp_path):
+    from PIL import Image
+
+    for split, shade in (("train", 9), ("test", 50)):
+        for name in "ab":
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(4):
+                picture = Image.new("RGB", (20, 20), (40 * i, 100 * (name == "a"), shade))
+                picture.save(tmp_path / "photos" / split / name / f"{i}.png")
+    (tmp_path / "photos" / "train" / "a" / "3.png").write_bytes(b"")
+    words = ("task=knn", "task.gallery={split: train}", "dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}",
+             "dataset.split=test", "dataset.bad_image=skip", "tracker=none", "runtime.report=false", "voter.k=1")  # fmt: skip
+    result = run(compose(*words), tmp_path / "run").result
+    assert result["images"]["skipped"] == {}
+    told = [note for note in result["notes"] if "could not be decoded" in note]
+    assert told == ["1 images of the gallery could not be decoded and are left out, such as 'train/a/3.png'."]
+
+
 def test_images_of_the_same_bytes_are_told_and_do_not_vote_for_each_other(compose, tmp_path):
     """Noise, of which each picture is there twice: by its twin alone every image would be named rightly."""
     from PIL import Image

@@ -139,7 +139,11 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
         "details": list(outcome.details),
         "parts": list(outcome.parts),
         "moved": moved(ready.job.distances(baseline, edited)),
-        "notes": [*notes_on_edit(ready.source, ready.edit, about["layers"], baseline, edited), *outcome.notes],
+        "notes": [
+            *notes_on_edit(ready.source, ready.edit, about["layers"], baseline, edited),
+            *_left_out_elsewhere(ready, embeddings),
+            *outcome.notes,
+        ],
         "embeddings": {name: _relative(entry.path, folder) for name, entry in embeddings.items()},
         "cached": not any(entry.fresh for entry in embeddings.values()),
         "figures": [os.path.relpath(path, folder) for path in figures],
@@ -157,6 +161,16 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
         },
     }
     return _merged(result, outcome.result), outcome, seen
+
+
+def _left_out_elsewhere(ready: OpenJob, embeddings: Mapping[str, Embeddings]) -> list[str]:
+    """Say how many images of further sources could not be decoded, as `notes_on_edit` does of the run's own."""
+    others = [want for want in ready.wants if want.source.place != ready.source.place]
+    skipped = {id_: None for want in others for id_ in embeddings[want.name].meta["skipped"]}
+    if not skipped:
+        return []
+    some = next(iter(skipped))
+    return [f"{len(skipped)} images of the gallery could not be decoded and are left out, such as {some!r}."]
 
 
 def _passed(ready: OpenJob, embeddings: Mapping[str, Embeddings]) -> tuple[int, int]:
