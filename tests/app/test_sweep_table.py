@@ -66,6 +66,15 @@ def test_an_old_sweep_ends_with_accuracy():
     assert rows[1][3].split()[0] == f"{result['edited']['inertia']['mean']:.4f}"
 
 
+def test_jobs_of_several_tasks_have_each_its_own_headline():
+    other = {"headline": "tone", "criterion": None, "table": ["tone"], "metrics": {"tone": SAID["metrics"]["tone"]}}
+    text, rows = table_of(spread_result(2.0, k=3.0), spread_result(2.0, shown=other, kind="tones"))
+    assert rows[0] == ["job", "settings", "metric", "baseline", "edited", "delta", "flagged"]
+    assert rows[1][2:5] == ["Width", "3.0000 ± 0.0200", "2.0000 ± 0.0200"]
+    assert rows[2][2:6] == ["Tone", "0.5000 ± 0.0200", "0.7000 ± 0.0200", "+0.2000 ± 0.0200"]
+    assert "Width, mean" not in text
+
+
 def test_the_tracker_gets_the_figures_of_the_headline(tmp_path, monkeypatch):
     write_results(tmp_path, *(spread_result(width, k=width) for width in (2.0, 1.0)))
     logged = {}

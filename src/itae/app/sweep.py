@@ -257,13 +257,17 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -
     from rich.table import Table
 
     table = Table(title=f"{len(results)} jobs, {fresh} of them run now", title_justify="left")
-    shown = merged([shown_of(result) for result in results.values() if result["status"] == "ok"])
-    metric, scored = shown.headline, any(result.get("delta") for result in results.values())
-    for name in ("job", "settings", "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
-        table.add_column(name, justify="left" if name == "settings" else "right")
+    each = {job: shown_of(result) for job, result in results.items() if result["status"] == "ok"}
+    shown, scored = merged(each.values()), any(result.get("delta") for result in results.values())
+    several = len({one.headline for one in each.values()}) > 1  # jobs of several tasks: each has its own
+    named = ("metric",) if several else ()
+    for name in ("job", "settings", *named, "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
+        table.add_column(name, justify="left" if name in ("settings", "metric") else "right")
     for job, result in results.items():
         row = [str(job.num), " ".join(job.words)]
-        if result["status"] == "ok":
+        if job in each:
+            metric = each[job].headline
+            row += [each[job].metrics[metric].title] if several else []
             row += [with_std(result[side].get(metric)) for side in ("baseline", "edited")]
             row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
             rate = mean_artifact_rate(result)
@@ -271,11 +275,12 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -
         else:
             row.append(result["status"])
         table.add_row(*row)
-    spread = f", mean ± std over {shown.over}" if shown.over else ""
-    title = shown.metrics[metric].title
+    spread = f"mean ± std over {shown.over}" if shown.over else ""
+    title = "" if several else shown.metrics[shown.headline].title
     out = console(160)
     out.print(table)
-    caption = f"{title}{spread}; flagged: mean share of patches over the edited blocks"
+    what = ", ".join(filter(None, (title, spread)))
+    caption = "; ".join(filter(None, (what, "flagged: mean share of patches over the edited blocks")))
     out.print(caption, soft_wrap=True, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":
