@@ -245,9 +245,9 @@ def test_images_of_a_gallery_that_are_left_out_are_said(compose, tmp_path):
                 picture = Image.new("RGB", (20, 20), (40 * i, 100 * (name == "a"), shade))
                 picture.save(tmp_path / "photos" / split / name / f"{i}.png")
     (tmp_path / "photos" / "train" / "a" / "3.png").write_bytes(b"")
-    words = ("task=knn", "task.gallery={split: train}", "dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}",
-             "dataset.split=test", "dataset.bad_image=skip", "tracker=none", "runtime.report=false", "voter.k=1")  # fmt: skip
-    result = run(compose(*words), tmp_path / "run").result
+    folder = ("dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}", "dataset.split=test")
+    words = ("task=knn", "task.gallery={split: train}", "dataset.bad_image=skip", "tracker=none", "voter.k=1")
+    result = run(compose(*folder, *words, "runtime.report=false"), tmp_path / "run").result
     assert result["images"]["skipped"] == {}
     told = [note for note in result["notes"] if "could not be decoded" in note]
     assert told == ["1 images of the gallery could not be decoded and are left out, such as 'train/a/3.png'."]
