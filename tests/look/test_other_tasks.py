@@ -138,3 +138,18 @@ def test_runs_of_two_tasks_are_on_one_page(tmp_path):
     text = text_of(tmp_path, best="width")
     assert [row[0] for row in rows_of(text, "Best by <b>width")[1:]] == ["kind=spread"]
     assert "1 of the runs have no width and are not ranked" in text
+
+
+def test_runs_of_several_tasks_leave_blank_what_another_task_has(tmp_path):
+    other = {"headline": "tone", "criterion": None, "table": ["tone"], "metrics": {"tone": SAID["metrics"]["tone"]}}
+    tones = spread_result(shown=other, kind="tones")
+    tones["settings"]["repair"] = {"_target_": "somebody.Mend", "rate": 0.25}
+    for side in ("baseline", "edited", "delta"):
+        tones[side].pop("width", None)
+    write_results(tmp_path, spread_result(2.0), tones)
+    page = write_page([tmp_path]).read_text()
+    rows = rows_of(page, 'id="runs-table_fallback"')
+    assert {"edited.width", "repair.rate"} <= set(rows[0])
+    cells = {cell for row in rows[1:] for cell in row}
+    assert "" in cells
+    assert not cells & {"None", "nan", "NaN", "<NA>"}

@@ -169,8 +169,10 @@ def _interactive(shown: pd.DataFrame) -> str:
     """Return the table as HTML that sorts and filters itself (DataTables, by itables); what is in it is escaped."""
     rounded = shown.copy()
     for name in rounded.select_dtypes("float"):
-        column = rounded[name].round(4)
-        rounded[name] = column if column.notna().all() else column.astype(object).where(column.notna(), None)
+        rounded[name] = rounded[name].round(4)
+    for name in rounded.columns[rounded.isna().any()]:  # blank, as numbers beside it still sort as numbers then
+        column = rounded[name]
+        rounded[name] = column.astype(object).where(column.notna(), "")
     setup = generate_init_offline_itables_html(options.dt_bundle)
     return setup + to_html_datatable(
         rounded,
