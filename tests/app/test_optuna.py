@@ -430,3 +430,14 @@ def test_a_key_that_leads_nowhere_is_a_sentence(key, told):
     with pytest.raises(UserError) as error:
         Objective("hydra.sweeper.metric", key, None).value(RESULT)
     assert told in str(error.value)
+
+
+def test_a_metric_of_another_task_is_told_from_those_that_there_are():
+    from itae.app.launch.objectives import objectives_of
+    from itae.base.errors import UserError
+    from itae.results.shown import Metric, Shown
+
+    (one,) = objectives_of({"metric": "silhouette", "direction": None})
+    told = Shown("tone", None, (), {"tone": Metric("tone", "Tone"), "odd": Metric("odd", "odd", better=None)})
+    with pytest.raises(UserError, match=r"maximize or minimize, or name one of tone\.$"):
+        one.directed(told)

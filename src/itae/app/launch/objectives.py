@@ -71,6 +71,8 @@ class Objective:
         if known is None or known.better is None:
             way = ("set hydra.sweeper.direction to maximize or minimize" if self.setting.endswith("metric") else
                    f"say so, as in 'hydra.sweeper.objectives={{{self.key}: minimize}}'")  # fmt: skip
+            if known is None and shown is not None and shown.metrics:
+                way += f", or name one of {', '.join(name for name, one in shown.metrics.items() if one.better)}"
             raise UserError(f"{self.setting}={self.key!r}: no result says which way it is better; {way}.")
         return replace(self, direction=DIRECTIONS[known.better])
 
