@@ -404,6 +404,17 @@ def test_a_voter_that_these_very_labels_chose_is_said_to_flatter(itae_):
     assert set(found["embeddings"]) == {"baseline", "edited", "baseline.gallery", "edited.gallery"}
 
 
+def test_classes_of_one_group_are_said_never_to_be_told(itae_):
+    images = Digits(limit=60).open()
+    of = {id_: images.class_names[code] for id_, code in zip(images.ids, images.labels.tolist(), strict=True)}
+    groups = "".join(f"{id_},{name if name in '38' else id_}\n" for id_, name in of.items())
+    Path("groups.csv").write_text(f"id,group\n{groups}")
+    _, out = ran(itae_, *SMALL, "dataset.limit=60", "task.group=groups.csv", "voter=rank", "voter.k=5")
+    assert "All images of 3, 8 are of one group each, which never votes for itself" in " ".join(out.split())
+    _, out = ran(itae_, *SMALL, "dataset.limit=60", "voter=rank", "voter.k=5")
+    assert "never votes for itself" not in out
+
+
 def test_labels_that_a_gallery_has_too_are_none_that_it_went_without(itae_):
     found, _ = ran(itae_, *SMALL, "dataset.split=test", "task.gallery={split: test}")
     assert "flatters the scores" in found["voter"]["how"]

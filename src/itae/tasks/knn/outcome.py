@@ -122,10 +122,14 @@ def _gallery(done: Done) -> str:
 
 def _notes(done: Done) -> list[str]:
     """Return what is to be known before a score is believed."""
-    return [*done.found.answers["baseline"].notes, *_of_queries(done.queries, done.found), *_of_galleries(done)]
+    return [
+        *done.found.answers["baseline"].notes,
+        *_of_queries(done.queries, done.found, done.own),
+        *_of_galleries(done),
+    ]
 
 
-def _of_queries(queries: Queries, found: Scored) -> list[str]:
+def _of_queries(queries: Queries, found: Scored, own: bool) -> list[str]:
     n, notes = len(queries.ids), []
     if queries.held_out:
         notes.append(f"Held out of the gallery as unknown: {listed(queries.held_out)}; these are in the AUROC alone.")
@@ -138,9 +142,23 @@ def _of_queries(queries: Queries, found: Scored) -> list[str]:
         )
     if nothing := int((found.told["baseline"][:, 0] < 0).sum()):
         notes.append(f"{nothing} images have no answer, as all rows are of their own group: they count as wrong.")
+    if own and (alone := _alone(queries)):
+        notes.append(
+            f"All images of {listed(alone)} are of one group each, which never votes for itself: none of them can be "
+            "told."
+        )
     if not found.single:
         notes.append("There are images of several labels: any of these is right, and there is no confusion matrix.")
     return notes
+
+
+def _alone(queries: Queries) -> list[str]:
+    """Return the known classes whose images are all of one group, or of the same bytes."""
+    groups_of: dict[str, set[int]] = {}
+    for some, group in zip(queries.said.labels, queries.groups().tolist(), strict=True):
+        for label in some:
+            groups_of.setdefault(label, set()).add(group)
+    return sorted(label for label, of in groups_of.items() if len(of) == 1 and label not in queries.held_out)
 
 
 def _of_galleries(done: Done) -> list[str]:
