@@ -116,6 +116,15 @@ def test_a_list_by_any_of_its_names(tmp_path, name, by):
     assert open_(tmp_path).fingerprint() == before
 
 
+@pytest.mark.parametrize("name", ["val.txt", "synset_words.txt"])
+def test_words_of_a_list_may_stand_behind_a_tab(tmp_path, name):
+    imagenet(tmp_path, "list")
+    before = open_(tmp_path)
+    rewrite(tmp_path / name, lambda old: "".join(line.replace(" ", "\t", 1) + "\r\n" for line in old.splitlines()))
+    again = open_(tmp_path)
+    assert (again.fingerprint(), again.class_names) == (before.fingerprint(), before.class_names)
+
+
 def test_the_devkits_numbers_are_what_it_says(tmp_path):
     imagenet(tmp_path, "devkit", classes=2, val=1)
     (tmp_path / DEVKIT / "data" / "meta.mat").write_bytes(

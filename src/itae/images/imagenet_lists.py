@@ -142,10 +142,10 @@ class _Devkit:
 def _words(file: Path) -> dict[str, str]:
     found = {}
     for line, text in _lines(text_of(file)):
-        wnid, _, words = text.partition(" ")
+        wnid, words = _apart(text)
         if not WNID.fullmatch(wnid):
             raise UserError(f"line {line} of '{file}' begins with no WordNet id such as n01440764: {text[:60]!r}.")
-        found[wnid] = words.strip()
+        found[wnid] = words
     return found
 
 
@@ -162,16 +162,14 @@ def _solution(file: Path) -> dict[str, str]:
 
 def _listed(file: Path, wnids: Sequence[str]) -> dict[str, str]:
     """Read a name, which may have folders before it, and the WordNet id of its class or that one's place in `wnids`."""
-    rows = [(line, *text.strip().partition(" ")[::2]) for line, text in _lines(text_of(file))]
-    numbers = any(class_.strip().isdecimal() for _, _, class_ in rows)
+    rows = [(line, *_apart(text)) for line, text in _lines(text_of(file))]
+    numbers = any(class_.isdecimal() for _, _, class_ in rows)
     if numbers and not wnids:
         raise UserError(
             f"'{file}' tells classes by numbers, and nothing tells which they are: put {WORDS[0]} or the devkit there."
         )
     wnid_of = dict(zip(map(str, range(len(wnids))), wnids, strict=True))
-    known = (
-        (line, name.rpartition("/")[2], wnid_of.get(class_.strip(), class_.strip())) for line, name, class_ in rows
-    )
+    known = ((line, name.rpartition("/")[2], wnid_of.get(class_, class_)) for line, name, class_ in rows)
     found = _of_images(file, known, f"class of the {len(wnids)}")
     first, place = _FIRST
     if numbers and len(wnids) == CLASSES and found.get(first, wnids[place]) != wnids[place]:
@@ -192,6 +190,12 @@ def _of_images(file: Path, pairs: Iterable[tuple[int, str, str]], what: str) -> 
             raise UserError(f"line {line} of '{file}' names '{name}' for the second time.")
         found[name] = wnid
     return found
+
+
+def _apart(text: str) -> tuple[str, str]:
+    """Return the first word of a line and what stands behind it, be it after a blank or a tab."""
+    first, *more = text.split(maxsplit=1)
+    return first, more[0].strip() if more else ""
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
