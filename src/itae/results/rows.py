@@ -183,9 +183,9 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
     """
     names = [n for n in rows if not n.startswith("_") and n not in drop and rows[n].nunique(dropna=False) > 1]
     whole = len(rows[names].drop_duplicates()) if names else 1
-    least_first = sorted(
-        names, key=lambda n: (n in NUMBERS, not n.startswith("edit.") and any(n.endswith(m) for m in _MAIN))
-    )
+    main = [n for n in names if n == "kind" or (not n.startswith("edit.") and any(n.endswith(m) for m in _MAIN))]
+    # What some rows lack says less than what all have.
+    least_first = sorted(names, key=lambda n: (n in NUMBERS, n in main, rows[n].notna().all()))
     for name in least_first:
         others = [other for other in names if other != name]
         enough = bool(others) and len(rows[others].drop_duplicates()) == whole
