@@ -16,7 +16,7 @@ from itae.tasks.knn.galleries import SIDES
 from itae.tasks.knn.queries import Queries
 from itae.tasks.knn.scores import METRICS, Scored, scores
 from itae.tasks.knn.sweep import Tried, oracle_note, sweep_table
-from itae.tasks.notes import all_vote
+from itae.tasks.notes import all_vote, alone
 from itae.tasks.task import Outcome
 
 
@@ -142,23 +142,11 @@ def _of_queries(queries: Queries, found: Scored, own: bool) -> list[str]:
         )
     if nothing := int((found.told["baseline"][:, 0] < 0).sum()):
         notes.append(f"{nothing} images have no answer, as all rows are of their own group: they count as wrong.")
-    if own and (alone := _alone(queries)):
-        notes.append(
-            f"All images of {listed(alone)} are of one group each, which never votes for itself: none of them can be "
-            "told."
-        )
+    if own:
+        notes += alone(queries.said.labels, queries.groups().tolist(), queries.held_out)
     if not found.single:
         notes.append("There are images of several labels: any of these is right, and there is no confusion matrix.")
     return notes
-
-
-def _alone(queries: Queries) -> list[str]:
-    """Return the known classes whose images are all of one group, or of the same bytes."""
-    groups_of: dict[str, set[int]] = {}
-    for some, group in zip(queries.said.labels, queries.groups().tolist(), strict=True):
-        for label in some:
-            groups_of.setdefault(label, set()).add(group)
-    return sorted(label for label, of in groups_of.items() if len(of) == 1 and label not in queries.held_out)
 
 
 def _of_galleries(done: Done) -> list[str]:
