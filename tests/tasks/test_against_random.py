@@ -37,3 +37,5 @@ def test_each_task_keeps_what_images_add_and_one_table_holds_all_edits_against_r
         low, mean, high = (row[f"against_random.{score}.{end}"] for end in ("low", "mean", "high"))
         assert low < mean < high
         assert f"delta {score} against as many random patches" in out
+        ranked = out.partition(f"{task}, not ranked, 2 of 2 rows")[2].partition("\u2514")[0]
+        assert f"{row[f'edited.{score}.mean']:.4f}" in ranked, "each task's rows have its own headline"

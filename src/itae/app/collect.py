@@ -18,7 +18,7 @@ from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.look.sweep_figures import draw_sweep
-from itae.results.controls import against_random, print_controls
+from itae.results.controls import against_random, by_task, print_controls
 from itae.results.find import RESULT, find_results
 from itae.results.rows import (
     SEED,
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     written = write_table(table, out)
     figures, left_out = _figures(table, metric, out / "figures", shown)
     if best is None:
-        _tell_unranked(table, metric, shown)
+        _tell_unranked(table, metric, shown, out)
     else:
         _tell_ranking(table, winners, best, metric, shown)
     print_controls(table, metric, shown, out)
@@ -135,12 +135,14 @@ def _tell_common(winners: pd.DataFrame, best: str, shown: Shown) -> None:
         say("note       by this criterion no setting is better than the baseline, the untouched backbone")
 
 
-def _tell_unranked(table: pd.DataFrame, metric: str, shown: Shown) -> None:
-    """Print the rows of a task that names no criterion, in their order, and what they can be ranked by."""
+def _tell_unranked(table: pd.DataFrame, metric: str, shown: Shown, home: Path) -> None:
+    """Print the rows of tasks that name no criterion, in their order, and what they can be ranked by."""
     rows = table[table["status"] == "ok"]
-    if not rows.empty:
-        title = f"not ranked, {min(_UNRANKED, len(rows))} of {len(rows)} rows"
-        _print_rows(rows.head(_UNRANKED), labels(science(rows)), [], _deltas(rows, metric, shown), title)
+    several = rows["kind"].nunique() > 1
+    for some, told in by_task(rows, metric, home):
+        task = f"{some['kind'].iloc[0]}, " if several else ""
+        title = f"{task}not ranked, {min(_UNRANKED, len(some))} of {len(some)} rows"
+        _print_rows(some.head(_UNRANKED), labels(science(some)), [], _deltas(some, told, shown), title)
     names = [name for name in metric_names(table, shown) if shown.metric(name).better is not None]
     choice = f"; choose by one with --best: {', '.join(names)}" if names else ""
     say(f"best       none: these runs name no criterion that needs no labels{choice}")

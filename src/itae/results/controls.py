@@ -8,7 +8,7 @@ several. With one draw it is of that draw. Runs that have kept nothing of each i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from itae.base.console import console
 from itae.base.errors import UserError
 from itae.measure.intervals import by_group, mean_interval
 from itae.results.image_values import ImageValues, read_image_values
-from itae.results.rows import labels, science, settings_of, with_choices
+from itae.results.rows import labels, science, settings_of, with_choices, with_values
 from itae.results.run import Run, read_run
 from itae.results.shown import Shown, shown_of
 
@@ -112,10 +112,18 @@ def print_controls(table: pd.DataFrame, metric: str, shown: Shown, home: Path) -
     Runs of each task have a table of their own; where they don't have the metric, by the headline of that task.
     """
     means = [name for name in table if name.startswith(f"{AGAINST}.") and name.endswith(".mean")]
-    for _, rows in table[table[means].notna().any(axis=1)].groupby("kind", sort=False, dropna=False):
-        has = f"{AGAINST}.{metric}.mean" in rows and rows[f"{AGAINST}.{metric}.mean"].notna().any()
-        told = metric if has else shown_of(read_run(home / rows["folder"].iloc[0]).result).headline
+    for rows, told in by_task(table[table[means].notna().any(axis=1)], metric, home):
         _print_controls(rows, told, shown)
+
+
+def by_task(table: pd.DataFrame, metric: str, home: Path) -> Iterator[tuple[pd.DataFrame, str]]:
+    """Yield the rows of each task, and the metric that they are told by: `metric` if they have it, else their own."""
+    for _, rows in table.groupby("kind", sort=False, dropna=False):
+        yield rows, metric if with_values(rows, metric) else _own_headline(home / rows["folder"].iloc[0])
+
+
+def _own_headline(folder: Path) -> str:
+    return shown_of(read_run(folder).result).headline
 
 
 def _print_controls(table: pd.DataFrame, metric: str, shown: Shown) -> None:
