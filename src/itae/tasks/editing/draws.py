@@ -20,7 +20,7 @@ from itae.knowledge.records.snapshot import Snapshot
 from itae.tasks.editing.corrupt import Corruption
 from itae.tasks.editing.mending import Mending, planted_sources, ranked, relabelled
 from itae.tasks.editing.repair import Blame, Random, Repair, Suspicion
-from itae.tasks.editing.scores import Answers, Score, auroc, curve, precision
+from itae.tasks.editing.scores import LOCALITY, Answers, Score, auroc, curve, precision
 
 NEAREST = Plurality(1)
 VOTERS = {"": None, "_k1": NEAREST}
@@ -170,7 +170,8 @@ class _Mender:
             for kind, (line, answers) in known[rule][1].items():
                 curves[name_of(rule), kind] = line
                 if rule is self.rule:
-                    scores |= {f"{metric}{kind}": score for metric, score in answers.items()}
+                    scores |= {f"{metric}{kind}": score for metric, score in answers.items()
+                               if not (kind and metric == LOCALITY)}  # fmt: skip
         return scores, curves, mine
 
     def _known(self, draw: Draw) -> dict[Repair, Any]:

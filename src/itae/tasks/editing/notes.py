@@ -32,6 +32,11 @@ def notes(found: Found) -> list[str]:
             said.append("There is one source, with which nothing disagrees: rows are looked at in a drawn order.")
     if len(draws) > 1 and all(np.array_equal(draw.labels_M, draws[0].labels_M) for draw in draws):
         said.append("All draws have the same wrong labels, as this corruption draws nothing: their spread is of ties.")
+    if nearest := sum(getattr(draw.voter, "k", None) == 1 for draw in draws):
+        said.append(
+            f"In {nearest} of {len(draws)} draws the nearest row alone votes, and locality is 0 there by construction: "
+            "mending it changes only answers that it had made wrong."
+        )
     rate = getattr(found.corruption, "rate", None)
     if rate is not None and min(found.wrong) < round(rate * found.rows):
         said.append(f"There was no room for more wrong labels than {range_of(found.wrong)}, fewer than the rate says.")

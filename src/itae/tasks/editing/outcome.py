@@ -16,7 +16,7 @@ from itae.tasks.editing.figures import figures
 from itae.tasks.editing.files import files
 from itae.tasks.editing.found import Found, plain, range_of
 from itae.tasks.editing.notes import notes
-from itae.tasks.editing.scores import over_draws
+from itae.tasks.editing.scores import LOCALITY, over_draws
 from itae.tasks.task import Outcome
 
 _OF_ROWS = ("precision_at_wrong", "auroc")
@@ -57,7 +57,7 @@ def outcome(found: Found) -> Outcome:
 
 def _shown(draws: int) -> Shown:
     """Return what the metrics are."""
-    of_k1 = [Metric(f"{one.name}_k1", f"{one.title}, k 1", one.better) for one in _METRICS]
+    of_k1 = [Metric(f"{one.name}_k1", f"{one.title}, k 1", one.better) for one in _METRICS if one.name != LOCALITY]
     ranking = [Metric("precision_at_wrong", "wrong among first n"), Metric("auroc", "AUROC of the ranking")]
     metrics = {one.name: one for one in (*_METRICS, *ranking, *of_k1)}
     return Shown("repaired", None, _TABLE, metrics, over=f"{draws} draws" if draws > 1 else None)

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+LOCALITY = "locality"
+"""By the nearest row alone it is 0 by construction: mending that row changes only answers that it had made wrong."""
+
 
 @dataclass(frozen=True, eq=False)
 class Score:
@@ -47,7 +50,7 @@ class Answers:
         return {
             **{name: mean_of(right) for name, right in (("clean", clean), ("noisy", noisy), ("repaired", mended))},
             "recovery": ratio(mended * 1.0 - noisy, clean * 1.0 - noisy),
-            "locality": ratio(kept & changed, kept),
+            LOCALITY: ratio(kept & changed, kept),
             "changed_per_edit": Score(float(changed.sum() / edits) if edits else None),
         }
 

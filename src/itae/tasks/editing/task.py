@@ -51,7 +51,7 @@ class Editing(BaseTask):
     ``changed_per_edit``
         Queries of which mending changed the answer, for each label that it changed.
     ``clean_k1`` and so on
-        The same with the nearest row alone in place of the chosen voter.
+        The same with the nearest row alone in place of the chosen voter, but for locality, which is 0 there.
     ``precision_at_wrong``, ``auroc``
         The share of wrong rows among the first n; and of pairs of a wrong and a right row, those in which the wrong one
         comes first, equal scores counted half.
