@@ -21,7 +21,7 @@ from itae.knowledge.answers.vote import Auto, ClassMean, Distance, Plurality, Ra
 from itae.measure.intervals import mean_interval
 from itae.tasks.knn import Knn
 from itae.tasks.knn.answers import answers
-from itae.tasks.knn.figures import confusion_figure, pairs_figure
+from itae.tasks.knn.figures import confusion_figure, pairs_figure, reliability_figure
 from itae.tasks.knn.galleries import other_rows, own_images
 from itae.tasks.knn.queries import Queries, held_out_classes
 from itae.tasks.knn.scores import scored, scores
@@ -250,6 +250,16 @@ def test_a_class_of_one_image_and_a_handful_of_images_are_scored():
     score = scores(scored(queries, {"baseline": one, "edited": one}, 200))
     assert score.baseline["top_1"]["mean"] == 0
     assert score.delta["top_1"]["interval"] == [0, 0]
+
+
+def test_of_one_voter_no_share_is_scored():
+    vectors, labels = digits(60)
+    entry, queries = asked(vectors, labels)
+    for k, told in ((1, False), (2, True)):
+        one = answered(entry, queries, Plurality(k))
+        found = scored(queries, {"baseline": one, "edited": one}, k)
+        assert ("ece" in scores(found).baseline) is told
+        assert (reliability_figure(found) is not None) is told
 
 
 # paired scores, the sweep

@@ -166,7 +166,7 @@ def _captions(run: Run) -> dict[str, str]:
 
 def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
     """Return the figures in the run's folder `but` some, and of a sweep's job, which has one, all of them drawn now."""
-    captions = _captions(run) | dict(run.result.get("captions") or {})
+    captions = dict(run.result.get("captions") or {}) | _captions(run)  # those of the task first
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.
     names = [Path(str(name)).name for name in run.result["figures"]]
     paths = [run.folder / "figures" / name for name in names if re.fullmatch(r"[\w-]+\.png", name)]

@@ -124,6 +124,8 @@ def reliability_figure(found: Scored) -> Figure | None:
     """Draw how often answers of a share are right, on both sides, over how many there are."""
     from matplotlib.figure import Figure
 
+    if not found.has_shares:
+        return None
     figure = Figure(figsize=(5.6, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     marks = [above.plot([0, 1], [0, 1], color="#888888", linestyle="--", linewidth=1, label="a share is a chance")[0]]

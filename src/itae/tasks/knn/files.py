@@ -135,6 +135,12 @@ def _neighbours(answers: Answers, q: int) -> list[tuple[str, str, float]]:
     ]
 
 
+def turned_counts(rows: Sequence[tuple[int, int, str]]) -> str:
+    """Return how many answers the edit turned each way."""
+    ways = [way for _, _, way in rows]
+    return f"{', '.join(f'{ways.count(way)} {way}' for way in WAYS.values())}; each in {TURNED}"
+
+
 def turned_table(queries: Queries, found: Scored, rows: Sequence[tuple[int, int, str]]) -> dict[str, Any] | None:
     """Return the queries that the edit turned as a part of a page, as many of each way; None where there are none."""
     if not rows:
@@ -151,10 +157,7 @@ def turned_table(queries: Queries, found: Scored, rows: Sequence[tuple[int, int,
             first = f"{near[0][0]} ({near[0][1]}, {near[0][2]:.3f})" if near else ""
             cell += [_label(one, int(one.told[q, 0])), first]
         cells.append(cell)
-    counts = " and ".join(f"{len(some)} {way}" for some, way in zip(half, WAYS.values(), strict=True))
-    title = f"Answers that the edit turned: {counts}"
-    if len(shown) < len(rows):
-        title += f" ({len(shown)} of them shown, all in {TURNED})"
+    title = "Answers that the edit turned" + f" ({len(shown)} of {len(rows)})" * (len(shown) < len(rows))
     columns = ["image", "label", "turned", *(f"{side}{what}" for side in SIDES for what in ("", ": nearest row"))]
     return {"kind": "table", "title": title, "columns": columns, "rows": cells}
 

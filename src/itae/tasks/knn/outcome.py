@@ -76,7 +76,11 @@ def outcome(done: Done) -> Outcome:
         delta=score.delta,
         shown=Shown("top_1", None, tuple(known), known, told(choice.voter)),
         result=_result(done),
-        details=[("voter", choice.note or told(choice.voter)), ("gallery", _gallery(done))],
+        details=[
+            ("voter", choice.note or told(choice.voter)),
+            ("gallery", _gallery(done)),
+            ("turned", files.turned_counts(turned)),
+        ],
         notes=[*_notes(done), oracle_note(rows, done.how)],
         files=files.files(queries, found, rows, turned, recalls),
         figures=figures(found, rows),

@@ -73,6 +73,8 @@ class Scored:
         The queries of which AUROC is told, whether the class of each is one that no row has, and their groups, [A].
     lacking
         Classes of scored queries that no row has.
+    has_shares
+        Whether shares say more than the answer: by one row alone each is 1, and the calibration error 1 - top-1.
     """
 
     names: tuple[str, ...]
@@ -85,6 +87,7 @@ class Scored:
     unknown: np.ndarray
     asked_groups: np.ndarray
     lacking: tuple[str, ...]
+    has_shares: bool = True
 
     @cached_property
     def has_auroc(self) -> bool:
@@ -148,7 +151,7 @@ def scored(queries: Queries, answers: Mapping[str, Answers], k: int | None) -> S
     lacking = sorted({label for i in at.tolist() for label in truth[i]} - classes)
     return Scored(
         names, at, codes, {side: _renumbered(one, names)[at][:, :width] for side, one in answers.items()}, answers,
-        _from_0(groups[at]), asked, unknown, _from_0(groups[asked]), tuple(lacking),
+        _from_0(groups[at]), asked, unknown, _from_0(groups[asked]), tuple(lacking), k is None or k > 1,
     )  # fmt: skip
 
 
@@ -205,7 +208,7 @@ def _values(found: Scored, side: str) -> dict[str, np.ndarray]:
 def _others(found: Scored, side: str) -> dict[str, float]:
     """Return the scores that are no means over queries."""
     ece = found.reliability(side).ece
-    others = {} if np.isnan(ece) else {"ece": ece}
+    others = {"ece": ece} if found.has_shares and not np.isnan(ece) else {}
     shares_QC = found.answers[side].shares
     if shares_QC is None:
         return others

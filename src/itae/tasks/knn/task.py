@@ -49,14 +49,14 @@ if TYPE_CHECKING:
 class Knn(BaseTask):
     """Classify images by the nearest rows of a memory.
 
-    ``result.json`` has, on each side and as mean, std and per_seed, ``top_1``, ``top_5`` (where more than five classes
-    are known), ``balanced_accuracy``, ``ece`` (of the share of each answer), ``map`` (where rows have several labels)
-    and ``unknown_auroc`` (where some queries are of classes that no row has, by p as `itae knowledge classify` tells
-    it); ``delta`` is paired, with 95 % intervals over images, those of one group or the same bytes drawn together, but
-    of ``ece`` and ``map``. ``voter`` has what was used (``told``) and how it came about (``how``, ``note``, ``tried``),
-    ``gallery`` of each side its rows, classes, and of a base its place, version and root; ``queries`` counts those
-    ``asked``, ``scored``, ``unknown``, and ``known`` (their bytes are in the gallery); ``unknown`` names the classes
-    held out.
+    ``result.json`` has, on each side and as mean, std and per_seed, ``top_1``, ``top_5`` (where more than five
+    classes are known), ``balanced_accuracy``, ``ece`` (of the share of each answer; where one row votes there is
+    none), ``map`` (where rows have several labels) and ``unknown_auroc`` (where some queries are of classes that no
+    row has, by p as `itae knowledge classify` tells it); ``delta`` is paired, with 95 % intervals over images,
+    those of one group or the same bytes drawn together, but of ``ece`` and ``map``. ``voter`` has what was used
+    (``told``) and how it came about (``how``, ``note``, ``tried``), ``gallery`` of each side its rows, classes, and
+    of a base its place, version and root; ``queries`` counts those ``asked``, ``scored``, ``unknown``, and
+    ``known`` (their bytes are in the gallery); ``unknown`` names the classes held out.
 
     Parameters
     ----------
