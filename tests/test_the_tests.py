@@ -124,3 +124,9 @@ def test_those_who_share_a_dear_fixture_run_in_one_process(request):
     for item in request.session.items:
         for name in set(ONE_A_SESSION) & set(getattr(item, "fixturenames", ())):
             assert item.nodeid.endswith(f"@{name}")
+
+
+def test_no_two_files_of_tests_share_a_name():
+    """One of the two would not be collected: pytest takes both for one module."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from itae.look.view import load_run
 from itae.results.image_values import read_image_values
@@ -16,6 +17,7 @@ TASKS = ("knn", "incremental", "editing")
 SCORES = {"knn": "top_1", "incremental": "final", "editing": "repaired"}
 
 
+@pytest.mark.slow  # six jobs of three tasks
 def test_each_task_keeps_what_images_add_and_one_table_holds_all_edits_against_random(itae_):
     words = ("-m", *WORDS, f"task={','.join(TASKS)}", "control=none,random", "hydra.sweep.dir=sweep")
     status, _, err = itae_(*words)
