@@ -11,6 +11,7 @@ from scipy.stats import ttest_rel
 
 from itae.base.errors import UserError
 from itae.look.view import load_run
+from itae.results.clusterings import CLUSTERINGS
 from itae.results.image_values import IMAGE_VALUES, read_image_values
 
 WORDS = (
@@ -48,6 +49,14 @@ def test_values_of_another_run_or_damaged_ones_are_not_believed(itae_):
     file.unlink()
     with pytest.raises(UserError, match="run it again"):
         read_image_values(load_run("one"))
+
+
+def test_clusterings_that_another_task_left_in_the_folder_are_not_asked(itae_):
+    assert itae_("dataset.limit=30", "tracker=none", "clusterer.seeds=2", "hydra.run.dir=one")[0] == 0
+    assert (Path("one") / CLUSTERINGS).exists()
+    assert itae_(*WORDS, "hydra.run.dir=one")[0] == 0
+    run = load_run("one")
+    assert read_image_values(run).values["width"].mean() == pytest.approx(run.result["edited"]["width"]["mean"])
 
 
 def test_a_run_in_the_folder_of_another_leaves_none_of_its_values(itae_):

@@ -17,7 +17,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.measure.intervals import image_values
-from itae.results.clusterings import CLUSTERINGS, images_of, read_clusterings
+from itae.results.clusterings import images_of, read_clusterings
 
 if TYPE_CHECKING:
     from itae.results.run import Run
@@ -67,7 +67,7 @@ def read_image_values(run: Run) -> ImageValues:
         If a run has kept neither, or what it has kept is damaged or another run's.
     """
     path = run.folder / IMAGE_VALUES
-    if (run.folder / CLUSTERINGS).exists() or not path.exists():
+    if not path.exists():  # each run begins without one; clusterings may be of another task's that ran here before
         kept = read_clusterings(run)
         return ImageValues(kept.images, kept.groups, image_values(kept.labels, kept.assignments, kept.knn_correct))
     try:
