@@ -330,6 +330,8 @@ MISTAKES = [
     ("calibrate", "FILE", "itae calibrate --help"),
     ("calibrate {}/file detector.rule=bimodal", "/file is there already"),
     ("calibrate {}/new.json", "detector.rule=bimodal"),
+    ("calibrate {}/new.json detector.rule=bimodal voter=rank", "voter=rank", "it reads clusterer"),
+    ("prepare corruption.rate=0.3", "corruption.rate=0.3", "it reads clusterer"),
     ("calibrate {}/new.json detector.rule=bimodal layers=none", "leave something to edit"),
     ("calibrate {}/no/new.json detector.rule=bimodal", "/no/new.json can't be written", "choose another place"),
     ("detector.rule=bimodal detector.calibration={}/no.json", "/no.json can't be read", "itae calibrate"),

@@ -93,11 +93,11 @@ def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
     Where no class can be found for the task, all groups are there: who makes its object says what is wrong.
     """
     plain = plain_values(cfg)
-    unread = unread_groups(plain)
+    unread = _unread_groups(plain)
     return {key: value for key, value in plain.items() if key not in unread}
 
 
-def unread_groups(plain: Mapping[str, Any]) -> set[str]:
+def _unread_groups(plain: Mapping[str, Any]) -> set[str]:
     """Return the groups of a config that only tasks read, and this one doesn't."""
     try:
         task: Any = locate("task", (plain.get("task") or {})["_target_"])
@@ -181,4 +181,6 @@ def verb_config(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[a
     options = parser.parse_args(argv)
     words = as_typed(options.words)
     check_choices(words)
-    return options, compose(words, options.config_dir)
+    config = compose(words, options.config_dir)
+    refuse_unread(words, plain_config(config))
+    return options, config
