@@ -177,6 +177,8 @@ def _rows(folder: Path) -> Iterator[dict[str, object]]:
             )
         same |= {"seed": job.get("control.seed"), "rate": job.get("corruption.rate")}
         for metric in METRICS[job["kind"]]:
+            if all(pd.isna(job.get(f"{side}.{metric}.mean")) for side in ("baseline", "edited")):
+                continue  # no calibration where one row votes, no recovery where nothing was lost
             row = same | {"metric": metric}
             row |= {side: job.get(f"{side}.{metric}.mean") for side in ("baseline", "edited", "delta")}
             row |= {end: job.get(f"delta.{metric}.{end}") for end in ("low", "high")}
