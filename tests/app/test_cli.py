@@ -93,6 +93,7 @@ MISTAKES = [
     ("tracker=wandbb", "tracker=wandbb", "none", "Did you mean 'wandb'?"),
     ("voter=rank", "voter=rank", "it reads clusterer"),
     ("voter.k=3", "voter.k=3", "it reads clusterer"),
+    ("experiment=knn_digits 'task.gallery={root: nowhere}'", "task.gallery has split", "+task.gallery.KEY=value"),
     ("corruption=pair", "corruption=pair", "it reads clusterer"),
     ("task=editing clusterer.k=3", "clusterer.k=3", "it reads voter, corruption, repair"),
     ("experiment=smokee", "experiment=smokee", "Did you mean 'smoke'?"),

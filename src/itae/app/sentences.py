@@ -105,6 +105,9 @@ def _unknown_key(key: str) -> str:
     configs, words = _own_configs()
     chosen = [f"{word.key_or_group}={word.value()}" for word in choices(words) if isinstance(word.value(), str)]
     known = list(_flat(OmegaConf.to_container(compose(chosen, configs))))
+    if inside := [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]:
+        told = f"what stands in braces is merged into it, and a key that it doesn't have is added by +{key}.KEY=value"
+        return f"{key} has {', '.join(inside)}; {told}."
     parent, _, last = key.rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
