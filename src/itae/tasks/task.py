@@ -247,6 +247,8 @@ class BaseTask:
     """A task that wants both sides of one source, and checks nothing; a task of one's own overrides what it needs."""
 
     groups: ClassVar[tuple[str, ...]] = ()
+    leaves: ClassVar[tuple[str, ...]] = ()
+    """Files in a run's folder that would be taken for another run's there."""
 
     def check(self, job: Job) -> None:
         """Find nothing wrong."""
@@ -263,4 +265,6 @@ class BaseTask:
         return tuple(dict.fromkeys(want.source.place for want in wants))
 
     def clear(self, folder: Path) -> None:
-        """Remove nothing."""
+        """Remove the files that it leaves."""
+        for name in self.leaves:
+            (folder / name).unlink(missing_ok=True)

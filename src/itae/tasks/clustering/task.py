@@ -59,6 +59,7 @@ class Clustering(BaseTask):
 
     kind: ClassVar[str] = "clustering"
     groups: ClassVar[tuple[str, ...]] = ("clusterer",)
+    leaves: ClassVar[tuple[str, ...]] = (CLUSTERINGS,)
 
     knn: int = 20
     temperature: float = 0.07
@@ -77,7 +78,7 @@ class Clustering(BaseTask):
 
     def clear(self, folder: Path) -> None:
         """Remove what another run left: clusterings that would be taken for this one's, and folders of links."""
-        (folder / CLUSTERINGS).unlink(missing_ok=True)
+        super().clear(folder)
         remove_links(folder)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import number, whole
@@ -86,6 +85,7 @@ class Editing(BaseTask):
 
     kind: ClassVar[str] = "editing"
     groups: ClassVar[tuple[str, ...]] = ("voter", "corruption", "repair")
+    leaves: ClassVar[tuple[str, ...]] = FILES
 
     draws: int = 5
     budget: float = 1.0
@@ -131,11 +131,6 @@ class Editing(BaseTask):
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides, and both of the gallery."""
         return self._sets(job).wants(job)
-
-    def clear(self, folder: Path) -> None:
-        """Remove what another run left."""
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Make labels wrong, mend them on both sides, and pair these."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import one_of, whole
@@ -76,6 +75,7 @@ class Incremental(BaseTask):
 
     kind: ClassVar[str] = "incremental"
     groups: ClassVar[tuple[str, ...]] = ("voter",)
+    leaves: ClassVar[tuple[str, ...]] = FILES
 
     protocol: str = "class"
     tasks: int | None = None
@@ -116,11 +116,6 @@ class Incremental(BaseTask):
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of the gallery where there is one."""
         return self._sets(job).wants(job)
-
-    def clear(self, folder: Path) -> None:
-        """Remove what another run left."""
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Let both sides grow, and pair them."""

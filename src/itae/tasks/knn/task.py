@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -90,6 +89,7 @@ class Knn(BaseTask):
 
     kind: ClassVar[str] = "knn"
     groups: ClassVar[tuple[str, ...]] = ("voter",)
+    leaves: ClassVar[tuple[str, ...]] = FILES
 
     gallery: Any = None
     at: int | str | None = None
@@ -146,11 +146,6 @@ class Knn(BaseTask):
     def wants(self, job: Job) -> Sequence[Want]:
         """Return both sides of the queries, and of a gallery of other images."""
         return self._sets(job).wants(job)
-
-    def clear(self, folder: Path) -> None:
-        """Remove the files of another run."""
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
 
     def measure(self, job: Job, embeddings: Mapping[str, Embeddings]) -> Outcome:
         """Ask both sides about the same queries, score and pair the answers."""
