@@ -162,24 +162,32 @@ class ImageFolder(Dataset):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Downloaded(Dataset):
-    """A data set in its official files, in `root` or in the official folder itself, fetched by `prepare`."""
+class Official(Dataset):
+    """A data set in its official files, in `root` or in the official folder itself."""
 
     root: str
 
-    FOLDER: ClassVar[str] = ""
+    PREPARE: ClassVar[str] = ""  # what `prepare` does, as in a sentence before its command
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_root(self.root)
 
     def open(self) -> ImageSet:
-        """Find the images; what is missing or damaged is told with the command that fetches it."""
+        """Find the images; what is missing or damaged is told with the command that helps."""
         try:
             return super().open()
         except UserError as error:
             command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
-            raise UserError(f"{error} To fetch it, run: {command}") from error
+            raise UserError(f"{error} {self.PREPARE}: {command}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Downloaded(Official):
+    """One that `prepare` fetches."""
+
+    FOLDER: ClassVar[str] = ""
+    PREPARE: ClassVar[str] = "To fetch it, run"
 
     def prepare(self) -> None:
         """Download into `root` what is not there or not whole, by the official checksums.
@@ -284,30 +292,18 @@ class TinyImageNet(Downloaded):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(Dataset):
+class ImageNet(Official):
     """ImageNet (ILSVRC 2012), 1,000 classes or some of them, in any layout that `itae.images.imagenet` names.
 
     It has no free download. `root` holds the folders ``train`` and ``val``, or ``imagenet`` or Kaggle's ``ILSVRC`` with
     them in it.
     """
 
-    root: str
     name: str = "imagenet"
     split: str = "val"
 
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "val")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_root(self.root)
-
-    def open(self) -> ImageSet:
-        """Find the images; what is missing or damaged is told with the command that says what is read."""
-        try:
-            return super().open()
-        except UserError as error:
-            command = f"itae prepare dataset={self.name} {to_type('dataset.root', self.root)}"
-            raise UserError(f"{error} What is read, and where to get it, is told by: {command}") from error
+    PREPARE: ClassVar[str] = "What is read, and where to get it, is told by"
 
     def prepare(self) -> None:
         """Check that it is there, and say what to get from where if it isn't.
@@ -318,7 +314,7 @@ class ImageNet(Dataset):
             If it isn't, or is damaged.
         """
         try:
-            images = super().open()
+            images = super(Official, self).open()  # without the command that is running
         except UserError as error:
             raise UserError(f"{error} {imagenet.SOURCE}") from error
         log.info("dataset=%s is ready: %d images in '%s'", self.name, len(images), at_home(self.root))
