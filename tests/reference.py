@@ -198,3 +198,24 @@ def silhouette(points, clusters):
         b = min(map(np.mean, far.values()))
         values.append((b - np.mean(own)) / max(np.mean(own), b) if own else 0.0)
     return float(np.mean(values))
+
+
+def feedback(rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.25, temperature=0.1):
+    """Score of one row by its cosine to the query (a number), to each yes and to each no (lists)."""
+    liked = [query, *yes]
+    if rule == "none":
+        return query
+    if rule == "nearest":
+        judged = [(s, 1) for s in (yes if is_text else liked)] + [(s, 0) for s in no]
+        return query + 2 * (max(judged)[1] if judged else 1)
+    if rule == "margin":
+        return max(liked) - max(no, default=0)
+    if rule == "rocchio":
+        return query + yes_weight * mean(yes) - no_weight * mean(no)
+    if rule == "mean_difference":
+        return 2 * mean(liked) - mean(no)
+    return sum(math.exp(s / temperature) for s in liked) - sum(math.exp(s / temperature) for s in no)
+
+
+def mean(some):
+    return sum(some) / len(some) if some else 0

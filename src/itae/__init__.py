@@ -15,6 +15,7 @@ Rooms, each of which imports those before it alone:
 ``results``  runs on the disk, and tables of many
 ``look``     figures and pages
 ``knowledge``  rows that are added, corrected and unlearned; answers by their neighbours
+``search``   images by similarity, and again by what was judged on the way
 ``tasks``    what is done with embeddings
 ``track``    Weights & Biases
 ``app``      the command line, Hydra, sweeps

@@ -25,9 +25,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "voter": ("options",),
     "corruption": ("labels",),
     "repair": ("scores",),
+    "feedback": ("fitted", "scores", "notes", "monotone"),
 }
 """What the class of each group has to have."""
-GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair")
+GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair", "feedback")
 """Config groups that a task reads if it says so, and nobody else does."""
 
 

@@ -23,6 +23,7 @@ PUBLIC = {
     "itae.digits_vit": "itae.vit.digits_vit",
     "itae.edit": "itae.edits.edit",
     "itae.errors": "itae.base.errors",
+    "itae.feedback": "itae.search.rules",
     "itae.registers": "itae.edits.registers",
     "itae.repair": "itae.tasks.editing.repair",
     "itae.tracking": "itae.track.tracking",

@@ -24,7 +24,8 @@ NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio"
 NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
 _TASK = "task._target_"
-KINDS = ("detector", "attenuator", "control", "edit", "clusterer", "voter", "corruption", "repair")
+KINDS = ("detector", "attenuator", "control", "edit", "clusterer", "voter", "corruption", "repair",
+         "feedback")  # fmt: skip
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
 _MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength", "edit",
          "corruption")  # fmt: skip

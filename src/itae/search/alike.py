@@ -1,0 +1,68 @@
+"""How alike each row of a base is to the query and to what was judged, kept from round to round.
+
+A new mark costs one product with all vectors; what was asked before is there. Of a small base the similarities are kept
+as they are told, in float64; of a large one as the quick product in float32 has them, and `itae.search.rank` computes
+those anew that matter.
+
+Shapes: M positions of a snapshot, J vectors, E embedding width.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from itae.knowledge.records.similarity import margin, similarities
+from itae.knowledge.records.snapshot import Snapshot
+
+SMALL = 4096  # positions; of so many a row's similarities in float64 are as quick as what they would save
+_BYTES = 2**28  # of similarities that are kept, and at least those of one round
+
+
+class Alike:
+    """Similarities of all rows of one snapshot to vectors that are asked for again and again.
+
+    Parameters
+    ----------
+    snapshot
+        The version.
+    small
+        Up to how many positions similarities are kept in float64.
+    """
+
+    def __init__(self, snapshot: Snapshot, small: int = SMALL) -> None:
+        self.snapshot = snapshot
+        self.exact = len(snapshot.alive_M) <= small
+        self.margin = 0.0 if self.exact else margin(max(1, snapshot.vectors_ME.shape[1]))
+        self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
+
+    def columns(self, vectors_JE: np.ndarray) -> list[np.ndarray]:
+        """Return how alike all positions are to each vector, [M] each; of dead ones it means nothing.
+
+        Parameters
+        ----------
+        vectors_JE
+            float32, of length 1.
+        """
+        names = [vector_E.tobytes() for vector_E in vectors_JE]
+        new = {name: j for j, name in enumerate(names) if name not in self._kept}
+        if new:
+            made_KM = self._made(vectors_JE[list(new.values())])
+            self._kept.update(zip(new, made_KM, strict=True))
+        for name in names:
+            self._kept.move_to_end(name)
+        found = [self._kept[name] for name in names]
+        size = max(1, found[0].nbytes) if found else 1
+        while len(self._kept) > max(len(set(names)), _BYTES // size):
+            self._kept.popitem(last=False)
+        return found
+
+    def _made(self, vectors_KE: np.ndarray) -> list[np.ndarray]:
+        vectors_ME = self.snapshot.vectors_ME
+        if self.exact:
+            every = np.arange(len(vectors_ME))
+            return list(similarities(vectors_ME, vectors_KE, np.broadcast_to(every, (len(vectors_KE), len(every)))))
+        if len(vectors_KE) == 1:
+            return [vectors_ME @ vectors_KE[0]]
+        return list(vectors_KE @ vectors_ME.T)

@@ -1,0 +1,188 @@
+"""The one function that ranks: for the command, the page and simulated users.
+
+The order is that of scores in float64, of similarities that are computed pair by pair and rounded: no library, block or
+order of rows changes it. Among many rows a rule is asked first what each could be worth at most, with similarities of
+float32 and what they may be off by; only those that may come first are computed anew.
+
+Shapes: M positions of a snapshot, J judged with the query, R rows, K results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from itae.base.errors import UserError
+from itae.knowledge.records.similarity import similarities
+from itae.search.alike import Alike
+from itae.search.judged import Judged, Marks, Query, judged
+from itae.search.rules import Near, Rule
+
+_BLOCK = 2**15  # rows whose scores are computed together, in the processor's cache
+_SPARE = 32  # rows computed anew beyond those asked for
+_DECIMALS = 9  # of a score: sums of the same numbers in another order are equal
+_RANKS = "rank of id"  # a memo of a snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What a round of a search shows, best first.
+
+    Parameters
+    ----------
+    positions_K
+        Of the rows, int64.
+    similarities_K
+        To the query, float64, rounded to 1e-6.
+    scores_K
+        By the rule, float64, rounded to 1e-9.
+    nearest_K
+        The judged row that each is most alike to, a position, or -1 for the query, where that is an image or all there
+        is; of equal ones the query, then yes, then the smaller id.
+    notes
+        What to know, in sentences.
+    """
+
+    positions_K: np.ndarray
+    similarities_K: np.ndarray
+    scores_K: np.ndarray
+    nearest_K: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+def rank(
+    alike: Alike,
+    query: Query,
+    marks: Marks,
+    rule: Rule,
+    count: int,
+    rows: np.ndarray | None = None,
+    keep_judged: bool = False,
+) -> Found:
+    """Return the rows that a rule puts first, of equal scores the more similar one first, then the smaller id.
+
+    Rows that were judged, and those that are the query itself, are out.
+
+    Parameters
+    ----------
+    alike
+        The similarities of a snapshot, which are kept in it for the next round.
+    query, marks
+        What the search goes by.
+    rule
+        See `itae.search.rules`.
+    count
+        How many rows, at least 1; where there are not so many, all of them.
+    rows
+        Which may be found: positions, ascending. By default all live ones.
+    keep_judged
+        Whether what was judged and the query's own rows come first, beyond `count`, in the same order.
+
+    Raises
+    ------
+    UserError
+        When `count` is below 1, or a query has no direction or another width than the base.
+    """
+    if count < 1:
+        raise UserError(f"n={count} must be at least 1: how many images are shown.")
+    snapshot = alike.snapshot
+    rows = snapshot.live if rows is None else rows
+    seen = judged(snapshot, query, marks)
+    ranking = _Ranking(alike, seen, rule.fitted(seen))
+    out = np.union1d(marks.all, query.rows)
+    first = ranking(np.intersect1d(rows, out), len(out)) if keep_judged and len(out) else ranking.nothing()
+    rest = ranking(_without(rows, out), count)
+    positions, similar, scores, nearest = (np.concatenate(pair) for pair in zip(first, rest, strict=True))
+    return Found(positions, similar, scores, seen.rows_J[nearest], tuple(rule.notes(seen)))
+
+
+def _without(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return ascending positions without some others, which may not be among them."""
+    at = np.searchsorted(rows, out)
+    at = at[at < len(rows)]
+    return np.delete(rows, at[np.isin(rows[at], out)])
+
+
+class _Ranking:
+    """One round: a rule that is fitted, and the similarities it goes by."""
+
+    def __init__(self, alike: Alike, seen: Judged, rule: Rule) -> None:
+        self.alike, self.snapshot, self.seen, self.rule = alike, alike.snapshot, seen, rule
+        self.vectors_JE = seen.vectors
+        self.columns = alike.columns(self.vectors_JE)
+
+    def nothing(self) -> tuple[np.ndarray, ...]:
+        return np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
+
+    def __call__(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
+        """Return positions, similarities, scores, and which judged one is nearest, of the first rows."""
+        count = min(count, len(rows))
+        if not count:
+            return self.nothing()
+        if self.alike.exact:
+            return self._ordered(rows, np.stack([column[rows] for column in self.columns]), count)
+        if not self.rule.monotone:
+            return self._of_all(rows, count)
+        highest_R = self._at_most(rows)
+        wanted = count + _SPARE
+        while True:
+            wanted = min(wanted, len(rows))
+            some = np.argpartition(-highest_R, wanted - 1)[:wanted] if wanted < len(rows) else np.arange(len(rows))
+            found = self._ordered(rows[some], self._anew(rows[some]), count)
+            # Equal scores go by similarity and id: rows that may be equal to the last one are looked at, too.
+            beyond = int((highest_R >= found[2][-1]).sum())
+            if beyond <= wanted:
+                return found
+            wanted = beyond
+
+    def _at_most(self, rows: np.ndarray) -> np.ndarray:
+        """Return what each row's score could be at most, float32 [R]."""
+        liked = 1 + len(self.seen.yes_YE)
+        shift_J1 = np.full((len(self.columns), 1), self.alike.margin, np.float32)
+        shift_J1[liked:] *= -1
+        together = rows[-1] - rows[0] == len(rows) - 1
+        highest_R = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            part = slice(rows[0] + start, min(rows[0] + start + _BLOCK, rows[-1] + 1)) if together else rows[some]
+            all_JR = np.stack([column[part] for column in self.columns])
+            highest_R[some] = self.rule.scores(self._near(all_JR + shift_J1))
+        return highest_R
+
+    def _anew(self, rows: np.ndarray) -> np.ndarray:
+        """Return the similarities of rows in float64, [J, R]."""
+        each = np.broadcast_to(rows, (len(self.vectors_JE), len(rows)))
+        return similarities(self.snapshot.vectors_ME, self.vectors_JE, each)
+
+    def _of_all(self, rows: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
+        """Return the first rows by a rule of which nothing is known: all scores in float64, some rows at a time."""
+        best = self.nothing()
+        for start in range(0, len(rows), _BLOCK):
+            part = rows[start : start + _BLOCK]
+            kept = np.union1d(best[0], part)
+            best = self._ordered(kept, self._anew(kept), min(count, len(kept)))
+        return best
+
+    def _near(self, all_JR: np.ndarray) -> Near:
+        return Near(all_JR, len(self.seen.yes_YE), self.seen.is_text)
+
+    def _ordered(self, rows: np.ndarray, all_JR: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
+        """Return the first of some rows, whose similarities are in float64."""
+        scores_R = np.round(self.rule.scores(self._near(all_JR)), _DECIMALS) + 0.0
+        by_R = np.lexsort((self._ranks(rows), -all_JR[0], -scores_R))[:count]
+        first = int(self.seen.is_text and len(all_JR) > 1)  # words are no image that another could be like
+        return rows[by_R], all_JR[0, by_R], scores_R[by_R], first + all_JR[first:, by_R].argmax(axis=0)
+
+    def _ranks(self, rows: np.ndarray) -> np.ndarray:
+        """Return numbers in the order of the rows' ids."""
+        ids = self.snapshot.ids
+        if not self.alike.exact:
+            rank_R = np.empty(len(rows), np.int64)
+            rank_R[sorted(range(len(rows)), key=[ids[i] for i in rows.tolist()].__getitem__)] = np.arange(len(rows))
+            return rank_R
+        if _RANKS not in self.snapshot.memo:
+            rank_M = np.empty(len(ids), np.int64)
+            rank_M[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+            self.snapshot.memo[_RANKS] = rank_M
+        return self.snapshot.memo[_RANKS][rows]
