@@ -280,7 +280,11 @@ MISTAKES = [
     ("detector._target_=null", "detector._target_", "choose an option"),
     # the grammar
     ("layers", "'layers'", "key=value"),
-    ("chache ls", "'chache'", "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, sync"),
+    (
+        "chache ls",
+        "'chache'",
+        "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, search, sync",
+    ),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
     ("seed==3", "'seed==3'", "quote"),

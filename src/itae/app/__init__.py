@@ -21,4 +21,5 @@
 `held_out`    what development and held-out data have in common
 `report`      ``itae report``
 `knowledge`   ``itae knowledge``
+`search`      ``itae search``
 """

@@ -11,5 +11,6 @@ VERBS = {
     "prepare": "itae.app.prepare",
     "protocol": "itae.app.protocol",
     "report": "itae.app.report",
+    "search": "itae.app.search.main",
     "sync": "itae.track.sync",
 }

@@ -4,4 +4,6 @@
 `rules`     how judged images change the order: the classes of the group ``feedback``
 `alike`     how alike each row is to the query and to what was judged, kept from round to round
 `rank`      the one function that ranks, for command, page and simulated users
+`search`    pages of one query in one version of a base
+`session`   a file of what was asked, shown and judged, from which the same comes again
 """

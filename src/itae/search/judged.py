@@ -90,6 +90,6 @@ def judged(snapshot: Snapshot, query: Query, marks: Marks) -> Judged:
     """
     width = snapshot.vectors_ME.shape[1] if len(snapshot.vectors_ME) else None
     query_E = unit(query.vector_E[None], width)[0]
-    yes, no = (sorted(some, key=snapshot.ids.__getitem__) for some in (marks.yes, marks.no))
+    yes, no = (np.array(sorted(some, key=snapshot.ids.__getitem__), np.int64) for some in (marks.yes, marks.no))
     yes_YE, no_NE = (np.array(snapshot.vectors_ME[some]).reshape(-1, len(query_E)) for some in (yes, no))
     return Judged(query_E, yes_YE, no_NE, query.is_text, np.array([-1, *yes, *no], np.int64))

@@ -2,7 +2,8 @@
 
 The order is that of scores in float64, of similarities that are computed pair by pair and rounded: no library, block or
 order of rows changes it. Among many rows a rule is asked first what each could be worth at most, with similarities of
-float32 and what they may be off by; only those that may come first are computed anew.
+float32 and what they may be off by; only those that may come first are computed anew. Past memory an index says which
+rows are near the query, each yes and their mean, and the rule puts those in order.
 
 Shapes: M positions of a snapshot, J judged with the query, R rows, K results.
 """
@@ -14,13 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.knowledge.records.similarity import similarities
+from itae.knowledge.near.neighbours import INDEX, MISSING, Candidates
+from itae.knowledge.records.similarity import of_length_1, similarities
 from itae.search.alike import Alike
 from itae.search.judged import Judged, Marks, Query, judged
 from itae.search.rules import Near, Rule
 
 _BLOCK = 2**15  # rows whose scores are computed together, in the processor's cache
 _SPARE = 32  # rows computed anew beyond those asked for
+_CANDIDATES, _MORE = 10, 8  # times as many as asked for, of an index; times as many again where that was too few
 _DECIMALS = 9  # of a score: sums of the same numbers in another order are equal
 _RANKS = "rank of id"  # a memo of a snapshot
 
@@ -110,7 +113,8 @@ class _Ranking:
     def __init__(self, alike: Alike, seen: Judged, rule: Rule) -> None:
         self.alike, self.snapshot, self.seen, self.rule = alike, alike.snapshot, seen, rule
         self.vectors_JE = seen.vectors
-        self.columns = alike.columns(self.vectors_JE)
+        self.index: Candidates | None = self.snapshot.memo.get(INDEX)
+        self.columns = alike.columns(self.vectors_JE) if self.index is None else []
 
     def nothing(self) -> tuple[np.ndarray, ...]:
         return np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, np.int64)
@@ -120,6 +124,8 @@ class _Ranking:
         count = min(count, len(rows))
         if not count:
             return self.nothing()
+        if self.index is not None:
+            return self._of_all(self._candidates(self.index, rows, count), count)
         if self.alike.exact:
             return self._ordered(rows, np.stack([column[rows] for column in self.columns]), count)
         if not self.rule.monotone:
@@ -135,6 +141,20 @@ class _Ranking:
             if beyond <= wanted:
                 return found
             wanted = beyond
+
+    def _candidates(self, index: Candidates, rows: np.ndarray, count: int) -> np.ndarray:
+        """Return those rows, ascending, that an index finds near what is liked; all where it finds too few."""
+        liked_LE = self.vectors_JE[: 1 + len(self.seen.yes_YE)]
+        mean_1E, lost = of_length_1(liked_LE.mean(axis=0, keepdims=True))
+        asked_QE = liked_LE if lost[0] or len(liked_LE) == 1 else np.concatenate([liked_LE, mean_1E])
+        wanted = _CANDIDATES * (count + len(self.seen.rows_J))
+        while wanted < len(rows):
+            found = np.unique(index.candidates(asked_QE, wanted))
+            found = np.intersect1d(found[found != MISSING], rows, assume_unique=True)
+            if len(found) >= count:
+                return found
+            wanted *= _MORE
+        return rows
 
     def _at_most(self, rows: np.ndarray) -> np.ndarray:
         """Return what each row's score could be at most, float32 [R]."""

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from itae.app.knowledge.opened import NEEDED, Opened, opened
+from itae.app.knowledge.opened import NEEDED, Opened, opened, snapshot_of
 from itae.app.knowledge.printed import counted, json_option, print_json, print_table, table_of
 from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, parser
 from itae.base.console import say
 from itae.base.construct import construct
-from itae.base.disk import disk_trouble_told
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.images.image_set import ImageSet
@@ -22,7 +21,6 @@ from itae.knowledge.answers.classify import Answer
 from itae.knowledge.answers.classify import classify as answers_of
 from itae.knowledge.answers.why import Why
 from itae.knowledge.answers.why import why as why_of
-from itae.knowledge.near.index import open_index, use_index
 from itae.knowledge.records.snapshot import Snapshot
 
 READS = ("voter", "knowledge", *OF_A_SPACE, *NEEDED)
@@ -120,24 +118,18 @@ def _answers(asked: Asked, here: Opened, abstain: float | None = None) -> tuple[
 def _snapshot(asked: Asked, here: Opened) -> Iterator[Snapshot]:
     """Yield the version that is asked, with what looks for its neighbours: this process, an index, workers of Ray."""
     runtime, factory, at = here.encoder.runtime, here.config["knowledge"]["index"], asked.options.at
-    folder = here.base.index_folder(here.encoder.store.root)
     if runtime.engine == "ray":
         from itae.knowledge.near.on_ray import NO_INDEX, ray_workers
 
         if factory is not None:
             raise UserError(NO_INDEX)
         with ray_workers(here.base, runtime.ray) as workers:
+            folder = here.base.index_folder(here.encoder.store.root)
             snapshot = here.base.snapshot_beside(folder / "vectors", at)  # whose vectors they have in memory
             workers.serve(snapshot)
             yield snapshot
-    elif factory is not None:
-        snapshot = here.base.snapshot_beside(folder / "vectors", at)
-        refuse_unlabelled(snapshot)
-        with disk_trouble_told(folder):
-            use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
-        yield snapshot
     else:
-        yield here.base.snapshot(at)
+        yield snapshot_of(here.base, here.config, here.encoder.store.root, at, refuse_unlabelled)
 
 
 def _voter_and_pictures(asked: Asked, here: Opened) -> tuple[Any, ImageSet]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from itae.app.knowledge.words import OF_A_SPACE, Asked, config, laid_over
 from itae.app.settings import cache_folder, runtime_of
+from itae.base.disk import disk_trouble_told
 from itae.embed.encoder import Encoder
 from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.exchange.recipe import EDITED, encoder_of, recipe_of, refuse_another_space
+from itae.knowledge.near.index import open_index, use_index
+from itae.knowledge.records.snapshot import Snapshot
 from itae.store.store import Store
 
 NEEDED = ("paths", "runtime")
@@ -53,6 +57,37 @@ def opened(asked: Asked) -> Iterator[Opened]:
         yield Opened(base, encoder, plain)
     finally:
         encoder.close()
+
+
+def snapshot_of(
+    base: KnowledgeBase,
+    config: Mapping[str, Any],
+    cache: Path,
+    at: str | int | None,
+    check: Callable[[Snapshot], object] = lambda snapshot: None,
+) -> Snapshot:
+    """Return a version of a base, with an index where the config's ``knowledge.index`` names one.
+
+    Parameters
+    ----------
+    base, config
+        As `Opened` has them.
+    cache
+        The store's folder, where indexes lie.
+    at
+        A number or tag, None for the newest.
+    check
+        Raises where the snapshot won't do, before an index is made of it.
+    """
+    factory = config["knowledge"]["index"]
+    if factory is None:
+        return base.snapshot(at)
+    folder = base.index_folder(cache)
+    snapshot = base.snapshot_beside(folder / "vectors", at)
+    check(snapshot)
+    with disk_trouble_told(folder):
+        use_index(snapshot, open_index(snapshot, folder / "indexes", factory))
+    return snapshot
 
 
 def with_words(recipe: Mapping[str, Any], asked: Asked, plain: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:

@@ -13,7 +13,7 @@ from itae.knowledge.exchange.recipe import EDITED
 
 OF_A_SPACE = ("backbone", *EDITED, "layers", "dataset.resize", "dataset.decode")
 """Config keys that a space is made of."""
-KEYS = ("backbone", "dataset", *EDITED, "layers", "voter", "knowledge", "paths", "runtime")
+KEYS = ("backbone", "dataset", *EDITED, "layers", "voter", "feedback", "knowledge", "paths", "runtime")
 """All that a verb may read."""
 
 _INDEX = "knowledge.index="
@@ -36,6 +36,7 @@ _TOLD = {
 """What stands behind KB, by how it is called in a verb's help."""
 _WORDS = {
     "voter": "voter=auto|plurality|softmax|rank|distance|class_mean, voter.k=10",
+    "feedback": "feedback=nearest|none|margin|rocchio|mean_difference|kernel|logistic|svm",
     "knowledge": "knowledge.index=IVF1024,PQ64",
     "dataset": "dataset=imagefolder dataset.root=FOLDER",
     "backbone": "backbone=NAME",
@@ -74,9 +75,9 @@ class Asked:
         return self.others[0]
 
 
-def parser(verb: str, told: str, *others: str) -> argparse.ArgumentParser:
+def parser(verb: str, told: str, *others: str, prog: str = "itae knowledge ") -> argparse.ArgumentParser:
     """Return the parser of a verb; `others` is how what stands behind KB is told in its help, if there is anything."""
-    made = argparse.ArgumentParser(prog=f"itae knowledge {verb}", description=told)
+    made = argparse.ArgumentParser(prog=f"{prog}{verb}", description=told)
     made.add_argument("kb", metavar="KB", help="the folder of the base, or the URL of one in an object store")
     for name in others:
         made.add_argument(_OTHERS, nargs="*", metavar=name, help=_TOLD[name])

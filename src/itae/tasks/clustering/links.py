@@ -50,9 +50,9 @@ def write_links(folder: Path, images: ImageSet, ids: Sequence[str], clusters: np
     for name, cluster in zip(ids, clusters.tolist(), strict=True):
         inside = top / (f"{cluster:0{digits}d}" if cluster >= 0 else "noise")
         inside.mkdir(parents=True, exist_ok=True)
-        link = inside / _file_name(name)
+        link = inside / file_name(name)
         if os.path.lexists(link):  # a/b__c and a__b/c
-            link = inside / _file_name(name, unique=True)
+            link = inside / file_name(name, unique=True)
         link.symlink_to(os.path.abspath(paths[name]))
     return top
 
@@ -67,7 +67,7 @@ def remove_links(folder: Path) -> None:
             inside.rmdir()
 
 
-def _file_name(name: str, unique: bool = False) -> str:
+def file_name(name: str, unique: bool = False) -> str:
     """Return the name of an image's link: its id, in one word that a file system takes."""
     flat = name.replace("/", "__")
     if not unique and len(os.fsencode(flat)) <= _LONGEST:

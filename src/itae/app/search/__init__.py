@@ -1,0 +1,6 @@
+"""``itae search``: images of a base, by an image or words, and again by what was judged.
+
+`main`      the command, its sessions and replays
+`queries`   what is looked for: pictures, rows, words
+`printed`   tables, paths, CSV, links and JSON
+"""

@@ -1,0 +1,158 @@
+"""One search in one version of a base: pages of rows for a query, and again for what was judged.
+
+Shapes: E embedding width, R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from itae.base.errors import UserError, did_you_mean
+from itae.knowledge.answers.classify import label_of
+from itae.knowledge.base import KnowledgeBase
+from itae.knowledge.near.neighbours import INDEX
+from itae.knowledge.records.snapshot import Snapshot
+from itae.search.alike import Alike
+from itae.search.judged import Marks, Query
+from itae.search.rank import Found, rank
+from itae.search.rules import Rule
+
+
+@dataclass(frozen=True)
+class Page:
+    """What a round shows.
+
+    Parameters
+    ----------
+    results
+        Best first: ``id``, ``label`` (a list where there are several), ``similarity`` to the query, ``score`` by the
+        rule, ``nearest`` (the judged row that it is most alike to; None is the query), ``mark`` (yes, no or None),
+        ``place`` of its image (None where it is kept in the base, or nowhere).
+    positions
+        Of the results, in the snapshot.
+    version, root
+        Of the base.
+    notes
+        What to know, in sentences.
+    """
+
+    results: Sequence[dict[str, Any]]
+    positions: np.ndarray
+    version: int
+    root: str
+    notes: Sequence[str]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the results."""
+        return [row["id"] for row in self.results]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        told = {"version": self.version, "root": self.root, "results": list(self.results)}
+        return told | ({"notes": list(self.notes)} if self.notes else {})
+
+
+class Search:
+    """Pages for one query.
+
+    Parameters
+    ----------
+    base
+        The base.
+    snapshot
+        A version of it.
+    query
+        What is looked for, whose rows are those of the snapshot.
+    alike
+        The similarities of the snapshot, where other searches have some.
+    """
+
+    def __init__(self, base: KnowledgeBase, snapshot: Snapshot, query: Query, alike: Alike | None = None) -> None:
+        self.base, self.snapshot, self.query = base, snapshot, query
+        self.alike = alike or Alike(snapshot)
+
+    def page(
+        self,
+        rule: Rule,
+        yes: Sequence[str] = (),
+        no: Sequence[str] = (),
+        count: int = 20,
+        where: str | None = None,
+        keep_judged: bool = False,
+    ) -> Page:
+        """Return the rows that come first.
+
+        Parameters
+        ----------
+        rule
+            See `itae.search.rules`.
+        yes, no
+            Ids of rows that were judged.
+        count
+            How many, at least 1; where there are not so many, all of them.
+        where
+            A condition on rows, see `itae.knowledge.base.KnowledgeBase.where`.
+        keep_judged
+            Whether what was judged and the query's own rows come first, beyond `count`.
+
+        Raises
+        ------
+        UserError
+            For an id that this version lacks, or that is both yes and no; for a condition that is none; for an empty
+            base, or a condition that no row meets.
+        """
+        if not len(self.snapshot):
+            raise UserError(f"{self.base.path} has no rows in version {self.snapshot.version}: nothing can be found.")
+        marks = marks_of(self.snapshot, yes, no)
+        rows = None if where is None else self.base.where(where, self.snapshot.version)
+        if rows is not None and not len(rows):
+            raise UserError(f"--where {where!r}: no row of version {self.snapshot.version} meets it.")
+        found = rank(self.alike, self.query, marks, rule, count, rows, keep_judged)
+        index = self.snapshot.memo.get(INDEX)
+        notes = [*found.notes, index.note] if index else found.notes
+        return Page(self._rows(found, marks), found.positions_K, self.snapshot.version, self.snapshot.root, notes)
+
+    def _rows(self, found: Found, marks: Marks) -> list[dict[str, Any]]:
+        snapshot, marked = self.snapshot, dict.fromkeys(marks.yes, "yes") | dict.fromkeys(marks.no, "no")
+        return [
+            {
+                "id": snapshot.ids[i],
+                "label": label_of(snapshot, i),
+                "similarity": similarity,
+                "score": score,
+                "nearest": None if near < 0 else snapshot.ids[near],
+                "mark": marked.get(i),
+                "place": snapshot.column("place", i),
+            }
+            for i, similarity, score, near in zip(
+                found.positions_K.tolist(),
+                found.similarities_K.tolist(),
+                found.scores_K.tolist(),
+                found.nearest_K.tolist(),
+                strict=True,
+            )
+        ]
+
+
+def marks_of(snapshot: Snapshot, yes: Sequence[str], no: Sequence[str]) -> Marks:
+    """Return where the rows lie that were judged.
+
+    Raises
+    ------
+    UserError
+        For an id that this version lacks, and for one that is both.
+    """
+    for id_ in (*yes, *no):
+        if id_ not in snapshot.position:
+            raise UserError(
+                f"There is no row {id_!r} in version {snapshot.version}, so it can't be marked; give an id that is "
+                f"there, or the version that had it with --at.{did_you_mean(id_, snapshot.position)}"
+            )
+    if both := sorted(set(yes) & set(no)):
+        raise UserError(f"{both[0]!r} is marked yes and no; give one of the two.")
+    return Marks(*([snapshot.position[id_] for id_ in dict.fromkeys(some)] for some in (yes, no)))

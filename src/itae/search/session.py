@@ -1,0 +1,220 @@
+"""A session: a file of JSON lines that says what was asked, shown and judged, and from which the same comes again.
+
+The first line is the query with its vector, so that to go on, or to replay it, needs neither picture nor model. Each
+further line is a round: version, rule, condition, all marks so far, and the ids that were shown. It names no place of a
+file. It is a stranger's file as any other: whatever it says is checked, and no code is imported by its words.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from itae.base.disk import replace_file
+from itae.base.errors import UserError
+from itae.base.lock import Lock
+
+_FORMAT = 1
+_KIND = "itae search session"
+_LARGEST = 2**28  # bytes of a file that is read
+_ROUND: dict[str, tuple[type, ...]] = {
+    "version": (int,), "root": (str,), "rule": (dict,), "where": (str, type(None)), "count": (int,),
+    "yes": (list,), "no": (list,), "shown": (list,), "time": (str,),
+}  # fmt: skip
+_HEAD: dict[str, tuple[type, ...]] = {
+    "base": (str,), "name": (str,), "is_text": (bool,), "sha256": (str, type(None)), "vector": (str,),
+}  # fmt: skip
+_CAN_BE: dict[str, Callable[[Any], object]] = {
+    "sha256": lambda value: value is None or re.fullmatch("[0-9a-f]{64}", value),
+    "count": lambda value: value >= 1,
+    "version": lambda value: value >= 0,
+}
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of a session.
+
+    Parameters
+    ----------
+    version, root
+        Of the base.
+    rule
+        The node of the group ``feedback``.
+    where
+        The condition on rows, or None.
+    count
+        How many rows were asked for.
+    yes, no
+        Ids of all that was judged so far.
+    shown
+        The ids of the page.
+    time
+        When, in UTC.
+    """
+
+    version: int
+    root: str
+    rule: Mapping[str, Any]
+    where: str | None
+    count: int
+    yes: Sequence[str]
+    no: Sequence[str]
+    shown: Sequence[str]
+    time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """What was asked of one base, and all rounds.
+
+    Parameters
+    ----------
+    base
+        The random name of the base, see `itae.knowledge.ledger.about.About`.
+    name
+        Of the query, for people: its text, or the name of its file.
+    is_text
+        Whether the query is words.
+    sha256
+        Of the picture's bytes, hex, None for words.
+    vector_E
+        Of the query, float32, as it was ranked by.
+    rounds
+        The first first.
+    """
+
+    base: str
+    name: str
+    is_text: bool
+    sha256: str | None
+    vector_E: np.ndarray
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def shown(self) -> set[str]:
+        """All ids that were shown."""
+        return {id_ for each in self.rounds for id_ in each.shown}
+
+    def marked(self, yes: Sequence[str], no: Sequence[str], forget: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+        """Return all marks: those of the last round, and new ones, which take the place of old ones of the same id.
+
+        Raises
+        ------
+        UserError
+            For a mark on what was never shown in this session, and one to forget that isn't marked.
+        """
+        for id_ in (*yes, *no):
+            if id_ not in self.shown:
+                raise UserError(
+                    f"{id_!r} was never shown in this session, so it can't be marked; mark what was shown, or search "
+                    "without a session."
+                )
+        before = self.rounds[-1] if self.rounds else None
+        marks = dict.fromkeys(before.yes, "yes") | dict.fromkeys(before.no, "no") if before else {}
+        for id_ in forget:
+            if marks.pop(id_, None) is None:
+                raise UserError(f"{id_!r} is not marked in this session; --forget takes a mark back.")
+        marks |= dict.fromkeys(yes, "yes") | dict.fromkeys(no, "no")
+        found = [[id_ for id_, mark in marks.items() if mark == kind] for kind in ("yes", "no")]
+        return found[0], found[1]
+
+    def refuse_another_base(self, base: str, told: str) -> None:
+        """Raise a `UserError` if the session is of another base; `told` is what the one at hand is called."""
+        if self.base != base:
+            raise UserError(
+                f"This session is of another base than {told} (that one is called {self.base[:8]}, this one "
+                f"{base[:8]}); give the base that it was made with, or begin a new session."
+            )
+
+    def text(self) -> str:
+        """Return what stands in the file."""
+        head = {"kind": _KIND, "format": _FORMAT} | {name: getattr(self, name) for name in _HEAD if name != "vector"}
+        head["vector"] = base64.b64encode(np.ascontiguousarray(self.vector_E, "<f4").tobytes()).decode("ascii")
+        lines = [head, *({"round": n} | asdict(each) for n, each in enumerate(self.rounds))]
+        return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+
+
+def read_session(path: Path) -> Session:
+    """Read a session.
+
+    Raises
+    ------
+    UserError
+        When it can't be read, or isn't one.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise UserError(f"{path} is larger than any session ({_LARGEST >> 20} MB); give the file of one.")
+        lines = _read(path).removesuffix("\n").split("\n")  # a text may hold other ends of lines
+    except OSError as error:
+        raise UserError(f"The session {path} can't be read ({error.strerror}); give the file of one.") from error
+    told = [_line(path, number, line) for number, line in enumerate(lines, 1)]
+    if not told or told[0].get("kind") != _KIND or told[0].get("format") != _FORMAT:
+        raise UserError(f"{path} is no session of itae search (of format {_FORMAT}); --session FILE writes one.")
+    head, rounds = _of(path, 1, told[0], _HEAD), []
+    for number, line in enumerate(told[1:], 2):
+        fields = _of(path, number, line, _ROUND)
+        if not all(isinstance(id_, str) for name in ("yes", "no", "shown") for id_ in fields[name]):
+            raise UserError(f"{path}, line {number}: an id must be a text; is it a session that was changed by hand?")
+        rounds.append(Round(**fields))
+    try:
+        vector_E = np.frombuffer(base64.b64decode(head.pop("vector"), validate=True), "<f4")
+    except (binascii.Error, ValueError) as error:
+        raise UserError(f"{path}, line 1: the vector can't be read ({error}).") from error
+    return Session(**head, vector_E=vector_E, rounds=tuple(rounds))
+
+
+def _line(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        told = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{path}, line {number} is not JSON ({error}); is it a session, and whole?") from error
+    if not isinstance(told, dict):
+        raise UserError(f"{path}, line {number} is no mapping; is it a session?")
+    return told
+
+
+def _of(path: Path, number: int, told: Mapping[str, Any], wanted: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    for name, types in wanted.items():
+        value = told.get(name)
+        wrong = not isinstance(value, types) or (isinstance(value, bool) and bool not in types)
+        if wrong or name not in told or not _CAN_BE.get(name, lambda value: True)(value):
+            raise UserError(f"{path}, line {number}: {name}={value!r} can't be; is it a session, and whole?")
+    return {name: told[name] for name in wanted}
+
+
+def add_round(path: Path, session: Session, done: Round) -> Session:
+    """Write a session with one round more; the file is there whole, before or after.
+
+    Raises
+    ------
+    UserError
+        When it can't be written, or another process has gone on with it meanwhile.
+    """
+    made = replace(session, rounds=(*session.rounds, done))
+    lock = Lock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with lock.held(f"another process that writes {path}"):
+            if (_read(path) if path.exists() else "") != (session.text() if session.rounds else ""):
+                raise UserError(f"{path} was changed by another process meanwhile: look, and give the marks again.")
+            replace_file(path, made.text().encode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise UserError(
+            f"The session {path} can't be written ({error.strerror}); give a file that you may write to."
+        ) from error
+    return made
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="surrogateescape")

@@ -1,0 +1,17 @@
+"""A rule of feedback of somebody's own, as short as it can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from itae.search.rules import Rule
+
+
+@dataclass(frozen=True)
+class Best(Rule):
+    """The most similar of all that is liked, less a share of the most similar no."""
+
+    share: float = 0.5
+
+    def scores(self, near):
+        return near.liked.max(axis=0) - (self.share * near.no.max(axis=0) if len(near.no) else 0)
