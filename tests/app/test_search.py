@@ -41,11 +41,30 @@ def base(told, tmp_path):
     return tmp_path / "kb"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Return a folder with a base that tests read and leave as it is."""
+    folder = tmp_path_factory.mktemp("made")
+    draw_photos(folder)
+    for words in ("init kb", "add kb dataset=imagefolder dataset.root=photos --source album"):
+        subprocess.run([sys.executable, "-m", "itae", "knowledge", *words.split(), f"paths.cache={folder}/cache"],
+                       cwd=folder, check=True, capture_output=True)  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def there(made, itae_, monkeypatch):
+    """Go to that folder."""
+    monkeypatch.chdir(made)
+    monkeypatch.setenv("ITAE_CACHE", str(made / "cache"))
+    return made
+
+
 def ids(page):
     return [row["id"] for row in page["results"]]
 
 
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 def test_a_picture_finds_those_like_it_and_marks_change_what_comes_next(told):
     first = told("search kb asked/one/08.png -n 6 --json")
     assert sum(row["label"] == "one" for row in first["results"]) >= 4
@@ -66,7 +85,7 @@ def test_a_picture_finds_those_like_it_and_marks_change_what_comes_next(told):
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 def test_every_rule_ranks(told, rule):
     marks = "--yes album/one/00.png --yes album/one/01.png --no album/two/00.png"
     found = told(f"search kb album/one/02.png feedback={rule} {marks} -n 30 --json")
@@ -75,7 +94,7 @@ def test_every_rule_ranks(told, rule):
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 def test_a_row_is_a_query_as_its_picture_is(told):
     row, picture = told("search kb album/one/02.png --json"), told("search kb photos/one/02.png --json")
     assert row["results"] == picture["results"]
@@ -83,7 +102,7 @@ def test_a_row_is_a_query_as_its_picture_is(told):
     assert told("search kb album/one/02.png --keep-judged --json")["results"][0]["id"] == "album/one/02.png"
 
 
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 def test_several_queries_are_a_list_and_each_is_as_if_alone(told):
     found = told("search kb asked/one photos/two/00.png album/zero/00.png --json")
     assert len(found) == 6
@@ -91,7 +110,7 @@ def test_several_queries_are_a_list_and_each_is_as_if_alone(told):
         assert told(f"search kb {page['query']} --json") == page
 
 
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 def test_conditions_leave_rows_out(told):
     found = told("search kb asked/one/08.png --where \"label = 'two'\" --json")
     assert {row["label"] for row in found["results"]} == {"two"}
@@ -221,13 +240,12 @@ def test_a_rule_of_somebodys_own_ranks_and_is_not_imported_by_a_files_word(told,
         ("search kb --text seven", "text"),
     ],
 )
-@pytest.mark.usefixtures("base")
-def test_what_cant_be_asked_is_one_sentence(itae_, tmp_path, line, told_):
+def test_what_cant_be_asked_is_one_sentence(itae_, there, line, told_):
     status, out, err = itae_(*shlex.split(line))
     assert (status, out) == (2, ""), err
     assert told_ in err
     assert err.count("\n") == 1
-    assert not (tmp_path / "s").exists()
+    assert not (there / "s").exists()
 
 
 @pytest.mark.usefixtures("base")
@@ -242,7 +260,7 @@ def test_a_session_has_its_query_and_its_base(told, itae_):
         assert (status, "This session is of another base than other" in err) == (2, True), err
 
 
-@pytest.mark.usefixtures("base")
+@pytest.mark.usefixtures("there")
 @pytest.mark.parametrize("rule", ["nearest", "mean_difference"])
 def test_past_memory_an_index_says_which_rows_may_come(told, rule):
     marks = "--yes album/one/00.png --no album/two/00.png"
