@@ -78,8 +78,7 @@ class Dataset:
 
     def open(self) -> ImageSet:
         """Find the images, without decoding any; a `UserError` says what is missing and what to do."""
-        ids, items, labels, class_names = self._find()
-        images = ImageSet(self.name, self.split, ids, items, labels, class_names)  # type: ignore[arg-type]
+        images = ImageSet(self.name, self.split, *self._find())  # type: ignore[arg-type]
         n = len(images)
         if self.limit is not None and self.limit < n:
             images = images.take([i * n // self.limit for i in range(self.limit)])

@@ -10,8 +10,9 @@ import logging
 import os
 import pickle
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,8 @@ class Listing(NamedTuple):
     items: Sequence[str | np.ndarray]  # paths of files, or uint8 pixels [H, W] or [H, W, 3]
     labels: Sequence[int] | np.ndarray | None
     class_names: list[str]
+    label_sets: Sequence[tuple[str, ...]] | None = None  # where images have several labels
+    attributes: Mapping[str, Sequence[str]] = MappingProxyType({})  # texts by the name of their column
 
 
 def official_folder(root: str | Path, folder: str, marker: str) -> Path:

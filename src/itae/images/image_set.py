@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class ImageSet:
         int64 [n], or None for an unlabelled set.
     class_names
         The name of each label value; empty when unlabelled.
+    label_sets
+        All labels of each image by name, n of none, one or several, where some have several; None where `labels` says
+        it all. What asks for one label an image, as clustering, reads `labels`, and what takes several reads these.
+    attributes
+        What else is known of the images: n texts by the name of each column.
     """
 
     name: str
@@ -53,6 +58,8 @@ class ImageSet:
     items: Sequence[str | np.ndarray]
     labels: np.ndarray | None
     class_names: list[str]
+    label_sets: Sequence[tuple[str, ...]] | None = None
+    attributes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -63,6 +70,11 @@ class ImageSet:
             assert labels.shape == (n,), (labels.shape, n)
             labels.setflags(write=False)
             object.__setattr__(self, "labels", labels)
+        if self.label_sets is not None:
+            assert len(self.label_sets) == n, (len(self.label_sets), n)
+            object.__setattr__(self, "label_sets", [tuple(sorted(set(some))) for some in self.label_sets])
+        assert all(len(texts) == n for texts in self.attributes.values()), list(self.attributes)
+        object.__setattr__(self, "attributes", {name: list(texts) for name, texts in self.attributes.items()})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,16 +136,20 @@ class ImageSet:
             raise UserError(f"image '{self.ids[i]}' cannot be read: {error.strerror}.") from error
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 (hex) of the content: ids, the bytes of every image, labels and class names."""
-        total = hashlib.sha256(
-            json.dumps(
-                {
-                    "ids": self.ids,
-                    "labels": None if self.labels is None else self.labels.tolist(),
-                    "class_names": self.class_names,
-                }
-            ).encode()
-        )
+        """Return a SHA-256 (hex) of the content: ids, the bytes of every image, labels and class names.
+
+        Several labels and attributes count where there are any: a set without them has the one that it always had.
+        """
+        told: dict[str, Any] = {
+            "ids": self.ids,
+            "labels": None if self.labels is None else self.labels.tolist(),
+            "class_names": self.class_names,
+        }
+        if self.label_sets is not None:
+            told["label_sets"] = [list(some) for some in self.label_sets]
+        if self.attributes:
+            told["attributes"] = {name: list(texts) for name, texts in sorted(self.attributes.items())}
+        total = hashlib.sha256(json.dumps(told).encode())
         for digest in self.digests:
             total.update(digest)
         return total.hexdigest()
@@ -146,6 +162,15 @@ class ImageSet:
         """Return the images that cannot be decoded, as id -> reason, by trying each of them."""
         reasons = in_threads(_reason, self.items, len(self), "checking images")
         return {id_: reason for id_, reason in zip(self.ids, reasons, strict=True) if reason}
+
+    @property
+    def all_labels(self) -> list[tuple[str, ...]]:
+        """The labels of each image by name: those of `label_sets`, or its one of `labels`, or none."""
+        if self.label_sets is not None:
+            return list(self.label_sets)
+        if self.labels is None:
+            return [()] * len(self)
+        return [(self.class_names[value],) for value in self.labels.tolist()]
 
     @property
     def n_classes(self) -> int | None:
@@ -172,6 +197,8 @@ class ImageSet:
             ids=[self.ids[i] for i in rows],
             items=[self.items[i] for i in rows],
             labels=None if self.labels is None else self.labels[list(rows)],
+            label_sets=None if self.label_sets is None else [self.label_sets[i] for i in rows],
+            attributes={name: [texts[i] for i in rows] for name, texts in self.attributes.items()},
         )
         if "digests" in vars(self):  # known already: no file is read again
             vars(taken)["digests"] = [self.digests[i] for i in rows]
