@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -48,6 +49,14 @@ def test_labels_and_groups_of_files_hold_for_the_images_that_are_left(tmp_path):
     groups.write_text("id,group\nb/3.png,one\na/1.png,one\n")
     said = said_of(images(), ["a/1.png", "b/3.png"], str(labels), str(groups))
     assert said == Said([("red",), ("blue", "red")], ["one", "one"])
+
+
+def test_several_labels_of_the_data_set_count_unless_a_file_says_others(tmp_path):
+    several = replace(images(), label_sets=[("a", "b"), (), ("c",)])
+    assert said_of(several, ["b/3.png", "a/1.png"]).labels == [("c",), ("a", "b")]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,label\nb/3.png,red\n")
+    assert said_of(several, several.ids, str(labels)).labels == [(), (), ("red",)]
 
 
 def test_a_file_may_speak_of_another_data_set_too(tmp_path):

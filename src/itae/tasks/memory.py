@@ -53,8 +53,8 @@ def said_of(
     ids
         Those that are asked for, such as `itae.store.entry.Embeddings.ids`: what could be decoded.
     labels
-        None: the data set's own. Else a CSV file with columns ``id`` and ``label``, of which several lines of one id
-        are several labels.
+        None: the data set's own, several where its images have several. Else a CSV file with columns ``id`` and
+        ``label``, of which several lines of one id are several labels.
     group
         None: each image by itself. ``parent``: images of one folder belong together. Else a CSV file with columns
         ``id`` and ``group``.
@@ -66,12 +66,11 @@ def said_of(
     UserError
         If a file can't be read, or says what can't be.
     """
-    own = images.labels is not None and labels is None
-    each = [(images.class_names[code],) for code in images.labels.tolist()] if own else [()] * len(images)  # type: ignore[union-attr]
+    each = images.all_labels
     if labels is not None:
         if not is_file(labels):
             raise UserError(f"task.labels={labels}: give a CSV file with columns id and label, or null.")
-        each = labels_from(labels, [*images.ids, *also], "task.labels")  # type: ignore[assignment]
+        each = labels_from(labels, [*images.ids, *also], "task.labels")
     groups = _groups(images.ids, group, also)
     at = {id_: i for i, id_ in enumerate(images.ids)}
     kept = [at[id_] for id_ in ids]

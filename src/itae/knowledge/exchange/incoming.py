@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.embed.extract import extract
@@ -38,11 +38,11 @@ def incoming(
     source
         By default the folder's name, or the data set's.
     label
-        A label for all of them, ``none``, or a CSV file; by default the data set's own.
+        A label for all of them, ``none``, or a CSV file; by default the data set's own, several where it has them.
     group
         ``parent``, each picture's folder, or a CSV file; by default a picture is a group by itself.
     meta
-        A CSV file.
+        A CSV file, whose columns count where the data set has attributes of their names.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def incoming(
     ids = seen.images.ids
     labels = _labels(seen.images, label)
     groups = _groups(ids, source, group)
-    metadata = metadata_from(meta, ids, OURS) if meta is not None else {}
+    metadata = _metadata(seen.images, meta)
     rows = {id_: i for i, id_ in enumerate(ids)}
     [entry] = extract(seen, [encoder.edit], encoder.runtime)
     kept = [rows[id_] for id_ in entry.ids]  # all but those that can't be decoded, where that is allowed
@@ -80,9 +80,7 @@ def _name_of(dataset: Dataset) -> str:
 
 def _labels(images: ImageSet, label: str | None) -> list[tuple[str, ...]]:
     if label is None:
-        if images.labels is None:
-            return [()] * len(images)
-        return [(images.class_names[value],) for value in images.labels.tolist()]
+        return images.all_labels
     if is_file(label):
         return labels_from(label, images.ids)
     return [() if label == "none" else (label,)] * len(images)
@@ -96,6 +94,16 @@ def _groups(ids: Sequence[str], source: str, group: str | None) -> list[str | No
     if not is_file(group):
         raise UserError(f"--group={group}: give parent (each picture's folder is a group) or a CSV file.")
     return groups_from(group, ids)
+
+
+def _metadata(images: ImageSet, meta: str | None) -> dict[str, Sequence[Any]]:
+    """Return the attributes of the data set and the columns of a file, which count where both have one."""
+    if taken := [name for name in images.attributes if name in OURS]:
+        raise UserError(
+            f"dataset={images.name} has an attribute {taken[0]!r}, which means something already in a base, as "
+            f"{', '.join(OURS)} do: rename it in the data set's class."
+        )
+    return {**images.attributes, **(metadata_from(meta, images.ids, OURS) if meta is not None else {})}
 
 
 def _place(images: ImageSet, i: int) -> str | None:
