@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from itae.base.identity import identity
-from itae.base.names import EXPORTED, PUBLIC, public_name, public_target
+from itae.base.names import EXPORTED, GATHERED, PUBLIC, public_name, public_target
 from itae.edits.detect import VectorNorm
 
 
@@ -35,9 +35,22 @@ def test_a_package_exports_its_classes_by_its_own_name(package):
         assert public_name(exported[name]) == f"{package}.{name}"
 
 
+@pytest.mark.parametrize("place", GATHERED)
+def test_a_public_name_has_the_classes_of_all_modules_that_it_gathers(place):
+    module, gathering = importlib.import_module(place), importlib.import_module(PUBLIC[GATHERED[place]])
+    classes = {name: one for name, one in vars(module).items() if isinstance(one, type) and one.__module__ == place}
+    assert classes
+    for name, cls in classes.items():
+        assert getattr(gathering, name) is cls
+        assert name in gathering.__all__
+        assert public_name(cls) == f"{GATHERED[place]}.{name}"
+
+
 @pytest.mark.parametrize(
     ("target", "public"),
     [
+        ("itae.images.digits.Digits", "itae.data.Digits"),
+        ("itae.images.datasets.Digits", "itae.data.Digits"),
         ("itae.edits.edit.Attention", "itae.edit.Attention"),
         ("itae.edit.Attention", "itae.edit.Attention"),
         ("itae.tasks.clustering.Clustering", "itae.tasks.clustering.Clustering"),

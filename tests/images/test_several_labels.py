@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.formats import Listing
 from itae.images.image_set import ImageSet
 

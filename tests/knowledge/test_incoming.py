@@ -11,7 +11,7 @@ from bases import base
 from itae.app.compose import compose, plain_config
 from itae.base.errors import UserError
 from itae.base.runtime import Runtime
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.formats import Listing
 from itae.knowledge.exchange.incoming import incoming
 from itae.knowledge.exchange.recipe import recipe_of

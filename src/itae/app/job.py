@@ -18,7 +18,7 @@ from itae.edits.edit import AnyEdit
 from itae.embed.calibration import calibrated
 from itae.embed.extract import extract
 from itae.embed.source import Source
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.image_set import ImageSet
 from itae.store.store import Embeddings, Key, Store
 from itae.tasks.task import Job, Memo, Want

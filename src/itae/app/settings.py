@@ -21,7 +21,7 @@ from itae.base.place import at_home
 from itae.base.runtime import OnRay, Runtime
 from itae.edits.controls import NoControl
 from itae.edits.edit import ATTENTION, Attention, parse_layers
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.vit.backbone import Backbone
 
 SELECTIONS = ("fixed", "proxy", "dev_labels", "oracle")

@@ -37,7 +37,12 @@ EXPORTED = {
     "itae.tasks.knn": "itae.tasks.knn.task",
 }
 """A package that exports a class by its own name, and the module where that is written."""
-_NAMES = {place: name for name, place in (PUBLIC | EXPORTED).items()}
+GATHERED = {
+    "itae.images.dataset": "itae.data",
+    "itae.images.digits": "itae.data",
+}
+"""A module whose classes go by a name of `PUBLIC`, and that name; the module that it stands for has them all."""
+_NAMES = {place: name for name, place in (PUBLIC | EXPORTED).items()} | GATHERED
 
 
 def public_name(cls: type) -> str:

@@ -18,7 +18,7 @@ from itae.base.progress import progress
 from itae.base.runtime import Runtime
 from itae.edits.edit import AnyEdit
 from itae.embed.source import Source
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.files import Files
 from itae.images.image_set import ImageSet
 from itae.store.store import Store

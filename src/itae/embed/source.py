@@ -17,7 +17,7 @@ from itae.base.identity import key_of
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.image_set import ImageSet
 from itae.images.transform import Transform
 from itae.images.walk import listed

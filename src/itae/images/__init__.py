@@ -1,6 +1,8 @@
 """From files to pixels: which images there are, what they show, how they come to a model.
 
 `datasets`     the classes that a ``dataset`` yaml names
+`dataset`      what all of them have in common
+`digits`       scikit-learn's digits
 `files`        files and folders as a command line names them
 `image_set`    the images that one of them finds: read, hashed, checked
 `kept`         pictures as a store keeps them

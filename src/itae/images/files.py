@@ -8,7 +8,7 @@ from pathlib import Path
 
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.formats import Listing
 from itae.images.unread import HOW
 from itae.images.walk import Walk, as_utf8, printable

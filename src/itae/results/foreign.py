@@ -7,9 +7,9 @@ from typing import Any
 
 from itae.base.construct import is_call
 from itae.base.errors import UserError
-from itae.base.names import place_of
+from itae.base.names import public_name, public_target
 from itae.images import datasets
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 
 
 def refuse_foreign(node: Mapping[str, Any]) -> None:
@@ -18,9 +18,9 @@ def refuse_foreign(node: Mapping[str, Any]) -> None:
     Nothing is imported to find out: what the name stands for has to be there, whoever wrote it.
     """
     for target in (str(one.get("_target_")) for one in (node, *_inner(node))):
-        module, _, name = target.rpartition(".")
-        cls = vars(datasets).get(name) if place_of(module) == datasets.__name__ else None
-        ours = isinstance(cls, type) and issubclass(cls, Dataset) and cls.__module__ == datasets.__name__
+        module, _, name = public_target(target).rpartition(".")
+        cls = vars(datasets).get(name) if module == "itae.data" else None
+        ours = isinstance(cls, type) and issubclass(cls, Dataset) and public_name(cls) == f"{module}.{name}"
         if not ours:
             raise UserError(
                 f"the run's data set is {target[:200]!r}, which is not one of itae's own, and nothing is imported on "

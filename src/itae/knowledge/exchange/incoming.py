@@ -15,7 +15,7 @@ from itae.knowledge.records.rows import Rows
 
 if TYPE_CHECKING:
     from itae.embed.encoder import Encoder
-    from itae.images.datasets import Dataset
+    from itae.images.dataset import Dataset
     from itae.images.image_set import ImageSet
 
 

@@ -20,7 +20,7 @@ from itae.base.disk import flush_folder
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.embed.extract import extract
-from itae.images.datasets import Dataset
+from itae.images.dataset import Dataset
 from itae.images.formats import Listing
 from itae.images.kept import pixels_of
 from itae.knowledge.base import KnowledgeBase, create, open_knowledge
