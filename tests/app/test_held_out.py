@@ -196,6 +196,8 @@ def test_held_out_words_take_the_place_of_what_names_the_data_and_of_nothing_els
         "dataset.root=r",
         "++dataset.split=s",
         "dataset.variant=10",
+        "dataset.count=10",
+        "dataset.condition=colour",
         "+dataset.name=n",
         "dataset._target_=t",
     ]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from itae.images.image_set import ImageSet
 
-_NAMES = ("_target_", "name", "root", "split", "variant")
+_NAMES = ("_target_", "name", "root", "split", "variant", "count", "condition")
 """What names the data, under ``dataset``; of the rest, ``resize`` is a part of the method."""
 OF_THE_METHOD = {"resize": None, "decode": "full"}
 """Options of a data set that say how an image is seen, and what they were before they could be chosen."""
