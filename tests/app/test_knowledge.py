@@ -13,6 +13,7 @@ from app_bases import draw_photos
 
 import itae
 from itae.app.knowledge.main import VERBS
+from itae.images.datasets import DigitPairs
 
 pytest.importorskip("lance")
 
@@ -150,6 +151,21 @@ def test_labels_groups_and_metadata_come_from_files(told, base):
     assert [snapshot.column(name, both[0]) for name in ("group", "year", "ward")] == ["p1", 2019, "north"]
     found = told("delete kb --where 'year = 2019' --dry-run --json")
     assert found["deleted"] == ["second/one/00.png"]
+
+
+def test_what_a_data_set_knows_of_its_images_is_kept_and_asked(told):
+    told("init kb")
+    told("add kb dataset=digit_pairs dataset.split=test dataset.count=300")
+    found = told("""delete kb --where "left = '3' and right = '7'" --dry-run --json""")
+    pairs = DigitPairs(split="test", count=300).open()
+    wanted = [f"digit_pairs/{id_}" for id_, label in zip(pairs.ids, pairs.labels, strict=True) if label == 37]
+    assert found["deleted"] == wanted != []
+    snapshot = itae.open_knowledge("kb").snapshot()
+    assert snapshot.labels_of(snapshot.position[wanted[0]]) == ("3", "7")
+    told("add kb dataset=digits_conditions dataset.condition=colour dataset.limit=90 --group parent")
+    found = told("""delete kb --where "colour = 'red' and label = '4'" --dry-run --json""")["deleted"]
+    assert found
+    assert all(id_.startswith("digits_conditions/all/") and id_.endswith("/red") for id_ in found)
 
 
 @pytest.mark.usefixtures("base")

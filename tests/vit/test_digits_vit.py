@@ -13,6 +13,7 @@ from torch.nn.functional import scaled_dot_product_attention  # noqa: E402
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from itae.vit import digits_vit  # noqa: E402
+from itae.vit.backbone import Backbone  # noqa: E402
 
 EXPERIMENT = Path(__file__).parents[2] / "experiments" / "00_digits_vit"
 NAMES = ("digits_vit", "digits_vit_artifacts")
@@ -31,6 +32,18 @@ def common():
 @pytest.fixture(scope="module")
 def images(common):
     return common.load_digits_tensor()[0][::3]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "told"),
+    [("digits", None), ("digit_pairs", "from single digits, upright"), ("digits_conditions", "from single digits"),
+     ("cifar10", "handwritten digits and nothing else")],
+)  # fmt: skip
+def test_it_is_said_what_it_does_not_know(dataset, told, tmp_path):
+    facts = Backbone(model_name="digits_vit", checkpoint="pkg://itae/weights/digits_vit.safetensors", image_size=32,
+                     module="itae.digits_vit").facts(tmp_path)  # fmt: skip
+    notes = facts.caveats(dataset)
+    assert notes == [] if told is None else told in " ".join(notes)
 
 
 def build(name):

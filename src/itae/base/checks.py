@@ -28,16 +28,19 @@ def above_0(what: str, value: object, unit: str) -> None:
         raise UserError(f"{what}={value!r} must be a number of {unit} above 0.")
 
 
-def whole(what: str, value: object, low: int, optional: bool = False, other: str | None = None) -> None:
-    """Raise a `UserError` unless `value` is a whole number of at least `low`; `what` names the setting.
+def whole(
+    what: str, value: object, low: int, optional: bool = False, other: str | None = None, high: float = math.inf
+) -> None:
+    """Raise a `UserError` unless `value` is a whole number of at least `low`, at most `high`; `what` names the setting.
 
     None is allowed if `optional`, and so is a word, `other`.
     """
     if (optional and value is None) or (other is not None and value == other):
         return
-    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        most = f" and at most {high:,}" if math.isfinite(high) else ""
         also = ", or null" if optional else f", or {other}" if other else ""
-        raise UserError(f"{what}={value!r} must be a whole number of at least {low}{also}.")
+        raise UserError(f"{what}={value!r} must be a whole number of at least {low}{most}{also}.")
 
 
 def true_or_false(what: str, value: object, optional: bool = False) -> None:

@@ -14,9 +14,21 @@ from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.images import folder, formats, imagenet
 from itae.images.dataset import Dataset, Downloaded, Official, check_root
-from itae.images.digits import Digits
+from itae.images.digits import DigitPairs, Digits, DigitsConditions
 
-__all__ = ["Cifar", "Dataset", "Digits", "Downloaded", "ImageFolder", "ImageNet", "Official", "Stl10", "TinyImageNet"]
+__all__ = [
+    "Cifar",
+    "Dataset",
+    "DigitPairs",
+    "Digits",
+    "DigitsConditions",
+    "Downloaded",
+    "ImageFolder",
+    "ImageNet",
+    "Official",
+    "Stl10",
+    "TinyImageNet",
+]
 
 log = logging.getLogger(__name__)
 
