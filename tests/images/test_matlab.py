@@ -13,7 +13,7 @@ from imagenets import meta
 from scipy.io import loadmat, savemat
 
 from itae.images import matlab
-from itae.images.matlab import struct_array
+from itae.images.matlab import struct_array, texts
 
 CLASSES = {1: ("n02119789", "kit fox, Vulpes macrotis"), 2: ("n02100735", "English setter"), 3: ("n02110185", "é, 狐")}
 
@@ -125,6 +125,47 @@ def test_damage_is_a_value_error_or_nothing(changes, compressed, data):
     for damaged in (bytes(content), bytes(content[:cut])):
         with contextlib.suppress(ValueError):
             struct_array(damaged, "synsets")
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=4), st.booleans(), st.data()
+)
+def test_damage_of_texts_is_a_value_error_or_nothing(changes, compressed, data):
+    stream = io.BytesIO()
+    savemat(stream, {"names": np.array([["AM General Hummer", "é, 狐"]], object)}, do_compression=compressed)
+    content = bytearray(stream.getvalue())
+    for at, byte in changes:
+        content[at % len(content)] = byte
+    cut = data.draw(st.integers(0, len(content)))
+    for damaged in (bytes(content), bytes(content[:cut])):
+        with contextlib.suppress(ValueError):
+            texts(damaged, "names")
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=9), max_size=6), st.booleans())
+def test_a_cell_array_of_texts(names, compressed):
+    cells = np.empty((1, len(names)), object)
+    cells[0, :] = names
+    stream = io.BytesIO()
+    savemat(stream, {"it": np.arange(3), "names": cells}, do_compression=compressed)
+    assert texts(stream.getvalue(), "names") == names
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (big_endian(array(1, b"names", TEXT, NUMBER, shape=(1, 2))), "'names' has 1 texts in 2 cells"),
+        (big_endian(array(1, b"names", TEXT, shape=(1, 2))), "'names' has 1 texts in 2 cells"),
+        (big_endian(array(1, b"names", TEXT, TEXT, shape=(1, 1))), "'names' has 2 texts in 1 cells"),
+        (big_endian(array(1, b"names", TEXT)[:-8]), "it is cut short"),
+        (big_endian(array(2, b"names", FIELDS, TEXT, NUMBER)), "it has no cell array 'names'"),
+        (big_endian(array(1, b"others", TEXT)), "it has no cell array 'names'"),
+        (b"x" * 200, "no MATLAB file of level 5"),
+    ],
+)
+def test_what_is_no_list_of_texts(data, told):
+    with pytest.raises(ValueError, match=told):
+        texts(data, "names")
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 200, b"\x89HDF\r\n\x1a\n" + bytes(200)])

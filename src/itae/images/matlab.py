@@ -1,4 +1,4 @@
-"""A struct array of numbers and texts from a MATLAB file of level 5, which ImageNet's meta.mat is.
+"""Struct arrays of numbers and texts, and lists of texts, from MATLAB files of level 5: ImageNet's and Cars196's.
 
 `scipy.io.loadmat` reads such files and runs no code of theirs, but takes what they say of themselves on trust: a type
 of data that there isn't ends Python with a segmentation fault (scipy 1.17.1), which no caller can make a sentence of.
@@ -15,13 +15,13 @@ from collections.abc import Iterator
 import numpy as np
 
 MOST = 1 << 26
-"""How many bytes a compressed variable may unpack to: the official one has 1,860 rows of a few hundred bytes."""
+"""How many bytes a compressed variable may unpack to: the largest official one has 16,185 rows of some 500 bytes."""
 
 # MATLAB's codes: of an element's data, and of an array's class.
 _COMPRESSED, _MATRIX = 15, 14
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {1: "latin-1", 2: "latin-1", 16: "utf-8", 4: "utf-16", 17: "utf-16"}
-_STRUCT, _CHAR, _NUMERIC = 2, 4, range(6, 16)
+_CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)
 
 Value = str | int | float | None
 
@@ -41,6 +41,35 @@ def struct_array(data: bytes, name: str) -> list[dict[str, Value]]:
     ValueError
         If it is no such file, is damaged, or has no such array.
     """
+    order, size, parts = _variable(data, name, _STRUCT, "struct array")
+    return _rows(size, parts, order)
+
+
+def texts(data: bytes, name: str) -> list[str]:
+    """Return the texts of a cell array.
+
+    Parameters
+    ----------
+    data
+        The content of the file.
+    name
+        What the array is called in it.
+
+    Raises
+    ------
+    ValueError
+        If it is no such file, is damaged, has no such array, or one that holds anything else.
+    """
+    order, size, parts = _variable(data, name, _CELL, "cell array")
+    values = [_value(part, order) for kind, part in parts if kind == _MATRIX]
+    found = [value for value in values if isinstance(value, str)]
+    if not len(found) == len(values) == size:
+        raise ValueError(f"'{name}' has {len(found)} texts in {size} cells")
+    return found
+
+
+def _variable(data: bytes, name: str, wanted: int, what: str) -> tuple[str, int, Iterator[tuple[int, memoryview]]]:
+    """Return the order of bytes, and of an array of that name and class how many entries it has and what lies in it."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:128])
     if order is None or data[124:126] != struct.pack(f"{order}H", 0x0100):
         raise ValueError("it is no MATLAB file of level 5")
@@ -49,9 +78,9 @@ def struct_array(data: bytes, name: str) -> list[dict[str, Value]]:
             kind, part = next(_elements(_unpacked(part), order), (0, part))
         if kind == _MATRIX:
             class_, size, called, parts = _array(part, order)
-            if called == name and class_ == _STRUCT:
-                return _rows(size, parts, order)
-    raise ValueError(f"it has no struct array '{name}'")
+            if called == name and class_ == wanted:
+                return order, size, parts
+    raise ValueError(f"it has no {what} '{name}'")
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
