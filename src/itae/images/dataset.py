@@ -121,6 +121,28 @@ class Official(Dataset):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OwnCopy(Official):
+    """One that a person has to get: `prepare` says from where."""
+
+    PREPARE: ClassVar[str] = "What is read, and where to get it, is told by"
+    SOURCE: ClassVar[str] = ""  # what to get from where, as sentences
+
+    def prepare(self) -> None:
+        """Check that it is there, and say what to get from where if it isn't.
+
+        Raises
+        ------
+        UserError
+            If it isn't, or is damaged.
+        """
+        try:
+            images = super(Official, self).open()  # without the command that is running
+        except UserError as error:
+            raise UserError(f"{error} {self.SOURCE}") from error
+        log.info("dataset=%s is ready: %d images in '%s'", self.name, len(images), at_home(self.root))
+
+
+@dataclass(frozen=True, kw_only=True)
 class Downloaded(Official):
     """One that `prepare` fetches."""
 

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from itae.base.errors import UserError
-from itae.base.place import at_home
 from itae.images import folder, formats, imagenet
-from itae.images.dataset import Dataset, Downloaded, Official, check_root
+from itae.images.dataset import Dataset, Downloaded, Official, OwnCopy, check_root
 from itae.images.digits import DigitPairs, Digits, DigitsConditions
 
 __all__ = [
@@ -26,6 +25,7 @@ __all__ = [
     "ImageFolder",
     "ImageNet",
     "Official",
+    "OwnCopy",
     "Stl10",
     "TinyImageNet",
 ]
@@ -129,7 +129,7 @@ class TinyImageNet(Downloaded):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(Official):
+class ImageNet(OwnCopy):
     """ImageNet (ILSVRC 2012), 1,000 classes or some of them, in any layout that `itae.images.imagenet` names.
 
     It has no free download. `root` holds the folders ``train`` and ``val``, or ``imagenet`` or Kaggle's ``ILSVRC`` with
@@ -140,21 +140,7 @@ class ImageNet(Official):
     split: str = "val"
 
     SPLITS: ClassVar[tuple[str, ...]] = ("train", "val")
-    PREPARE: ClassVar[str] = "What is read, and where to get it, is told by"
-
-    def prepare(self) -> None:
-        """Check that it is there, and say what to get from where if it isn't.
-
-        Raises
-        ------
-        UserError
-            If it isn't, or is damaged.
-        """
-        try:
-            images = super(Official, self).open()  # without the command that is running
-        except UserError as error:
-            raise UserError(f"{error} {imagenet.SOURCE}") from error
-        log.info("dataset=%s is ready: %d images in '%s'", self.name, len(images), at_home(self.root))
+    SOURCE: ClassVar[str] = imagenet.SOURCE
 
     def _find(self) -> formats.Listing:
         return imagenet.imagenet(self.root, self.split)
