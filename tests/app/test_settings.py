@@ -46,7 +46,21 @@ def test_the_contract_names_these_files():
         *("backbone/digits_vit", "backbone/timm", "backbone/dinov3_s16", "backbone/clip_b16", "backbone/siglip_b16"),
         *(
             f"dataset/{name}"
-            for name in ("digits", "cifar10", "cifar100", "stl10", "tiny_imagenet", "imagenet", "imagefolder")
+            for name in (
+                "digits",
+                "cifar10",
+                "cifar100",
+                "stl10",
+                "tiny_imagenet",
+                "imagenet",
+                "imagefolder",
+                "digit_pairs",
+                "digits_conditions",
+                "cub200",
+                "cars196",
+                "sop",
+                "inshop",
+            )
         ),
         *(f"detector/{name}_norm" for name in ("value", "key", "query", "residual")),
         *("detector/none", "detector/cls_attention", "detector/random"),

@@ -38,8 +38,12 @@ EXPORTED = {
 }
 """A package that exports a class by its own name, and the module where that is written."""
 GATHERED = {
+    "itae.images.cars": "itae.data",
+    "itae.images.cub": "itae.data",
     "itae.images.dataset": "itae.data",
     "itae.images.digits": "itae.data",
+    "itae.images.inshop": "itae.data",
+    "itae.images.sop": "itae.data",
 }
 """A module whose classes go by a name of `PUBLIC`, and that name; the module that it stands for has them all."""
 _NAMES = {place: name for name, place in (PUBLIC | EXPORTED).items()} | GATHERED

@@ -2,7 +2,9 @@
 
 `datasets`     the classes that a ``dataset`` yaml names
 `dataset`      what all of them have in common
-`digits`       scikit-learn's digits
+`digits`       scikit-learn's digits, and what is made of them
+`cub`, `cars`, `sop`, `inshop`  the benchmarks of metric learning
+`listed_files` the lists of images that they come with
 `files`        files and folders as a command line names them
 `image_set`    the images that one of them finds: read, hashed, checked
 `kept`         pictures as a store keeps them

@@ -12,11 +12,17 @@ from typing import ClassVar
 
 from itae.base.errors import UserError
 from itae.images import folder, formats, imagenet
+from itae.images.cars import Cars196
+from itae.images.cub import Cub200
 from itae.images.dataset import Dataset, Downloaded, Official, OwnCopy, check_root
 from itae.images.digits import DigitPairs, Digits, DigitsConditions
+from itae.images.inshop import InShop
+from itae.images.sop import Sop
 
 __all__ = [
+    "Cars196",
     "Cifar",
+    "Cub200",
     "Dataset",
     "DigitPairs",
     "Digits",
@@ -24,8 +30,10 @@ __all__ = [
     "Downloaded",
     "ImageFolder",
     "ImageNet",
+    "InShop",
     "Official",
     "OwnCopy",
+    "Sop",
     "Stl10",
     "TinyImageNet",
 ]
