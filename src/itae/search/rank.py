@@ -19,7 +19,7 @@ from itae.knowledge.near.neighbours import INDEX, MISSING, Candidates
 from itae.knowledge.records.similarity import of_length_1, similarities
 from itae.search.alike import Alike
 from itae.search.judged import Judged, Marks, Query, judged
-from itae.search.rules import Near, Rule
+from itae.search.rule import Near, Rule
 
 _BLOCK = 2**15  # rows whose scores are computed together, in the processor's cache
 _SPARE = 32  # rows computed anew beyond those asked for

@@ -1,8 +1,7 @@
 """Rules of feedback: what an image is worth, by how alike it is to the query and to what was judged.
 
-The classes of the group ``feedback``. A rule sees nothing but similarities, so that a new mark costs one
-more of them for each row, whatever the rule. The query counts as one yes, and a mean or a maximum over nothing is 0,
-where a rule doesn't say otherwise.
+The classes of the group ``feedback``: this is the module that ``itae.feedback`` stands for. The query counts as one
+yes, and a mean or a maximum over nothing is 0, where a rule doesn't say otherwise.
 
 Shapes: J judged with the query, Y yes, N no, R rows of which scores are asked, E embedding width.
 """
@@ -17,71 +16,24 @@ import numpy as np
 
 from itae.base.checks import number
 from itae.search.judged import Judged
+from itae.search.rule import Near, Rule
+
+__all__ = [
+    "Kernel",
+    "Logistic",
+    "Margin",
+    "MeanDifference",
+    "Near",
+    "Nearest",
+    "Rocchio",
+    "Rule",
+    "Svm",
+    "Trained",
+    "Unchanged",
+    "Weighted",
+]
 
 _FIRST = 2.0  # more than any two similarities differ
-
-
-@dataclass(frozen=True, eq=False)
-class Near:
-    """How alike some rows are to what a rule goes by: cosines.
-
-    Parameters
-    ----------
-    all_JR
-        The query, then yes, then no.
-    yes_count
-        Y.
-    is_text
-        Whether the query is words.
-    """
-
-    all_JR: np.ndarray
-    yes_count: int
-    is_text: bool
-
-    @property
-    def query(self) -> np.ndarray:
-        """To the query, [R]."""
-        return self.all_JR[0]
-
-    @property
-    def yes(self) -> np.ndarray:
-        """To each yes, [Y, R]."""
-        return self.all_JR[1 : 1 + self.yes_count]
-
-    @property
-    def liked(self) -> np.ndarray:
-        """To the query and to each yes, [1 + Y, R]."""
-        return self.all_JR[: 1 + self.yes_count]
-
-    @property
-    def no(self) -> np.ndarray:
-        """To each no, [N, R]."""
-        return self.all_JR[1 + self.yes_count :]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a rule has to have: `scores`, and `fitted` where it learns something of what was judged first.
-
-    A score of a row is a function of that row's similarities alone, whatever is beside it.
-    """
-
-    monotone: ClassVar[bool] = False
-    """Whether to be more alike to query or yes, and less to a no, never lowers a score. By this the rows that may come
-    first are found quickly among many; the scores of any other rule are computed of all rows in float64."""
-
-    def fitted(self, judged: Judged) -> Rule:
-        """Return the rule for what was judged: by default itself."""
-        return self
-
-    def scores(self, near: Near) -> np.ndarray:
-        """Return the score of each row, [R]; the highest comes first."""
-        raise NotImplementedError
-
-    def notes(self, judged: Judged) -> Sequence[str]:
-        """Return what to know of this round, in sentences."""
-        return ()
 
 
 @dataclass(frozen=True)
