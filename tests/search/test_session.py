@@ -82,7 +82,7 @@ def test_no_place_of_a_file_is_written(tmp_path):
 
 HEAD = {
     "kind": "itae search session", "format": 1, "base": "b", "name": "n", "is_text": False, "sha256": None,
-    "vector": "",
+    "vector": "", "among_images": None,
 }  # fmt: skip
 ROUND = {
     "version": 1, "root": "r", "rule": {}, "where": None, "count": 1, "yes": [], "no": [], "shown": [], "time": "t",
@@ -97,8 +97,8 @@ ROUND = {
         (["[]"], "line 1 is no mapping"),
         ([{"kind": "other"}], "is no session of itae search"),
         ([{**HEAD, "format": 2}], "is no session of itae search"),
-        ([{**HEAD, "vector": "?"}], "line 1: the vector can't be read"),
-        ([{**HEAD, "vector": "AAA="}], "line 1: the vector can't be read"),
+        ([{**HEAD, "vector": "?"}], "line 1: a vector can't be read"),
+        ([{**HEAD, "vector": "AAA="}], "line 1: a vector can't be read"),
         ([{**HEAD, "is_text": "no"}], "line 1: is_text='no' can't be"),
         ([{**HEAD, "sha256": "zz"}], "line 1: sha256='zz' can't be"),
         ([HEAD, {**ROUND, "version": True}], "line 2: version=True can't be"),

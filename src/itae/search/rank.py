@@ -113,6 +113,8 @@ class _Ranking:
     def __init__(self, alike: Alike, seen: Judged, rule: Rule) -> None:
         self.alike, self.snapshot, self.seen, self.rule = alike, alike.snapshot, seen, rule
         self.vectors_JE = seen.vectors
+        if seen.words_E is not None:  # last, behind those that count
+            self.vectors_JE = np.concatenate([self.vectors_JE, seen.words_E[None]])
         self.index: Candidates | None = self.snapshot.memo.get(INDEX)
         self.columns = alike.columns(self.vectors_JE) if self.index is None else []
 
@@ -160,7 +162,7 @@ class _Ranking:
         """Return what each row's score could be at most, float32 [R]."""
         liked = 1 + len(self.seen.yes_YE)
         shift_J1 = np.full((len(self.columns), 1), self.alike.margin, np.float32)
-        shift_J1[liked:] *= -1
+        shift_J1[liked : len(self.seen.rows_J)] *= -1
         together = rows[-1] - rows[0] == len(rows) - 1
         highest_R = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), _BLOCK):
@@ -185,14 +187,17 @@ class _Ranking:
         return best
 
     def _near(self, all_JR: np.ndarray) -> Near:
-        return Near(all_JR, len(self.seen.yes_YE), self.seen.is_text)
+        judged = len(self.seen.rows_J)
+        words_R = None if self.seen.words_E is None else all_JR[judged]
+        return Near(all_JR[:judged], len(self.seen.yes_YE), self.seen.is_text, words_R)
 
     def _ordered(self, rows: np.ndarray, all_JR: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
         """Return the first of some rows, whose similarities are in float64."""
-        scores_R = np.round(self.rule.scores(self._near(all_JR)), _DECIMALS) + 0.0
-        by_R = np.lexsort((self._ranks(rows), -all_JR[0], -scores_R))[:count]
-        first = int(self.seen.is_text and len(all_JR) > 1)  # words are no image that another could be like
-        return rows[by_R], all_JR[0, by_R], scores_R[by_R], first + all_JR[first:, by_R].argmax(axis=0)
+        near = self._near(all_JR)
+        scores_R = np.round(self.rule.scores(near), _DECIMALS) + 0.0
+        by_R = np.lexsort((self._ranks(rows), -near.query, -scores_R))[:count]
+        first = int(self.seen.is_text and len(near.all_JR) > 1)  # words are no image that another could be like
+        return rows[by_R], near.query[by_R], scores_R[by_R], first + near.all_JR[first:, by_R].argmax(axis=0)
 
     def _ranks(self, rows: np.ndarray) -> np.ndarray:
         """Return numbers in the order of the rows' ids."""

@@ -28,16 +28,19 @@ class Near:
         Y.
     is_text
         Whether the query is words.
+    words_R
+        To these words, where the first of `all_JR` is to what was made of them to stand beside images; else None.
     """
 
     all_JR: np.ndarray
     yes_count: int
     is_text: bool
+    words_R: np.ndarray | None = None
 
     @property
     def query(self) -> np.ndarray:
-        """To the query, [R]."""
-        return self.all_JR[0]
+        """To the query as it was asked, [R]: by this rows are told and equal ones put in order."""
+        return self.all_JR[0] if self.words_R is None else self.words_R
 
     @property
     def yes(self) -> np.ndarray:
@@ -46,7 +49,7 @@ class Near:
 
     @property
     def liked(self) -> np.ndarray:
-        """To the query and to each yes, [1 + Y, R]."""
+        """To the query, as one yes, and to each yes, [1 + Y, R]."""
         return self.all_JR[: 1 + self.yes_count]
 
     @property

@@ -97,7 +97,7 @@ class Rocchio(Rule):
 
     def scores(self, near: Near) -> np.ndarray:
         """Return the products with the moved query."""
-        return near.query + _mean(near.yes, self.beta) - _mean(near.no, self.gamma)
+        return near.liked[0] + _mean(near.yes, self.beta) - _mean(near.no, self.gamma)
 
 
 @dataclass(frozen=True)

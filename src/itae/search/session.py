@@ -32,6 +32,7 @@ _ROUND: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 _HEAD: dict[str, tuple[type, ...]] = {
     "base": (str,), "name": (str,), "is_text": (bool,), "sha256": (str, type(None)), "vector": (str,),
+    "among_images": (str, type(None)),
 }  # fmt: skip
 _CAN_BE: dict[str, Callable[[Any], object]] = {
     "sha256": lambda value: value is None or re.fullmatch("[0-9a-f]{64}", value),
@@ -88,7 +89,9 @@ class Session:
     sha256
         Of the picture's bytes, hex, None for words.
     vector_E
-        Of the query, float32, as it was ranked by.
+        Of the query, float32.
+    among_images_E
+        Of words, what stands for them beside images, see `itae.search.judged.Query`; else None.
     rounds
         The first first.
     """
@@ -98,6 +101,7 @@ class Session:
     is_text: bool
     sha256: str | None
     vector_E: np.ndarray
+    among_images_E: np.ndarray | None = None
     rounds: tuple[Round, ...] = ()
 
     @property
@@ -138,8 +142,8 @@ class Session:
 
     def text(self) -> str:
         """Return what stands in the file."""
-        head = {"kind": _KIND, "format": _FORMAT} | {name: getattr(self, name) for name in _HEAD if name != "vector"}
-        head["vector"] = base64.b64encode(np.ascontiguousarray(self.vector_E, "<f4").tobytes()).decode("ascii")
+        head = {"kind": _KIND, "format": _FORMAT, "base": self.base, "name": self.name, "is_text": self.is_text}
+        head |= {"sha256": self.sha256, "vector": _coded(self.vector_E), "among_images": _coded(self.among_images_E)}
         lines = [head, *({"round": n} | asdict(each) for n, each in enumerate(self.rounds))]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
@@ -168,10 +172,18 @@ def read_session(path: Path) -> Session:
             raise UserError(f"{path}, line {number}: an id must be a text; is it a session that was changed by hand?")
         rounds.append(Round(**fields))
     try:
-        vector_E = np.frombuffer(base64.b64decode(head.pop("vector"), validate=True), "<f4")
+        vectors = {f"{name}_E": _decoded(head.pop(name)) for name in ("vector", "among_images")}
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"{path}, line 1: the vector can't be read ({error}).") from error
-    return Session(**head, vector_E=vector_E, rounds=tuple(rounds))
+        raise UserError(f"{path}, line 1: a vector can't be read ({error}).") from error
+    return Session(**head, **vectors, rounds=tuple(rounds))
+
+
+def _coded(vector_E: np.ndarray | None) -> str | None:
+    return None if vector_E is None else base64.b64encode(np.ascontiguousarray(vector_E, "<f4").tobytes()).decode()
+
+
+def _decoded(text: str | None) -> np.ndarray | None:
+    return None if text is None else np.frombuffer(base64.b64decode(text, validate=True), "<f4")
 
 
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:

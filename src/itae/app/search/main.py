@@ -135,7 +135,9 @@ def _in_session(
     else:
         (one,) = sought(asked, snapshot, partial(_refuse_marks_of_several, options))
         sha256 = one.sha256.hex() if one.sha256 else None
-        session = Session(base.about.name, one.name, one.query.is_text, sha256, one.query.vector_E)
+        session = Session(
+            base.about.name, one.name, one.query.is_text, sha256, one.query.vector_E, one.query.among_images_E
+        )
     last = session.rounds[-1] if session.rounds else None
     given = last is None or bool(asked.given("feedback"))
     node = plain_["feedback"] if given else last.rule  # type: ignore[union-attr]

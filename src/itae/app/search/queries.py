@@ -106,4 +106,4 @@ def sought_again(session: Session, snapshot: Snapshot) -> Sought:
         i = snapshot.position[session.name]
         same = snapshot.digests_M32[i].tobytes() == sha256
         rows = np.union1d(rows, [i]) if same else rows
-    return Sought(session.name, Query(session.vector_E, session.is_text, rows), sha256)
+    return Sought(session.name, Query(session.vector_E, session.is_text, rows, session.among_images_E), sha256)
