@@ -212,8 +212,9 @@ MISTAKES = [
     ("task=editing dataset=imagefolder dataset.root={}/wrapped/set/cat task.labels={}/one.csv", "'x'", "two classes"),
     ("task=editing dataset=imagefolder dataset.root={}/flat task.labels={}/two.csv", "x, y", "one line for each"),
     # the backbone
-    ("backbone.pool=clss", "backbone.pool='clss'", "cls, mean, head"),
+    ("backbone.pool=clss", "backbone.pool='clss'", "cls, mean, head, projection"),
     ("backbone=siglip_b16 backbone.pool=cls", "backbone.pool=cls", "no CLS token", "mean or head"),
+    ("backbone.pool=projection", "backbone.pool=projection: digits_vit has no projection", "backbone=clip_b16"),
     ("backbone.precision=fp8", "backbone.precision='fp8'", "fp32, bf16, fp16"),
     ("backbone.image_size=33", "image_size=33", "patch size 4", "use 32"),
     ("backbone=timm", "backbone.model_name", "set backbone.model_name="),

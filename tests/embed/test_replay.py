@@ -157,7 +157,7 @@ def test_an_edit_that_flags_nothing_is_the_untouched_model(family, how):
     prefix = model.num_prefix_tokens
     layer_sets = [(0, 1, 2), (1,), (2,)]
     edits = [Edit(Nothing(), ATTENUATORS[how](), layers) for layers in layer_sets]
-    for pool in ("cls", "mean", "head") if prefix else ("mean", "head"):
+    for pool in ("cls", "mean", "head", "projection") if prefix else ("mean", "head", "projection"):
         baseline, *out = SharedPass(model, prefix, pool, [None, *edits])(pixels, families.digests(3))
         for embedding in out:
             torch.testing.assert_close(embedding, baseline, atol=2e-5, rtol=2e-5)
@@ -169,6 +169,28 @@ def test_head_pooling_is_the_models_own():
         pixels = families.pixels(model)
         (out,) = SharedPass(model, model.num_prefix_tokens, "head", [None])(pixels, families.digests(3))
         assert torch.equal(out, model.forward_head(model.forward_features(pixels), pre_logits=True))
+
+
+@pytest.mark.parametrize("family", ["clip", "plain", "eva02", "siglip"])
+def test_a_projection_is_the_models_head_on_its_pooling_under_every_edit(family):
+    """CLIP's is that of the CLS token; another pooling needs the last block whole."""
+    model = families.small(family, num_classes=7)
+    model.head.weight.copy_(torch.randn(model.head.weight.shape, generator=torch.Generator().manual_seed(3)))
+    pixels, has_cls = families.pixels(model, 2), model.num_prefix_tokens > 0
+    mixes = [m for m in MIXES if has_cls or (m[1][2] == "all" and m[0][0] != "cls_attention")]
+    edits = [
+        Edit(fast_detector(*detector), ATTENUATORS[how](strength=strength, queries=queries), layers)
+        for detector, (how, strength, queries), layers in mixes
+    ]
+    shared = SharedPass(model, model.num_prefix_tokens, "projection", [None, *edits])
+    assert shared.cls_finish == (family in ("clip", "plain"))
+    out = shared(pixels, families.digests(2))
+    assert torch.equal(out[0], model(pixels)), "the baseline is the untouched model, bit for bit"
+    for mix, embedding in zip(mixes, out[1:], strict=True):
+        tokens = slow(model, pixels, *mix)
+        want = model.double().forward_head(tokens)
+        model.float()
+        torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
 
 
 def any_edit():

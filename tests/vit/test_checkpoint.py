@@ -193,6 +193,67 @@ def test_another_size_of_images_is_resampled_and_one_of_patches_is_told(tmp_path
     assert "was saved with patches of 32 pixels, and is resampled to the model's 16" in caplog.text
 
 
+CLIP, SIGLIP = "vit_xsmall_patch16_clip_224", "vit_base_patch16_siglip_224"
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Return the weights of a CLIP whose joint space has a width of 20, and not the 512 of timm's settings for it."""
+    torch.manual_seed(0)
+    state = timm.create_model(CLIP, img_size=32, num_classes=20).state_dict()
+    return state | {"head.bias": torch.zeros(20)}
+
+
+def as_open_clip(state):
+    """Return timm's weights of a CLIP under the names of OpenAI's and open_clip's files, which hold the texts' too."""
+    names = {"patch_embed.proj": "conv1", "pos_embed": "positional_embedding", "blocks.": "transformer.resblocks."}
+    names |= {
+        "norm_pre": "ln_pre",
+        "norm1": "ln_1",
+        "norm2": "ln_2",
+        "norm.": "ln_post.",
+        "cls_token": "class_embedding",
+    }
+    names |= {"attn.proj": "attn.out_proj", "qkv.": "in_proj_", "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
+    out = {"text_projection": torch.ones(4, 20), "logit_scale": torch.ones(())}
+    for name, tensor in without(state, "head").items():
+        for ours, theirs in names.items():
+            name = name.replace(ours, theirs)
+        squeezed = tensor.squeeze() if name in ("positional_embedding", "class_embedding") else tensor
+        out[f"visual.{name}"] = squeezed
+    return out | {"visual.proj": state["head.weight"].t()}
+
+
+@pytest.mark.parametrize("names", ["timm's", "timm's without a bias", "open_clip's", "wrapped", "open_clip's wrapped"])
+def test_a_projection_is_taken_with_its_width_from_files_of_all_names(tmp_path, clip, names):
+    """timm drops a head without a word where its width isn't the one in its settings."""
+    state = as_open_clip(clip) if "open_clip" in names else without(clip, "head.bias") if "bias" in names else clip
+    prefix = "module." if "wrapped" in names else ""
+    state = {f"{prefix}{name}": tensor for name, tensor in state.items()}
+    model = built(tmp_path, state, CLIP, image_size=32, pool="projection")
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in clip.items())
+    image = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    assert model(image).shape == (1, 20)
+
+
+def test_what_is_no_projection_is_refused(tmp_path, clip, whole):
+    classifier = clip | {"head.bias": torch.ones(20)}
+    options = {"image_size": 32, "pool": "projection"}
+    assert "a classifier of 20 classes and no projection" in refusal(tmp_path, classifier, CLIP, **options)
+    for state in (without(clip, "head"), without(as_open_clip(clip), "visual.proj")):
+        assert "have no projection" in refusal(tmp_path, state, CLIP, **options)
+    spoilt = clip | {"head.weight": torch.full((20, 256), torch.nan)}
+    assert "head.weight holds NaN" in refusal(tmp_path, spoilt, CLIP, **options)
+    assert "it lacks blocks.3" in refusal(tmp_path, without(clip, "blocks.3.mlp"), CLIP, **options)
+    built(tmp_path, classifier, CLIP, image_size=32)
+
+
+@pytest.mark.parametrize("name", [SIGLIP, "vit_small_patch14_dinov2.lvd142m"])
+def test_a_model_without_a_projection_is_refused_before_its_weights_are_looked_for(tmp_path, name):
+    with pytest.raises(UserError, match=rf"backbone\.pool=projection: {name} has no projection.*head"):
+        Backbone(name, pool="projection").facts(tmp_path)
+
+
 def test_the_key_is_the_files(tmp_path, whole):
     """Two files of the same features and other heads are two models: their bytes are the key, as ever."""
     keys = []

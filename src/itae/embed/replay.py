@@ -10,9 +10,9 @@ edit's first block it is the untouched model's.
 
 Edits that add a token have streams of their own, from the first block on.
 
-**Finish on the CLS row.** An embedding that is the CLS token needs one row of the last block's attention, and the
-patches' queries only if a detector reads them. All edits' rows go through the rest of that block together, as a
-batch of single CLS tokens: everything in a block but attention works token by token.
+**Finish on the CLS row.** An embedding that is the CLS token, or its projection, needs one row of the last block's
+attention, and the patches' queries only if a detector reads them. All edits' rows go through the rest of that block
+together, as a batch of single CLS tokens: everything in a block but attention works token by token.
 
 Letters: B images, H heads, N tokens, D head width, E embedding width, S = 1 or H.
 """
@@ -124,7 +124,8 @@ class SharedPass:
     prefix
         How many tokens before the first patch.
     pool
-        ``cls``, ``mean`` (of the patch tokens) or ``head`` (the model's own pooling).
+        ``cls``, ``mean`` (of the patch tokens), ``head`` (the model's own pooling) or ``projection`` (that, through
+        the model's head).
     edits
         What to compute, in this order; None is the untouched model.
     watch
@@ -140,7 +141,7 @@ class SharedPass:
         self.edits = list(edits)
         self.watch = watch or Watch()
         # Only the CLS row of the last block is needed, and known to be all that is.
-        self.cls_finish = pool == "cls"
+        self.cls_finish = pool == "cls" or (pool == "projection" and prefix > 0 and _reads_cls(model))
         self._does: list[dict[int, str]] = [{} for _ in edits]
         self._finds: list[dict[int, str]] = [{} for _ in edits]
         for position, edit in enumerate(edits):
@@ -462,7 +463,7 @@ class SharedPass:
         with Door(lambda q, k, v, **_: known_BH1D) as door:
             tokens = self.blocks[self.last](torch.cat(x), **kwargs)
         exactly_once(self.last, door.calls)
-        embeddings = self.model.norm(tokens)[:, 0].float()  # type: ignore[operator]
+        embeddings = self._pool(self.model.norm(tokens))  # type: ignore[operator]
         batch.out |= zip(positions, embeddings.chunk(len(positions)), strict=True)
 
     def _pool(self, tokens: Tensor) -> Tensor:
@@ -470,7 +471,12 @@ class SharedPass:
             return tokens[:, 0].float()
         if self.pool == "mean":
             return tokens[:, self.prefix :].float().mean(dim=1)
-        return self.model.forward_head(tokens, pre_logits=True).float()  # type: ignore[operator]
+        return self.model.forward_head(tokens, pre_logits=self.pool == "head").float()  # type: ignore[operator]
+
+
+def _reads_cls(model: nn.Module) -> bool:
+    """Return whether a timm model's own pooling takes the CLS token and looks at no other."""
+    return getattr(model, "global_pool", None) == "token" and getattr(model, "attn_pool", None) is None
 
 
 def _cls_logits(site: Site) -> Tensor:

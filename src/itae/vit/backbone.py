@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POOLS = ("cls", "mean", "head")
+POOLS = ("cls", "mean", "head", "projection")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
-_FACTS_FORMAT = 4
+_FACTS_FORMAT = 5
 # What timm's hub repositories call their weights, pickles left aside.
 _SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
@@ -56,7 +56,8 @@ class Backbone:
         Height and width of the input in pixels, a multiple of the patch size.
     pool
         The embedding: ``cls`` is the CLS token after the final norm, ``mean`` the mean patch token after it,
-        ``head`` the model's own pooling (what its classifier would see).
+        ``head`` the model's own pooling (what its classifier would see), ``projection`` that through the head which
+        CLIP has in a classifier's place: the space that it shares with its texts.
     precision
         ``fp32``, or autocast to ``bf16`` or ``fp16``.
     module
@@ -178,6 +179,11 @@ class Backbone:
             remember(path, facts)
         if self.pool == "cls" and not facts.has_cls:
             raise UserError(f"backbone.pool=cls: {self.model_name} has no CLS token; use backbone.pool=mean or head.")
+        if self.pool == "projection" and not facts.projects:
+            raise UserError(
+                f"backbone.pool=projection: {self.model_name} has no projection into a space of images and texts; use "
+                "backbone.pool=cls, mean or head (which is SigLIP's own space of both), or a CLIP (backbone=clip_b16)."
+            )
         return facts
 
     def _read_facts(self) -> Facts:
@@ -210,22 +216,28 @@ class Backbone:
         ------
         UserError
             If the weights don't fit the model, or aren't numbers. A classifier that doesn't fit, or isn't there, does
-            not matter, nor does a pooling that isn't the embedding.
+            not matter, nor does a pooling that isn't the embedding. If the embedding is the projection, and they have
+            none.
         """
-        from itae.vit.checkpoint import check_weights
+        from itae.vit.checkpoint import check_projection, check_weights, projection_width
 
         path = self.weights(facts)
         overlay: dict[str, Any] = {"file": str(path), "custom_load": False}
+        wide: dict[str, Any] = {}
+        if self.pool == "projection":  # timm drops a head that isn't as wide as its name promises
+            wide["num_classes"] = overlay["num_classes"] = projection_width(path)
         try:
-            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay)
+            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay, **wide)
         except UserError:
             raise
         except Exception as error:
-            model = self._fitted(path, overlay, error)
+            model = self._fitted(path, overlay, wide, error)
         check_weights(model.requires_grad_(False), path, self.pool)
+        if self.pool == "projection":
+            check_projection(model, path, facts.architecture)
         return model.eval().to(device)
 
-    def _fitted(self, path: Path, overlay: dict[str, Any], error: Exception) -> nn.Module:
+    def _fitted(self, path: Path, overlay: dict[str, Any], wide: dict[str, Any], error: Exception) -> nn.Module:
         """Return the model with those weights of a file that embeddings depend on; timm refused it, with `error`."""
         import torch
 
@@ -234,9 +246,9 @@ class Backbone:
         reason = " ".join(str(error).split())[:300]
         try:
             with torch.device("meta"):
-                model = self._create(pretrained=False)
+                model = self._create(pretrained=False, **wide)
             state = fitted(path, model, self.pool)
-            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay | {"state_dict": state})
+            model = self._create(pretrained=True, pretrained_cfg_overlay=overlay | {"state_dict": state}, **wide)
         except Exception as second:
             reason = str(second) if isinstance(second, UserError) else reason
             raise UserError(
@@ -306,6 +318,7 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         hub_repo=cfg.get("hf_hub_id"),
         hub_file=cfg.get("hf_hub_filename"),
         neurons=neurons(model),
+        projects=hasattr(getattr(model, "head", None), "out_features"),
     )
 
 

@@ -1,4 +1,6 @@
-"""A file of weights held against a model: what its features need has to be there and to be numbers; no head matters.
+"""A file of weights held against a model: what its embeddings need has to be there and to be numbers.
+
+No head matters, but for CLIP's projection where that is the embedding.
 
 timm loads a file whose names and shapes are the model's to the last classifier. A fine-tuned one has a classifier of
 its own, or none; one that a training wrapper saved has a word before each name.
@@ -26,12 +28,19 @@ HEADS = ("head", "head_dist", "classifier", "fc")
 """What classifiers are called; an embedding is what goes into one."""
 POOLING = ("attn_pool", "fc_norm")
 """What comes between the final norm and the classifier, which ``pool=head`` alone reads."""
+_PROJECTIONS = {"visual.proj": 1, "visual.head.proj.weight": 0, "head.weight": 0}
+"""What files call a projection into a joint space, and the axis that is as long as the space is wide.
+
+In turn: OpenAI's and open_clip's, open_clip's with an image tower of timm's, and timm's own.
+"""
 _STEM = "patch_embed.proj.weight"
 _WRAPPERS = ("module.", "_orig_mod.")  # of torch, for several devices and for its compiler
 
 
 def unused(model: nn.Module, pool: str) -> tuple[str, ...]:
     """Return the parts of a timm model, by their names, on which no embedding depends."""
+    if pool == "projection":
+        return ()
     told: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     classifiers = (told,) if isinstance(told, str) else tuple(told)
     return (*classifiers, *HEADS, *(() if pool == "head" else POOLING))
@@ -56,6 +65,8 @@ def fitted(path: Path, model: nn.Module, pool: str) -> dict[str, Tensor]:
     """
     parts, target = unused(model, pool), model.state_dict()
     found = _bare(load_file(path))
+    if pool == "projection" and "head.weight" in found:  # a projection has no bias, and timm's layer has one
+        found.setdefault("head.bias", torch.zeros(len(found["head.weight"])))
     state = {name: tensor for name, tensor in found.items() if not _under(name, parts)}
     if why := _difference(state, {name: tensor for name, tensor in target.items() if not _under(name, parts)}):
         raise UserError(why)
@@ -64,6 +75,40 @@ def fitted(path: Path, model: nn.Module, pool: str) -> dict[str, Tensor]:
         fits = there is not None and there.shape == target[name].shape
         state[name] = there if there is not None and fits else torch.zeros(target[name].shape)
     return state
+
+
+def projection_width(path: Path) -> int:
+    """Return the width of the joint space into which a safetensors file projects images.
+
+    Raises
+    ------
+    UserError
+        If it has no projection.
+    """
+    with safe_open(path, framework="numpy") as file:
+        shapes = {name: list(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    for name, axis in _PROJECTIONS.items():
+        if (place := _place(name, shapes)) is not None and len(shapes[place]) == 2:
+            return int(shapes[place][axis])
+    raise UserError(
+        f"The weights in {path} have no projection into a space of images and texts (visual.proj, or head.weight in "
+        "timm's files), which backbone.pool=projection embeds in; use backbone.pool=cls, mean or head, or a file of "
+        "CLIP's."
+    )
+
+
+def check_projection(model: nn.Module, path: Path, architecture: str) -> None:
+    """Raise a `UserError` if the head that a model has from a file is a classifier.
+
+    CLIP's projection has no bias, and a classifier that was trained has one. EVA's CLIPs alone have one, too.
+    """
+    bias: Any = getattr(model.head, "bias", None)
+    if bias is None or not bool(bias.any()) or re.match(r"eva.*_clip_", architecture):
+        return
+    raise UserError(
+        f"The head of the weights in {path} is a classifier of {len(bias)} classes and no projection into a space of "
+        "images and texts; use backbone.pool=cls, mean or head, or a file of CLIP's."
+    )
 
 
 def check_weights(model: nn.Module, path: Path, pool: str) -> None:

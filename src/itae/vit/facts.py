@@ -32,6 +32,8 @@ class Facts:
         Where timm has the weights, None if it has none.
     neurons
         Inputs of each block's ``mlp.fc2``; 0 where not every block has one, or can't take a token more.
+    projects
+        Whether a linear head follows the model's own pooling, which may be a projection into a joint space.
     """
 
     architecture: str
@@ -47,6 +49,7 @@ class Facts:
     hub_repo: str | None
     hub_file: str | None
     neurons: int = 0
+    projects: bool = False
 
     def caveats(self, dataset: str) -> list[str]:
         """Say what a reader has to know of the embedded backbones, which are toys, before believing a number."""
