@@ -272,6 +272,8 @@ def test_every_shipped_backbone_can_be_edited_and_has_weights(tmp_path, name):
     assert backbone.checkpoint or facts.hub_repo, "timm has no weights for this name"
     pretrained = timm.list_pretrained(node["model_name"].partition(".")[0] + "*")
     assert backbone.checkpoint or node["model_name"] in pretrained, "no such tag"
+    notes = None if backbone.checkpoint else timm.get_pretrained_cfg(node["model_name"]).notes
+    assert "QuickGELU" not in str(notes) or "_quickgelu_" in node["model_name"], "not what it learnt with"
 
 
 @pytest.mark.weights
