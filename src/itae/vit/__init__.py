@@ -1,6 +1,7 @@
 """Frozen vision transformers of timm's.
 
 `backbone`     the settings of a model, its weights, and how it is built
+`hub`          files of weights on the Hugging Face hub
 `checkpoint`   a file of weights held against a model: what has to be in it, and what doesn't matter
 `facts`        what is known of a model without its weights
 `reachable`    whether a model's attention can be edited

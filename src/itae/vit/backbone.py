@@ -25,6 +25,7 @@ from itae.base.errors import UserError, did_you_mean
 from itae.base.names import packaged
 from itae.base.place import at_home
 from itae.vit.facts import Facts, recall, remember
+from itae.vit.hub import OF_BOTH_TOWERS, OF_IMAGES, from_hub
 from itae.vit.timm_import import compiler_asleep, import_timm
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ POOLS = ("cls", "mean", "head", "projection")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
 _FACTS_FORMAT = 5
-# What timm's hub repositories call their weights, pickles left aside.
-_SAFE_FILES = ("model.safetensors", "open_clip_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -145,7 +144,8 @@ class Backbone:
                 f"timm has no weights for backbone.model_name={self.model_name}; set backbone.checkpoint to a "
                 "safetensors file, or choose a name with a tag (timm.list_pretrained())."
             )
-        return _from_hub(facts.hub_repo, facts.hub_file)
+        named = [Path(facts.hub_file).with_suffix(".safetensors").name] if facts.hub_file else []
+        return from_hub(facts.hub_repo, [*named, OF_IMAGES, OF_BOTH_TOWERS])
 
     def space(self, facts: Facts) -> dict[str, Any]:
         """Return what the vectors depend on beside the images and the edit: a part of the cache key."""
@@ -320,28 +320,6 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         neurons=neurons(model),
         projects=hasattr(getattr(model, "head", None), "out_features"),
     )
-
-
-def _from_hub(repo: str, filename: str | None) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-
-    named = [Path(filename).with_suffix(".safetensors").name] if filename else []
-    for only_local in (True, False):
-        for name in dict.fromkeys([*named, *_SAFE_FILES]):
-            try:
-                if not only_local:
-                    get_hf_file_metadata(hf_hub_url(repo, name))  # at once; a download retries for a minute
-                return Path(hf_hub_download(repo, name, local_files_only=only_local))
-            except EntryNotFoundError as error:  # no file of this name: try the next
-                reason: Exception = error
-            except Exception as error:  # whatever else a network does
-                reason = error
-                break
-    raise UserError(
-        f"The weights {repo} are not on this machine and the hub gave none ({type(reason).__name__}); run "
-        "`itae prepare backbone=...` where there is a network, or set backbone.checkpoint to a safetensors file."
-    ) from reason
 
 
 def _import(module: str) -> Any:
