@@ -26,7 +26,8 @@ def test_the_wheel_holds_configs_and_weights(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     shipped = {f"itae/conf/{path.relative_to(ROOT / 'conf')}" for path in (ROOT / "conf").rglob("*.yaml")}
     assert shipped <= set(names)
-    assert {"itae/vit/weights/digits_vit.safetensors", "itae/py.typed"} <= set(names)
+    weights = {f"itae/vit/weights/{name}.safetensors" for name in ("digits_vit", "digits_clip")}
+    assert weights | {"itae/py.typed"} <= set(names)
     assert not [name for name in names if name.startswith(("tests", "conf"))]
 
 

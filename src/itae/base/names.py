@@ -20,6 +20,7 @@ PUBLIC = {
     "itae.corrupt": "itae.tasks.editing.corrupt",
     "itae.data": "itae.images.datasets",
     "itae.detect": "itae.edits.detect",
+    "itae.digits_clip": "itae.vit.digits_clip",
     "itae.digits_vit": "itae.vit.digits_vit",
     "itae.edit": "itae.edits.edit",
     "itae.errors": "itae.base.errors",

@@ -7,4 +7,5 @@
 `rank`      the one function that ranks, for command, page and simulated users
 `search`    pages of one query in one version of a base
 `session`   a file of what was asked, shown and judged, from which the same comes again
+`text`      words in the space of images
 """

@@ -8,6 +8,7 @@
 `door`         the one place where an attention call is seen, and answered
 `tokens`       a token more behind the patches
 `digits_vit`   the embedded model
+`digits_clip`  the embedded model whose images share a space with words
 `blank`        no random initialisation of weights that are loaded over
 `timm_import`  timm without torch's compiler
 """

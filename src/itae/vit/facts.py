@@ -56,9 +56,10 @@ class Facts:
         notes = []
         if self.architecture == "digits_vit_artifacts":
             notes.append("The artifacts of this backbone are planted: it shows that the machinery works, and no more.")
-        if self.architecture.startswith("digits_vit") and dataset in ("digit_pairs", "digits_conditions"):
+        ours = self.architecture.startswith(("digits_vit", "digits_clip"))
+        if ours and dataset in ("digit_pairs", "digits_conditions"):
             notes.append("This backbone learnt from single digits, upright and light on dark; these are made of them.")
-        elif self.architecture.startswith("digits_vit") and dataset != "digits":
+        elif ours and dataset != "digits":
             notes.append(
                 "This backbone knows handwritten digits and nothing else; choose one for these images (backbone=)."
             )
