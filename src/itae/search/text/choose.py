@@ -1,0 +1,48 @@
+"""The text tower that belongs to a base, by the recipe of its space."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from itae.base.construct import construct
+from itae.base.runtime import Runtime
+from itae.search.text.encoder import TextEncoder
+from itae.search.text.towers import tower_of
+from itae.store.store import Store
+
+
+def text_encoder(recipe: Mapping[str, Any], runtime: Runtime, store: Store | None = None) -> TextEncoder:
+    """Return the text tower of the space that a base's recipe makes.
+
+    An edit of attention leaves the images in the joint space, so the recipe may have one.
+
+    Parameters
+    ----------
+    recipe
+        The words of a base (``base.about.words``), of which ``backbone`` counts.
+    runtime
+        Its device.
+    store
+        Where what is known of models is kept; without one it is read anew.
+
+    Raises
+    ------
+    UserError
+        If there is no text tower in that space, its package isn't installed, or its weights aren't there.
+    """
+    tower = tower_of(recipe["backbone"])
+    backbone = construct("backbone", recipe["backbone"])
+    if not tower.configs:
+        from itae.search.text.digits_tower import DigitsText
+
+        return DigitsText(backbone.local_checkpoint())
+    from itae.search.text.both_towers import weights_of_texts
+    from itae.search.text.open_clip_tower import OpenClipText, require_open_clip
+
+    require_open_clip()
+    with tempfile.TemporaryDirectory() as nowhere:
+        facts = backbone.facts(store.root / ".facts" if store else Path(nowhere))
+    return OpenClipText(tower, weights_of_texts(backbone, facts, tower), runtime.torch_device())
