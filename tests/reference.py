@@ -207,7 +207,7 @@ def feedback(rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.2
         return query
     if rule == "nearest":
         judged = [(s, 1) for s in (yes if is_text else liked)] + [(s, 0) for s in no]
-        return query + 2 * (max(judged)[1] if judged else 1)
+        return query + 2 * (max(judged)[1] if judged else 0)
     if rule == "margin":
         return max(liked) - max(no, default=0)
     if rule == "rocchio":

@@ -210,6 +210,26 @@ def test_a_rule_of_somebodys_own_ranks_and_is_not_imported_by_a_files_word(told,
     assert "this" not in sys.modules
 
 
+def test_words_find_images_and_a_session_of_words_replays_without_the_model(told, itae_, tmp_path):
+    told("knowledge init kb backbone=digits_clip --images embed")
+    told("knowledge add kb dataset=digits dataset.split=test")
+    first = told("search kb --text 'please show me a seven' -n 10 --session s.jsonl --json")
+    assert sum(row["label"] == "7" for row in first["results"]) >= 9
+    assert first["query"] == "please show me a seven"
+    marks = f"--yes {ids(first)[0]} --no {ids(first)[9]}"
+    again = told(f"search kb --session s.jsonl {marks} feedback=rocchio --json")
+    assert (
+        again["results"]
+        == told(f"search kb --text 'please show me a seven' -n 10 {marks} feedback=rocchio --json")["results"]
+    )
+    assert [page["same"] for page in told("search kb --replay s.jsonl --json")["rounds"]] == [True, True]
+    both = told("search kb --text zero --text 'a purple one' digits/all/01200 -n 3 --json")
+    assert [page["query"] for page in both] == ["digits/all/01200", "zero", "a purple one"]
+    assert "purple" in both[2]["notes"][0]
+    status, _, err = itae_("search", "kb", "--text", "purple")
+    assert (status, "knows no word of 'purple'" in err) == (2, True), err
+
+
 @pytest.mark.parametrize(
     ("line", "told_"),
     [
@@ -237,7 +257,7 @@ def test_a_rule_of_somebodys_own_ranks_and_is_not_imported_by_a_files_word(told,
         ("search kb asked/one/08.png voter=rank", "has no use for it"),
         ("search kb asked/one/08.png backbone.pool=mean", "kb is of another space: pool is"),
         ("search kb asked/one/08.png runtime.engine=ray", "itae search ranks in one process"),
-        ("search kb --text seven", "text"),
+        ("search kb --text seven", "There is no text tower in this space: digits_vit embeds images alone"),
     ],
 )
 def test_what_cant_be_asked_is_one_sentence(itae_, there, line, told_):

@@ -183,3 +183,23 @@ def test_what_cant_be_asked_is_told():
         rank(Alike(snapshot), Query(snapshot.vectors_ME[0]), Marks(), Kernel(), 0)
     with pytest.raises(UserError, match="give \\[n, 5\\]"):
         rank(Alike(snapshot), Query(np.ones(6, np.float32)), Marks(), Kernel(), 1)
+
+
+@pytest.mark.parametrize("small", [0, 4096])
+@pytest.mark.parametrize("rule", RULES[:6], ids=lambda rule: type(rule).__name__)
+def test_words_are_told_by_themselves_and_count_as_what_stands_for_them_among_images(small, rule):
+    snapshot = snapshot_of(rows_drawn(8))
+    words, standing = np.array([1, 0, 0, 0, 0], np.float32), np.array([0, 1, 0, 0, 0], np.float32)
+    query = Query(words, is_text=True, among_images_E=standing)
+    first = rank(Alike(snapshot, small), query, Marks(), rule, 300)
+    assert plain(first) == plain(rank(Alike(snapshot, small), Query(words, is_text=True), Marks(), rule, 300))
+    found = rank(Alike(snapshot, small), query, Marks([100], [200]), rule, 300)
+    similar = snapshot.vectors_ME.astype(float) @ np.stack([words, standing, *snapshot.vectors_ME[[100, 200]]]).T
+    for i, similarity, score in zip(found.positions_K, found.similarities_K, found.scores_K, strict=True):
+        by_words, stands, yes, no = np.round(similar[i], 6)
+        name = NAMES.get(type(rule), "kernel")
+        if name == "nearest":
+            assert score == pytest.approx(by_words + 2 * (yes >= no), abs=1e-5)
+        elif name != "none":
+            assert score == pytest.approx(feedback(name, stands, [yes], [no], is_text=True), rel=1e-4, abs=1e-5)
+        assert similarity == pytest.approx(by_words, abs=2e-6)

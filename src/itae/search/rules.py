@@ -60,6 +60,8 @@ class Nearest(Rule):
     def scores(self, near: Near) -> np.ndarray:
         """Return the similarities, lifted where a yes is nearest."""
         yes = near.yes if near.is_text else near.liked
+        if not len(yes) and not len(near.no):
+            return near.query
         is_yes_R = yes.max(axis=0, initial=-_FIRST) >= near.no.max(axis=0, initial=-_FIRST)
         return near.query + np.where(is_yes_R, near.all_JR.dtype.type(_FIRST), near.all_JR.dtype.type(0))
 

@@ -172,10 +172,10 @@ def read_session(path: Path) -> Session:
             raise UserError(f"{path}, line {number}: an id must be a text; is it a session that was changed by hand?")
         rounds.append(Round(**fields))
     try:
-        vectors = {f"{name}_E": _decoded(head.pop(name)) for name in ("vector", "among_images")}
+        vector_E, among_images_E = (_decoded(head.pop(name)) for name in ("vector", "among_images"))
     except (binascii.Error, ValueError) as error:
         raise UserError(f"{path}, line 1: a vector can't be read ({error}).") from error
-    return Session(**head, **vectors, rounds=tuple(rounds))
+    return Session(**head, vector_E=vector_E, among_images_E=among_images_E, rounds=tuple(rounds))  # type: ignore[arg-type]
 
 
 def _coded(vector_E: np.ndarray | None) -> str | None:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from itae.app.knowledge.opened import opened
+from itae.app.knowledge.opened import Opened, opened
 from itae.app.knowledge.words import OF_A_SPACE, Asked
 from itae.base.errors import UserError
 from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.judged import Query
 from itae.search.session import Session
+from itae.search.text import text_encoder, text_queries
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def sought(asked: Asked, snapshot: Snapshot, check: Callable[[int], object]) -> 
             rows = rows_of_bytes(snapshot, pictures.digests, len(pictures))
             told = zip(pictures.ids, vectors, pictures.digests, rows, strict=True)
             found |= {name: Sought(name, Query(vector, rows=of), sha) for name, vector, sha, of in told}
-        return [*found.values(), *_words(texts)]
+        return [*found.values(), *_words(asked, here, texts, snapshot)]
 
 
 def _row(snapshot: Snapshot, id_: str) -> Sought:
@@ -92,10 +93,13 @@ def _row(snapshot: Snapshot, id_: str) -> Sought:
     return Sought(id_, Query(np.array(snapshot.vectors_ME[i]), rows=rows), sha256)
 
 
-def _words(texts: Sequence[str]) -> list[Sought]:
-    if texts:
-        raise UserError("--text: this space has no text tower.")
-    return []
+def _words(asked: Asked, here: Opened, texts: Sequence[str], snapshot: Snapshot) -> list[Sought]:
+    if not texts:
+        return []
+    encoder = text_encoder(here.base.about.words, here.encoder.runtime, here.encoder.store)
+    options = asked.options
+    queries = text_queries(encoder, texts, snapshot, judging=bool(options.yes or options.no or options.session))
+    return [Sought(text, query, notes=encoder.notes(text)) for text, query in zip(texts, queries, strict=True)]
 
 
 def sought_again(session: Session, snapshot: Snapshot) -> Sought:

@@ -8,6 +8,7 @@
 `digits_tower`    the embedded one, of `backbone=digits_clip`
 `word_tower`      its model
 `bridge`          a text's vector among those of images
+`query`           words as what a search goes by
 
 None of them imports torch or open_clip before a text is encoded.
 """
@@ -17,5 +18,6 @@ from __future__ import annotations
 from itae.search.text.bridge import bridged, gap
 from itae.search.text.choose import text_encoder
 from itae.search.text.encoder import TextEncoder
+from itae.search.text.query import text_queries
 
-__all__ = ["TextEncoder", "bridged", "gap", "text_encoder"]
+__all__ = ["TextEncoder", "bridged", "gap", "text_encoder", "text_queries"]
