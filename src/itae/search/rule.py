@@ -7,6 +7,7 @@ Shapes: J judged with the query, Y yes, N no, R rows of which scores are asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -80,3 +81,9 @@ class Rule:
     def notes(self, judged: Judged) -> Sequence[str]:
         """Return what to know of this round, in sentences."""
         return ()
+
+
+def name_of(target: str) -> str:
+    """Return what a rule is called on a command line, by the name of its class."""
+    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
+    return {"unchanged": "none"}.get(snake, snake)

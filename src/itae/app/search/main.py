@@ -32,7 +32,7 @@ from itae.base.place import at_home
 from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
-from itae.search.rules import Rule
+from itae.search.rule import Rule, name_of
 from itae.search.search import Page, Search, marks_of
 from itae.search.session import Round, Session, add_round, read_session
 
@@ -209,7 +209,7 @@ def same_as(page: Page, then: Round) -> bool:
 def _print_rounds(session: Session, pages: Pages) -> None:
     table = table_of("round", "version", "rule", "yes", "no", "shown", "replayed")
     for number, ((_, page), each) in enumerate(zip(pages, session.rounds, strict=True)):
-        name = str(each.rule["_target_"]).rpartition(".")[2]
+        name = name_of(str(each.rule["_target_"]))
         counts = (str(len(each.yes)), str(len(each.no)), str(len(each.shown)))
         table.add_row(
             str(number), str(page.version), name, *counts, "the same" if same_as(page, each) else "another order"
