@@ -200,7 +200,9 @@ def silhouette(points, clusters):
     return float(np.mean(values))
 
 
-def feedback(rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.25, temperature=0.1):
+def feedback(
+    rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.25, temperature=0.1, power=0.7, gamma=0.7
+):
     """Score of one row by its cosine to the query (a number), to each yes and to each no (lists)."""
     liked = [query, *yes]
     if rule == "none":
@@ -214,6 +216,8 @@ def feedback(rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.2
         return query + yes_weight * mean(yes) - no_weight * mean(no)
     if rule == "mean_difference":
         return 2 * mean(liked) - mean(no)
+    if rule == "tally":
+        return sum(liked) / len(liked) ** power - gamma * (sum(no) / len(no) ** power if no else 0)
     return sum(math.exp(s / temperature) for s in liked) - sum(math.exp(s / temperature) for s in no)
 
 

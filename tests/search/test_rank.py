@@ -25,10 +25,22 @@ from itae.search.rules import (
     Rocchio,
     Rule,
     Svm,
+    Tally,
     Unchanged,
 )
 
-RULES = (Unchanged(), Nearest(), Margin(), Rocchio(), MeanDifference(), Kernel(), Kernel(0.02), Logistic(), Svm())
+RULES = (
+    Unchanged(),
+    Nearest(),
+    Margin(),
+    Rocchio(),
+    MeanDifference(),
+    Kernel(),
+    Kernel(0.02),
+    Logistic(),
+    Svm(),
+    Tally(),
+)
 NAMES = {Unchanged: "none", Nearest: "nearest", Margin: "margin", Rocchio: "rocchio", MeanDifference: "mean_difference"}
 
 

@@ -17,7 +17,7 @@ from itae.search.judged import Judged
 from itae.search.rules import Near, Nearest
 
 RULES = sorted(path.stem for path in (conf_dir() / "feedback").glob("*.yaml"))
-BY_HAND = ("none", "nearest", "margin", "rocchio", "mean_difference", "kernel")
+BY_HAND = ("none", "nearest", "margin", "rocchio", "mean_difference", "kernel", "tally")
 
 
 @cache
@@ -58,6 +58,8 @@ def test_the_options_of_the_yaml_are_those_of_the_rule():
     assert moved == pytest.approx(feedback("rocchio", *parts, yes_weight=0.5, no_weight=2))
     soft = rule_of("feedback=kernel", "feedback.temperature=.3").fitted(judged).scores(near)[0]
     assert soft == pytest.approx(feedback("kernel", *parts, temperature=0.3))
+    counted = rule_of("feedback=tally", "feedback.power=.3", "feedback.gamma=.9").fitted(judged).scores(near)[0]
+    assert counted == pytest.approx(feedback("tally", *parts, power=0.3, gamma=0.9))
 
 
 @pytest.mark.parametrize("words", [("feedback=logistic",), ("feedback=logistic", "feedback.C=100"), ("feedback=svm",),
@@ -113,6 +115,25 @@ def test_a_score_doesnt_depend_on_what_is_beside_it(name):
         assert rule.scores(Near(near.all_JR[:, r : r + 1], 3, False))[0] == pytest.approx(whole[r], abs=1e-12)
 
 
+@given(seed=st.integers(0, 10**6), yes=counts, no=counts)
+@settings(max_examples=25, deadline=None)
+def test_a_tally_of_power_1_orders_as_means_do_and_of_power_0_as_sums(seed, yes, no):
+    _, near = drawn(seed, yes, no)
+    means = rule_of("feedback=tally", "feedback.power=1", "feedback.gamma=.5").scores(near)
+    np.testing.assert_allclose(2 * means, rule_of("feedback=mean_difference").scores(near), atol=1e-12)
+    sums = rule_of("feedback=tally", "feedback.power=0", "feedback.gamma=1").scores(near)
+    np.testing.assert_allclose(sums, near.liked.sum(axis=0) - near.no.sum(axis=0), atol=1e-12)
+
+
+def test_a_tally_of_no_alone_runs_from_what_they_are_and_one_wrong_no_among_many_yes_hardly_counts():
+    """A row as alike to all that was judged as the query is, and one that is less so: which comes first?"""
+    rule, alike, other = rule_of("feedback=tally"), np.ones(1), np.full(1, 0.5)
+    ten_no = [Near(np.repeat(row[None], 11, axis=0), 0, False) for row in (alike, other)]
+    assert rule.scores(ten_no[0]) < rule.scores(ten_no[1])
+    one_no = [Near(np.repeat(row[None], 11, axis=0), 9, False) for row in (alike, other)]
+    assert rule.scores(one_no[0]) > rule.scores(one_no[1]) + 0.5
+
+
 def test_a_text_is_not_among_the_judged_of_the_nearest_rule():
     near = np.array([[0.9], [0.5]])
     assert Nearest().scores(Near(near, 0, is_text=False))[0] == pytest.approx(2.9), "the query is nearer than the no"
@@ -124,6 +145,8 @@ def test_a_text_is_not_among_the_judged_of_the_nearest_rule():
     [
         (("feedback=rocchio", "feedback.beta=-1"), "feedback.beta=-1 must be a number of at least 0"),
         (("feedback=kernel", "feedback.temperature=0"), "feedback.temperature=0 must be a number of at least 0.02"),
+        (("feedback=tally", "feedback.power=1.5"), "feedback.power=1.5 must be a number in \\[0, 1\\]"),
+        (("feedback=tally", "feedback.gamma=-1"), "feedback.gamma=-1 must be a number of at least 0"),
         (("feedback=svm", "feedback.C=0"), "feedback.C=0 must be a number in"),
     ],
 )
