@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,9 +116,11 @@ def test_a_score_is_the_share_of_the_best_by_user_and_intervals_are_paired(scrip
     rule_tables = importlib.import_module("rule_tables")
 
     rows = pd.DataFrame(
-        {"user": user, "data": "d", "embedding": "e", "judged": 10, "clicks": 0.0, "query": query, "yes": query % 2,
+        {"user": user, "data": "d", "embedding": "e", "judged": judged, "clicks": 0.0, "query": query, "yes": query % 2,
          "rule": rule, "map_at_r": value + query / 100}
-        for user, values in (("a", {"x": 0.4, "y": 0.2}), ("b", {"x": 0.1, "y": 0.4}))
+        for user, judged, values in (
+            ("a", 10, {"x": 0.4, "y": 0.2}), ("a", 30, {"x": 0.4, "y": 0.2}), ("b", 10, {"x": 0.1, "y": 0.4})
+        )
         for query in range(20)
         for rule, value in values.items()
     )  # fmt: skip
@@ -125,17 +128,19 @@ def test_a_score_is_the_share_of_the_best_by_user_and_intervals_are_paired(scrip
     mean = 0.095
     assert scores.a["y"] == pytest.approx((0.2 + mean) / (0.4 + mean))
     assert scores.score["x"] == pytest.approx((1 + (0.1 + mean) / (0.4 + mean)) / 2)
-    assert scores.best_in.tolist() == [1, 1]
-    assert scores.ours_surely_more_in["y"] == scores.ours_surely_less_in["y"] == 1
-    settings = rule_tables.by_setting(rows, "x").set_index(["user", "rule"])
-    other = settings.loc[("a", "y")]
+    ends = scores.score_low["x"], scores.score_high["x"]
+    assert ends[0] < scores.score["x"] < ends[1] < ends[0] + 0.1
+    assert scores.best_in.to_dict() == {"x": 2, "y": 1}
+    assert (scores.ours_surely_more_in["y"], scores.ours_surely_less_in["y"]) == (2, 1)
+    settings = rule_tables.by_setting(rows, "x").set_index(["user", "judged", "rule"])
+    other = settings.loc[("a", 30, "y")]
     ends = [other.ours_more_low, other.ours_more, other.ours_more_high]
     assert ends == pytest.approx([0.2] * 3), "drawn in pairs"
     assert other.map_at_r_low < other.map_at_r - 0.01
     assert other.without_yes == 0.5
     assert other.map_at_r_without == pytest.approx(0.2 + 0.09)
-    tried = rows.assign(rule=rows.rule.map({"x": (0.5, 1.0), "y": "y"}))
-    told = rule_tables.choice(tried, ["y"], [(0.5, 1.0)]).iloc[0]
+    told = rule_tables.choice(rows, ["y"], {"x": (0.5, 1.0)}).iloc[0]
+    assert (told.power, told.gamma) == (0.5, 1.0)
     assert told.score == pytest.approx(scores.score["x"])
     assert told.best_of_eight == "y"
 
@@ -150,3 +155,33 @@ def test_it_runs(script, monkeypatch, tmp_path, capsys):
     }  # fmt: skip
     assert len(pd.read_csv(tmp_path / "rule_development.csv")) == 3 * 2 * 3 * 9
     assert "tally" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("part", ["development", "held_out"])
+def test_the_page_prints_what_came_out(part):
+    page = (HERE / "README.md").read_text(encoding="utf-8")
+    table = page.split({"development": "### Development", "held_out": "### Held out"}[part])[1].split("| rule |")[1]
+    printed = [re.split(r" *\| *", line)[1:-1] for line in table.split("\n\n")[0].splitlines()[2:]]
+    came = pd.read_csv(HERE / f"rule_scores_{part}.csv")
+    assert len(printed) == len(came) == 9
+    for cells, row in zip(printed, came.itertuples(), strict=True):
+        assert cells[0].strip("*`") == row.rule
+        numbers = [row.category, row.one_label, row.conditioned, row.score, row.map_at_r]
+        assert [float(cell) for cell in [*cells[1:5], cells[6]]] == pytest.approx(numbers, abs=6e-4)
+        assert int(cells[7]) == row.best_in
+        if row.rule == "tally":
+            continue
+        more = [float(number) for number in re.findall(r"[+-]\.\d{3}", cells[5])]
+        assert more == pytest.approx([row.ours_more, row.ours_more_low, row.ours_more_high], abs=6e-4)
+        assert cells[8] == f"{row.ours_surely_more_in}, {row.ours_surely_less_in}"
+
+
+def test_the_rule_is_the_pair_that_came_first_and_every_setting_is_told(script):
+    first = pd.read_csv(HERE / "rule_choice.csv").iloc[0]
+    rule = script.rule_of("tally")
+    assert (rule.power, rule.gamma) == (first.power, first.gamma)
+    for part in ("development", "held_out"):
+        assert len(pd.read_csv(HERE / f"rule_{part}.csv")) == 84 * 9
+        scores = pd.read_csv(HERE / f"rule_scores_{part}.csv").set_index("rule")
+        assert set(scores.index) == set(ALL)
+        assert (scores.ours_more_low.drop("tally") > 0).all(), "the claim of the page"

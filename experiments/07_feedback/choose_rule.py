@@ -60,14 +60,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser().error("--checkpoint and --images go together")
     part = "held_out" if options.held_out else "development"
     rules = {name: rule_of(name) for name in (*CONTRACT, OURS)}
-    tried = {} if options.held_out else {(p, g): Tally(p, g) for p in POWERS for g in GAMMAS}
+    pairs = {} if options.held_out else {f"{p} {g}": Tally(p, g) for p in POWERS for g in GAMMAS}
     queries = 4 if options.quick else 300
     each = collections(part, options.work, options.checkpoint, options.images)
-    rows = pd.concat([pd.DataFrame(asked(one, rules | tried, queries)) for one in each], ignore_index=True)
+    rows = pd.concat([pd.DataFrame(asked(one, rules | pairs, queries)) for one in each], ignore_index=True)
     plain = rows[rows.rule.isin(list(rules))]
     tables = {f"rule_{part}": by_setting(plain, OURS), f"rule_scores_{part}": by_rule(plain, OURS)}
-    if tried:
-        tables["rule_choice"] = choice(rows, CONTRACT, tried)
+    if pairs:
+        tables["rule_choice"] = choice(rows, CONTRACT, {name: (one.power, one.gamma) for name, one in pairs.items()})
     out = options.work if options.quick else options.out or HERE
     out.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
@@ -137,7 +137,7 @@ def trials(
         yield query, Trial(judged, rest_R, wanted_N[rest_R], near)
 
 
-def asked(one: Collection, rules: Mapping[object, Rule], queries: int) -> Iterator[dict[str, object]]:
+def asked(one: Collection, rules: Mapping[str, Rule], queries: int) -> Iterator[dict[str, object]]:
     """Yield a row for each user, page, kind of clicks, query and rule."""
     similar_NN = cosines(one.vectors_NE)
     for user in one.means:

@@ -5,7 +5,7 @@ Shapes: D draws of the bootstrap, Q queries, S settings, L rules.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -56,16 +56,16 @@ def by_rule(rows: pd.DataFrame, ours: str) -> pd.DataFrame:
     return found.reset_index().sort_values("score", ascending=False)
 
 
-def choice(rows: pd.DataFrame, contract: Sequence[str], tried: Iterable[tuple[float, float]]) -> pd.DataFrame:
+def choice(rows: pd.DataFrame, contract: Sequence[str], tried: Mapping[str, tuple[float, float]]) -> pd.DataFrame:
     """Return a row for each pair of numbers, the best first: its score, and that of the best of the eight beside it."""
     means = rows.groupby([*SETTING, "rule"]).map_at_r.mean().unstack("rule")
     found = []
-    for pair in tried:
-        these = means[[*contract, pair]]
+    for name, pair in tried.items():
+        these = means[[*contract, name]]
         share = pd.DataFrame(_of_best(these.to_numpy()), these.index, these.columns)
         scores = share.groupby("user").mean().mean()
         best = scores[list(contract)].idxmax()
-        found.append((*pair, scores[pair], best, scores[best]))
+        found.append((*pair, scores[name], best, scores[best]))
     names = ["power", "gamma", "score", "best_of_eight", "its_score"]
     return pd.DataFrame(found, columns=names).sort_values("score", ascending=False)
 
