@@ -36,7 +36,7 @@ _TOLD = {
 """What stands behind KB, by how it is called in a verb's help."""
 _WORDS = {
     "voter": "voter=auto|plurality|softmax|rank|distance|class_mean, voter.k=10",
-    "feedback": "feedback=nearest|none|margin|rocchio|mean_difference|kernel|logistic|svm",
+    "feedback": "feedback=nearest|none|margin|rocchio|mean_difference|kernel|logistic|svm|tally",
     "knowledge": "knowledge.index=IVF1024,PQ64",
     "dataset": "dataset=imagefolder dataset.root=FOLDER",
     "backbone": "backbone=NAME",
