@@ -15,9 +15,10 @@ from itae.base.construct import construct, locate
 from itae.base.errors import UserError
 
 GROUPS = ("backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter",
-          "corruption", "repair", "feedback", "tracker")  # fmt: skip
+          "corruption", "repair", "feedback", "user", "tracker")  # fmt: skip
 # What has no default, because only the user knows it.
-GIVEN = {"backbone/timm": ["backbone.model_name=vit_base_patch16_224.mae"], "dataset/imagefolder": ["dataset.root=x"]}
+GIVEN = {"backbone/timm": ["backbone.model_name=vit_base_patch16_224.mae"], "dataset/imagefolder": ["dataset.root=x"],
+         "user/conditioned": ["user.attribute=vendor"]}  # fmt: skip
 YAMLS = sorted(
     path.relative_to(conf_dir()).with_suffix("").as_posix() for g in GROUPS for path in conf_dir().glob(f"{g}/*")
 )
@@ -28,12 +29,12 @@ def test_the_keys_of_a_config_are_these():
     """Users and scripts rely on the names: a new one is a decision, a lost one breaks somebody."""
     keys = {
         "backbone", "dataset", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter",
-        "corruption", "repair", "feedback", "tracker",
+        "corruption", "repair", "feedback", "user", "tracker",
         "layers", "seed", "selection", "paths", "runtime",
     }  # fmt: skip
     assert set(KEYS) == keys
     assert set(compose([])) - {"experiment"} == keys
-    assert set(plain_config(compose([]))) == keys - {"voter", "corruption", "repair", "feedback"}, (
+    assert set(plain_config(compose([]))) == keys - {"voter", "corruption", "repair", "feedback", "user"}, (
         "what its task doesn't read is no setting of a run"
     )
     assert set(plain_config(compose([]))["paths"]) == {"cache", "data"}

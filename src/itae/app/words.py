@@ -34,6 +34,7 @@ TEXTS = frozenset(
         "hydra.launcher.account", "hydra.launcher.address", "hydra.launcher.partition", "hydra.launcher.qos",
         "hydra.sweeper.metric", "hydra.sweeper.storage", "hydra.sweeper.study_name",
         "runtime.ray.address",
+        "user.attribute", "user.means", "user.same", "user.value",
     }
 )  # fmt: skip
 """Options whose value is a name of the user's own: of a folder, a file, a model, a project."""

@@ -26,9 +26,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "corruption": ("labels",),
     "repair": ("scores",),
     "feedback": ("fitted", "scores", "notes", "monotone"),
+    "user": ("check", "wishes", "wanted", "marks", "noise"),
 }
 """What the class of each group has to have."""
-GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair", "feedback")
+GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair", "feedback", "user")
 """Config groups that a task reads if it says so, and nobody else does."""
 
 

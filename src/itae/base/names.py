@@ -28,6 +28,7 @@ PUBLIC = {
     "itae.registers": "itae.edits.registers",
     "itae.repair": "itae.tasks.editing.repair",
     "itae.tracking": "itae.track.tracking",
+    "itae.users": "itae.search.users",
     "itae.vote": "itae.knowledge.answers.vote",
 }
 """The public name of a module, and where it is."""

@@ -25,11 +25,11 @@ NO_CONTROL = "itae.controls.NoControl"
 _RULE = "detector.rule"
 _TASK = "task._target_"
 KINDS = ("detector", "attenuator", "control", "edit", "clusterer", "voter", "corruption", "repair",
-         "feedback")  # fmt: skip
+         "feedback", "user")  # fmt: skip
 """Groups of which a row is told by the name of its choice, as it stands on the command line."""
 _MAIN = ("model_name", "dataset.name", "layers", "detector", "rule", *NUMBERS, "attenuator", "strength", "edit",
          "corruption")  # fmt: skip
-_APART = ("kind", "backbone.", "dataset.", "clusterer", "corruption", "task.")
+_APART = ("kind", "backbone.", "dataset.", "clusterer", "corruption", "user", "task.")
 """Settings across which no metric compares; the first three have panels of their own."""
 SEED = "seed"
 """What rows are repeated over, and no setting to choose."""

@@ -24,7 +24,7 @@ from itae.results.shown import Shown, kind_of, merged, shown_of
 FIRST = ("folder", "status", "error", "selection", "kind")
 _GROUPS = (
     *("backbone", "dataset", "detector", "attenuator", "control", "layers", "edit"),
-    *("task", "clusterer", "voter", "corruption", "repair", "feedback", "seed", "runtime", "paths", "tracker"),
+    *("task", "clusterer", "voter", "corruption", "repair", "feedback", "user", "seed", "runtime", "paths", "tracker"),
 )
 _FLOATS = {"detector.threshold", "detector.quantile", "detector.k", "detector.ratio", "detector.rate"}
 _FLOATS |= {"attenuator.strength", "edit.threshold", "edit.k"}

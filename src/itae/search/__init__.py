@@ -8,4 +8,5 @@
 `search`    pages of one query in one version of a base
 `session`   a file of what was asked, shown and judged, from which the same comes again
 `text`      words in the space of images
+`users`     simulated users: the classes of the group ``user``
 """
