@@ -221,5 +221,16 @@ def feedback(
     return sum(math.exp(s / temperature) for s in liked) - sum(math.exp(s / temperature) for s in no)
 
 
+def retrieval(hits, positives, k=10):
+    """Recall at 1 and k, precision at k and MAP@R of a ranking: whether each place, best first, is wanted."""
+    precisions = [sum(hits[: i + 1]) / (i + 1) if i < len(hits) and hits[i] else 0 for i in range(positives)]
+    return {
+        "r_at_1": float(hits[0]) if hits else 0.0,
+        f"r_at_{k}": float(any(hits[:k])),
+        f"p_at_{k}": sum(hits[:k]) / k,
+        "map_at_r": sum(precisions) / positives,
+    }
+
+
 def mean(some):
     return sum(some) / len(some) if some else 0

@@ -7,6 +7,7 @@
 `matching`       clusters and classes, one to one
 `scores`         ACC, NMI, AMI, ARI, purity, KNN
 `classified`     top-1, recall, confusion, reliability, AUROC, mAP
+`retrieval`      recall and precision of a ranking, MAP@R
 `forgetting`     accuracy step by step, transfer and forgetting
 `silhouette`     criteria that need no labels
 `intervals`      how far a difference is open
