@@ -69,19 +69,31 @@ def metadata_from(path: str, ids: Sequence[str], taken: Sequence[str]) -> dict[s
     UserError
         As `labels_from` does, for a name that is taken, and if there are two lines of one picture.
     """
-    rows: dict[str, Mapping[str, str]] = {}
-    for id_, row in _lines("--meta", path, dict.fromkeys(ids), ()):
-        if id_ in rows:
-            raise UserError(f"--meta={path} has two lines of {id_!r}; keep one.")
-        rows[id_] = row
-    names = [name for name in next(iter(rows.values()), {}) if name != ID]
-    for name in names:
+    columns = texts_from(path, ids, "--meta")
+    for name in columns:
         if not name or name in taken:
             raise UserError(
                 f"--meta={path}: a column may not be called {name!r}, as {', '.join(taken)} mean something already; "
                 "rename it."
             )
-    return {name: _typed([rows.get(id_, {}).get(name) or None for id_ in ids]) for name in names}
+    return {name: _typed([text or None for text in texts]) for name, texts in columns.items()}
+
+
+def texts_from(path: str, ids: Sequence[str], option: str) -> dict[str, list[str]]:
+    """Return the columns of a file but ``id``, each with a text a picture; an empty one where there is none.
+
+    Raises
+    ------
+    UserError
+        As `labels_from` does, and if there are two lines of one picture.
+    """
+    rows: dict[str, Mapping[str, str]] = {}
+    for id_, row in _lines(option, path, dict.fromkeys(ids), ()):
+        if id_ in rows:
+            raise UserError(f"{option}={path} has two lines of {id_!r}; keep one.")
+        rows[id_] = row
+    names = [name for name in next(iter(rows.values()), {}) if name != ID]
+    return {name: [rows.get(id_, {}).get(name) or "" for id_ in ids] for name in names}
 
 
 def lines_of(option: str, path: str, columns: Sequence[str]) -> list[dict[str, str]]:
