@@ -8,5 +8,6 @@
 `search`    pages of one query in one version of a base
 `session`   a file of what was asked, shown and judged, from which the same comes again
 `text`      words in the space of images
+`diverse`   a page for who has found nothing yet
 `users`     simulated users: the classes of the group ``user``
 """
