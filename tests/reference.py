@@ -221,6 +221,31 @@ def feedback(
     return sum(math.exp(s / temperature) for s in liked) - sum(math.exp(s / temperature) for s in no)
 
 
+def feedback_round(rule, vectors, q, wanted, page, ids):
+    """One round of a search among these vectors: which rows are judged, and the scores of the rest or None.
+
+    The first page is by similarity, a user who wants some rows marks it, the rule ranks what is left.
+    """
+
+    def cosine(i, j):
+        a, b = vectors[i], vectors[j]
+        dot = sum(x * y for x, y in zip(a, b, strict=True))
+        return round(dot / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b)), 6)
+
+    others = [i for i in range(len(vectors)) if i != q]
+    judged = sorted(others, key=lambda i: (-cosine(i, q), ids[i]))[:page]
+    yes, no = [i for i in judged if i in wanted], [i for i in judged if i not in wanted]
+    left = [i for i in others if i not in judged]
+
+    def place(i):
+        score = feedback(rule, cosine(i, q), [cosine(i, j) for j in yes], [cosine(i, j) for j in no])
+        return -round(score, 9), -cosine(i, q), ids[i]
+
+    positives = sum(i in wanted for i in left)
+    hits = [i in wanted for i in sorted(left, key=place)]
+    return judged, retrieval(hits, positives) if positives else None
+
+
 def retrieval(hits, positives, k=10):
     """Recall at 1 and k, precision at k and MAP@R of a ranking: whether each place, best first, is wanted."""
     precisions = [sum(hits[: i + 1]) / (i + 1) if i < len(hits) and hits[i] else 0 for i in range(positives)]

@@ -19,8 +19,9 @@ ROOMS = (
 """From the top down; Hydra's plugins and the package itself, which hands out names, stand below all of them."""
 INSIDE = {
     "knowledge": ("records", "disk", "ledger", "base", "damage", "near", "answers", "curate", "exchange", "pages"),
-    "tasks": ("task", "memory", "gallery", "asked", "csv_file", "notes", "clustering", "knn", "incremental", "editing"),
-}
+    "tasks": ("task", "memory", "gallery", "asked", "csv_file", "notes", "clustering", "knn", "incremental", "editing",
+              "feedback"),
+}  # fmt: skip
 """Rooms and files of a large room, from the top down."""
 
 

@@ -28,7 +28,7 @@ TEXTS = frozenset(
         "dataset.name", "dataset.root", "dataset.split",
         "detector.calibration",
         "paths.cache", "paths.data",
-        "task.at", "task.group", "task.labels", "task.truth",
+        "task.at", "task.attributes", "task.group", "task.labels", "task.truth",
         "tracker.entity", "tracker.group", "tracker.name", "tracker.notes", "tracker.project", "tracker.tags",
         "hydra.job.name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir",
         "hydra.launcher.account", "hydra.launcher.address", "hydra.launcher.partition", "hydra.launcher.qos",

@@ -35,6 +35,7 @@ PUBLIC = {
 EXPORTED = {
     "itae.tasks.clustering": "itae.tasks.clustering.task",
     "itae.tasks.editing": "itae.tasks.editing.task",
+    "itae.tasks.feedback": "itae.tasks.feedback.task",
     "itae.tasks.incremental": "itae.tasks.incremental.task",
     "itae.tasks.knn": "itae.tasks.knn.task",
 }

@@ -14,4 +14,5 @@ written and drawn. All else is what a task computes.
 `knn`          images named by their neighbours
 `incremental`  a memory that grows
 `editing`      labels of a memory made wrong, found and mended
+`feedback`     searches that simulated users judge
 """
