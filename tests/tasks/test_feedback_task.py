@@ -60,6 +60,15 @@ class Odd(User):
         return odd == (query.labels[0] in "13579")
 
 
+@dataclass(frozen=True)
+class Counting(User):
+    """A user who returns positions in place of true or false."""
+
+    def wanted(self, query, rows, wish):
+        """Return a place."""
+        return np.array([3])
+
+
 def test_the_metrics_are_those_of_the_runs_own_rule(one):
     result = result_of(one)
     table = pd.read_csv(one / "feedback.csv")
@@ -212,6 +221,13 @@ def test_a_user_of_ones_own_goes_through(itae_, tmp_path):
     assert status == 0, err
     assert "user=odd (simulated)" in out
     assert pd.read_csv("run/queries.csv")["wanted"].min() > 30
+
+
+def test_what_ones_own_user_gives_wrongly_is_told(itae_):
+    words = (f"user._target_={__name__}.Counting", "hydra.run.dir=run")
+    status, _, err = itae_(*SMALL, *FEW, *words)
+    assert status == 2
+    assert "user=counting wants int64 of shape (1,) of 100 images" in err
 
 
 @pytest.mark.slow  # four jobs

@@ -28,10 +28,9 @@ def _of_searches(found: Found) -> list[str]:
         used = searches.looked_at - searches.wishless - searches.hopeless
         told.append(f"{used:,} of {searches.queries:,} images are searched with, drawn by the seed (task.queries).")
     if searches.wishless or searches.hopeless:
-        told.append(
-            f"Of {searches.looked_at:,} images that were drawn {searches.wishless:,} have nothing to be searched for, "
-            f"and for {searches.hopeless:,} nothing in the collection is wanted: these are left out."
-        )
+        some = [f"{searches.wishless:,} have nothing to be searched for"] * bool(searches.wishless)
+        some += [f"for {searches.hopeless:,} nothing in the collection is wanted"] * bool(searches.hopeless)
+        told.append(f"Of {searches.looked_at:,} images that were drawn {', and '.join(some)}: these are left out.")
     for side in SIDES:
         lost = {
             (case.judged, case.round): int(np.isnan(found.column(side, case, "map_at_r")).sum())

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from itae.base.errors import UserError
 from itae.knowledge.near.neighbours import Excluded
 from itae.search.users import Described, drawn, generator
+from itae.tasks.feedback.methods import named
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,5 +110,11 @@ def searches_of(
 
 
 def _search(user: Any, q: int, query: Any, wish: str, rows: Described, out_M: np.ndarray) -> Search:
-    wanted_M = np.asarray(user.wanted(query, rows, wish), bool) & ~out_M
+    wanted_M = np.asarray(user.wanted(query, rows, wish))
+    if wanted_M.shape != out_M.shape or wanted_M.dtype != bool:
+        raise UserError(
+            f"user={named(user)} wants {wanted_M.dtype} of shape {wanted_M.shape} of {len(rows)} images; its wanted() "
+            "must return true or false for each of them."
+        )
+    wanted_M = wanted_M & ~out_M
     return Search(q, query.id, wish, np.flatnonzero(out_M), np.flatnonzero(wanted_M))
