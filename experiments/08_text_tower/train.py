@@ -82,7 +82,7 @@ def images(split: str, cache: Path) -> tuple[Tensor, Tensor]:
     backbone = Backbone("digits_vit", "pkg://itae/weights/digits_vit.safetensors", 32, module="itae.digits_vit")
     store, found = Store(cache), Digits(split=split).open()
     encoder = Encoder(backbone, backbone.facts(cache / ".facts"), "squash", "full", None, store, Runtime("cpu"))
-    return torch.from_numpy(encoder(found)), torch.from_numpy(np.asarray(found.labels))
+    return torch.from_numpy(encoder(found)), torch.tensor(np.asarray(found.labels))
 
 
 def truth(meant: Sequence[frozenset[int]]) -> Tensor:

@@ -82,7 +82,7 @@ def sought(asked: Asked, snapshot: Snapshot, check: Callable[[int], object]) -> 
             rows = rows_of_bytes(snapshot, pictures.digests, len(pictures))
             told = zip(pictures.ids, vectors, pictures.digests, rows, strict=True)
             found |= {name: Sought(name, Query(vector, rows=of), sha) for name, vector, sha, of in told}
-        return [*found.values(), *_words(asked, here, texts, snapshot)]
+        return [*found.values(), *_words(asked, here, texts)]
 
 
 def _row(snapshot: Snapshot, id_: str) -> Sought:
@@ -93,12 +93,12 @@ def _row(snapshot: Snapshot, id_: str) -> Sought:
     return Sought(id_, Query(np.array(snapshot.vectors_ME[i]), rows=rows), sha256)
 
 
-def _words(asked: Asked, here: Opened, texts: Sequence[str], snapshot: Snapshot) -> list[Sought]:
+def _words(asked: Asked, here: Opened, texts: Sequence[str]) -> list[Sought]:
     if not texts:
         return []
     encoder = text_encoder(here.base.about.words, here.encoder.runtime, here.encoder.store)
     options = asked.options
-    queries = text_queries(encoder, texts, snapshot, judging=bool(options.yes or options.no or options.session))
+    queries = text_queries(encoder, texts, judging=bool(options.yes or options.no or options.session))
     return [Sought(text, query, notes=encoder.notes(text)) for text, query in zip(texts, queries, strict=True)]
 
 

@@ -52,7 +52,9 @@ class DigitsText(TextEncoder):
         """Return which words of a text are not known, and whether its end was left out."""
         out = []
         if unknown := self._tower.unknown(text):
-            out.append(f"The text tower doesn't know the words {', '.join(map(repr, unknown))}, and leaves them out.")
+            words, them = ("words", "them") if len(unknown) > 1 else ("word", "it")
+            named = ", ".join(map(repr, unknown))
+            out.append(f"The text tower doesn't know the {words} {named}, and leaves {them} out.")
         if left := self._tower.too_long(text):
             out.append(f"The text tower reads {left} words; what follows is left out.")
         return out
