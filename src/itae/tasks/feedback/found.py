@@ -17,7 +17,7 @@ import numpy as np
 
 from itae.measure.intervals import by_group, mean_interval
 from itae.tasks.feedback.searches import Searches
-from itae.tasks.feedback.simulate import COLUMNS, SCORES, Case, Plan, Simulated
+from itae.tasks.feedback.simulate import BEFORE, COLUMNS, SCORES, Case, Plan, Simulated
 
 SIDES = ("baseline", "edited")
 MEASURES = (*SCORES, "gain", "harm_rate", "gain_per_judged")
@@ -92,6 +92,10 @@ class Found:
         """Return the mean of numbers that all searches have."""
         return self._over(values_S.astype(np.float64))
 
+    def before(self, side: str) -> dict[str, Mean]:
+        """Return the means of similarity alone on the whole collection, before anything is judged, by `BEFORE`."""
+        return {name: self._over(values_S) for name, values_S in zip(BEFORE, self.sides[side].before, strict=True)}
+
     def _over(self, values_S: np.ndarray | None) -> Mean:
         if values_S is None or not len(values_S):
             return Mean(None, None, None)
@@ -113,6 +117,7 @@ class Found:
             "rule": own.method,
             "judged": list(self.plan.pages),
             "rounds": self.plan.rounds,
+            "before": {side: {name: told_of(mean) for name, mean in self.before(side).items()} for side in SIDES},
             "rules": {side: [self._case(side, case) for case in self.cases] for side in SIDES},
             "zero_positive": {side: [self.zero(side, page) for page in self.plan.pages] for side in SIDES},
         }  # fmt: skip
@@ -121,8 +126,7 @@ class Found:
         scored = int(np.isfinite(self.column(side, case, "map_at_r")).sum())
         told: dict[str, Any] = {"rule": case.method, "judged": case.judged, "round": case.round, "scored": scored}
         for name in (*MEASURES, "none_r_at_1", "none_map_at_r"):
-            mean, low, high = self.mean(side, case, name)
-            told[name] = {"mean": mean, "interval": None if low is None else [low, high]}
+            told[name] = told_of(self.mean(side, case, name))
         return told
 
     def zero(self, side: str, page: int) -> dict[str, Any]:
@@ -139,6 +143,11 @@ class Found:
         means = {name: self.mean(side, case, name, none_S).mean
                  for name in ("r_at_1", "map_at_r", "none_r_at_1", "none_map_at_r", "gain")}  # fmt: skip
         return {"judged": page, "searches": count, "share": count / len(none_S), **shares, **means}
+
+
+def told_of(one: Mean) -> dict[str, Any]:
+    """Return a mean as JSON has it."""
+    return {"mean": one.mean, "interval": None if one.low is None else [one.low, one.high]}
 
 
 def added(values_S: np.ndarray) -> np.ndarray | None:

@@ -81,6 +81,9 @@ def _details(found: Found) -> list[tuple[str, str]]:
     case, searches = found.headline, found.searches
     where = f"{found.rows:,} images, {'each of the others' if found.own else 'a gallery of its own'}"
     told = [("searches", f"{len(searches.each):,} by user={named(found.plan.user)} (simulated), among {where}")]
+    for side in _sides(found):
+        r_1, map_r = (_told(one) for one in found.before(side).values())
+        told.append(("unjudged", f"{side}: R@1 {r_1}, MAP@R {map_r} by similarity on the whole collection"))
     told += [(_short(one.method), _line(found, one)) for one in found.cases if one[1:] == case[1:]]
     for side in _sides(found):
         zero = found.zero(side, case.judged)

@@ -32,6 +32,8 @@ NONE = ("none_r_at_1", "none_map_at_r")
 """What similarity alone comes to on the same residual collection."""
 COLUMNS = (*SCORES, *NONE, "judged", "found")
 """What is known of each search after a round: scores, images judged so far, and how many of these were wanted."""
+BEFORE = ("r_at_1", "map_at_r")
+"""What is known of each search before anything is judged: scores of similarity alone on the whole collection."""
 PAGES = ("plain", "diverse", "rule")
 """What a next page may be, where the first had nothing that was wanted."""
 _NONE = Unchanged()
@@ -53,6 +55,8 @@ class Simulated:
     ----------
     values
         Of each case float64 [`COLUMNS`, S]; scores are NaN where nothing that is wanted was left.
+    before
+        Float64 [`BEFORE`, S].
     first
         By the images of a page: how many of the first one are wanted, int64 [S].
     next_page
@@ -65,6 +69,7 @@ class Simulated:
     """
 
     values: Mapping[Case, np.ndarray]
+    before: np.ndarray
     first: Mapping[int, np.ndarray]
     next_page: Mapping[int, np.ndarray]
     notes: Mapping[tuple[str, str], int]
@@ -111,6 +116,7 @@ def simulate(alike: Alike, queries_QE: np.ndarray, searches: Searches, plan: Pla
     count = len(searches.each)
     cases = [Case(one.name, page, t + 1) for one in plan.methods for page in plan.pages for t in range(plan.rounds)]
     values = {case: np.full((len(COLUMNS), count), np.nan) for case in cases}
+    before = np.full((len(BEFORE), count), np.nan)
     first = {page: np.zeros(count, np.int64) for page in plan.pages}
     next_page = {page: np.zeros((len(PAGES), count), bool) for page in plan.pages}
     notes: Counter[tuple[str, str]] = Counter()
@@ -119,6 +125,8 @@ def simulate(alike: Alike, queries_QE: np.ndarray, searches: Searches, plan: Pla
     with progress(count, "searching", "searches") as advance:
         for s, search in enumerate(searches.each):
             one = _One(alike, vectors_QE[search.query], search, plan, by_id)
+            plain = ranking_scores(one.is_wanted[one.plain], len(search.wanted))
+            before[:, s] = [plain[name] for name in BEFORE]
             for page in plan.pages:
                 first[page][s] = one.is_wanted[one.plain[:page]].sum()
                 if not first[page][s]:
@@ -128,7 +136,7 @@ def simulate(alike: Alike, queries_QE: np.ndarray, searches: Searches, plan: Pla
                         values[Case(method.name, page, t + 1)][:, s] = told
             notes.update(one.notes)
             advance(1)
-    return Simulated(values, first, next_page, notes, count * len(plan.pages) * plan.rounds)
+    return Simulated(values, before, first, next_page, notes, count * len(plan.pages) * plan.rounds)
 
 
 class _One:

@@ -57,8 +57,9 @@ class Feedback(BaseTask):
         The share of searches whose first page has nothing that is wanted.
 
     ``delta`` is paired, with 95 % intervals over searches; those of one group or the same bytes are drawn together.
-    ``feedback`` holds all rules, sizes of a page and rounds (``rules``, with intervals), ``zero_positive`` searches by
-    themselves with what a next page finds for them, and how many ``queries`` there were.
+    ``feedback`` holds what similarity alone comes to on the whole collection (``before``: R@1 and MAP@R as metric
+    learning tells them), all rules, sizes of a page and rounds (``rules``, with intervals), ``zero_positive`` searches
+    by themselves with what a next page finds for them, and how many ``queries`` there were.
 
     Parameters
     ----------
