@@ -207,9 +207,12 @@ def feedback(
     liked = [query, *yes]
     if rule == "none":
         return query
+    judged = [(s, 1) for s in (yes if is_text else liked)] + [(s, 0) for s in no]
     if rule == "nearest":
-        judged = [(s, 1) for s in (yes if is_text else liked)] + [(s, 0) for s in no]
         return query + 2 * (max(judged)[1] if judged else 0)
+    if rule == "nearest_yes":
+        kind = 2 * (max(judged)[1] if judged else 0)
+        return kind + (query if is_text and not yes else max(yes if is_text else liked))
     if rule == "margin":
         return max(liked) - max(no, default=0)
     if rule == "rocchio":
@@ -218,7 +221,8 @@ def feedback(
         return 2 * mean(liked) - mean(no)
     if rule == "tally":
         return sum(liked) / len(liked) ** power - gamma * (sum(no) / len(no) ** power if no else 0)
-    return sum(math.exp(s / temperature) for s in liked) - sum(math.exp(s / temperature) for s in no)
+    grown = [[math.exp(s / temperature) for s in some] for some in (liked, no)]
+    return mean(grown[0]) - mean(grown[1]) if rule == "kernel_mean" else sum(grown[0]) - sum(grown[1])
 
 
 def feedback_round(rule, vectors, q, wanted, page, ids):

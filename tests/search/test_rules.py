@@ -17,7 +17,7 @@ from itae.search.judged import Judged
 from itae.search.rules import Near, Nearest
 
 RULES = sorted(path.stem for path in (conf_dir() / "feedback").glob("*.yaml"))
-BY_HAND = ("none", "nearest", "margin", "rocchio", "mean_difference", "kernel", "tally")
+BY_HAND = ("none", "nearest", "margin", "rocchio", "mean_difference", "kernel", "tally", "nearest_yes", "kernel_mean")
 
 
 @cache
@@ -85,8 +85,8 @@ def test_a_trained_rule_is_scikit_learns_decision(words, seed, yes, no):
 def test_without_a_no_a_trained_rule_is_the_mean_difference_and_says_so(name):
     judged, near = drawn(1, 3, 0)
     rule = rule_of(f"feedback={name}")
-    np.testing.assert_array_equal(
-        rule.fitted(judged).scores(near), rule_of("feedback=mean_difference").fitted(judged).scores(near)
+    np.testing.assert_allclose(
+        rule.fitted(judged).scores(near), rule_of("feedback=mean_difference").fitted(judged).scores(near), atol=1e-12
     )
     assert rule.notes(judged) == (f"feedback={name} needs a no, and there is none: ranked by mean_difference.",)
     assert rule.notes(drawn(1, 3, 1)[0]) == ()
@@ -147,6 +147,8 @@ def test_a_text_is_not_among_the_judged_of_the_nearest_rule():
         (("feedback=kernel", "feedback.temperature=0"), "feedback.temperature=0 must be a number of at least 0.02"),
         (("feedback=tally", "feedback.power=1.5"), "feedback.power=1.5 must be a number in \\[0, 1\\]"),
         (("feedback=tally", "feedback.gamma=-1"), "feedback.gamma=-1 must be a number of at least 0"),
+        (("feedback=nearest", "feedback.within=no"), "feedback.within='no' is not one of query, nearest"),
+        (("feedback=kernel", "feedback.mean=1"), "feedback.mean=1 must be true or false"),
         (("feedback=svm", "feedback.C=0"), "feedback.C=0 must be a number in"),
     ],
 )

@@ -48,6 +48,7 @@ GATHERED = {
     "itae.images.inshop": "itae.data",
     "itae.images.sop": "itae.data",
     "itae.search.rule": "itae.feedback",
+    "itae.search.trained": "itae.feedback",
 }
 """A module whose classes go by a name of `PUBLIC`, and that name; the module that it stands for has them all."""
 _NAMES = {place: name for name, place in (PUBLIC | EXPORTED).items()} | GATHERED

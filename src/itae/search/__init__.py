@@ -2,6 +2,7 @@
 
 `judged`    what was asked, and what of the images shown was a yes or a no
 `rule`      what a rule of feedback is: what it sees of a row, and what it has to have
+`trained`   those that scikit-learn trains
 `rules`     how judged images change the order: the classes of the group ``feedback``
 `alike`     how alike each row is to the query and to what was judged, kept from round to round
 `rank`      the one function that ranks, for command, page and simulated users

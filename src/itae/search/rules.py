@@ -8,15 +8,14 @@ Shapes: J judged with the query, Y yes, N no, R rows of which scores are asked, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from itae.base.checks import number
-from itae.search.judged import Judged
+from itae.base.checks import number, one_of, true_or_false
 from itae.search.rule import Near, Rule
+from itae.search.trained import Logistic, Svm, Trained, Weighted
 
 __all__ = [
     "Kernel",
@@ -53,10 +52,21 @@ class Nearest(Rule):
     """The 1-NN rule (Nara et al., arXiv:2404.16398): is the nearest judged image a yes? Those first, by similarity.
 
     The query is judged a yes, a text is not judged. Equally near counts as yes. Without one of the two kinds all rows
-    are of the other. The score is the similarity to the query, and 2 more for yes.
+    are of the other. The score is a similarity, and 2 more for yes.
+
+    Parameters
+    ----------
+    within
+        What rows of one kind are put in order by: similarity to the ``query``, or to the ``nearest`` yes, of which the
+        query is one (words are the query where no image is a yes).
     """
 
+    within: str = "query"
     monotone: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        """Check the setting."""
+        one_of("feedback.within", self.within, ("query", "nearest"))
 
     def scores(self, near: Near) -> np.ndarray:
         """Return the similarities, lifted where a yes is nearest."""
@@ -64,7 +74,8 @@ class Nearest(Rule):
         if not len(yes) and not len(near.no):
             return near.query
         is_yes_R = yes.max(axis=0, initial=-_FIRST) >= near.no.max(axis=0, initial=-_FIRST)
-        return near.query + np.where(is_yes_R, near.all_JR.dtype.type(_FIRST), near.all_JR.dtype.type(0))
+        similar_R = yes.max(axis=0) if self.within == "nearest" and len(yes) else near.query
+        return similar_R + np.where(is_yes_R, near.all_JR.dtype.type(_FIRST), near.all_JR.dtype.type(0))
 
 
 @dataclass(frozen=True)
@@ -156,102 +167,24 @@ class Kernel(Rule):
     ----------
     temperature
         At least .02, in units of the cosine: the smaller, the more the nearest alone decide.
+    mean
+        Whether the sum over yes, and that over no, is divided by how many there are.
     """
 
     temperature: float = 0.1
+    mean: bool = False
     monotone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the setting; exp(1 / temperature) has to be a number of float32."""
         number("feedback.temperature", self.temperature, low=0.02)
+        true_or_false("feedback.mean", self.mean)
 
     def scores(self, near: Near) -> np.ndarray:
         """Return the sums."""
         each_JR = np.exp(near.all_JR / near.all_JR.dtype.type(self.temperature))
-        liked = len(near.liked)
-        return each_JR[:liked].sum(axis=0) - each_JR[liked:].sum(axis=0)
-
-
-@dataclass(frozen=True)
-class Weighted(Rule):
-    """A sum of similarities with a weight each: what a trained rule becomes once it is fitted.
-
-    Parameters
-    ----------
-    weights
-        Of the query, each yes and each no: of the latter none above 0, of the others none below.
-    """
-
-    weights: tuple[float, ...]
-    monotone: ClassVar[bool] = True
-
-    def scores(self, near: Near) -> np.ndarray:
-        """Return the sums."""
-        return (near.all_JR * np.array(self.weights, near.all_JR.dtype)[:, None]).sum(axis=0)
-
-
-@dataclass(frozen=True)
-class Trained(Rule):
-    """What linear classifiers share: the normal of their plane is a weighted sum of what they were trained on.
-
-    So a row's side of it is a sum of similarities. (The plane's constant is left out, which is the same for all rows.)
-    The query is one of the yes. Without a no there is nothing to tell apart: then the order is that of
-    `MeanDifference`, and a note says so.
-
-    Parameters
-    ----------
-    C
-        How much an error weighs against a long normal, as in scikit-learn; from .001 to 1e6.
-    """
-
-    C: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the setting."""
-        number("feedback.C", self.C, low=1e-3, high=1e6)
-
-    def fitted(self, judged: Judged) -> Rule:
-        """Return the classifier of what was judged."""
-        if not len(judged.no_NE):
-            return MeanDifference()
-        is_yes_J = np.arange(len(judged.vectors)) <= len(judged.yes_YE)
-        return Weighted(tuple(self.weigh(judged.vectors.astype(np.float64), is_yes_J).tolist()))
-
-    def weigh(self, vectors_JE: np.ndarray, is_yes_J: np.ndarray) -> np.ndarray:
-        """Return the weight of each vector, float64 [J], in the normal of the plane between yes and no."""
-        raise NotImplementedError
-
-    def notes(self, judged: Judged) -> Sequence[str]:
-        """Say that a classifier needs both."""
-        if len(judged.no_NE):
-            return ()
-        return (f"feedback={type(self).__name__.lower()} needs a no, and there is none: ranked by mean_difference.",)
-
-
-@dataclass(frozen=True)
-class Logistic(Trained):
-    """Logistic regression of yes against no (scikit-learn's)."""
-
-    def weigh(self, vectors_JE: np.ndarray, is_yes_J: np.ndarray) -> np.ndarray:
-        """Return the weights: where the gradient is 0, the normal is the sum of C (y - p) x over all x."""
-        from sklearn.linear_model import LogisticRegression
-
-        model = LogisticRegression(C=self.C, tol=1e-8, max_iter=1000).fit(vectors_JE, is_yes_J)
-        return self.C * (is_yes_J - model.predict_proba(vectors_JE)[:, 1])
-
-
-@dataclass(frozen=True)
-class Svm(Trained):
-    """A linear support vector machine of yes against no (scikit-learn's)."""
-
-    def weigh(self, vectors_JE: np.ndarray, is_yes_J: np.ndarray) -> np.ndarray:
-        """Return the dual coefficients."""
-        from sklearn.svm import SVC
-
-        model = SVC(kernel="linear", C=self.C, tol=1e-6).fit(vectors_JE, is_yes_J)
-        weights_J = np.zeros(len(vectors_JE))
-        weights_J[model.support_] = model.dual_coef_[0]
-        return weights_J
+        liked_LR, no_NR = each_JR[: len(near.liked)], each_JR[len(near.liked) :]
+        return _mean(liked_LR, 1 if self.mean else len(liked_LR)) - _mean(no_NR, 1 if self.mean else len(no_NR))
 
 
 def _mean(some_JR: np.ndarray, weight: float) -> np.ndarray:
