@@ -225,10 +225,10 @@ def feedback(
     return mean(grown[0]) - mean(grown[1]) if rule == "kernel_mean" else sum(grown[0]) - sum(grown[1])
 
 
-def feedback_round(rule, vectors, q, wanted, page, ids):
-    """One round of a search among these vectors: which rows are judged, and the scores of the rest or None.
+def feedback_rounds(rule, vectors, q, wanted, page, rounds, ids):
+    """Rounds of a search among these vectors: what is judged by then, and the scores of the rest or None, of each.
 
-    The first page is by similarity, a user who wants some rows marks it, the rule ranks what is left.
+    The first page is by similarity; a user who wants some rows marks each page, and the rule ranks what is left.
     """
 
     def cosine(i, j):
@@ -236,18 +236,19 @@ def feedback_round(rule, vectors, q, wanted, page, ids):
         dot = sum(x * y for x, y in zip(a, b, strict=True))
         return round(dot / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b)), 6)
 
-    others = [i for i in range(len(vectors)) if i != q]
-    judged = sorted(others, key=lambda i: (-cosine(i, q), ids[i]))[:page]
-    yes, no = [i for i in judged if i in wanted], [i for i in judged if i not in wanted]
-    left = [i for i in others if i not in judged]
-
     def place(i):
         score = feedback(rule, cosine(i, q), [cosine(i, j) for j in yes], [cosine(i, j) for j in no])
         return -round(score, 9), -cosine(i, q), ids[i]
 
-    positives = sum(i in wanted for i in left)
-    hits = [i in wanted for i in sorted(left, key=place)]
-    return judged, retrieval(hits, positives) if positives else None
+    yes, no, told = [], [], []
+    left = sorted((i for i in range(len(vectors)) if i != q), key=lambda i: (-cosine(i, q), ids[i]))
+    for _ in range(rounds):
+        for i in left[:page]:
+            (yes if i in wanted else no).append(i)
+        left = sorted(left[page:], key=place)
+        hits = [i in wanted for i in left]
+        told.append(([*yes, *no], retrieval(hits, sum(hits)) if any(hits) else None))
+    return told
 
 
 def retrieval(hits, positives, k=10):
