@@ -6,17 +6,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference import feedback_rounds
 from snapshots import snapshot_of
 
+from itae.app.compose import conf_dir
+from itae.base.construct import construct
 from itae.knowledge.near.neighbours import Excluded
 from itae.search.alike import Alike
 from itae.search.judged import Marks, Query
 from itae.search.rank import rank
 from itae.search.rules import Kernel, Logistic, Nearest, Unchanged
 from itae.search.users import Category, Conditioned, Described, OneLabel
+from itae.tasks.feedback import Feedback
 from itae.tasks.feedback.methods import RULES, methods_of, name_of
 from itae.tasks.feedback.searches import searches_of
 from itae.tasks.feedback.simulate import COLUMNS, NONE, PAGES, SCORES, Case, Plan, simulate
@@ -234,6 +238,13 @@ def test_who_has_nothing_to_search_for_is_counted():
         ("000000", "a", [1, 4]), ("000000", "b", [5]),
     ]  # fmt: skip
     assert found.groups.tolist() == [0, 0, 1, 2, 3]
+
+
+def test_every_shipped_rule_is_simulated():
+    files = {path.stem: yaml.safe_load(path.read_text()) for path in (conf_dir() / "feedback").glob("*.yaml")}
+    assert {name: construct("feedback", node) for name, node in files.items()} == RULES
+    task = yaml.safe_load((conf_dir() / "task/feedback.yaml").read_text())
+    assert set(task["rules"]) == set(RULES) == set(Feedback().rules)
 
 
 def test_what_rules_are_called():

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _NAME = 44  # letters of a rule
 _DASHES = ("-", "--", ":", "-.")
+_COLOURS, _MARKERS = (*COLOURS, "#882255"), MARKERS + "p"  # of nine rules
 
 
 def figures(found: Found) -> dict[str, tuple[str, Callable[[], Figure | None]]]:
@@ -109,13 +110,13 @@ def _lines(ax: Axes, found: Found, side: str, rule: str, i: int) -> Any:
     plan = found.plan
     lines = [[Case(rule, page, t + 1) for t in range(plan.rounds)] for page in plan.pages]
     lines = lines if plan.rounds > 1 else [[Case(rule, page, 1) for page in sorted(plan.pages)]]
-    style: dict[str, Any] = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 4,
-             "linewidth": 2 if not i else 1.1}  # fmt: skip
+    i %= len(_COLOURS)
+    style: dict[str, Any] = {"color": _COLOURS[i], "marker": _MARKERS[i], "linewidth": 1.1 if i else 2}
     marks = []
     for n, cases in enumerate(lines):
         x = [case.judged * case.round for case in cases]
         y = [_number(found.mean(side, case, "map_at_r").mean) for case in cases]
-        marks += ax.plot(x, y, linestyle=_DASHES[n % 4], label=short(rule, 24), **style)
+        marks += ax.plot(x, y, markersize=4, linestyle=_DASHES[n % 4], label=short(rule, 24), **style)
     return marks[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from itae.search.rules import Kernel, Logistic, Margin, MeanDifference, Nearest, Rocchio, Svm, Unchanged
+from itae.search.rules import Kernel, Logistic, Margin, MeanDifference, Nearest, Rocchio, Svm, Tally, Unchanged
 
 RULES: dict[str, Any] = {
     "none": Unchanged(),
@@ -18,6 +18,7 @@ RULES: dict[str, Any] = {
     "kernel": Kernel(),
     "logistic": Logistic(),
     "svm": Svm(),
+    "tally": Tally(),
 }
 """The rules of ``conf/feedback`` with their defaults, by name."""
 SHOWN, RANDOM, PSEUDO, CEILING = "shown", "random", "pseudo", "class mean"
