@@ -14,6 +14,7 @@ import itae
 from itae.app.compose import compose
 from itae.app.experiment import run
 from itae.base.errors import UserError
+from itae.images.datasets import DigitsConditions
 from itae.measure.intervals import mean_interval
 from itae.search.users import User
 from itae.tasks.feedback import Feedback
@@ -21,7 +22,8 @@ from itae.tasks.feedback.found import added
 from itae.tasks.feedback.methods import RULES
 
 SMALL = ("task=feedback", "tracker=none", "dataset.limit=100", "backbone=digits_vit_artifacts", "layers=all",
-         "detector.side=high", "attenuator=scale", "runtime.diagnostics=false", "task.queries=30")  # fmt: skip
+         "detector.side=high", "attenuator=scale", "runtime.diagnostics=false", "runtime.report=false",
+         "task.queries=30")  # fmt: skip
 FEW = ("task.rules=[none,kernel]",)
 METRICS = ("map_at_r", "r_at_1", "r_at_10", "p_at_10", "gain", "gain_per_judged", "harm_rate", "zero_positive")
 
@@ -34,7 +36,14 @@ def result_of(folder):
 def one(tmp_path_factory):
     """Return the folder of one run that several tests look at: two sizes of a page, two rounds, wrong clicks."""
     top = tmp_path_factory.mktemp("one")
-    words = (*SMALL, "task.judged=[4,8]", "task.rounds=2", "user.noise=0.1", f"paths.cache={top / 'cache'}")
+    words = (
+        *SMALL,
+        "runtime.report=true",
+        "task.judged=[4,8]",
+        "task.rounds=2",
+        "user.noise=0.1",
+        f"paths.cache={top / 'cache'}",
+    )
     return run(compose(list(words)), top / "run").folder
 
 
@@ -178,28 +187,28 @@ def test_a_gallery_is_searched_by_images_of_another_split(ran):
     assert result["feedback"]["queries"]["could_be"] == 40
     queries = pd.read_csv("run/queries.csv")
     assert set(queries["id"]) <= set(Path("run", result["embeddings"]["baseline"], "ids.txt").read_text().split())
-    own, _ = ran("task.gallery={limit: 100}")
-    alone, _ = ran()
+
+
+def test_the_bytes_of_a_query_are_out_of_a_gallery_too(ran):
+    own, _ = ran("task.gallery={limit: 100}", "task.queries=10")
+    alone, _ = ran("task.queries=10")
     assert own["baseline"] == alone["baseline"], "the bytes of a query are never shown to it"
 
 
-def test_groups_labels_and_attributes_of_files(ran, tmp_path):
-    ran("dataset=digits_conditions", "dataset.limit=60")
-    ids = sorted(set(Path("run", result_of("run")["embeddings"]["baseline"], "ids.txt").read_text().split()))
-    Path("about.csv").write_text(
-        "id,ward,glyph\n" + "".join(f"{one},{'EW'[i % 2]},g{i // 4}\n" for i, one in enumerate(ids))
-    )
+@pytest.mark.parametrize(("group", "wanted"), [(None, 25), ("glyph", 23)])
+def test_groups_labels_and_attributes_of_files(ran, group, wanted):
+    """The file's glyph counts, of which two are in the other ward."""
+    ids = sorted(DigitsConditions(limit=60).open().ids)
+    lines = [f"{one},{'EW'[i % 2]},g{i // 4}\n" for i, one in enumerate(ids)]
+    Path("about.csv").write_text("id,ward,glyph\n" + "".join(lines))
     Path("labels.csv").write_text("id,label\n" + "".join(f"{one},all\n" for one in ids[:50]))
     words = ("dataset=digits_conditions", "dataset.limit=60", "task.attributes=about.csv", "task.labels=labels.csv",
              "user=conditioned", "user.attribute=ward", "task.queries=null")  # fmt: skip
-    result, _ = ran(*words)
-    wanted = pd.read_csv("run/queries.csv").drop_duplicates("id").set_index("id")["wanted"]
-    assert (wanted == 25).all()
-    assert len(wanted) == 50
+    result, _ = ran(*words, f"task.group={group or 'null'}")
+    found = pd.read_csv("run/queries.csv").drop_duplicates("id").set_index("id")["wanted"]
+    assert len(found) == 50
+    assert (found[:48] == wanted).all()
     assert "10 have nothing to be searched for" in json.dumps(result["notes"])
-    ran(*words, "task.group=glyph")
-    grouped = pd.read_csv("run/queries.csv").drop_duplicates("id").set_index("id")["wanted"]
-    assert (grouped[:48] == 23).all(), "the file's glyph counts, of which two are in the other ward"
 
 
 def test_several_labels_are_meant_one_after_the_other(ran):

@@ -121,7 +121,7 @@ def test_a_yes_leads_to_what_is_near_it_and_not_to_the_query():
 
 
 @given(seed=st.integers(0, 10**6), rounds=st.integers(1, 3), page=st.integers(1, 5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_another_order_of_rows_changes_nothing(seed, rounds, page):
     one, rng = drawn(seed, n=36), np.random.default_rng(seed + 1)
     order = rng.permutation(36)
@@ -130,7 +130,7 @@ def test_another_order_of_rows_changes_nothing(seed, rounds, page):
     labels = [one.described.labels[i] for i in order]
     other = setting(one.snapshot.vectors_ME[order], labels, {"half": halves}, [ids[i] for i in order])
     user = Conditioned(attribute="half", noise=0.2)
-    kind = {"rules": RULES, "rounds": rounds, "pages": (page,), "seed": seed % 7, "most": 20}
+    kind = {"rules": RULES, "rounds": rounds, "pages": (page,), "seed": seed % 7, "most": 10}
     (here, told), (there, again) = simulated(one, user, **kind), simulated(other, user, **kind)
     assert [(a.id, a.wish) for a in here.each] == [(b.id, b.wish) for b in there.each]
     for case, values in told.values.items():
