@@ -31,7 +31,7 @@ from run import quoted, start  # noqa: E402
 from itae.look.figures import COLOURS, clean  # noqa: E402
 from itae.results.find import find_results  # noqa: E402
 
-NOISE = "0,0.05,0.2"
+NOISE, ALL = "0,0.05,0.2", "task.queries=null"
 UNTOUCHED = ["layers=none", "backbone=digits_vit", "dataset.split=test"]
 PLANTED = ["backbone=digits_vit_artifacts", "layers=all", "attenuator=scale", "detector.rule=mad", "detector.k=5",
            "detector.side=high", "dataset.split=test"]  # fmt: skip
@@ -45,7 +45,7 @@ SETTINGS = {
     **{
         f"digits, other {name}": [
             *UNTOUCHED, "dataset=digits_conditions", f"dataset.condition={name}", "user=conditioned",
-            f"user.attribute={name}",
+            f"user.attribute={name}", "task.queries=400",
         ]
         for name in ("polarity", "colour", "rotation")
     },
@@ -54,7 +54,7 @@ SETTINGS = {
 PICTURES = {"emoji": "user=category", "emoji, other vendor": "user=other_vendor"}
 """The same of pictures, half of whose classes it was chosen by."""
 TOLD = ("r_at_1", "map_at_r", "gain", "harm_rate")
-SHOWN = ("none", "nearest", "mean_difference", "kernel", "svm", "tally")
+SHOWN = ("none", "nearest", "nearest_yes", "mean_difference", "kernel", "kernel_mean", "svm", "tally")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,8 +100,8 @@ def _runs(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
     """Run all settings, and yield the result of each job."""
     for name, words in settings(options).items():
         folder = options.work / name.replace(",", "").replace(" ", "_")
-        small = ["task.queries=40", "dataset.limit=200"] if options.quick else ["task.queries=null"]
-        start(["task=feedback", "feedback=tally", "task.judged=[10,30]", f"user.noise={NOISE}", *words, *small,
+        small = ["task.queries=40", "dataset.limit=200"] if options.quick else []
+        start(["task=feedback", "feedback=tally", "task.judged=[10,30]", f"user.noise={NOISE}", ALL, *words, *small,
                "tracker=none", "runtime.report=false", f"hydra.sweep.dir={quoted(folder)}"])  # fmt: skip
         for file in find_results([folder]):
             yield name, json.loads(file.read_text(encoding="utf-8"))

@@ -12,10 +12,12 @@ from itae.search.rules import Kernel, Logistic, Margin, MeanDifference, Nearest,
 RULES: dict[str, Any] = {
     "none": Unchanged(),
     "nearest": Nearest(),
+    "nearest_yes": Nearest(within="nearest"),
     "margin": Margin(),
     "rocchio": Rocchio(),
     "mean_difference": MeanDifference(),
     "kernel": Kernel(),
+    "kernel_mean": Kernel(mean=True),
     "logistic": Logistic(),
     "svm": Svm(),
     "tally": Tally(),
@@ -52,8 +54,14 @@ def name_of(rule: Any) -> str:
         return name
     base = next((name for name, one in RULES.items() if type(one) is type(rule)), None)
     base = base or named(rule)
-    given = [] if base not in RULES else [f"{one.name} {getattr(rule, one.name):g}" for one in fields(rule)]
-    return " ".join([base, *given])
+    if base not in RULES:
+        return base
+    changed = [one.name for one in fields(rule) if getattr(rule, one.name) != getattr(RULES[base], one.name)]
+    return " ".join([base, *(_setting(name, getattr(rule, name)) for name in changed)])
+
+
+def _setting(name: str, value: object) -> str:
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def named(one: object) -> str:
