@@ -250,6 +250,7 @@ def test_every_shipped_rule_is_simulated():
 def test_what_rules_are_called():
     assert name_of(Kernel()) == "kernel"
     assert name_of(Kernel(0.05)) == "kernel temperature 0.05"
+    assert name_of(Nearest(within="nearest")) == "nearest_yes"
     assert [one.name for one in methods_of(Logistic(), ["none", "logistic"])][:3] == [
         "logistic", "none", "logistic, random images judged",
     ]  # fmt: skip

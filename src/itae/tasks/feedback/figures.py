@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _NAME = 44  # letters of a rule
 _DASHES = ("-", "--", ":", "-.")
-_COLOURS, _MARKERS = (*COLOURS, "#882255"), MARKERS + "p"  # of nine rules
+_COLOURS, _MARKERS = (*COLOURS, "#882255", "#44AA99", "#999933"), MARKERS + "ph<"  # of eleven rules
 
 
 def figures(found: Found) -> dict[str, tuple[str, Callable[[], Figure | None]]]:

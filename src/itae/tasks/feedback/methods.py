@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from itae.search.rules import Kernel, Logistic, Margin, MeanDifference, Nearest, Rocchio, Svm, Tally, Unchanged
@@ -22,7 +22,7 @@ RULES: dict[str, Any] = {
     "svm": Svm(),
     "tally": Tally(),
 }
-"""The rules of ``conf/feedback`` with their defaults, by name."""
+"""The rules of ``conf/feedback``, by name."""
 SHOWN, RANDOM, PSEUDO, CEILING = "shown", "random", "pseudo", "class mean"
 
 
@@ -54,14 +54,9 @@ def name_of(rule: Any) -> str:
         return name
     base = next((name for name, one in RULES.items() if type(one) is type(rule)), None)
     base = base or named(rule)
-    if base not in RULES:
-        return base
-    changed = [one.name for one in fields(rule) if getattr(rule, one.name) != getattr(RULES[base], one.name)]
-    return " ".join([base, *(_setting(name, getattr(rule, name)) for name in changed)])
-
-
-def _setting(name: str, value: object) -> str:
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    settings = fields(rule) if is_dataclass(rule) else ()
+    given = [(one.name, getattr(rule, one.name)) for one in settings if getattr(rule, one.name) != one.default]
+    return " ".join([base, *(f"{name} {value}" for name, value in given)])
 
 
 def named(one: object) -> str:
