@@ -193,7 +193,7 @@ def test_a_replay_needs_neither_picture_nor_model_and_is_equal_in_another_proces
 @pytest.mark.usefixtures("base")
 def test_a_rule_of_somebodys_own_ranks_and_is_not_imported_by_a_files_word(told, itae_, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
-    own = "feedback._target_=toy_feedback.Best +feedback.share=.25"
+    own = "feedback=none feedback._target_=toy_feedback.Best +feedback.share=.25"
     first = told(f"search kb asked/one/08.png {own} --session s.jsonl --json")
     assert len(first["results"]) == 20
     status, _, err = itae_("search", "kb", "--replay", "s.jsonl")
