@@ -17,6 +17,7 @@ from itae.knowledge.records.similarity import margin, similarities
 from itae.knowledge.records.snapshot import Snapshot
 
 SMALL = 4096  # positions; of so many a row's similarities in float64 are as quick as what they would save
+_ROWS = 1024  # of a product, in the processor's cache
 _BYTES = 2**28  # of similarities that are kept, and at least those of one round
 
 
@@ -65,4 +66,10 @@ class Alike:
             return list(similarities(vectors_ME, vectors_KE, np.broadcast_to(every, (len(vectors_KE), len(every)))))
         if len(vectors_KE) == 1:
             return [vectors_ME @ vectors_KE[0]]
-        return list(vectors_KE @ vectors_ME.T)
+        made = [np.empty(len(vectors_ME), np.float32) for _ in vectors_KE]  # each by itself, as each may be let go
+        across_EK = np.ascontiguousarray(vectors_KE.T)
+        for start in range(0, len(vectors_ME), _ROWS):  # a third less time than one product of so few columns
+            some = slice(start, start + _ROWS)
+            for column, part in zip(made, (vectors_ME[some] @ across_EK).T, strict=True):
+                column[some] = part
+        return made
