@@ -138,6 +138,35 @@ def _attributes(images: Path, work: Path) -> Path:
     return work / "vendors.csv"
 
 
+def told(rows: pd.DataFrame, datas: Sequence[str], noise: float = 0.0) -> str:
+    """Return a table for the README: R@1 and MAP@R of what is left, with half the width of their 95 % intervals."""
+    rows = rows[(rows["noise"] == noise) & rows["data"].isin(datas) & (rows["side"] == "baseline")]
+    rows = rows[~rows["rule"].str.startswith("tally,")]
+    cases = [(data, judged) for data in datas for judged in sorted(rows["judged"].unique())]
+    lines = [
+        "| rule | " + " | ".join(f"{data}, {judged}" for data, judged in cases) + " |",
+        "|---|" + "---|" * len(cases),
+    ]
+    for rule in sorted(rows["rule"].unique(), key=_place):
+        some = rows[rows["rule"] == rule].set_index(["data", "judged"])
+        lines.append(f"| {rule} | " + " | ".join(_cell(some.loc[case]) for case in cases) + " |")
+    return "\n".join(lines)
+
+
+def _place(rule: str) -> int:
+    names = ("none", "nearest", "nearest_yes", "margin", "rocchio", "mean_difference", "kernel", "kernel_mean",
+             "logistic", "svm", "tally")  # fmt: skip
+    return names.index(rule) if rule in names else len(names)
+
+
+def _cell(row: pd.Series) -> str:
+    parts = []
+    for name in ("r_at_1", "map_at_r"):
+        half = (row[f"{name}_high"] - row[f"{name}_low"]) / 2
+        parts.append(f"{row[name]:.3f} ± {half:.3f}".replace("0.", "."))
+    return " / ".join(parts)
+
+
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Draw MAP@R of each rule with its interval, at ten and at thirty judged, a panel for each setting."""
     rows = rows[(rows["noise"] == 0) & rows["rule"].isin(SHOWN)]
