@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,6 +109,10 @@ ROUND = {
         ([HEAD, {**ROUND, "shown": [1]}], "line 2: an id must be a text"),
         ([HEAD, {name: ROUND[name] for name in ROUND if name != "root"}], "line 2: root=None can't be"),
         ([HEAD, ROUND, '{"round": 1, "vers'], "line 3 is not JSON"),
+        ([HEAD, "[" * 100_000], "line 2 is too deep for a session"),
+        ([HEAD, {**ROUND, "version": 10**4000}, '{"version": ' + "9" * 5000 + "}"], "line 3 is not JSON"),
+        ([{**HEAD, "name": "\ud800"}, ROUND], "has a text that no file can hold"),
+        ([HEAD, {**ROUND, "shown": ["\udfff"]}], "has a text that no file can hold"),
     ],
 )
 def test_a_file_that_is_none_is_told(tmp_path, lines, told):
@@ -123,6 +129,32 @@ def test_files_that_cant_be_read_or_written_are_told(tmp_path):
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match="can't be written"):
         add_round(tmp_path / "file/s.jsonl", a_session(), a_round())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_not_waited_for(tmp_path, kind):
+    file = tmp_path / "s.jsonl" if kind == "pipe" else Path("/dev/zero")
+    if kind == "pipe":
+        os.mkfifo(file)
+    with pytest.raises(UserError, match="it is no regular file"):
+        read_session(file)
+
+
+@pytest.mark.parametrize("change", [
+    lambda lines: [{**lines[0], "note": "mine"}, *lines[1:]],
+    lambda lines: [dict(sorted(line.items())) for line in lines],
+    lambda lines: lines[:1],
+])  # fmt: skip
+def test_a_file_that_was_written_by_other_means_goes_on(tmp_path, change):
+    file = tmp_path / "s.jsonl"
+    add_round(file, a_session(), a_round())
+    lines = change([json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()])
+    file.write_text("".join(f"{json.dumps(line)}\r\n" for line in lines), encoding="utf-8")
+    begun = read_session(file)
+    add_round(file, begun, a_round(["x"]))
+    assert len(read_session(file).rounds) == len(lines)
+    with pytest.raises(UserError, match="was changed by another process meanwhile"):
+        add_round(file, begun, a_round(["y"]))
 
 
 def test_a_round_that_another_has_written_meanwhile_isnt_lost(tmp_path):

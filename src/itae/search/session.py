@@ -11,6 +11,7 @@ import base64
 import binascii
 import json
 import re
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -157,7 +158,9 @@ def read_session(path: Path) -> Session:
         When it can't be read, or isn't one.
     """
     try:
-        if path.stat().st_size > _LARGEST:
+        if not stat.S_ISREG((about := path.stat()).st_mode):  # a pipe would be waited for, and /dev/zero has no end
+            raise UserError(f"The session {path} can't be read (it is no regular file); give the file of one.")
+        if about.st_size > _LARGEST:
             raise UserError(f"{path} is larger than any session ({_LARGEST >> 20} MB); give the file of one.")
         lines = _read(path).removesuffix("\n").split("\n")  # a text may hold other ends of lines
     except OSError as error:
@@ -175,7 +178,12 @@ def read_session(path: Path) -> Session:
         vector_E, among_images_E = (_decoded(head.pop(name)) for name in ("vector", "among_images"))
     except (binascii.Error, ValueError) as error:
         raise UserError(f"{path}, line 1: a vector can't be read ({error}).") from error
-    return Session(**head, vector_E=vector_E, among_images_E=among_images_E, rounds=tuple(rounds))  # type: ignore[arg-type]
+    found = Session(**head, vector_E=vector_E, among_images_E=among_images_E, rounds=tuple(rounds))  # type: ignore[arg-type]
+    try:
+        _bytes(found)
+    except ValueError as error:  # JSON can name half a letter, which no file has bytes for
+        raise UserError(f"{path} has a text that no file can hold ({error}); was it changed by hand?") from error
+    return found
 
 
 def _coded(vector_E: np.ndarray | None) -> str | None:
@@ -189,6 +197,8 @@ def _decoded(text: str | None) -> np.ndarray | None:
 def _line(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         told = json.loads(line)
+    except RecursionError as error:
+        raise UserError(f"{path}, line {number} is too deep for a session; is it one?") from error
     except ValueError as error:
         raise UserError(f"{path}, line {number} is not JSON ({error}); is it a session, and whole?") from error
     if not isinstance(told, dict):
@@ -218,14 +228,19 @@ def add_round(path: Path, session: Session, done: Round) -> Session:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock.held(f"another process that writes {path}"):
-            if (_read(path) if path.exists() else "") != (session.text() if session.rounds else ""):
+            # By what it says, and not by its bytes: other spaces or names beside ours are no change.
+            if read_session(path).text() != session.text() if path.exists() else session.rounds:
                 raise UserError(f"{path} was changed by another process meanwhile: look, and give the marks again.")
-            replace_file(path, made.text().encode("utf-8", "surrogateescape"))
+            replace_file(path, _bytes(made))
     except OSError as error:
         raise UserError(
             f"The session {path} can't be written ({error.strerror}); give a file that you may write to."
         ) from error
     return made
+
+
+def _bytes(session: Session) -> bytes:
+    return session.text().encode("utf-8", "surrogateescape")
 
 
 def _read(path: Path) -> str:
