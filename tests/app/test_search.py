@@ -179,6 +179,45 @@ def test_a_session_goes_on_and_replays_to_the_same_ids(told, tmp_path):
 
 
 @pytest.mark.usefixtures("base")
+def test_a_round_that_shows_what_was_judged_replays_to_the_same(told):
+    first = told("search kb album/one/02.png --session s.jsonl -n 4 --keep-judged --json")
+    assert ids(first)[0] == "album/one/02.png"
+    told(f"search kb --session s.jsonl --yes {ids(first)[1]} --keep-judged")
+    assert [page["same"] for page in told("search kb --replay s.jsonl --json")["rounds"]] == [True, True]
+
+
+@pytest.mark.usefixtures("base")
+def test_a_mark_whose_row_is_gone_is_taken_back(told, itae_):
+    first = ids(told("search kb asked/one/08.png --session s.jsonl -n 4 --json"))
+    told(f"search kb --session s.jsonl --yes {first[0]} --no {first[1]}")
+    told(f"knowledge delete kb {first[1]}")
+    status, _, err = itae_("search", "kb", "--session", "s.jsonl")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{first[1]!r} was marked in this session and is gone in version 2: take the mark back with --forget" in err
+    told("search kb --session s.jsonl --at 1")
+    told(f"search kb --session s.jsonl --forget {first[1]}")
+
+
+@pytest.mark.usefixtures("base")
+def test_a_page_without_images_says_why(told):
+    note = "Nothing is left to show: all rows that may be found were judged, or are the query itself."
+    found = told("search kb album/one/02.png --where \"id = 'album/one/02.png'\" --json")
+    assert (found["results"], found["notes"]) == ([], [note])
+    assert f"note       {note}" in told("search kb album/one/02.png --where \"id = 'album/one/02.png'\"")
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("words", ["--where nonsense", "--at 0", "--where nonsense --session s", "--at 0 --session s"])
+def test_what_no_row_can_meet_is_told_before_a_picture_is_embedded(itae_, monkeypatch, words):
+    def never(asked):
+        raise AssertionError
+
+    monkeypatch.setattr("itae.app.search.queries.opened", never)
+    status, _, err = itae_(*f"search kb asked/one/08.png {words}".split())
+    assert (status, err.count("\n")) == (2, 1), err
+
+
+@pytest.mark.usefixtures("base")
 def test_a_replay_needs_neither_picture_nor_model_and_is_equal_in_another_process(told, tmp_path):
     first = told("search kb asked/one/08.png --session s.jsonl --json")
     told(f"search kb --session s.jsonl --yes {ids(first)[0]}")
@@ -236,7 +275,7 @@ def test_words_find_images_and_a_session_of_words_replays_without_the_model(told
         ("search kb", "give what to look for"),
         ("search nowhere a.png", "nowhere is no knowledge base"),
         ("search kb gone.png", "gone.png: there is no such file, and no row of version 1 has this id"),
-        ("search kb asked/one/08.png -n 0", "-n=0 must be a whole number of at least 1"),
+        ("search kb asked/one/08.png -n 0", "-n=0 must be a whole number of at least 1."),
         ("search kb asked/one/08.png --yes album/x", "There is no row 'album/x' in version 1"),
         ("search kb asked/one/08.png --at 0 --yes album/one/00.png", "There is no row 'album/one/00.png' in version 0"),
         ("search kb asked/one/08.png --at 0", "kb has no rows in version 0"),
@@ -247,6 +286,11 @@ def test_words_find_images_and_a_session_of_words_replays_without_the_model(told
         ("search kb asked/one/08.png --forget album/one/00.png", "--forget takes back a mark of a session"),
         ("search kb asked/one/08.png --replay s", "--replay runs a session as it is"),
         ("search kb --replay s", "The session s can't be read"),
+        ("search kb --replay s -n 3", "give no -n, --where or --keep-judged with it"),
+        ("search kb --replay s --where 1=1", "give no -n, --where or --keep-judged with it"),
+        ("search kb --replay s --keep-judged", "give no -n, --where or --keep-judged with it"),
+        ("search kb --replay s feedback=kernel", "feedback=kernel: --replay ranks each round by its own rule"),
+        ("search kb asked/one/08.png --session ''", "The session . can't be read"),
         ("search kb asked/one/08.png --session s --yes album/one/00.png", "was never shown in this session"),
         ("search kb asked/one/08.png --where nonsense", "nonsense"),
         ("search kb asked/one/08.png --where \"label = 'x'\"", "no row of version 1 meets it"),

@@ -82,7 +82,7 @@ class Search:
         yes: Sequence[str] = (),
         no: Sequence[str] = (),
         count: int = 20,
-        where: str | None = None,
+        where: str | np.ndarray | None = None,
         keep_judged: bool = False,
     ) -> Page:
         """Return the rows that come first.
@@ -96,7 +96,7 @@ class Search:
         count
             How many, at least 1; where there are not so many, all of them.
         where
-            A condition on rows, see `itae.knowledge.base.KnowledgeBase.where`.
+            A condition on rows, or the positions that `rows_where` found for one.
         keep_judged
             Whether what was judged and the query's own rows come first, beyond `count`.
 
@@ -106,15 +106,13 @@ class Search:
             For an id that this version lacks, or that is both yes and no; for a condition that is none; for an empty
             base, or a condition that no row meets.
         """
-        if not len(self.snapshot):
-            raise UserError(f"{self.base.path} has no rows in version {self.snapshot.version}: nothing can be found.")
+        rows = where if isinstance(where, np.ndarray) else rows_where(self.base, self.snapshot, where)
         marks = marks_of(self.snapshot, yes, no)
-        rows = None if where is None else self.base.where(where, self.snapshot.version)
-        if rows is not None and not len(rows):
-            raise UserError(f"--where {where!r}: no row of version {self.snapshot.version} meets it.")
         found = rank(self.alike, self.query, marks, rule, count, rows, keep_judged)
         index = self.snapshot.memo.get(INDEX)
-        notes = [*found.notes, index.note] if index else found.notes
+        notes = [*found.notes, *([index.note] if index else [])]
+        if not len(found.positions_K):
+            notes.append("Nothing is left to show: all rows that may be found were judged, or are the query itself.")
         return Page(self._rows(found, marks), found.positions_K, self.snapshot.version, self.snapshot.root, notes)
 
     def _rows(self, found: Found, marks: Marks) -> list[dict[str, Any]]:
@@ -137,6 +135,25 @@ class Search:
                 strict=True,
             )
         ]
+
+
+def rows_where(base: KnowledgeBase, snapshot: Snapshot, where: str | None) -> np.ndarray | None:
+    """Return the positions of a version's rows that meet a condition, ascending; None without one.
+
+    Raises
+    ------
+    UserError
+        For a condition that is none (see `itae.knowledge.base.KnowledgeBase.where`), for an empty base, or a condition
+        that no row meets.
+    """
+    if not len(snapshot):
+        raise UserError(f"{base.path} has no rows in version {snapshot.version}: nothing can be found.")
+    if where is None:
+        return None
+    rows = base.where(where, snapshot.version)
+    if not len(rows):
+        raise UserError(f"--where {where!r}: no row of version {snapshot.version} meets it.")
+    return rows
 
 
 def marks_of(snapshot: Snapshot, yes: Sequence[str], no: Sequence[str]) -> Marks:

@@ -33,7 +33,7 @@ from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
 from itae.search.rule import Rule, name_of
-from itae.search.search import Page, Search, marks_of
+from itae.search.search import Page, Search, marks_of, rows_where
 from itae.search.session import Round, Session, add_round, read_session
 
 READS = ("feedback", "knowledge", *OF_A_SPACE, *NEEDED)
@@ -45,14 +45,19 @@ def main(argv: Sequence[str]) -> int:
     """Run ``itae search`` with what stands after it; return the exit status."""
     asked = ask(_parser(), argv, READS)
     options = asked.options
-    whole("-n", options.count, low=1, optional=True)
+    if options.count is not None:
+        whole("-n", options.count, low=1)
     _check_words(asked)
     links = None if options.links is None else new_folder(options.links)
     base, plain_ = open_knowledge(options.kb), config(asked.words)
     if options.replay is not None:
         return _replay(asked, base, plain_, links)
     snapshot = snapshot_of(base, plain_, cache_folder(plain_["paths"]), options.at)
-    pages = _in_session(asked, base, plain_, snapshot) if options.session else _pages(asked, base, plain_, snapshot)
+    pages = (
+        _in_session(asked, base, plain_, snapshot)
+        if options.session is not None
+        else _pages(asked, base, plain_, snapshot)
+    )
     _show(options, pages, base, snapshot, links)
     return 0
 
@@ -94,8 +99,19 @@ def _check_words(asked: Asked) -> None:
     options, queries = asked.options, asked.others or asked.options.text
     if options.replay is not None and (queries or options.yes or options.no or options.forget or options.session):
         raise UserError("--replay runs a session as it is: give no query, marks or --session with it.")
-    if options.forget and not options.session:
+    if options.replay is not None and (options.count or options.where is not None or options.keep_judged):
+        raise UserError("--replay shows what each round was asked: give no -n, --where or --keep-judged with it.")
+    if options.replay is not None and (choice := asked.given("feedback")) and not _names_a_class(choice):
+        raise UserError(
+            f"{choice[0]}: --replay ranks each round by its own rule; leave it out, or go on with --session FILE."
+        )
+    if options.forget and options.session is None:
         raise UserError("--forget takes back a mark of a session; give it with --session FILE.")
+
+
+def _names_a_class(words: Sequence[str]) -> bool:
+    """Whether words name a rule of somebody's own, whose code a replay has to be given."""
+    return any(word.lstrip("+").startswith("feedback._target_=") for word in words)
 
 
 def _refuse_marks_of_several(options: argparse.Namespace, count: int) -> None:
@@ -109,12 +125,13 @@ def _pages(
     """Return a page for each query."""
     options, rule = asked.options, construct("feedback", plain_["feedback"])
     marks_of(snapshot, options.yes, options.no)  # a wrong id is told before a picture is embedded
+    where = rows_where(base, snapshot, options.where or None)
     pages: list[tuple[Sought, Page]] = []
     alike = Alike(snapshot)
     for one in sought(asked, snapshot, partial(_refuse_marks_of_several, options)):
         search = Search(base, snapshot, one.query, alike)
         count = options.count or _COUNT
-        page = search.page(rule, options.yes, options.no, count, options.where or None, options.keep_judged)
+        page = search.page(rule, options.yes, options.no, count, where, options.keep_judged)
         pages.append((one, page))
     return pages
 
@@ -133,6 +150,7 @@ def _in_session(
             )
         one = sought_again(session, snapshot)
     else:
+        rows_where(base, snapshot, options.where or None)  # told before a picture is embedded
         (one,) = sought(asked, snapshot, partial(_refuse_marks_of_several, options))
         sha256 = one.sha256.hex() if one.sha256 else None
         session = Session(
@@ -145,9 +163,15 @@ def _in_session(
     where = last.where if last and options.where is None else options.where or None
     count = options.count or (last.count if last else _COUNT)
     yes, no = session.marked(options.yes, options.no, options.forget)
+    if gone := [id_ for id_ in (*yes, *no) if id_ not in snapshot.position]:
+        raise UserError(
+            f"{gone[0]!r} was marked in this session and is gone in version {snapshot.version}: take the mark back "
+            "with --forget, or search the version that had it with --at."
+        )
     page = Search(base, snapshot, one.query).page(rule, yes, no, count, where, options.keep_judged)
     told = {**node, "_target_": public_target(node["_target_"])}
-    shown = [row["id"] for row in page.results if row["mark"] is None]
+    first = {snapshot.ids[i] for i in one.query.rows.tolist()} | {*yes, *no}  # by --keep-judged
+    shown = [row["id"] for row in page.results if row["id"] not in first]
     add_round(path, session, Round(page.version, page.root, told, where, count, yes, no, shown))
     return [(one, page)]
 
