@@ -150,6 +150,15 @@ def test_a_text_is_not_among_the_judged_of_the_nearest_rule():
         (("feedback=nearest", "feedback.within=no"), "feedback.within='no' is not one of query, nearest"),
         (("feedback=kernel", "feedback.mean=1"), "feedback.mean=1 must be true or false"),
         (("feedback=svm", "feedback.C=0"), "feedback.C=0 must be a number in"),
+        (("feedback=rocchio", f"feedback.beta={10**400}"), "feedback.beta=10+ must be a number of at least 0"),
+        (
+            ("feedback=none", "feedback._target_=itae.feedback.Weighted", "+feedback.weights=abc"),
+            "feedback.weights='abc' must be a list",
+        ),
+        (
+            ("feedback=none", "feedback._target_=itae.feedback.Weighted", "+feedback.weights=[1,a]"),
+            "feedback.weights='a' must be",
+        ),
     ],
 )
 def test_a_wrong_option_is_told(words, told):

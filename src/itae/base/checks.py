@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 
 from itae.base.errors import UserError, did_you_mean
+
+_LARGEST = sys.float_info.max
 
 
 def one_of(what: str, value: object, options: Iterable[str]) -> None:
@@ -18,7 +21,8 @@ def one_of(what: str, value: object, options: Iterable[str]) -> None:
 def number(what: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
     """Raise a `UserError` unless `value` is a finite number in [low, high]; `what` names the setting."""
     bad = isinstance(value, bool) or not isinstance(value, int | float)
-    if bad or not math.isfinite(value) or not low <= value <= high:  # type: ignore[arg-type,operator]
+    # Not math.isfinite, which fails at a whole number past all floats.
+    if bad or not max(low, -_LARGEST) <= value <= min(high, _LARGEST):  # type: ignore[operator]
         raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
 
 

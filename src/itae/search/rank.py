@@ -19,7 +19,7 @@ from itae.knowledge.near.neighbours import INDEX, MISSING, Candidates
 from itae.knowledge.records.similarity import of_length_1, similarities
 from itae.search.alike import Alike
 from itae.search.judged import Judged, Marks, Query, judged
-from itae.search.rule import Near, Rule
+from itae.search.rule import Near, Rule, name_of
 
 _BLOCK = 2**15  # rows whose scores are computed together, in the processor's cache
 _SPARE = 32  # rows computed anew beyond those asked for
@@ -85,7 +85,8 @@ def rank(
     Raises
     ------
     UserError
-        When `count` is below 1, or a query has no direction or another width than the base.
+        When `count` is below 1, a query has no direction or another width than the base, or a rule gives what is no
+        finite number for each row.
     """
     if count < 1:
         raise UserError(f"n={count} must be at least 1: how many images are shown.")
@@ -169,8 +170,20 @@ class _Ranking:
             some = slice(start, start + _BLOCK)
             part = slice(rows[0] + start, min(rows[0] + start + _BLOCK, rows[-1] + 1)) if together else rows[some]
             all_JR = np.stack([column[part] for column in self.columns])
-            highest_R[some] = self.rule.scores(self._near(all_JR + shift_J1))
+            with np.errstate(over="ignore", invalid="ignore"):
+                highest_R[some] = self._scores(self._near(all_JR + shift_J1))
+        highest_R[~np.isfinite(highest_R)] = np.inf  # what float32 can't hold may be anything
         return highest_R
+
+    def _scores(self, near: Near) -> np.ndarray:
+        """Return what the rule says of some rows; a `UserError` where that is no number for each."""
+        scores_R, rows = np.asarray(self.rule.scores(near)), near.all_JR.shape[1]
+        if scores_R.shape != (rows,) or scores_R.dtype.kind not in "fiub":
+            raise UserError(
+                f"feedback={name_of(type(self.rule).__name__)} gave scores of shape {scores_R.shape} and type "
+                f"{scores_R.dtype}; they must be {rows} numbers, one for each row."
+            )
+        return scores_R
 
     def _anew(self, rows: np.ndarray) -> np.ndarray:
         """Return the similarities of rows in float64, [J, R]."""
@@ -194,7 +207,13 @@ class _Ranking:
     def _ordered(self, rows: np.ndarray, all_JR: np.ndarray, count: int) -> tuple[np.ndarray, ...]:
         """Return the first of some rows, whose similarities are in float64."""
         near = self._near(all_JR)
-        scores_R = np.round(self.rule.scores(near), _DECIMALS) + 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores_R = np.round(self._scores(near).astype(np.float64), _DECIMALS) + 0.0
+        if not np.isfinite(scores_R).all():
+            raise UserError(
+                f"feedback={name_of(type(self.rule).__name__)} gave a score that is not finite, or too large; mend the "
+                "rule, or take smaller numbers for its options."
+            )
         by_R = np.lexsort((self._ranks(rows), -near.query, -scores_R))[:count]
         first = int(self.seen.is_text and len(near.all_JR) > 1)  # words are no image that another could be like
         return rows[by_R], near.query[by_R], scores_R[by_R], first + near.all_JR[first:, by_R].argmax(axis=0)

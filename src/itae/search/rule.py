@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from itae.base.errors import UserError
 from itae.search.judged import Judged
 
 
@@ -75,8 +76,8 @@ class Rule:
         return self
 
     def scores(self, near: Near) -> np.ndarray:
-        """Return the score of each row, [R]; the highest comes first."""
-        raise NotImplementedError
+        """Return the score of each row, finite, [R]; the highest comes first."""
+        raise UserError(f"feedback={name_of(type(self).__name__)} has no scores; write its scores(near).")
 
     def notes(self, judged: Judged) -> Sequence[str]:
         """Return what to know of this round, in sentences."""

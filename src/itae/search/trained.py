@@ -14,8 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from itae.base.checks import number
+from itae.base.errors import UserError
 from itae.search.judged import Judged
-from itae.search.rule import Near, Rule
+from itae.search.rule import Near, Rule, name_of
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,22 @@ class Weighted(Rule):
     weights: tuple[float, ...]
     monotone: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Check the weights: a command line may name them."""
+        if not isinstance(self.weights, list | tuple):
+            raise UserError(
+                f"feedback.weights={self.weights!r} must be a list of numbers, one for each that was judged."
+            )
+        for weight in self.weights:
+            number("feedback.weights", weight)
+
     def scores(self, near: Near) -> np.ndarray:
         """Return the sums."""
+        if len(self.weights) != len(near.all_JR):
+            raise UserError(
+                f"feedback.weights has {len(self.weights)} numbers, and {len(near.all_JR)} were judged with the query; "
+                "give one for each."
+            )
         return (near.all_JR * np.array(self.weights, near.all_JR.dtype)[:, None]).sum(axis=0)
 
 
@@ -66,7 +81,7 @@ class Trained(Rule):
 
     def weigh(self, vectors_JE: np.ndarray, is_yes_J: np.ndarray) -> np.ndarray:
         """Return the weight of each vector, float64 [J], in the normal of the plane between yes and no."""
-        raise NotImplementedError
+        raise UserError(f"feedback={name_of(type(self).__name__)} has no weights; write its weigh(vectors, is_yes).")
 
     def notes(self, judged: Judged) -> Sequence[str]:
         """Say that a classifier needs both."""
