@@ -46,6 +46,7 @@ def made(tmp_path_factory):
     """Return a folder with a base that tests read and leave as it is."""
     folder = tmp_path_factory.mktemp("made")
     draw_photos(folder)
+    (folder / "dangling").symlink_to("nowhere")
     for words in ("init kb", "add kb dataset=imagefolder dataset.root=photos --source album"):
         subprocess.run([sys.executable, "-m", "itae", "knowledge", *words.split(), f"paths.cache={folder}/cache"],
                        cwd=folder, check=True, capture_output=True)  # fmt: skip
@@ -58,6 +59,18 @@ def there(made, itae_, monkeypatch):
     monkeypatch.chdir(made)
     monkeypatch.setenv("ITAE_CACHE", str(made / "cache"))
     return made
+
+
+@pytest.fixture
+def names(told, tmp_path):
+    """Make a base of pictures whose names mean something to a terminal, and give them back."""
+    draw_photos(tmp_path)
+    found = ["\u202eevil.png", "3.45\u202fPM.png", "a\x1b[31mb.png", "=1+1.png", "c\nd.png"]
+    for name, file in zip(found, sorted((tmp_path / "photos/one").iterdir()), strict=False):
+        file.rename(file.with_name(name))
+    told("knowledge init kb")
+    told("knowledge add kb dataset=imagefolder dataset.root=photos --source album")
+    return found
 
 
 def ids(page):
@@ -143,6 +156,36 @@ def test_links_lead_to_the_pictures(told, tmp_path):
     assert [link.name[:3] for link in links] == ["1__", "2__", "3__"]
     told("search kb asked/one/08.png asked/two/08.png -n 2 --links both")
     assert sorted(len(list(inside.iterdir())) for inside in (tmp_path / "both").iterdir()) == [2, 2]
+
+
+def test_places_are_as_they_are_for_a_program_and_signs_for_a_terminal(told, monkeypatch, tmp_path, names):
+    query = "search kb asked/one/08.png -n 99"
+    folder = str(tmp_path / "photos/one")
+    lines = told(f"{query} --paths").split("\n")
+    assert all(f"{folder}/{name}" in lines for name in names[:4])
+    assert f"{folder}/c\\nd.png" in lines, "one a line"
+    places = {row["place"] for row in csv.DictReader(io.StringIO(told(f"{query} --csv"), newline=""))}
+    assert {f"{folder}/{name}" for name in names} <= places
+    monkeypatch.setattr("_pytest.capture.CaptureIO.isatty", lambda self: True, raising=False)
+    for form in ("--paths", "--csv"):
+        out = told(f"{query} {form}")
+        assert "a\\x1b[31mb.png" in out
+        assert not {"\x1b", "\u202e"} & set(out)
+
+
+@pytest.mark.usefixtures("base")
+def test_links_to_images_that_have_moved_are_counted(told, tmp_path):
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    out = told("search kb album/one/02.png -n 2 --links seen")
+    assert "note       2 links lead nowhere, as the images have moved; itae knowledge relink says" in out
+
+
+@pytest.mark.usefixtures("there")
+def test_a_score_of_many_digits_is_told_by_its_first(told):
+    words = "--yes album/one/00.png feedback=kernel feedback.temperature=.02 -n 1"
+    score = told(f"search kb album/one/02.png {words} --json")["results"][0]["score"]
+    assert score > 1e6
+    assert f" {score:.6e} " in told(f"search kb album/one/02.png {words}")
 
 
 def test_images_that_lie_in_no_file_are_written_beside_the_links(told, itae_, tmp_path):
@@ -295,6 +338,9 @@ def test_words_find_images_and_a_session_of_words_replays_without_the_model(told
         ("search kb asked/one/08.png --where nonsense", "nonsense"),
         ("search kb asked/one/08.png --where \"label = 'x'\"", "no row of version 1 meets it"),
         ("search kb asked/one/08.png --links photos", "there is something already"),
+        ("search kb asked/one/08.png --links dangling", "there is something already"),
+        ("search kb asked/one/08.png --links asked/one/08.png/new", "can't be made (Not a directory)"),
+        (f"search kb asked/one/08.png --links {'z' * 300}", "can't be made (File name too long)"),
         ("search kb asked/one/08.png --json --csv", "not allowed with argument"),
         ("search kb asked/one/08.png feedback=nearset", "feedback=nearset is not one of"),
         ("search kb asked/one/08.png feedback=rocchio feedback.beta=-1", "feedback.beta=-1 must be"),
