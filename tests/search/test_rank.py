@@ -178,6 +178,26 @@ def test_a_mark_more_costs_one_product(monkeypatch):
     assert asked == [1, 1, 2]
 
 
+@pytest.mark.parametrize("kept", [2**28, 300 * 4 * 7, 300 * 4 * 2, 1])
+def test_queries_that_are_expected_share_products_and_are_answered_the_same(monkeypatch, kept):
+    snapshot = snapshot_of(rows_drawn(6))
+    monkeypatch.setattr(alike_module, "_BYTES", kept)
+    alike, asked = Alike(snapshot, small=0), []
+    made = alike._made
+    monkeypatch.setattr(alike, "_made", lambda vectors: asked.append(len(vectors)) or made(vectors))
+    order = [*range(150, 300), 160, 150]
+    alike.expect(snapshot.vectors_ME[order])
+    for i in order:
+        query = Query(snapshot.vectors_ME[i])
+        alone = rank(Alike(snapshot, small=0), query, Marks(), Kernel(), 5)
+        assert plain(rank(alike, query, Marks(), Kernel(), 5)) == plain(alone)
+    if kept == 2**28:
+        assert asked == [64, 64, 22]
+    else:
+        assert sum(asked) <= len(order)
+        assert max(asked) == max(1, min(64, kept // 1200))
+
+
 def test_similarities_that_nobody_asks_for_any_more_are_let_go(monkeypatch):
     snapshot = snapshot_of(rows_drawn(6))
     monkeypatch.setattr(alike_module, "_BYTES", 300 * 4 * 3)

@@ -16,6 +16,7 @@ import numpy as np
 from itae.knowledge.records.similarity import margin, similarities
 from itae.knowledge.records.snapshot import Snapshot
 
+_TOGETHER = 64  # vectors in one product
 SMALL = 4096  # positions; of so many a row's similarities in float64 are as quick as what they would save
 _ROWS = 1024  # of a product, in the processor's cache
 _BYTES = 2**28  # of similarities that are kept, and at least those of one round
@@ -37,6 +38,21 @@ class Alike:
         self.exact = len(snapshot.alive_M) <= small
         self.margin = 0.0 if self.exact else margin(max(1, snapshot.vectors_ME.shape[1]))
         self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
+        self._coming: dict[bytes, np.ndarray] = {}
+
+    def expect(self, vectors_QE: np.ndarray) -> None:
+        """Say which vectors will be asked for, one after the other.
+
+        One product with some of them reads the rows once, where one with each reads them each time. Where similarities
+        are kept in float64 that is no gain, and nothing happens.
+
+        Parameters
+        ----------
+        vectors_QE
+            float32, of length 1.
+        """
+        if not self.exact:
+            self._coming = {vector_E.tobytes(): vector_E for vector_E in vectors_QE}
 
     def columns(self, vectors_JE: np.ndarray) -> list[np.ndarray]:
         """Return how alike all positions are to each vector, [M] each; of dead ones it means nothing.
@@ -47,9 +63,11 @@ class Alike:
             float32, of length 1.
         """
         names = [vector_E.tobytes() for vector_E in vectors_JE]
-        new = {name: j for j, name in enumerate(names) if name not in self._kept}
+        new = {name: vectors_JE[j] for j, name in enumerate(names) if name not in self._kept}
         if new:
-            made_KM = self._made(vectors_JE[list(new.values())])
+            if beside := sum(name in self._coming for name in new):
+                new |= self._next(len(new) - beside)
+            made_KM = self._made(np.stack(list(new.values())))
             self._kept.update(zip(new, made_KM, strict=True))
         for name in names:
             self._kept.move_to_end(name)
@@ -58,6 +76,13 @@ class Alike:
         while len(self._kept) > max(len(set(names)), _BYTES // size):
             self._kept.popitem(last=False)
         return found
+
+    def _next(self, beside: int) -> dict[bytes, np.ndarray]:
+        """Return as many that are to come as will be kept with some others; these aren't awaited any more."""
+        count = min(_TOGETHER, _BYTES // (4 * len(self.snapshot.alive_M))) - beside
+        found = {name: self._coming[name] for name in list(self._coming)[: max(0, count)]}
+        self._coming = {name: vector_E for name, vector_E in self._coming.items() if name not in found}
+        return {name: vector_E for name, vector_E in found.items() if name not in self._kept}
 
     def _made(self, vectors_KE: np.ndarray) -> list[np.ndarray]:
         vectors_ME = self.snapshot.vectors_ME

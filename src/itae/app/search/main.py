@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from itae.app.knowledge.opened import NEEDED, snapshot_of
 from itae.app.knowledge.printed import print_json, print_table, table_of
 from itae.app.knowledge.words import OF_A_SPACE, Asked, ask, config, parser
@@ -30,6 +32,7 @@ from itae.base.errors import UserError
 from itae.base.names import public_target
 from itae.base.place import at_home
 from itae.knowledge.base import KnowledgeBase, open_knowledge
+from itae.knowledge.records.similarity import unit
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
 from itae.search.rule import Rule, name_of
@@ -128,7 +131,9 @@ def _pages(
     where = rows_where(base, snapshot, options.where or None)
     pages: list[tuple[Sought, Page]] = []
     alike = Alike(snapshot)
-    for one in sought(asked, snapshot, partial(_refuse_marks_of_several, options)):
+    found = sought(asked, snapshot, partial(_refuse_marks_of_several, options))
+    alike.expect(unit(np.stack([one.query.vector_E for one in found])))
+    for one in found:
         search = Search(base, snapshot, one.query, alike)
         count = options.count or _COUNT
         page = search.page(rule, options.yes, options.no, count, where, options.keep_judged)
