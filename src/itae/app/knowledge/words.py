@@ -21,6 +21,7 @@ _OTHERS = "others"
 _TOLD = {
     "PATH": "a picture, or a folder: all pictures in it and in its folders",
     "IMAGE": "a picture",
+    "QUERY": "a picture, a folder of pictures (each is a query), or the id of a row",
     "FROM": "a folder with vectors.npy and ids.txt, or a .parquet file",
     "OUT": "a new folder, or a .parquet file",
     "key=value": "words of the config",

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     made = parser("search", "Find images of a base by an image or by words, and again by what was judged of them.",
-                  "IMAGE", prog="itae ")  # fmt: skip
+                  "QUERY", prog="itae ")  # fmt: skip
     made.add_argument(
         "--text", action="append", metavar="WORDS", help="words to look for; needs a base whose space has them"
     )

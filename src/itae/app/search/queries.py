@@ -59,7 +59,7 @@ def sought(asked: Asked, snapshot: Snapshot, check: Callable[[int], object]) -> 
     texts = asked.options.text or []
     if not asked.others and not texts:
         raise UserError(
-            "itae search KB IMAGE..., or KB --text WORDS: give what to look for, a picture, an id or words."
+            "itae search KB QUERY..., or KB --text WORDS: give what to look for, a picture, an id or words."
         )
     files = [path for path in asked.others if path not in snapshot.position or os.path.lexists(path)]
     found = {id_: _row(snapshot, id_) for id_ in asked.others if id_ not in files}
