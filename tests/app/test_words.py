@@ -110,7 +110,7 @@ def test_other_words_stay_as_they_are(word):
 def test_the_options_that_are_text_are_known():
     """All of the classes that the shipped yamls name, but for those with a few fixed values."""
     choices = {"pool", "precision", "resize", "decode", "bad_image"}
-    choices |= {"protocol", "gallery", "rivals", "voters", "condition", "rules"}
+    choices |= {"protocol", "gallery", "rivals", "voters", "condition", "rules", "within"}
     choices |= {"rule", "side", "scope", "vector", "init", "mode", "queries"}
     found = set()
     for group in NEEDS:
