@@ -333,6 +333,7 @@ def test_words_find_images_and_a_session_of_words_replays_without_the_model(told
         ("search kb --replay s --where 1=1", "give no -n, --where or --keep-judged with it"),
         ("search kb --replay s --keep-judged", "give no -n, --where or --keep-judged with it"),
         ("search kb --replay s feedback=kernel", "feedback=kernel: --replay ranks each round by its own rule"),
+        (f"search kb album/one/02.png --session {'z' * 300}", "can't be written (File name too long)"),
         ("search kb asked/one/08.png --session ''", "The session . can't be read"),
         ("search kb asked/one/08.png --session s --yes album/one/00.png", "was never shown in this session"),
         ("search kb asked/one/08.png --where nonsense", "nonsense"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -146,7 +147,7 @@ def _in_session(
 ) -> list[tuple[Sought, Page]]:  # fmt: skip
     """Return the page of a session's next round, and write it into the file."""
     options, path = asked.options, at_home(asked.options.session)
-    session = read_session(path) if path.exists() else None
+    session = read_session(path) if os.path.exists(path) else None
     if session is not None:
         session.refuse_another_base(base.about.name, options.kb)
         if asked.others or asked.options.text:
