@@ -382,7 +382,7 @@ def test_past_memory_an_index_says_which_rows_may_come(told, rule):
 
 
 def test_the_rule_of_a_file_is_one_of_ours():
-    from itae.app.search.main import rule_of_file
+    from itae.app.search.sessions import rule_of_file
 
     for target in ("os.system", "itae.feedback.Near", "itae.feedback.nothing", "itae.vote.Rank"):
         with pytest.raises(UserError):
