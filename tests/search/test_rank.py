@@ -12,6 +12,7 @@ from reference import feedback
 from snapshots import snapshot_of
 
 from itae.base.errors import UserError
+from itae.knowledge.near.neighbours import INDEX
 from itae.search import alike as alike_module
 from itae.search.alike import Alike
 from itae.search.judged import Marks, Query
@@ -235,3 +236,32 @@ def test_words_are_told_by_themselves_and_count_as_what_stands_for_them_among_im
         elif name != "none":
             assert score == pytest.approx(feedback(name, stands, [yes], [no], is_text=True), rel=1e-4, abs=1e-5)
         assert similarity == pytest.approx(by_words, abs=2e-6)
+
+
+class Slow:
+    """An index that finds all that is near, and is asked for no more than it is told."""
+
+    note = "found by looking at all rows"
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+    def candidates(self, queries, count):
+        return np.argsort(-(queries @ self.vectors.T), axis=1)[:, :count]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: type(rule).__name__)
+@pytest.mark.parametrize("is_text", [False, True])
+def test_an_index_is_asked_where_a_rule_leads_and_not_only_near_what_is_liked(rule, is_text):
+    """Half of what is near is a no, so that some rules lead far away from all of it."""
+    vectors = np.random.default_rng(0).standard_normal((4000, 24)).astype(np.float32)
+    exact, by_index = snapshot_of(vectors), snapshot_of(vectors)
+    by_index.memo[INDEX] = Slow(by_index.vectors_ME)
+    shares = []
+    for i in range(8):
+        standing = exact.vectors_ME[i + 50] if is_text else None
+        query = Query(exact.vectors_ME[i], is_text, among_images_E=standing)
+        near = rank(Alike(exact), query, Marks(), Unchanged(), 10).positions_K.tolist()
+        pages = [rank(Alike(one, small=0), query, Marks(near[::2], near[1::2]), rule, 10) for one in (exact, by_index)]
+        shares.append(len(np.intersect1d(*(page.positions_K for page in pages))) / 10)
+    assert np.mean(shares) >= 0.95, shares

@@ -3,7 +3,7 @@
 The order is that of scores in float64, of similarities that are computed pair by pair and rounded: no library, block or
 order of rows changes it. Among many rows a rule is asked first what each could be worth at most, with similarities of
 float32 and what they may be off by; only those that may come first are computed anew. Past memory an index says which
-rows are near the query, each yes and their mean, and the rule puts those in order.
+rows are near the query, near each yes and their mean, and where scores grow; the rule puts those in order.
 
 Shapes: M positions of a snapshot, J judged with the query, R rows, K results.
 """
@@ -146,10 +146,23 @@ class _Ranking:
             wanted = beyond
 
     def _candidates(self, index: Candidates, rows: np.ndarray, count: int) -> np.ndarray:
-        """Return those rows, ascending, that an index finds near what is liked; all where it finds too few."""
-        liked_LE = self.vectors_JE[: 1 + len(self.seen.yes_YE)]
-        mean_1E, lost = of_length_1(liked_LE.mean(axis=0, keepdims=True))
-        asked_QE = liked_LE if lost[0] or len(liked_LE) == 1 else np.concatenate([liked_LE, mean_1E])
+        """Return those rows, ascending, that an index finds near what is liked; all where it finds too few.
+
+        It is asked for rows near the query, each yes and their mean; for those that lie where the score grows, by each
+        similarity as much as that alone adds to it, which is all there is to a rule that weighs similarities; and for
+        those near one that is liked and away from the no.
+        """
+        judged, many = len(self.seen.rows_J), len(self.vectors_JE)
+        liked_LE = self.vectors_JE[
+            [*range(1 + len(self.seen.yes_YE)), *range(judged, many)]
+        ]  # and the words themselves
+        alone_J, nothing = np.split(self.rule.scores(self._near(np.eye(many, many + 1))), [many])
+        grows_1E = ((alone_J - nothing) @ self.vectors_JE.astype(np.float64))[None]
+        more = [liked_LE.mean(axis=0, keepdims=True), grows_1E]
+        if len(self.seen.no_NE):
+            more.append(liked_LE - self.seen.no_NE.mean(axis=0))
+        more_2E, lost = of_length_1(np.concatenate(more))
+        asked_QE = np.concatenate([liked_LE, more_2E[~lost]])
         wanted = _CANDIDATES * (count + len(self.seen.rows_J))
         while wanted < len(rows):
             found = np.unique(index.candidates(asked_QE, wanted))
