@@ -33,6 +33,7 @@ PRIVATE = {
     "dt_bundle": ("itables", "itae/look/page/sweep_part.py"),
     "joblib.externals": ("joblib", "itae/app/launch/joblib.py"),
     "_Tile": ("pillow", "itae/images/samples.py"),
+    "open_clip.model": ("open-clip-torch", "itae/search/text/open_clip_tower.py"),
     "_dynamo": ("torch", "itae/vit/timm_import.py"),
 }
 """Whose each name is, and the file that uses it."""

@@ -497,16 +497,21 @@ EMBEDDED += ["tracker=none"]
 
 
 LONG = ("incremental_digits", "knowledge_edits")  # of which all that is swept takes more than a quick test may
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name
-         for name in sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))]  # fmt: skip
+ELSEWHERE = ("category_retrieval", "feedback_emoji")  # which need data of their own: tests/test_feedback_experiments.py
+EXPERIMENTS = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ELSEWHERE})
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
     needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"],
               "knn_imagenet": ["dataset.split=test"], "split_cifar100": ["task.tasks=5", "task.orders=2"],
-              "incremental_digits": ["task.orders=2", "task.rivals=[]"]}  # fmt: skip
-    overrides = [f"experiment={name}", *EMBEDDED, *needed.get(name, [])]
+              "incremental_digits": ["task.orders=2", "task.rivals=[]"],
+              "feedback_pairs": ["dataset=digit_pairs"],
+              "feedback_conditions": ["dataset=digits_conditions"]}  # fmt: skip
+    given = [word.partition("=")[0] for word in needed.get(name, [])]
+    embedded = [word for word in EMBEDDED if word.partition("=")[0] not in given]
+    overrides = [f"experiment={name}", *embedded, *needed.get(name, [])]
     text = (conf_dir() / "experiment" / f"{name}.yaml").read_text()
     assert run(compose(*overrides), tmp_path / "run").ok
     if "MULTIRUN" in text:
