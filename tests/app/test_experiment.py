@@ -496,7 +496,12 @@ EMBEDDED = ["backbone=digits_vit", "dataset=digits", "dataset.limit=60", "cluste
 EMBEDDED += ["tracker=none"]
 
 
-LONG = ("incremental_digits", "knowledge_edits")  # of which all that is swept takes more than a quick test may
+LONG = (
+    "edit_digits",
+    "feedback_conditions",
+    "incremental_digits",
+    "knowledge_edits",
+)  # of which all that is swept takes more than a quick test may
 ELSEWHERE = ("category_retrieval", "feedback_emoji")  # which need data of their own: tests/test_feedback_experiments.py
 EXPERIMENTS = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ELSEWHERE})
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS]

@@ -40,10 +40,8 @@ class Digits(Dataset):
 
     def _find(self) -> formats.Listing:
         pixels, labels = _digits()
-        rows = _rows(self.split)
-        return formats.Listing(
-            [formats.numbered("all", len(pixels))[row] for row in rows], list(pixels[rows]), labels[rows], list(NAMES)
-        )
+        rows, ids = _rows(self.split), formats.numbered("all", len(pixels))
+        return formats.Listing([ids[row] for row in rows], list(pixels[rows]), labels[rows], list(NAMES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +135,8 @@ class DigitsConditions(Dataset):
     def _find(self) -> formats.Listing:
         pixels, labels = _digits()
         rows, values = _rows(self.split), CONDITIONS[self.condition]
-        glyphs = [formats.numbered("all", len(pixels))[row] for row in rows]
+        ids = formats.numbered("all", len(pixels))
+        glyphs = [ids[row] for row in rows]
         digits = [NAMES[digit] for digit in labels[rows].tolist()]
         times = len(values)
         return formats.Listing(
