@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from itae.base.identity import identity
-from itae.base.names import EXPORTED, GATHERED, PUBLIC, public_name, public_target
+from itae.base.names import EXPORTED, GATHERED, PUBLIC, choice_of, public_name, public_target
 from itae.edits.detect import VectorNorm
 
 
@@ -78,3 +78,12 @@ def test_importing_itae_again_adds_no_second_importer():
     count = len(sys.meta_path)
     importlib.reload(itae)
     assert len(sys.meta_path) == count
+
+
+@pytest.mark.parametrize(
+    ("target", "choice"),
+    [("itae.feedback.MeanDifference", "mean_difference"), ("itae.feedback.Unchanged", "none"),
+     ("itae.controls.NoControl", "none"), ("Svm", "svm"), ("mine.Top5Mean", "top5_mean")],
+)  # fmt: skip
+def test_a_class_is_called_as_on_a_command_line(target, choice):
+    assert choice_of(target) == choice

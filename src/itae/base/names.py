@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -63,6 +64,12 @@ def public_target(target: str) -> str:
     """Return the public name of the class that a ``_target_`` names; any other name stays as it is."""
     module, dot, name = target.rpartition(".")
     return f"{_NAMES.get(module, module)}{dot}{name}"
+
+
+def choice_of(target: str) -> str:
+    """Return what a class is called on a command line, by its name alone or with its module: ``residual_norm``."""
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
+    return "none" if snake in ("no_control", "unchanged") else snake
 
 
 def place_of(module: str) -> str:

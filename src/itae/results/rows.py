@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from itae.base.errors import UserError, did_you_mean
+from itae.base.names import choice_of
 from itae.edits.detect import RULE_NUMBERS
 from itae.edits.edit import ATTENTION
 from itae.edits.registers import RULES as EDIT_RULES
@@ -108,8 +109,7 @@ def _choice(target: Any, vector: Any) -> str | None:
         return None
     if str(target) == "itae.detect.VectorNorm":
         return f"{vector}_norm"
-    name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(target).rpartition(".")[2]).lower()
-    return "none" if name == "no_control" else name
+    return choice_of(str(target))
 
 
 def apart(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.knowledge.near.neighbours import INDEX, MISSING, Candidates
 from itae.knowledge.records.similarity import of_length_1, similarities
 from itae.search.alike import Alike
 from itae.search.judged import Judged, Marks, Query, judged
-from itae.search.rule import Near, Rule, name_of
+from itae.search.rule import Near, Rule
 
 _BLOCK = 2**15  # rows whose scores are computed together, in the processor's cache
 _SPARE = 32  # rows computed anew beyond those asked for
@@ -193,7 +194,7 @@ class _Ranking:
         scores_R, rows = np.asarray(self.rule.scores(near)), near.all_JR.shape[1]
         if scores_R.shape != (rows,) or scores_R.dtype.kind not in "fiub":
             raise UserError(
-                f"feedback={name_of(type(self.rule).__name__)} gave scores of shape {scores_R.shape} and type "
+                f"feedback={choice_of(type(self.rule).__name__)} gave scores of shape {scores_R.shape} and type "
                 f"{scores_R.dtype}; they must be {rows} numbers, one for each row."
             )
         return scores_R
@@ -224,7 +225,7 @@ class _Ranking:
             scores_R = np.round(self._scores(near).astype(np.float64), _DECIMALS) + 0.0
         if not np.isfinite(scores_R).all():
             raise UserError(
-                f"feedback={name_of(type(self.rule).__name__)} gave a score that is not finite, or too large; mend the "
+                f"feedback={choice_of(type(self.rule).__name__)} gave a score that is not finite, or too large; mend the "
                 "rule, or take smaller numbers for its options."
             )
         by_R = np.lexsort((self._ranks(rows), -near.query, -scores_R))[:count]

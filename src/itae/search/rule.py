@@ -7,7 +7,6 @@ Shapes: J judged with the query, Y yes, N no, R rows of which scores are asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.search.judged import Judged
 
 
@@ -77,14 +77,8 @@ class Rule:
 
     def scores(self, near: Near) -> np.ndarray:
         """Return the score of each row, finite, [R]; the highest comes first."""
-        raise UserError(f"feedback={name_of(type(self).__name__)} has no scores; write its scores(near).")
+        raise UserError(f"feedback={choice_of(type(self).__name__)} has no scores; write its scores(near).")
 
     def notes(self, judged: Judged) -> Sequence[str]:
         """Return what to know of this round, in sentences."""
         return ()
-
-
-def name_of(target: str) -> str:
-    """Return what a rule is called on a command line, by the name of its class."""
-    snake = re.sub(r"(?<!^)(?=[A-Z])", "_", target.rpartition(".")[2]).lower()
-    return {"unchanged": "none"}.get(snake, snake)

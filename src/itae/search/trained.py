@@ -15,8 +15,9 @@ import numpy as np
 
 from itae.base.checks import number
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.search.judged import Judged
-from itae.search.rule import Near, Rule, name_of
+from itae.search.rule import Near, Rule
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Trained(Rule):
 
     def weigh(self, vectors_JE: np.ndarray, is_yes_J: np.ndarray) -> np.ndarray:
         """Return the weight of each vector, float64 [J], in the normal of the plane between yes and no."""
-        raise UserError(f"feedback={name_of(type(self).__name__)} has no weights; write its weigh(vectors, is_yes).")
+        raise UserError(f"feedback={choice_of(type(self).__name__)} has no weights; write its weigh(vectors, is_yes).")
 
     def notes(self, judged: Judged) -> Sequence[str]:
         """Say that a classifier needs both."""

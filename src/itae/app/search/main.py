@@ -30,11 +30,11 @@ from itae.base.checks import whole
 from itae.base.console import say
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.records.similarity import unit
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
-from itae.search.rule import name_of
 from itae.search.search import Page, Search, marks_of, rows_where
 
 READS = ("feedback", "knowledge", *OF_A_SPACE, *NEEDED)
@@ -153,7 +153,7 @@ def _show_replayed(options: argparse.Namespace, found: Replayed, base: Knowledge
         each = zip(found.pages, found.session.rounds, found.same, strict=True)
         for number, ((_, page), then, same) in enumerate(each):
             counts = (str(len(then.yes)), str(len(then.no)), str(len(then.shown)))
-            name, told = name_of(str(then.rule["_target_"])), "the same" if same else "another order"
+            name, told = choice_of(str(then.rule["_target_"])), "the same" if same else "another order"
             table.add_row(str(number), str(page.version), name, *counts, told)
         print_table(table)
         say(f"query      {found.session.name}")

@@ -5,7 +5,6 @@ Shapes: M positions of a snapshot, N rows that vote, Q queries, D draws, P point
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -13,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.base.progress import progress
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.vote import Plurality
@@ -204,7 +204,7 @@ class _Mender:
 
 def name_of(one: object) -> str:
     """Return what a rule or a corruption is called in files and figures: its class, as on a command line."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(one).__name__).lower()
+    return choice_of(type(one).__name__)
 
 
 def _mended(

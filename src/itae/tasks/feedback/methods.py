@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from itae.base.names import choice_of
 from itae.search.rules import Kernel, Logistic, Margin, MeanDifference, Nearest, Rocchio, Svm, Tally, Unchanged
 
 RULES: dict[str, Any] = {
@@ -61,7 +61,7 @@ def name_of(rule: Any) -> str:
 
 def named(one: object) -> str:
     """Return what a class is called on a command line."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(one).__name__).lower()
+    return choice_of(type(one).__name__)
 
 
 def methods_of(rule: Any, names: Sequence[str]) -> list[Method]:
