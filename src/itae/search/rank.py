@@ -26,7 +26,6 @@ _BLOCK = 2**15  # rows whose scores are computed together, in the processor's ca
 _SPARE = 32  # rows computed anew beyond those asked for
 _CANDIDATES, _MORE = 10, 8  # times as many as asked for, of an index; times as many again where that was too few
 _DECIMALS = 9  # of a score: sums of the same numbers in another order are equal
-_RANKS = "rank of id"  # a memo of a snapshot
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,8 +224,8 @@ class _Ranking:
             scores_R = np.round(self._scores(near).astype(np.float64), _DECIMALS) + 0.0
         if not np.isfinite(scores_R).all():
             raise UserError(
-                f"feedback={choice_of(type(self.rule).__name__)} gave a score that is not finite, or too large; mend the "
-                "rule, or take smaller numbers for its options."
+                f"feedback={choice_of(type(self.rule).__name__)} gave a score that is not finite, or too large; mend "
+                "the rule, or take smaller numbers for its options."
             )
         by_R = np.lexsort((self._ranks(rows), -near.query, -scores_R))[:count]
         first = int(self.seen.is_text and len(near.all_JR) > 1)  # words are no image that another could be like
@@ -239,8 +238,4 @@ class _Ranking:
             rank_R = np.empty(len(rows), np.int64)
             rank_R[sorted(range(len(rows)), key=[ids[i] for i in rows.tolist()].__getitem__)] = np.arange(len(rows))
             return rank_R
-        if _RANKS not in self.snapshot.memo:
-            rank_M = np.empty(len(ids), np.int64)
-            rank_M[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-            self.snapshot.memo[_RANKS] = rank_M
-        return self.snapshot.memo[_RANKS][rows]
+        return self.snapshot.rank_of_id[rows]

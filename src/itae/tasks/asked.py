@@ -73,14 +73,6 @@ class Asked:
         """Whole numbers from 0, equal for queries that belong together, int64 [Q]."""
         return np.unique(self.excluded.codes_Q, return_inverse=True)[1].reshape(-1)
 
-    @cached_property
-    def rank_of_id(self) -> np.ndarray:
-        """The place of each row's id among all, by which equally near ones are put in order, int64."""
-        ids = self.memory.ids
-        rank_M = np.empty(len(ids), np.int64)
-        rank_M[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
-        return rank_M
-
     def out_for(self, some: np.ndarray) -> Excluded | None:
         """Return what is out for some queries, None for nothing."""
         codes_M, codes_Q = self.excluded

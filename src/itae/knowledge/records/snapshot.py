@@ -94,6 +94,13 @@ class Snapshot:
         return {self.ids[i]: i for i in self.live.tolist()}
 
     @cached_property
+    def rank_of_id(self) -> np.ndarray:
+        """The place of each position's id among all, by which equal ones are put in order, int64 [M]."""
+        rank_M = np.empty(len(self.ids), np.int64)
+        rank_M[sorted(range(len(self.ids)), key=self.ids.__getitem__)] = np.arange(len(self.ids))
+        return rank_M
+
+    @cached_property
     def voters(self) -> np.ndarray:
         """The positions of the live rows that have a label, ascending: the others are found and never vote."""
         return self.live[self.labels_M[self.live] != NONE]

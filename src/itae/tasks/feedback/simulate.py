@@ -120,7 +120,7 @@ def simulate(alike: Alike, queries_QE: np.ndarray, searches: Searches, plan: Pla
     first = {page: np.zeros(count, np.int64) for page in plan.pages}
     next_page = {page: np.zeros((len(PAGES), count), bool) for page in plan.pages}
     notes: Counter[tuple[str, str]] = Counter()
-    by_id = np.array(sorted(range(len(alike.snapshot.ids)), key=alike.snapshot.ids.__getitem__), np.int64)
+    by_id = np.argsort(alike.snapshot.rank_of_id)
     vectors_QE = unit(queries_QE)
     with progress(count, "searching", "searches") as advance:
         for s, search in enumerate(searches.each):

@@ -158,7 +158,7 @@ def _by_shares(asked: Asked, voter: Voter, arrivals: Arrivals, told: Told, some:
 def _first(asked: Asked, k: int, parts: list[Found]) -> Found:
     """Return the `k` nearest of what was found in several parts of the rows."""
     positions, similar = (np.hstack(each) for each in zip(*parts, strict=True))
-    order = np.lexsort((asked.rank_of_id[positions], -similar), axis=1)[:, :k]
+    order = np.lexsort((asked.memory.rank_of_id[positions], -similar), axis=1)[:, :k]
     return np.take_along_axis(positions, order, 1), np.take_along_axis(similar, order, 1)
 
 
