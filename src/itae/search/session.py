@@ -118,8 +118,9 @@ class Session:
         UserError
             For a mark on what was never shown in this session, and one to forget that isn't marked.
         """
+        shown = self.shown
         for id_ in (*yes, *no):
-            if id_ not in self.shown:
+            if id_ not in shown:
                 raise UserError(
                     f"{id_!r} was never shown in this session, so it can't be marked; mark what was shown, or search "
                     "without a session."

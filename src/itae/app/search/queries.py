@@ -89,8 +89,14 @@ def _row(snapshot: Snapshot, id_: str) -> Sought:
     """Return a row of the base as a query; other rows of its bytes are the query itself, too."""
     i = snapshot.position[id_]
     sha256 = snapshot.digests_M32[i].tobytes()
-    rows = np.union1d(rows_of_bytes(snapshot, [sha256], 1)[0], [i])
-    return Sought(id_, Query(np.array(snapshot.vectors_ME[i]), rows=rows), sha256)
+    return Sought(id_, Query(np.array(snapshot.vectors_ME[i]), rows=_itself(snapshot, id_, sha256)), sha256)
+
+
+def _itself(snapshot: Snapshot, id_: str, sha256: bytes) -> np.ndarray:
+    """Return the rows that are a query: those of its bytes, and the one of its id, if it is that one's image."""
+    rows = rows_of_bytes(snapshot, [sha256], 1)[0]
+    i = snapshot.position.get(id_)  # of a row without an image no bytes are known
+    return rows if i is None or snapshot.digests_M32[i].tobytes() != sha256 else np.union1d(rows, [i])
 
 
 def _words(asked: Asked, here: Opened, texts: Sequence[str]) -> list[Sought]:
@@ -105,9 +111,5 @@ def _words(asked: Asked, here: Opened, texts: Sequence[str]) -> list[Sought]:
 def sought_again(session: Session, snapshot: Snapshot) -> Sought:
     """Return the query of a session; its rows are those of this version that have its bytes."""
     sha256 = bytes.fromhex(session.sha256) if session.sha256 else None
-    rows = rows_of_bytes(snapshot, [sha256], 1)[0]
-    if session.name in snapshot.position and not session.is_text:
-        i = snapshot.position[session.name]
-        same = snapshot.digests_M32[i].tobytes() == sha256
-        rows = np.union1d(rows, [i]) if same else rows
+    rows = np.zeros(0, np.int64) if sha256 is None else _itself(snapshot, session.name, sha256)
     return Sought(session.name, Query(session.vector_E, session.is_text, rows, session.among_images_E), sha256)

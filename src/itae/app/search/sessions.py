@@ -135,10 +135,13 @@ def replayed(asked: Asked, base: KnowledgeBase, plain: Mapping[str, Any]) -> Rep
         raise UserError(f"{path} has no round to replay.")
     given = type(construct("feedback", plain["feedback"])) if asked.given("feedback") else None
     pages: list[tuple[Sought, Page]] = []
+    seen: str | int | None = None  # the version that the last round was of: it is read, and its similarities made, once
     for each in session.rounds:
         at = each.version if options.at is None else options.at
-        snapshot = snapshot_of(base, plain, cache_folder(plain["paths"]), at)
-        one = sought_again(session, snapshot)
+        if at != seen:
+            snapshot, seen = snapshot_of(base, plain, cache_folder(plain["paths"]), at), at
+            one = sought_again(session, snapshot)
+            search = Search(base, snapshot, one.query)
         rule = rule_of_file(each.rule, given)
-        pages.append((one, Search(base, snapshot, one.query).page(rule, each.yes, each.no, each.count, each.where)))
+        pages.append((one, search.page(rule, each.yes, each.no, each.count, each.where)))
     return Replayed(session, pages, snapshot)
