@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from itae.look.figures import COLOURS, MARKERS, clean
 from itae.look.style import legend, plain_style, short
-from itae.tasks.feedback.found import SIDES, Found
+from itae.tasks.feedback.found import Found
 from itae.tasks.feedback.methods import SHOWN
 from itae.tasks.feedback.simulate import Case
 
@@ -48,7 +48,7 @@ def rules_figure(found: Found) -> Figure:
     )
     rules.sort(key=lambda case: -(found.mean("baseline", case, "map_at_r").mean or 0.0))
     cases = [*rules, *controls]
-    sides = SIDES[:1] if found.sides["baseline"] is found.sides["edited"] else SIDES
+    sides = found.told_sides
     figure = Figure(figsize=(7.6, 0.36 * len(cases) + 1.0), layout="constrained")
     ax = figure.subplots()
     marks = []
@@ -87,7 +87,7 @@ def judging_figure(found: Found) -> Figure | None:
         return None
     from matplotlib.figure import Figure
 
-    sides = SIDES[:1] if found.sides["baseline"] is found.sides["edited"] else SIDES
+    sides = found.told_sides
     figure = Figure(figsize=(4.6 * len(sides) + 1.6, 4.2), layout="constrained")
     axes = figure.subplots(1, len(sides), sharey=True, squeeze=False)[0]
     rules = [one.name for one in plan.methods if one.kind == SHOWN]

@@ -60,6 +60,11 @@ class Found:
         return Case(self.plan.methods[0].name, self.plan.pages[0], self.plan.rounds)
 
     @property
+    def told_sides(self) -> tuple[str, ...]:
+        """The sides that differ: one where nothing was changed."""
+        return SIDES[:1] if self.sides["baseline"] is self.sides["edited"] else SIDES
+
+    @property
     def cases(self) -> list[Case]:
         """All cases, those of a page's size and a round together."""
         plan = self.plan

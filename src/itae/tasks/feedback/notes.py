@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itae.tasks.feedback.found import SIDES, Found
+from itae.tasks.feedback.found import Found
 from itae.tasks.feedback.methods import CEILING, PSEUDO, RANDOM, named
 
 
@@ -31,7 +31,7 @@ def _of_searches(found: Found) -> list[str]:
         some = [f"{searches.wishless:,} have nothing to be searched for"] * bool(searches.wishless)
         some += [f"for {searches.hopeless:,} nothing in the collection is wanted"] * bool(searches.hopeless)
         told.append(f"Of {searches.looked_at:,} images that were drawn {', and '.join(some)}: these are left out.")
-    for side in SIDES:
+    for side in found.told_sides:
         lost = {
             (case.judged, case.round): int(np.isnan(found.column(side, case, "map_at_r")).sum())
             for case in found.cases if case.method == found.headline.method
@@ -42,8 +42,6 @@ def _of_searches(found: Found) -> list[str]:
                 f"Searches of which all that was wanted had been judged have no score: {', '.join(some)} ({side}, rule "
                 f"{found.headline.method})."
             )
-        if found.sides["baseline"] is found.sides["edited"]:
-            break
     return told
 
 

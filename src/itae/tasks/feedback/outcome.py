@@ -81,20 +81,15 @@ def _details(found: Found) -> list[tuple[str, str]]:
     case, searches = found.headline, found.searches
     where = f"{found.rows:,} images, {'each of the others' if found.own else 'a gallery of its own'}"
     told = [("searches", f"{len(searches.each):,} by user={named(found.plan.user)} (simulated), among {where}")]
-    for side in _sides(found):
+    for side in found.told_sides:
         r_1, map_r = (_told(one) for one in found.before(side).values())
         told.append(("unjudged", f"{side}: R@1 {r_1}, MAP@R {map_r} by similarity on the whole collection"))
     told += [(_short(one.method), _line(found, one)) for one in found.cases if one[1:] == case[1:]]
-    for side in _sides(found):
+    for side in found.told_sides:
         zero = found.zero(side, case.judged)
         if zero["searches"]:
             told.append(("zero-positive", f"{side}: {_zero_line(zero)}"))
     return [*told, ("table", f"all rules, sizes of a page and rounds, with intervals: {FEEDBACK}")]
-
-
-def _sides(found: Found) -> tuple[str, ...]:
-    """Return the sides that differ."""
-    return SIDES[:1] if found.sides["baseline"] is found.sides["edited"] else SIDES
 
 
 def _short(method: str) -> str:
@@ -106,7 +101,7 @@ def _line(found: Found, case: Case) -> str:
     told = []
     for what, name, form in (("R@1", "r_at_1", ".4f"), ("MAP@R", "map_at_r", ".4f"), ("gain", "gain", "+.4f"),
                              ("harm", "harm_rate", ".1%")):  # fmt: skip
-        told.append(f"{what} {' > '.join(_told(found.mean(side, case, name), form) for side in _sides(found))}")
+        told.append(f"{what} {' > '.join(_told(found.mean(side, case, name), form) for side in found.told_sides)}")
     return ", ".join(told)
 
 
@@ -139,7 +134,7 @@ def _rules_table(found: Found, page: int, t: int) -> dict[str, Any]:
         if case[1:] != (page, t):
             continue
         each: list[tuple[str, str, list[Mean]]] = [
-            (side, "", [found.mean(side, case, name) for name in _TABLE]) for side in _sides(found)
+            (side, "", [found.mean(side, case, name) for name in _TABLE]) for side in found.told_sides
         ]
         if len(each) > 1:
             each.append(("delta", "+", [found.delta(case, name) for name in _TABLE]))
@@ -159,7 +154,7 @@ def _by_found(found: Found) -> dict[str, Any]:
     for low, high in _BINS:
         row: list[Any] = [f"{low}" if low == high else f"{low} to {high}" if high else f"{low} and more"]
         count = 0
-        for side in _sides(found):
+        for side in found.told_sides:
             first_S = found.sides[side].first[case.judged]
             some_S = (first_S >= low) & (first_S <= (high if high is not None else np.inf))
             means = [found.mean(side, case, name, some_S) for name in ("none_map_at_r", "map_at_r", "gain")]
@@ -168,7 +163,7 @@ def _by_found(found: Found) -> dict[str, Any]:
         if count:
             rows.append(row)
     what = ("searches", "MAP@R without feedback", "with it", "gain")
-    columns = ["wanted on the first page", *(f"{side}: {one}" for side in _sides(found) for one in what)]
+    columns = ["wanted on the first page", *(f"{side}: {one}" for side in found.told_sides for one in what)]
     return {"kind": "table", "title": f"{case.method}, by how much of the first page is wanted", "columns": columns,
             "rows": rows}  # fmt: skip
 
@@ -177,7 +172,7 @@ def _zero_tables(found: Found) -> list[dict[str, Any]]:
     """Return the searches whose first page has nothing that is wanted, and what a next one finds for them."""
     rows = []
     for page in found.plan.pages:
-        for side in _sides(found):
+        for side in found.told_sides:
             zero = found.zero(side, page)
             if zero["searches"]:
                 shares = [f"{zero[f'next_page_{name}']:.1%}" for name in PAGES]
