@@ -123,6 +123,19 @@ def test_several_queries_are_a_list_and_each_is_as_if_alone(told):
         assert told(f"search kb {page['query']} --json") == page
 
 
+def test_a_condition_on_metadata_and_a_version_by_its_tag(told):
+    told("knowledge init kb --images embed")
+    told("knowledge add kb dataset=digit_pairs dataset.count=200")
+    told("knowledge tag kb first")
+    query = "digit_pairs/00974-00701"
+    found = told(f"search kb {query} --where \"left = '3'\" -n 50 --json")
+    assert len(found["results"]) == 20
+    assert all("3" in row["label"] for row in found["results"])
+    told(f"knowledge delete kb {ids(found)[0]}")
+    assert ids(told(f"search kb {query} --where \"left = '3'\" -n 50 --json")) == ids(found)[1:]
+    assert ids(told(f"search kb {query} --where \"left = '3'\" -n 50 --at first --json")) == ids(found)
+
+
 @pytest.mark.usefixtures("there")
 def test_conditions_leave_rows_out(told):
     found = told("search kb asked/one/08.png --where \"label = 'two'\" --json")
