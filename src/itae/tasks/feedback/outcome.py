@@ -12,7 +12,7 @@ from itae.results.shown import Metric, Shown
 from itae.tasks.feedback.figures import figures
 from itae.tasks.feedback.files import FEEDBACK, files
 from itae.tasks.feedback.found import MEASURES, SIDES, Found, Mean, added
-from itae.tasks.feedback.methods import named
+from itae.tasks.feedback.methods import RULES, named
 from itae.tasks.feedback.notes import notes
 from itae.tasks.feedback.simulate import PAGES, Case
 from itae.tasks.task import Outcome
@@ -84,7 +84,8 @@ def _details(found: Found) -> list[tuple[str, str]]:
     for side in found.told_sides:
         r_1, map_r = (_told(one) for one in found.before(side).values())
         told.append(("unjudged", f"{side}: R@1 {r_1}, MAP@R {map_r} by similarity on the whole collection"))
-    told += [(_short(one.method), _line(found, one)) for one in found.cases if one[1:] == case[1:]]
+    wide = max(len(name) for name in RULES)
+    told += [("rule", f"{_short(one.method):{wide}} {_line(found, one)}") for one in found.cases if one[1:] == case[1:]]
     for side in found.told_sides:
         zero = found.zero(side, case.judged)
         if zero["searches"]:
