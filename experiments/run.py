@@ -168,6 +168,21 @@ def commands(
     }
 
 
+def options_of(doc: str | None, name: str, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return the options of an experiment with a script of its own: pictures if there are some, and where all goes."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--checkpoint", help="weights of DINOv2 ViT-S/14, safetensors")
+    made.add_argument("--images", help="a folder of pictures, NAME-VENDOR.png in a sub-folder for each class")
+    made.add_argument("--out", type=Path, help="where the tables and the figure go (the experiment's own folder)")
+    made.add_argument("--work", type=Path, default=Path("outputs/experiments") / name, help="where the runs go")
+    made.add_argument("--quick", action="store_true", help="little of it; the tables stay with the runs")
+    made.add_argument("--draw", action="store_true", help="draw the figure again and run nothing")
+    options = made.parse_args(argv)
+    if bool(options.checkpoint) != bool(options.images):
+        made.error("--checkpoint and --images go together")
+    return options
+
+
 def quoted(path: str | Path) -> str:
     """Return a path as a value of Hydra's, which reads some characters its own way."""
     text = str(path)

@@ -25,7 +25,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
 from drawing import save  # noqa: E402
-from run import quoted, start  # noqa: E402
+from run import options_of, quoted, start  # noqa: E402
 
 from itae.look.figures import COLOURS, clean  # noqa: E402
 from itae.results.controls import AGAINST, against_random  # noqa: E402
@@ -47,21 +47,8 @@ SHOWN = {"top_1": "top-1 accuracy", "forgetting": "forgetting", "recovery_k1": "
 """What the figure shows."""
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--checkpoint", help="weights of DINOv2 ViT-S/14, safetensors")
-    made.add_argument("--images", help="a folder of pictures, NAME-VENDOR.png in a sub-folder for each class")
-    made.add_argument("--out", type=Path, help="where the results and the figure go (this folder)")
-    made.add_argument("--work", type=Path, default=Path("outputs/experiments/06_knowledge"), help="where the runs go")
-    made.add_argument("--quick", action="store_true", help="few images and few jobs; the results stay with the runs")
-    made.add_argument("--draw", action="store_true", help="draw the figure again and run nothing")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(argv)
-    if bool(options.checkpoint) != bool(options.images):
-        parser().error("--checkpoint and --images go together")
+    options = options_of(__doc__, "06_knowledge", argv)
     out = options.out or (options.work if options.quick else HERE)
     if not options.draw:
         out.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent))
 
 from drawing import save  # noqa: E402
-from run import quoted, start  # noqa: E402
+from run import options_of, quoted, start  # noqa: E402
 
 from itae.look.figures import COLOURS, clean  # noqa: E402
 from itae.results.find import find_results  # noqa: E402
@@ -57,21 +57,8 @@ TOLD = ("r_at_1", "map_at_r", "gain", "harm_rate")
 SHOWN = ("none", "nearest", "nearest_yes", "mean_difference", "kernel", "kernel_mean", "svm", "tally")
 
 
-def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--checkpoint", help="weights of DINOv2 ViT-S/14, safetensors")
-    made.add_argument("--images", help="a folder of pictures, NAME-VENDOR.png in a sub-folder for each class")
-    made.add_argument("--out", type=Path, help="where the tables and the figure go (this folder)")
-    made.add_argument("--work", type=Path, default=Path("outputs/experiments/07_feedback"), help="where the runs go")
-    made.add_argument("--quick", action="store_true", help="few searches; the tables stay with the runs")
-    made.add_argument("--draw", action="store_true", help="draw the figure again and run nothing")
-    return made
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    options = parser().parse_args(argv)
-    if bool(options.checkpoint) != bool(options.images):
-        parser().error("--checkpoint and --images go together")
+    options = options_of(__doc__, "07_feedback", argv)
     out = options.out or (options.work if options.quick else HERE)
     if not options.draw:
         out.mkdir(parents=True, exist_ok=True)
