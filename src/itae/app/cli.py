@@ -11,7 +11,6 @@ import contextlib
 import gc
 import importlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -33,7 +32,7 @@ from itae.app.verbs import VERBS
 from itae.app.words import as_typed
 from itae.base.console import one_line
 from itae.base.errors import UserError
-from itae.base.place import terminated
+from itae.base.place import ends_when_told
 from itae.base.secrets import hide_in_files
 
 USER_MISTAKE = 2
@@ -69,6 +68,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     if hasattr(sys.stdout, "reconfigure"):  # what stands in for it may have none
         sys.stdout.reconfigure(errors="replace")  # no letter of a name may cost what is printed
+    ends_when_told()
     argv = sys.argv[1:]
     if argv and argv[0] in VERBS:
         sys.exit(_guarded(lambda: importlib.import_module(VERBS[argv[0]]).main(argv[1:])))
@@ -77,7 +77,6 @@ def main() -> None:
 
         print(f"itae {__version__}")  # noqa: T201
         return
-    signal.signal(signal.SIGTERM, terminated)
     sys.exit(_guarded(_hydra_run))
 
 

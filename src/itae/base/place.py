@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from itae.base.errors import UserError
+
+_TOLD = 128 + signal.SIGTERM  # the exit code of who ends because it was told to
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,33 @@ def socket_folder(longest: int) -> str | None:
     return None
 
 
-def terminated(*_: Any) -> NoReturn:
-    """End as after an error, so that result.json says so. A cluster sends SIGTERM at the time limit."""
-    raise SystemExit(128 + signal.SIGTERM)
+def ends_when_told() -> None:
+    """Have SIGTERM, which a cluster sends at the time limit, end this process as an error does: result.json says so.
+
+    What a signal raises is lost where Python happens to be in the midst of what may not fail, as a `__del__` or what a
+    weak reference calls: it prints the traceback and goes on. There the signal is sent once more, which also holds for
+    Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    sys.unraisablehook = _once_more
+
+
+def _terminated(*_: Any) -> NoReturn:
+    raise SystemExit(_TOLD)
+
+
+def _once_more(lost: sys.UnraisableHookArgs) -> None:
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        _send(signal.SIGINT)
+    elif isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == _TOLD:
+        _send(signal.SIGTERM)
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _send(number: signal.Signals) -> None:
+    """Send a signal to the main thread a moment later, when it is elsewhere. A process that ends needs none."""
+    later = threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, number))
+    later.daemon = True
+    with contextlib.suppress(RuntimeError):  # no thread starts at the very end
+        later.start()

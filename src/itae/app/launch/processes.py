@@ -218,9 +218,9 @@ def _end(processes: Sequence[BaseProcess]) -> None:
 def _work(pipe: Connection, place: Place, env: Mapping[str, str], what: bytes, sources: bytes) -> None:
     """Run jobs that come through a pipe, until it is closed. Called in another process."""
     from itae.app.job import shared
-    from itae.base.place import terminated
+    from itae.base.place import ends_when_told
 
-    signal.signal(signal.SIGTERM, terminated)
+    ends_when_told()
     os.environ.clear()  # the server's is that of when it started
     os.environ.update(env)
     enter(place, logging.WARNING)  # it writes to the terminal of us all
