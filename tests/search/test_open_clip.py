@@ -99,7 +99,9 @@ def both_towers_are_open_clips(name, path, dtype=torch.float32):
         assert [bool(encoder.notes(text)) for text in TEXTS] == [False, False, True, False]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "siglip_so400m14" else name for name in SHIPPED]
+)
 def test_both_towers_are_open_clips_but_for_their_depth(name, tmp_path, shallow):
     both_towers_are_open_clips(name, tmp_path / "both.safetensors")
 
