@@ -17,6 +17,7 @@ Rooms, each of which imports those before it alone:
 ``knowledge``  rows that are added, corrected and unlearned; answers by their neighbours
 ``search``   images by similarity, and again by what was judged on the way
 ``tasks``    what is done with embeddings
+``serve``    a base in a browser
 ``track``    Weights & Biases
 ``app``      the command line, Hydra, sweeps
 """
