@@ -342,9 +342,9 @@ def test_words_find_images_and_a_session_of_words_replays_without_the_model(told
         ("search kb asked/one/08.png --forget album/one/00.png", "--forget takes back a mark of a session"),
         ("search kb asked/one/08.png --replay s", "--replay runs a session as it is"),
         ("search kb --replay s", "The session s can't be read"),
-        ("search kb --replay s -n 3", "give no -n, --where or --keep-judged with it"),
-        ("search kb --replay s --where 1=1", "give no -n, --where or --keep-judged with it"),
-        ("search kb --replay s --keep-judged", "give no -n, --where or --keep-judged with it"),
+        ("search kb --replay s -n 3", "give no -n, --where, --keep-judged or --diverse with it"),
+        ("search kb --replay s --where 1=1", "give no -n, --where, --keep-judged or --diverse with it"),
+        ("search kb --replay s --keep-judged", "give no -n, --where, --keep-judged or --diverse with it"),
         ("search kb --replay s feedback=kernel", "feedback=kernel: --replay ranks each round by its own rule"),
         (f"search kb album/one/02.png --session {'z' * 300}", "can't be written (File name too long)"),
         ("search kb asked/one/08.png --session ''", "The session . can't be read"),
@@ -395,8 +395,31 @@ def test_past_memory_an_index_says_which_rows_may_come(told, rule):
 
 
 def test_the_rule_of_a_file_is_one_of_ours():
-    from itae.app.search.sessions import rule_of_file
+    from itae.search.rounds import rule_of_file
 
     for target in ("os.system", "itae.feedback.Near", "itae.feedback.nothing", "itae.vote.Rank"):
         with pytest.raises(UserError):
             rule_of_file({"_target_": target})
+
+
+@pytest.mark.usefixtures("base")
+def test_a_diverse_page_is_unlike_what_was_shown_and_comes_again(told):
+    first = told("search kb asked/one/08.png --session s.jsonl -n 2 --json")
+    near = told("search kb asked/one/08.png -n 50 --json")
+    found = told("search kb --session s.jsonl --diverse --json")
+    assert not set(ids(found)) & set(ids(first))
+    assert ids(found) != [id_ for id_ in ids(near) if id_ not in ids(first)][:2]
+    assert all(row["score"] == row["similarity"] for row in found["results"])
+    last = told(f"search kb --session s.jsonl --yes {ids(found)[0]} --json")
+    again = told("search kb --replay s.jsonl --json")["rounds"]
+    assert [page["same"] for page in again] == [True] * 3
+    assert [ids(page) for page in again] == [ids(first), ids(found), ids(last)]
+    alone = told(f"search kb asked/one/08.png --no {' --no '.join(ids(first))} -n 2 --diverse --json")
+    assert ids(alone) == ids(found)
+
+
+@pytest.mark.usefixtures("base")
+def test_a_diverse_page_takes_no_judged_rows(itae_):
+    status, _, err = itae_("search", "kb", "asked/one/08.png", "--diverse", "--keep-judged")
+    assert status == 2
+    assert "--diverse shows what is unlike all that was shown" in err

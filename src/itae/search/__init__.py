@@ -7,6 +7,8 @@
 `alike`     how alike each row is to the query and to what was judged, kept from round to round
 `rank`      the one function that ranks, for command, page and simulated users
 `search`    pages of one query in one version of a base
+`sought`    what is looked for, and which rows are that themselves
+`rounds`    the rounds of a session: the next, a longer one, one of then
 `session`   a file of what was asked, shown and judged, from which the same comes again
 `text`      words in the space of images
 `diverse`   a page for who has found nothing yet

@@ -53,6 +53,16 @@ class Found:
     nearest_K: np.ndarray
     notes: tuple[str, ...] = ()
 
+    def taken(self, order_K: np.ndarray) -> Found:
+        """Return the same rows in another order."""
+        return Found(
+            self.positions_K[order_K],
+            self.similarities_K[order_K],
+            self.scores_K[order_K],
+            self.nearest_K[order_K],
+            self.notes,
+        )
+
 
 def rank(
     alike: Alike,

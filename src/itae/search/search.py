@@ -17,9 +17,10 @@ from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.near.neighbours import INDEX
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
+from itae.search.diverse import diverse
 from itae.search.judged import Marks, Query
 from itae.search.rank import Found, rank
-from itae.search.rules import Rule
+from itae.search.rules import Rule, Unchanged
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,43 @@ class Search:
         """
         rows = where if isinstance(where, np.ndarray) else rows_where(self.base, self.snapshot, where)
         marks = marks_of(self.snapshot, yes, no)
-        found = rank(self.alike, self.query, marks, rule, count, rows, keep_judged)
+        return self._told(rank(self.alike, self.query, marks, rule, count, rows, keep_judged), marks)
+
+    def diverse_page(
+        self,
+        yes: Sequence[str] = (),
+        no: Sequence[str] = (),
+        seen: Sequence[str] = (),
+        count: int = 20,
+        where: str | np.ndarray | None = None,
+    ) -> Page:
+        """Return rows that are near the query and unlike what was shown, in the order of their choice.
+
+        A score is the similarity to the query; see `itae.search.diverse`.
+
+        Parameters
+        ----------
+        yes, no, count, where
+            As of `page`.
+        seen
+            Ids of what was shown before; those that this version lacks don't count.
+
+        Raises
+        ------
+        UserError
+            As `page` does.
+        """
+        rows = where if isinstance(where, np.ndarray) else rows_where(self.base, self.snapshot, where)
+        marks, position = marks_of(self.snapshot, yes, no), self.snapshot.position
+        shown = [position[id_] for id_ in seen if id_ in position and id_ not in {*yes, *no}]
+        chosen_K = diverse(self.alike, self.query, Marks(marks.yes, [*marks.no, *shown]), count, rows)
+        if not len(chosen_K):
+            return self._told(rank(self.alike, self.query, marks, Unchanged(), count, chosen_K), marks)
+        found = rank(self.alike, self.query, marks, Unchanged(), len(chosen_K), np.sort(chosen_K))
+        in_order_K = np.argsort(found.positions_K)[np.argsort(np.argsort(chosen_K))]
+        return self._told(found.taken(in_order_K), marks)
+
+    def _told(self, found: Found, marks: Marks) -> Page:
         index = self.snapshot.memo.get(INDEX)
         notes = [*found.notes, *([index.note] if index else [])]
         if not len(found.positions_K):

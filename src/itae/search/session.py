@@ -29,7 +29,7 @@ _KIND = "itae search session"
 _LARGEST = 2**28  # bytes of a file that is read
 _ROUND: dict[str, tuple[type, ...]] = {
     "version": (int,), "root": (str,), "rule": (dict,), "where": (str, type(None)), "count": (int,),
-    "yes": (list,), "no": (list,), "shown": (list,), "time": (str,),
+    "yes": (list,), "no": (list,), "shown": (list,), "time": (str,), "diverse": (bool,),
 }  # fmt: skip
 _HEAD: dict[str, tuple[type, ...]] = {
     "base": (str,), "name": (str,), "is_text": (bool,), "sha256": (str, type(None)), "vector": (str,),
@@ -60,6 +60,8 @@ class Round:
         Ids of all that was judged so far.
     shown
         The ids of the page.
+    diverse
+        Whether it was to be unlike what was shown before, and not by the rule.
     time
         When, in UTC.
     """
@@ -72,6 +74,7 @@ class Round:
     yes: Sequence[str]
     no: Sequence[str]
     shown: Sequence[str]
+    diverse: bool = False
     time: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
@@ -171,7 +174,7 @@ def read_session(path: Path) -> Session:
         raise UserError(f"{path} is no session of itae search (of format {_FORMAT}); --session FILE writes one.")
     head, rounds = _of(path, 1, told[0], _HEAD), []
     for number, line in enumerate(told[1:], 2):
-        fields = _of(path, number, line, _ROUND)
+        fields = _of(path, number, {"diverse": False} | line, _ROUND)
         if not all(isinstance(id_, str) for name in ("yes", "no", "shown") for id_ in fields[name]):
             raise UserError(f"{path}, line {number}: an id must be a text; is it a session that was changed by hand?")
         rounds.append(Round(**fields))

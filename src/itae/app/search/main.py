@@ -23,8 +23,8 @@ from itae.app.search.printed import (
     print_paths,
     write_links,
 )
-from itae.app.search.queries import Sought, sought
-from itae.app.search.sessions import COUNT, Replayed, next_round, replayed
+from itae.app.search.queries import sought
+from itae.app.search.sessions import Replayed, next_round, replayed
 from itae.app.settings import cache_folder
 from itae.base.checks import whole
 from itae.base.console import say
@@ -35,7 +35,9 @@ from itae.knowledge.base import KnowledgeBase, open_knowledge
 from itae.knowledge.records.similarity import unit
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
+from itae.search.rounds import COUNT
 from itae.search.search import Page, Search, marks_of, rows_where
+from itae.search.sought import Sought
 
 READS = ("feedback", "knowledge", *OF_A_SPACE, *NEEDED)
 
@@ -80,6 +82,8 @@ def _parser() -> argparse.ArgumentParser:
         "--at", metavar="VERSION", help="of this version or tag (the newest; of a replay that of each round)"
     )
     made.add_argument("--keep-judged", action="store_true", help="show what was judged and the query's own rows, first")
+    told = "images unlike those that were shown, for who has found nothing yet; with a session it knows them"
+    made.add_argument("--diverse", action="store_true", help=told)
     form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON document; of several queries a list")
     form.add_argument("--paths", action="store_true", help="where the images lie, one a line")
@@ -99,8 +103,14 @@ def _check_words(asked: Asked) -> None:
     options, queries = asked.options, asked.others or asked.options.text
     if options.replay is not None and (queries or options.yes or options.no or options.forget or options.session):
         raise UserError("--replay runs a session as it is: give no query, marks or --session with it.")
-    if options.replay is not None and (options.count or options.where is not None or options.keep_judged):
-        raise UserError("--replay shows what each round was asked: give no -n, --where or --keep-judged with it.")
+    if options.replay is not None and (
+        options.count or options.where is not None or options.keep_judged or options.diverse
+    ):
+        raise UserError(
+            "--replay shows what each round was asked: give no -n, --where, --keep-judged or --diverse with it."
+        )
+    if options.diverse and options.keep_judged:
+        raise UserError("--diverse shows what is unlike all that was shown: give no --keep-judged with it.")
     if options.replay is not None and (choice := asked.given("feedback")) and not _names_a_class(choice):
         raise UserError(
             f"{choice[0]}: --replay ranks each round by its own rule; leave it out, or go on with --session FILE."
@@ -137,7 +147,10 @@ def _pages(
     for one in found:
         search = Search(base, snapshot, one.query, alike)
         count = options.count or COUNT
-        page = search.page(rule, options.yes, options.no, count, where, options.keep_judged)
+        if options.diverse:
+            page = search.diverse_page(options.yes, options.no, (), count, where)
+        else:
+            page = search.page(rule, options.yes, options.no, count, where, options.keep_judged)
         pages.append((one, page))
     return pages
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from itae.app.knowledge.printed import counted, print_json, print_table, table_of
-from itae.app.search.queries import Sought
 from itae.base.console import one_line, say
 from itae.base.errors import UserError
 from itae.base.place import at_home
@@ -19,6 +18,7 @@ from itae.images.kept import picture
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.search import Page
+from itae.search.sought import Sought
 from itae.tasks.clustering.links import file_name
 
 _COLUMNS = ("query", "rank", "id", "label", "similarity", "score", "nearest", "mark", "place")

@@ -9,21 +9,17 @@ from typing import Any
 
 from itae.app.knowledge.opened import snapshot_of
 from itae.app.knowledge.words import Asked
-from itae.app.search.queries import Sought, sought, sought_again
+from itae.app.search.queries import sought
 from itae.app.settings import cache_folder
 from itae.base.construct import construct
 from itae.base.errors import UserError
-from itae.base.names import public_target
 from itae.base.place import at_home
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
-from itae.search.rule import Rule
+from itae.search.rounds import COUNT, Ask, begun, page_again, round_of, rule_of_file
 from itae.search.search import Page, Search, rows_where
-from itae.search.session import Round, Session, add_round, read_session
-
-COUNT = 20
-"""Images of a page where nothing else is said."""
-_OURS = "itae.feedback."
+from itae.search.session import Session, add_round, read_session
+from itae.search.sought import Sought, sought_again
 
 
 def next_round(
@@ -59,10 +55,7 @@ def next_round(
     else:
         rows_where(base, snapshot, options.where or None)  # told before a picture is embedded
         (one,) = sought(asked, snapshot, check)
-        sha256 = one.sha256.hex() if one.sha256 else None
-        session = Session(
-            base.about.name, one.name, one.query.is_text, sha256, one.query.vector_E, one.query.among_images_E
-        )
+        session = begun(base, one)
     last = session.rounds[-1] if session.rounds else None
     given = last is None or bool(asked.given("feedback"))
     node = plain["feedback"] if given else last.rule  # type: ignore[union-attr]
@@ -75,34 +68,10 @@ def next_round(
             f"{gone[0]!r} was marked in this session and is gone in version {snapshot.version}: take the mark back "
             "with --forget, or search the version that had it with --at."
         )
-    page = Search(base, snapshot, one.query).page(rule, yes, no, count, where, options.keep_judged)
-    told = {**node, "_target_": public_target(node["_target_"])}
-    first = {snapshot.ids[i] for i in one.query.rows.tolist()} | {*yes, *no}  # by --keep-judged
-    shown = [row["id"] for row in page.results if row["id"] not in first]
-    add_round(path, session, Round(page.version, page.root, told, where, count, yes, no, shown))
+    ask = Ask(node, yes, no, where, count, options.diverse)
+    page, done = round_of(Search(base, snapshot, one.query), session, rule, ask, options.keep_judged)
+    add_round(path, session, done)
     return one, page
-
-
-def rule_of_file(node: Mapping[str, Any], imported: type | None = None) -> Rule:
-    """Return the rule that a file names: one of ours, or of the class that the command line has named as well.
-
-    Raises
-    ------
-    UserError
-        For any other class, whose code a file doesn't get imported.
-    """
-    target = public_target(str(node.get("_target_")))
-    known = imported is not None and f"{imported.__module__}.{imported.__qualname__}" == node.get("_target_")
-    if not known and not target.startswith(_OURS):
-        raise UserError(
-            f"The session was ranked by {target}, a rule of somebody's own; name it with feedback=..., so that its "
-            "code is imported by your word and not by the file's."
-        )
-    if any(not isinstance(value, str | int | float | type(None)) for value in node.values()):
-        raise UserError(
-            f"The session's rule {dict(node)} has an option that is no number or text; was it changed by hand?"
-        )
-    return construct("feedback", node)
 
 
 @dataclass(frozen=True)
@@ -136,12 +105,11 @@ def replayed(asked: Asked, base: KnowledgeBase, plain: Mapping[str, Any]) -> Rep
     given = type(construct("feedback", plain["feedback"])) if asked.given("feedback") else None
     pages: list[tuple[Sought, Page]] = []
     seen: str | int | None = None  # the version that the last round was of: it is read, and its similarities made, once
-    for each in session.rounds:
+    for number, each in enumerate(session.rounds):
         at = each.version if options.at is None else options.at
         if at != seen:
             snapshot, seen = snapshot_of(base, plain, cache_folder(plain["paths"]), at), at
             one = sought_again(session, snapshot)
             search = Search(base, snapshot, one.query)
-        rule = rule_of_file(each.rule, given)
-        pages.append((one, search.page(rule, each.yes, each.no, each.count, each.where)))
+        pages.append((one, page_again(search, session, number, rule_of_file(each.rule, given))))
     return Replayed(session, pages, snapshot)
