@@ -10,6 +10,8 @@
 `sought`    what is looked for, and which rows are that themselves
 `rounds`    the rounds of a session: the next, a longer one, one of then
 `session`   a file of what was asked, shown and judged, from which the same comes again
+`filters`   which rows may be found
+`folded`    results that are nearly the same
 `text`      words in the space of images
 `diverse`   a page for who has found nothing yet
 `users`     simulated users: the classes of the group ``user``

@@ -9,6 +9,7 @@ Shapes: M positions of a snapshot, J vectors, E embedding width.
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 
 import numpy as np
@@ -25,6 +26,8 @@ _BYTES = 2**28  # of similarities that are kept, and at least those of one round
 class Alike:
     """Similarities of all rows of one snapshot to vectors that are asked for again and again.
 
+    Several threads may ask the same one.
+
     Parameters
     ----------
     snapshot
@@ -39,6 +42,7 @@ class Alike:
         self.margin = 0.0 if self.exact else margin(max(1, snapshot.vectors_ME.shape[1]))
         self._kept: OrderedDict[bytes, np.ndarray] = OrderedDict()
         self._coming: dict[bytes, np.ndarray] = {}
+        self._guard = threading.Lock()
 
     def expect(self, vectors_QE: np.ndarray) -> None:
         """Say which vectors will be asked for, one after the other.
@@ -62,6 +66,10 @@ class Alike:
         vectors_JE
             float32, of length 1.
         """
+        with self._guard:
+            return self._columns(vectors_JE)
+
+    def _columns(self, vectors_JE: np.ndarray) -> list[np.ndarray]:
         names = [vector_E.tobytes() for vector_E in vectors_JE]
         new = {name: vectors_JE[j] for j, name in enumerate(names) if name not in self._kept}
         if new:

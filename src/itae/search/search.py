@@ -39,6 +39,8 @@ class Page:
         Of the base.
     notes
         What to know, in sentences.
+    left
+        How many rows more there are to show.
     """
 
     results: Sequence[dict[str, Any]]
@@ -46,6 +48,7 @@ class Page:
     version: int
     root: str
     notes: Sequence[str]
+    left: int
 
     @property
     def ids(self) -> list[str]:
@@ -109,7 +112,7 @@ class Search:
         """
         rows = where if isinstance(where, np.ndarray) else rows_where(self.base, self.snapshot, where)
         marks = marks_of(self.snapshot, yes, no)
-        return self._told(rank(self.alike, self.query, marks, rule, count, rows, keep_judged), marks)
+        return self._told(rank(self.alike, self.query, marks, rule, count, rows, keep_judged), marks, rows)
 
     def diverse_page(
         self,
@@ -138,19 +141,21 @@ class Search:
         rows = where if isinstance(where, np.ndarray) else rows_where(self.base, self.snapshot, where)
         marks, position = marks_of(self.snapshot, yes, no), self.snapshot.position
         shown = [position[id_] for id_ in seen if id_ in position and id_ not in {*yes, *no}]
-        chosen_K = diverse(self.alike, self.query, Marks(marks.yes, [*marks.no, *shown]), count, rows)
-        if not len(chosen_K):
-            return self._told(rank(self.alike, self.query, marks, Unchanged(), count, chosen_K), marks)
-        found = rank(self.alike, self.query, marks, Unchanged(), len(chosen_K), np.sort(chosen_K))
+        seen_marks = Marks(marks.yes, [*marks.no, *shown])
+        chosen_K = diverse(self.alike, self.query, seen_marks, count, rows)
+        found = rank(self.alike, self.query, marks, Unchanged(), max(1, len(chosen_K)), np.sort(chosen_K))
         in_order_K = np.argsort(found.positions_K)[np.argsort(np.argsort(chosen_K))]
-        return self._told(found.taken(in_order_K), marks)
+        return self._told(found.taken(in_order_K), marks, rows, seen_marks)
 
-    def _told(self, found: Found, marks: Marks) -> Page:
+    def _told(self, found: Found, marks: Marks, rows: np.ndarray | None, seen: Marks | None = None) -> Page:
+        rows = self.snapshot.live if rows is None else rows
+        out = np.union1d((seen or marks).all, self.query.rows)
+        left = len(rows) - len(np.intersect1d(rows, out)) - int((~np.isin(found.positions_K, out)).sum())
         index = self.snapshot.memo.get(INDEX)
         notes = [*found.notes, *([index.note] if index else [])]
         if not len(found.positions_K):
             notes.append("Nothing is left to show: all rows that may be found were judged, or are the query itself.")
-        return Page(self._rows(found, marks), found.positions_K, self.snapshot.version, self.snapshot.root, notes)
+        return Page(self._rows(found, marks), found.positions_K, self.snapshot.version, self.snapshot.root, notes, left)
 
     def _rows(self, found: Found, marks: Marks) -> list[dict[str, Any]]:
         snapshot, marked = self.snapshot, dict.fromkeys(marks.yes, "yes") | dict.fromkeys(marks.no, "no")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 import stat
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -219,6 +220,18 @@ def _of(path: Path, number: int, told: Mapping[str, Any], wanted: Mapping[str, t
     return {name: told[name] for name in wanted}
 
 
+def write_session(path: Path, session: Session) -> None:
+    """Write a session into a file of its own.
+
+    Raises
+    ------
+    UserError
+        When it can't be written.
+    """
+    with _writing(path):
+        replace_file(path, _bytes(session))
+
+
 def add_round(path: Path, session: Session, done: Round) -> Session:
     """Write a session with one round more; the file is there whole, before or after.
 
@@ -227,20 +240,34 @@ def add_round(path: Path, session: Session, done: Round) -> Session:
     UserError
         When it can't be written, or another process has gone on with it meanwhile.
     """
-    made = replace(session, rounds=(*session.rounds, done))
+    return _replaced(path, session, replace(session, rounds=(*session.rounds, done)))
+
+
+def last_round(path: Path, session: Session, done: Round) -> Session:
+    """Write a session with another last round, one that shows more; else as `add_round`."""
+    return _replaced(path, session, replace(session, rounds=(*session.rounds[:-1], done)))
+
+
+def _replaced(path: Path, session: Session, made: Session) -> Session:
+    with _writing(path):
+        # By what it says, and not by its bytes: other spaces or names beside ours are no change.
+        if read_session(path).text() != session.text() if path.exists() else session.rounds:
+            raise UserError(f"{path} was changed by another process meanwhile: look, and give the marks again.")
+        replace_file(path, _bytes(made))
+    return made
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
     lock = Lock(path.with_name(f".{path.name}.lock"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with lock.held(f"another process that writes {path}"):
-            # By what it says, and not by its bytes: other spaces or names beside ours are no change.
-            if read_session(path).text() != session.text() if path.exists() else session.rounds:
-                raise UserError(f"{path} was changed by another process meanwhile: look, and give the marks again.")
-            replace_file(path, _bytes(made))
+            yield
     except OSError as error:
         raise UserError(
             f"The session {path} can't be written ({error.strerror}); give a file that you may write to."
         ) from error
-    return made
 
 
 def _bytes(session: Session) -> bytes:

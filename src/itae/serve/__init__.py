@@ -1,6 +1,13 @@
 """A base in a browser: search, judge, explain, correct. The page and the JSON API are one and the same.
 
 `desk`      the base as it is served: its newest version, its model, what is alike
-`errors`    what is refused, as a status and a sentence
+`errors`    what is refused, as a status and a sentence, and who asks
+`rows`      rows, edits and rules as JSON has them
+`pictures`  small pictures of rows
+`line`      the command that shows the same as the page
+`searches`  the searches of each user, in files
+`rounds`    the rounds of a search
+`search_models`, `search_api`  what searches are asked and answer
+`base_api`  what the base is, and its rows
 `app`       all of it put together
 """

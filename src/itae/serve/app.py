@@ -1,26 +1,74 @@
-"""The routes of all rooms in one application, and what an error looks like."""
+"""The routes of all rooms in one application, its page, and what an error looks like."""
 
 from __future__ import annotations
 
+from importlib import resources
+from typing import Any
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
 
 from itae.base.errors import UserError
 from itae.base.versions import __version__
+from itae.serve import base_api, pictures, search_api
 from itae.serve.desk import Desk
+from itae.serve.errors import RefusedError
+from itae.serve.searches import Searches
+
+_KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def application(desk: Desk) -> FastAPI:
-    """Return the application that answers for a base; who may ask is another's business (`itae.serve.guard`)."""
+def application(desk: Desk, searches: Searches, limits: dict[str, int]) -> FastAPI:
+    """Return the application that answers for a base; who may ask is another's business (`itae.serve.guard`).
+
+    Parameters
+    ----------
+    desk, searches
+        The base, and the searches of its users.
+    limits
+        Of a picture that is sent, ``bytes`` and ``pixels``, which are told.
+    """
     app = FastAPI(title="itae", version=__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(UserError, _refused)
+    app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(RequestValidationError, _wrong)
+    for router in (base_api.routes(desk, limits), pictures.routes(desk), search_api.routes(desk, searches)):
+        app.include_router(router)
+    files = _files()
+
+    @app.get("/", include_in_schema=False)
+    def get_page() -> Response:
+        return HTMLResponse(files["page.html"], headers={"Cache-Control": "no-cache"})
+
+    @app.get("/static/{name}", include_in_schema=False)
+    def get_file(name: str) -> Response:
+        kind = _KINDS.get(f".{name.rpartition('.')[2]}")
+        if kind is None or name not in files:
+            raise RefusedError(404, f"There is no file {name!r} here.")
+        return Response(files[name], media_type=kind, headers={"Cache-Control": "no-cache"})
+
     return app
+
+
+def _files() -> dict[str, bytes]:
+    """Return the files of the page, those of the pages of reports among them."""
+    ours = resources.files("itae.serve").joinpath("static")
+    found = {file.name: file.read_bytes() for file in ours.iterdir() if file.is_file()}
+    return found | {"frame.css": resources.files("itae.look.page").joinpath("frame.css").read_bytes()}
 
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+
+
+def _no_route(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    told: Any = error.detail
+    if error.status_code == 404:
+        told = f"There is nothing at {request.url.path!r}; /api lists what there is."
+    return JSONResponse({"error": str(told)}, error.status_code)
 
 
 def _wrong(_: Request, error: Exception) -> JSONResponse:
@@ -28,5 +76,5 @@ def _wrong(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    more = f" ({len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
-    return JSONResponse({"error": f"{where}: {first['msg']}{more}; see the page of the API."}, 400)
+    more = f" (and {len(error.errors()) - 1} more)" if len(error.errors()) > 1 else ""
+    return JSONResponse({"error": f"{where}: {first['msg']}{more}; /api tells what is taken."}, 400)

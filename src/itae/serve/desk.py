@@ -2,28 +2,35 @@
 
 All requests of all users share one desk. A base that others edit is looked at again before each answer, but not more
 often than once in a while, which an object store is grateful for.
-
-Shapes: E embedding width.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from itae.base.errors import UserError
 from itae.embed.encoder import Encoder
+from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
-from itae.search.text import TextEncoder
+from itae.search.judged import Query
+from itae.search.sought import Sought
+from itae.search.text import TextEncoder, text_queries
+from itae.serve.errors import RefusedError
 
 _FRESH = 1.0  # seconds for which the newest version is taken for that, unless this process makes another
+
+_ALIKE = "similarities"
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ class Desk:
         self._guard, self._model = threading.RLock(), threading.Lock()
         self._newest: Snapshot | None = None
         self._until = 0.0
-        self._alike: Alike | None = None
+        self._earlier: Snapshot | None = None
         self._text: TextEncoder | None = None
         self._no_text: str | None = None
 
@@ -92,7 +99,10 @@ class Desk:
             if at is not None and self._newest is not None and at == self._newest.version:
                 return self._newest
             if at is not None and at != self.served.at:
-                return self.served.open_snapshot(at)
+                if self._earlier is None or self._earlier.version != at:
+                    self._earlier = None  # two beside the newest need not fit into memory
+                    self._earlier = self.served.open_snapshot(at)
+                return self._earlier
             if self._newest is None or (at is None and time.monotonic() > self._until):
                 self._newest = self.served.open_snapshot(at)
                 self._until = time.monotonic() + _FRESH
@@ -103,21 +113,82 @@ class Desk:
         self._until = 0.0
 
     def alike(self, snapshot: Snapshot) -> Alike:
-        """Return the similarities that are kept of a version: those of the last one that was asked for."""
+        """Return the similarities that are kept of a version, for all who search it."""
         with self._guard:
-            if self._alike is None or self._alike.snapshot is not snapshot:
-                self._alike = Alike(snapshot)
-            return self._alike
+            found = snapshot.memo.get(_ALIKE)
+            if found is None:
+                found = snapshot.memo[_ALIKE] = Alike(snapshot)
+            return found
 
     def may_edit(self) -> None:
         """Raise where nothing can be edited."""
         if self.served.read_only is not None:
-            from itae.serve.errors import RefusedError
-
             raise RefusedError(403, self.served.read_only)
 
-    def text(self) -> TextEncoder:
-        """Return the text tower of the space; a `UserError` says why there is none."""
+    def no_text(self) -> str | None:
+        """Return why words can't be asked here, None where they can."""
+        try:
+            self._tower()
+        except UserError as error:
+            return str(error)
+        return None
+
+    def sought_words(self, words: str) -> Sought:
+        """Return words as a query.
+
+        Raises
+        ------
+        UserError
+            Where the space has no text tower, and for words that it doesn't know.
+        """
+        if not words.strip():
+            raise UserError("The words are empty: say what to look for.")
+        tower = self._tower()
+        with self._model:
+            (query,) = text_queries(tower, [words], judging=True)
+        return Sought(words, query, notes=tower.notes(words))
+
+    def sought_picture(self, name: str, data: bytes, snapshot: Snapshot) -> Sought:
+        """Return a picture as a query.
+
+        Parameters
+        ----------
+        name
+            What it is called.
+        data
+            The bytes of its file.
+        snapshot
+            A version, whose rows of these bytes are the query itself.
+
+        Raises
+        ------
+        UserError
+            When it can't be read, or its vector is not finite.
+        """
+        with tempfile.NamedTemporaryFile(prefix="itae-") as file:
+            file.write(data)
+            file.flush()
+            try:
+                images = self.encoder.pictures([file.name])
+                with self._model:
+                    vector_E = self.encoder(images)[0]
+            except UserError as error:
+                raise UserError(str(error).replace(file.name, name)) from None
+        sha256 = images.digests[0]
+        rows = rows_of_bytes(snapshot, [sha256], 1)[0]
+        return Sought(name, Query(vector_E, rows=rows), sha256)
+
+    def warm(self) -> None:
+        """Do what the first one who asks would wait for: read the newest version, build the model and its tower."""
+        with contextlib.suppress(UserError):  # told to whoever asks
+            snapshot = self.snapshot()
+            picture = io.BytesIO()
+            Image.new("RGB", (8, 8)).save(picture, "PNG")
+            self.sought_picture("nothing", picture.getvalue(), snapshot)
+        with contextlib.suppress(UserError):
+            self.sought_words("picture")
+
+    def _tower(self) -> TextEncoder:
         with self._model:
             if self._no_text is not None:
                 raise UserError(self._no_text)
@@ -128,9 +199,3 @@ class Desk:
                     self._no_text = str(error)
                     raise
             return self._text
-
-    def texts(self, words: str) -> np.ndarray:
-        """Return the vector of some words, float32 [E]."""
-        tower = self.text()
-        with self._model:
-            return tower.encode([words])[0]

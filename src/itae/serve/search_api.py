@@ -1,0 +1,120 @@
+"""The routes of searches."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from itae.base.errors import UserError
+from itae.search.rounds import begun
+from itae.search.session import read_session
+from itae.search.sought import Sought, sought_row
+from itae.serve import search_models as models
+from itae.serve.desk import Desk
+from itae.serve.errors import RefusedError, user_of
+from itae.serve.pictures import small
+from itae.serve.rounds import Rounds
+from itae.serve.searches import Searches
+
+Who = Annotated[str, Depends(user_of)]
+_SIDE = 320  # of the picture of a query that is kept
+_LONGEST = 200  # letters of the name of a picture that is sent
+
+
+def routes(desk: Desk, searches: Searches) -> APIRouter:
+    """Return the routes of searches."""
+    router = APIRouter(prefix="/api/searches", tags=["Search"])
+    _queries(router, desk, searches)
+    _rounds(router, Rounds(desk, searches))
+    return router
+
+
+def _queries(router: APIRouter, desk: Desk, searches: Searches) -> None:
+    rounds = Rounds(desk, searches)
+
+    def begin(who: str, one: Sought, picture: bytes | None = None) -> Response:
+        session = begun(desk.base, one)
+        name = searches.begin(who, session, picture)
+        return JSONResponse(rounds.about(name, session, tuple(one.notes)), 201)
+
+    @router.get("", summary="Your searches, the last one first", response_model=models.SearchList)
+    def list_searches(who: Who) -> Response:
+        return JSONResponse({"searches": [{"search": one.name, **one.about} for one in searches.all(who)]})
+
+    @router.post("", summary="Begin a search by words or a row", response_model=models.SearchAbout, status_code=201)
+    def begin_search(who: Who, asked: models.NewSearch) -> Response:
+        if (asked.text is None) == (asked.id is None):
+            raise UserError("A search is begun by either text or id: give one of the two.")
+        if asked.text is not None:
+            return begin(who, desk.sought_words(asked.text))
+        snapshot = desk.snapshot()
+        if asked.id not in snapshot.position:
+            raise RefusedError(404, f"There is no row {asked.id!r} in version {snapshot.version}.")
+        return begin(who, sought_row(snapshot, str(asked.id)))
+
+    @router.post("/picture", summary="Begin a search by a picture", response_model=models.SearchAbout, status_code=201)
+    def begin_by_picture(
+        who: Who,
+        data: Annotated[bytes, Body(media_type="application/octet-stream", description="The bytes of its file.")],
+        name: str = Query("picture", description="What it is called.", max_length=_LONGEST, min_length=1),
+    ) -> Response:
+        return begin(who, desk.sought_picture(name, data, desk.snapshot()), small(data, _SIDE))
+
+    @router.post("/import", summary="Take a session file", response_model=models.SearchAbout, status_code=201)
+    def import_search(
+        who: Who,
+        data: Annotated[bytes, Body(media_type="application/jsonl", description="What an export, or itae search "
+                                    "--session FILE, has written.")],
+    ) -> Response:  # fmt: skip
+        with tempfile.NamedTemporaryFile(prefix="itae-", suffix=".jsonl") as file:
+            file.write(data)
+            file.flush()
+            try:
+                session = read_session(Path(file.name))
+            except UserError as error:
+                raise UserError(str(error).replace(file.name, "the file")) from None
+        return JSONResponse(rounds.about(searches.begin(who, session), session), 201)
+
+    @router.get("/{name}", summary="A search, and its rounds in numbers", response_model=models.SearchAbout)
+    def get_search(who: Who, name: str) -> Response:
+        return JSONResponse(rounds.about(name, searches.read(who, name)))
+
+    @router.delete("/{name}", summary="Remove a search", status_code=204)
+    def delete_search(who: Who, name: str) -> None:
+        searches.forget(who, name)
+
+    @router.get("/{name}/picture", summary="The picture that was asked", response_class=Response)
+    def get_query_picture(who: Who, name: str) -> Response:
+        data = searches.picture(who, name)
+        if data is None:
+            raise RefusedError(404, "This search was not begun by a picture that was sent.")
+        return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=600"})
+
+    @router.get("/{name}/session", summary="The session as a file, for itae search --replay", response_class=Response)
+    def export_search(who: Who, name: str) -> Response:
+        return FileResponse(searches.file(who, name), media_type="application/jsonl", filename=f"search-{name}.jsonl")
+
+
+def _rounds(router: APIRouter, rounds: Rounds) -> None:
+    def told(found: dict[str, Any]) -> Response:
+        return JSONResponse(found)  # which is not held against the model once more: a page has thousands of rows
+
+    @router.post("/{name}/rounds", summary="The next round of a search", response_model=models.RoundPage)
+    def next_round(who: Who, name: str, asked: models.NewRound) -> Response:
+        return told(rounds.next(who, name, asked))
+
+    @router.post("/{name}/more", summary="More of the last round", response_model=models.RoundPage)
+    def more(who: Who, name: str, asked: models.More) -> Response:
+        return told(rounds.more(who, name, asked.count))
+
+    @router.get("/{name}/rounds/{number}", summary="A round as it was", response_model=models.RoundPage)
+    def get_round(who: Who, name: str, number: int) -> Response:
+        return told(rounds.again(who, name, number))
+
+    @router.post("/{name}/replay", summary="Run all rounds again", response_model=models.Replay)
+    def replay(who: Who, name: str) -> Response:
+        return told(rounds.replay(who, name))
