@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def itae_(tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     monkeypatch.setenv("ITAE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("WANDB_MODE", "disabled")  # the tracker has tests of its own
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # pytest's own, which the command wraps
+    terminated = signal.getsignal(signal.SIGTERM)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
@@ -97,6 +100,7 @@ def itae_(tmp_path, monkeypatch, capsys):
         return status, out, err
 
     yield run
+    signal.signal(signal.SIGTERM, terminated)
     for handler in root.handlers:
         handler.close()
     root.handlers[:] = handlers

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -87,20 +88,27 @@ def ends_when_told() -> None:
     Ctrl-C.
     """
     signal.signal(signal.SIGTERM, _terminated)
-    sys.unraisablehook = _once_more
+    if not isinstance(sys.unraisablehook, _OnceMore):
+        sys.unraisablehook = _OnceMore(sys.unraisablehook)
 
 
 def _terminated(*_: Any) -> NoReturn:
     raise SystemExit(_TOLD)
 
 
-def _once_more(lost: sys.UnraisableHookArgs) -> None:
-    if isinstance(lost.exc_value, KeyboardInterrupt):
-        _send(signal.SIGINT)
-    elif isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == _TOLD:
-        _send(signal.SIGTERM)
-    else:
-        sys.__unraisablehook__(lost)
+@dataclass(frozen=True)
+class _OnceMore:
+    """Sends a signal again whose exception was lost; what else is lost is told as before."""
+
+    before: Callable[[sys.UnraisableHookArgs], Any]
+
+    def __call__(self, lost: sys.UnraisableHookArgs) -> None:
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            _send(signal.SIGINT)
+        elif isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == _TOLD:
+            _send(signal.SIGTERM)
+        else:
+            self.before(lost)
 
 
 def _send(number: signal.Signals) -> None:
