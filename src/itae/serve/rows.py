@@ -48,7 +48,7 @@ def rules(nodes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     for name, node in nodes.items():
         made = construct("feedback", node)
         doc = inspect.getdoc(type(made)) or ""
-        told = _options(doc)
+        told = {key: says for cls in reversed(type(made).__mro__) for key, says in _options(cls.__doc__ or "").items()}
         options = [
             {"name": each.name, "default": getattr(made, each.name), "type": _TYPES.get(str(each.type), "text"),
              "says": told.get(each.name, "")}
@@ -63,7 +63,7 @@ _TYPES = {"float": "number", "int": "integer", "bool": "true or false"}
 
 def _options(doc: str) -> dict[str, str]:
     """Return what a numpy docstring says of each parameter."""
-    _, _, after = doc.partition("Parameters\n----------\n")
+    _, _, after = inspect.cleandoc(doc).partition("Parameters\n----------\n")
     found: dict[str, list[str]] = {}
     names: list[str] = []
     for line in after.split("\n"):
