@@ -249,7 +249,7 @@ def test_a_picture_of_another_kind_under_a_wrong_name_is_told(tmp_path, start, t
 
 def test_avif_where_pillow_lacks_it(tmp_path, monkeypatch):
     (tmp_path / "a.avif").write_bytes(b"\0\0\0\x18ftypavif\0\0\0\0" + bytes(99))
-    monkeypatch.setattr(decoding, "_readable_formats", lambda: ("PNG", "JPEG"))
+    monkeypatch.setattr(decoding, "readable_formats", lambda: ("PNG", "JPEG"))
     with pytest.raises(BadImage, match="an AVIF picture, which the Pillow that is installed can't read; convert it"):
         decode(str(tmp_path / "a.avif"))
 

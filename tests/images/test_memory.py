@@ -33,13 +33,13 @@ def status(name):
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
 
-decode._readable_formats()
+decode.readable_formats()
 out = {}
 for path in sys.argv[1:]:
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
     before = status("VmRSS")
-    with Image.open(path, formats=decode._readable_formats()) as image:
+    with Image.open(path, formats=decode.readable_formats()) as image:
         told = bytes_before(path) or bytes_of(image, image.size, path)
     assert decode.with_picture(path, lambda picture: picture.mode) == "RGB", path
     out[path] = told, status("VmHWM") - before
@@ -117,7 +117,7 @@ def status(name):
     return int(line.split()[1]) * 1024
 
 room, spare, paths = int(sys.argv[1]), 64 * 2**20, sys.argv[2:]
-decode._readable_formats()
+decode.readable_formats()
 decode.decode(paths[0])  # what is imported late
 decode.ROOM = in_flight.Room(room)
 Path("/proc/self/clear_refs").write_text("5")

@@ -18,6 +18,7 @@
 `imagenet_real`  ImageNet ReaL's labels
 `matlab`       the file that its devkit keeps its classes in
 `decode`       one file to RGB, or why not
+`header`       how large a picture is, before it is decoded
 `chunks`       what in a PNG or JPEG its pixels hang on
 `in_flight`    how many bytes of pictures there may be at once
 `readers`      the formats that Pillow doesn't read as they are meant

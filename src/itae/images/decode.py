@@ -129,9 +129,9 @@ def _guarded(path: str, use: Use, held: contextlib.ExitStack, least: Least | Non
     except FileNotFoundError:
         raise BadImage("the file is missing, or a broken link") from None
     except UnidentifiedImageError:
-        raise BadImage(_unknown(path)) from None
+        raise BadImage(why_unknown(path)) from None
     except Image.DecompressionBombError as error:
-        pixels, most = int(re.findall(r"\d+", str(error))[0]), 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        pixels, most = pixels_refused(error), 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise BadImage(
             f"{pixels / 1e6:.0f} megapixels, and at most {most // 10**6} megapixels are read; make it smaller"
         ) from None
@@ -175,7 +175,7 @@ def _opened(
     held.close()  # of an attempt that failed
     if early := bytes_before(path):
         held.enter_context(ROOM.taken(early))
-    with Image.open(source, formats=_readable_formats()) as image:
+    with Image.open(source, formats=readable_formats()) as image:
         size = image.size
         if least is not None and image.format in _SCALED:
             drafted = image.draft(None, least(size))  # None keeps the mode
@@ -195,17 +195,22 @@ def _opened(
             ) from error
 
 
-def _unknown(path: str) -> str:
+def pixels_refused(error: Image.DecompressionBombError) -> int:
+    """Return the pixels of a picture that Pillow won't open for their number."""
+    return int(re.findall(r"\d+", str(error))[0])
+
+
+def why_unknown(path: str) -> str:
     """Return why a file can't be opened at all."""
     if not os.path.getsize(path):
         return "the file is empty"
     with open(path, "rb") as file:
-        kind = other_picture(file.read(16), _readable_formats())
+        kind = other_picture(file.read(16), readable_formats())
     return kind or tiff_refusal(path) or "not an image in a format that can be read"
 
 
 @lru_cache(maxsize=1)
-def _readable_formats() -> tuple[str, ...]:
+def readable_formats() -> tuple[str, ...]:
     """Return the `FORMATS` that this build of Pillow can open (AVIF and WebP may be missing)."""
     from PIL import Image
 

@@ -65,7 +65,7 @@ def bytes_of(image: Any, size: tuple[int, int], path: str) -> int:
     path
         Its file, which some decoders read as a whole.
     """
-    shown = math.prod(_icon(image) if image.format == "ICO" else image.size)
+    shown = math.prod(icon_size(image) if image.format == "ICO" else image.size)
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     # Pillow has RGB in four bytes, which a picture that is turned takes twice. Between 16 bits and that, there is grey.
     result = 5 if stored == 2 else 4
@@ -75,10 +75,18 @@ def bytes_of(image: Any, size: tuple[int, int], path: str) -> int:
 
 def bytes_before(path: str) -> int:
     """Return how many bytes a WebP takes, whose decoder asks for them when the file is opened; 0 for other formats."""
+    if (found := webp_size(path)) is None:
+        return 0
+    width, height, animated = found
+    return width * height * (24 if animated else 16) + os.path.getsize(path)
+
+
+def webp_size(path: str) -> tuple[int, int, bool] | None:
+    """Return the width and height of a WebP, and whether it is animated; None for other formats."""
     with open(path, "rb") as file:
         head = file.read(30)
     if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
-        return 0
+        return None
     kind, animated = head[12:16], False
     if kind == b"VP8X":
         width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (24, 27))
@@ -88,7 +96,7 @@ def bytes_before(path: str) -> int:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     else:
         width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
-    return width * height * (24 if animated else 16) + os.path.getsize(path)
+    return width, height, animated
 
 
 def _beside(image: Any) -> int:
@@ -106,7 +114,7 @@ def _buffer(image: Any) -> int:
     return piece_bytes(image.tag_v2) if image.format == "TIFF" else 0
 
 
-def _icon(image: Any) -> tuple[int, int]:
+def icon_size(image: Any) -> tuple[int, int]:
     """Return the size of the picture in an ICO: it may be a PNG of any, whatever the directory says."""
     place = image.fp.tell()
     image.fp.seek(image.ico.entry[image.ico.getentryindex(image.size)].offset)
