@@ -1,7 +1,15 @@
 """A base in a browser: search, judge, explain, correct. The page and the JSON API are one and the same.
 
 `desk`      the base as it is served: its newest version, its model, what is alike
-`errors`    what is refused, as a status and a sentence, and who asks
+`errors`    what is refused, as a status and a sentence
+`settings`  for whom, within which limits, and where what lasts is kept
+`guard`     who may ask: host, page and user of a request, and the headers of all answers
+`hosts`     the names of the server, and the pages that may write to it
+`keys`      one-time codes, cookies and tokens
+`token_files`  tokens of the users in files
+`sign_in`   pages for who is not let in
+`bodies`    how large the body of a request may be, and all of them
+`uploads`   pictures that a browser sends
 `rows`      rows, edits and rules as JSON has them
 `pictures`  small pictures of rows
 `line`      the command that shows the same as the page
