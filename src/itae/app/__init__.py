@@ -22,4 +22,5 @@
 `report`      ``itae report``
 `knowledge`   ``itae knowledge``
 `search`      ``itae search``
+`serve`       ``itae serve``
 """

@@ -12,5 +12,6 @@ VERBS = {
     "protocol": "itae.app.protocol",
     "report": "itae.app.report",
     "search": "itae.app.search.main",
+    "serve": "itae.app.serve.main",
     "sync": "itae.track.sync",
 }

@@ -1,0 +1,6 @@
+"""``itae serve``: a base in a browser, for those who have its link.
+
+`main`       the command: options, what is served, what is printed
+`listening`  the socket, bound before anything long is done
+`running`    the server, and how it stops
+"""

@@ -1,0 +1,104 @@
+"""The server while it runs, and how it stops: what is being answered is answered, the rest is not begun."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+INTERRUPTED = 130
+_GRACE = 5  # seconds in which what is being answered may end
+_IDLE = 30  # seconds for which a browser's connection is kept
+_CONNECTIONS = (64, 4096)  # at least and at most: a browser has up to six
+_FILES = 2 * _CONNECTIONS[1]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run(app: Any, listener: socket.socket, behind_proxy: bool, at_once: Callable[[], object]) -> None:
+    """Answer requests until SIGINT, SIGTERM or SIGHUP comes; a second one ends this process.
+
+    Parameters
+    ----------
+    app
+        An ASGI application.
+    listener
+        A socket that listens.
+    behind_proxy
+        Whether a proxy on this machine may say that a browser asked it by https.
+    at_once
+        What is to be done before the process is ended by a second signal.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",  # other parsers, which might be installed, let more pass
+        loop="asyncio",
+        ws="none",
+        log_config=None,
+        log_level="warning",
+        access_log=False,  # it would have the codes of links
+        server_header=False,
+        proxy_headers=behind_proxy,
+        forwarded_allow_ips=["127.0.0.1", "::1"],
+        limit_concurrency=_connections(),
+        timeout_keep_alive=_IDLE,
+        timeout_graceful_shutdown=_GRACE,
+    )
+    server = _Server(config, at_once)
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        if before[signal.SIGHUP] != signal.SIG_IGN:  # as of nohup
+            signal.signal(signal.SIGHUP, server.handle_exit)
+        server.run([listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_if_busy(status: int) -> None:
+    """End this process if a thread still works for a request that was given up: its end would wait for that one."""
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if any(not one.daemon or one.name.startswith("itae") for one in others):
+        end(status)
+
+
+def end(status: int) -> None:
+    """End this process as it is."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+class _Server(uvicorn.Server):
+    """A server that a signal stops, and that doesn't pass the signal on when it has."""
+
+    def __init__(self, config: uvicorn.Config, at_once: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._at_once = at_once
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            self._at_once()
+            end(INTERRUPTED)
+        # Whatever is given up when the time is over would be told with a traceback.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        self.should_exit = True
+
+
+def _connections() -> int:
+    """Return how many connections there may be, and let this process have as many files as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    least, limit = _CONNECTIONS
+    return limit if soft == resource.RLIM_INFINITY else max(least, min(limit, soft // 2))
