@@ -13,12 +13,11 @@ from itae.knowledge.exchange.recipe import encoder_of
 from itae.search.text import text_encoder
 from itae.serve.app import application
 from itae.serve.desk import Desk, Served
-from itae.serve.searches import Searches
+from itae.serve.settings import Settings
 from itae.store.store import Store
 
 RULES = ("nearest", "nearest_yes", "none", "margin", "rocchio", "mean_difference", "kernel", "kernel_mean", "logistic",
          "svm", "tally")  # fmt: skip
-LIMITS = {"bytes": 20 << 20, "pixels": 50_000_000}
 
 
 def desk_of(kb: Path, cache: Path, **more) -> Desk:
@@ -35,7 +34,7 @@ def desk_of(kb: Path, cache: Path, **more) -> Desk:
 
 def client_of(desk: Desk, state: Path, user: str = "anna") -> TestClient:
     """Return who asks a base, signed in already."""
-    inner = application(desk, Searches(state, desk.base.about.name, desk.base.path), LIMITS)
+    inner = application(desk, Settings(state, (user,)))
 
     async def app(scope, receive, send):
         if scope["type"] == "http":

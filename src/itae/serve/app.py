@@ -16,26 +16,29 @@ from itae.serve import base_api, pictures, search_api
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
 from itae.serve.searches import Searches
+from itae.serve.settings import Settings
 
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def application(desk: Desk, searches: Searches, limits: dict[str, int]) -> FastAPI:
+def application(desk: Desk, settings: Settings) -> FastAPI:
     """Return the application that answers for a base; who may ask is another's business (`itae.serve.guard`).
 
     Parameters
     ----------
-    desk, searches
-        The base, and the searches of its users.
-    limits
-        Of a picture that is sent, ``bytes`` and ``pixels``, which are told.
+    desk
+        The base.
+    settings
+        Where searches are kept, and what may be sent.
     """
     app = FastAPI(title="itae", version=__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(UserError, _refused)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(RequestValidationError, _wrong)
-    for router in (base_api.routes(desk, limits), pictures.routes(desk), search_api.routes(desk, searches)):
-        app.include_router(router)
+    searches = Searches(settings, desk.base.about.name, desk.base.path)
+    app.include_router(base_api.routes(desk, settings.limits))
+    app.include_router(pictures.routes(desk))
+    app.include_router(search_api.routes(desk, searches, settings.limits))
     files = _files()
 
     @app.get("/", include_in_schema=False)

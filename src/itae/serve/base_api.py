@@ -15,9 +15,11 @@ from itae.knowledge.records.snapshot import NONE, Snapshot
 from itae.search.filters import condition
 from itae.search.search import rows_where
 from itae.serve.desk import Desk
-from itae.serve.errors import RefusedError, user_of
+from itae.serve.errors import RefusedError
+from itae.serve.guard import user_of
 from itae.serve.rows import edit, row, rules, whole_row
 from itae.serve.search_models import RowAbout
+from itae.serve.settings import Limits
 
 Who = Annotated[str, Depends(user_of)]
 _COUNTS = "rows by label and source"
@@ -102,13 +104,13 @@ class WholeRow(RowAbout):
     edits: list[dict[str, Any]] = Field(description="Edits that touched it, the last one first.")
 
 
-def routes(desk: Desk, limits: dict[str, int]) -> APIRouter:
+def routes(desk: Desk, limits: Limits) -> APIRouter:
     """Return the routes of a base; `limits` are told, and held by another."""
     router = APIRouter(prefix="/api", tags=["Rows"])
 
     @router.get("/base", summary="The base, and what can be asked of it", response_model=BaseAbout)
     def get_base(who: Who) -> Response:
-        return JSONResponse(_base(desk) | {"user": who, "limits": limits})
+        return JSONResponse(_base(desk) | {"user": who, "limits": {"bytes": limits.picture, "pixels": limits.pixels}})
 
     @router.get("/version", summary="What was done since a version", response_model=News)
     def get_version(

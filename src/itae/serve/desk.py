@@ -7,18 +7,17 @@ often than once in a while, which an object store is grateful for.
 from __future__ import annotations
 
 import contextlib
-import io
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from PIL import Image
+import numpy as np
 
 from itae.base.errors import UserError
 from itae.embed.encoder import Encoder
+from itae.images.image_set import ImageSet
 from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
@@ -148,15 +147,15 @@ class Desk:
             (query,) = text_queries(tower, [words], judging=True)
         return Sought(words, query, notes=tower.notes(words))
 
-    def sought_picture(self, name: str, data: bytes, snapshot: Snapshot) -> Sought:
+    def sought_picture(self, name: str, path: str, snapshot: Snapshot) -> Sought:
         """Return a picture as a query.
 
         Parameters
         ----------
         name
             What it is called.
-        data
-            The bytes of its file.
+        path
+            Its file.
         snapshot
             A version, whose rows of these bytes are the query itself.
 
@@ -165,15 +164,12 @@ class Desk:
         UserError
             When it can't be read, or its vector is not finite.
         """
-        with tempfile.NamedTemporaryFile(prefix="itae-") as file:
-            file.write(data)
-            file.flush()
-            try:
-                images = self.encoder.pictures([file.name])
-                with self._model:
-                    vector_E = self.encoder(images)[0]
-            except UserError as error:
-                raise UserError(str(error).replace(file.name, name)) from None
+        try:
+            images = self.encoder.pictures([path])
+            with self._model:
+                vector_E = self.encoder(images)[0]
+        except UserError as error:
+            raise UserError(str(error).replace(path, name)) from None
         sha256 = images.digests[0]
         rows = rows_of_bytes(snapshot, [sha256], 1)[0]
         return Sought(name, Query(vector_E, rows=rows), sha256)
@@ -181,10 +177,9 @@ class Desk:
     def warm(self) -> None:
         """Do what the first one who asks would wait for: read the newest version, build the model and its tower."""
         with contextlib.suppress(UserError):  # told to whoever asks
-            snapshot = self.snapshot()
-            picture = io.BytesIO()
-            Image.new("RGB", (8, 8)).save(picture, "PNG")
-            self.sought_picture("nothing", picture.getvalue(), snapshot)
+            self.alike(self.snapshot())
+            with self._model:
+                self.encoder(ImageSet("files", "all", ["warm"], [np.zeros((8, 8, 3), np.uint8)], None, []))
         with contextlib.suppress(UserError):
             self.sought_words("picture")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import Request
-
 from itae.base.errors import UserError
 
 
@@ -21,11 +19,3 @@ class RefusedError(UserError):
     def __init__(self, status: int, told: str) -> None:
         super().__init__(told)
         self.status = status
-
-
-def user_of(request: Request) -> str:
-    """Return the name of who asks, which `itae.serve.guard` has found out."""
-    user = request.scope.get("itae.user")
-    if not isinstance(user, str):
-        raise RefusedError(401, "You are not signed in: open the link that itae serve has printed.")
-    return user

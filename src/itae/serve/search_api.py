@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from itae.base.errors import UserError
@@ -14,26 +15,37 @@ from itae.search.rounds import begun
 from itae.search.session import read_session
 from itae.search.sought import Sought, sought_row
 from itae.serve import search_models as models
+from itae.serve.bodies import body_of
 from itae.serve.desk import Desk
-from itae.serve.errors import RefusedError, user_of
+from itae.serve.errors import RefusedError
+from itae.serve.guard import user_of
 from itae.serve.pictures import small
 from itae.serve.rounds import Rounds
 from itae.serve.searches import Searches
+from itae.serve.settings import Limits
+from itae.serve.uploads import upload
 
 Who = Annotated[str, Depends(user_of)]
+Sent = Annotated[bytes, Depends(body_of)]
 _SIDE = 320  # of the picture of a query that is kept
 _LONGEST = 200  # letters of the name of a picture that is sent
 
 
-def routes(desk: Desk, searches: Searches) -> APIRouter:
+def routes(desk: Desk, searches: Searches, limits: Limits) -> APIRouter:
     """Return the routes of searches."""
     router = APIRouter(prefix="/api/searches", tags=["Search"])
-    _queries(router, desk, searches)
+    _queries(router, desk, searches, limits)
     _rounds(router, Rounds(desk, searches))
     return router
 
 
-def _queries(router: APIRouter, desk: Desk, searches: Searches) -> None:
+def _sent(kind: str, told: str) -> dict[str, Any]:
+    """Return what the API says of a body that is no JSON."""
+    content = {kind: {"schema": {"type": "string", "format": "binary"}}}
+    return {"requestBody": {"required": True, "description": told, "content": content}}
+
+
+def _queries(router: APIRouter, desk: Desk, searches: Searches, limits: Limits) -> None:
     rounds = Rounds(desk, searches)
 
     def begin(who: str, one: Sought, picture: bytes | None = None) -> Response:
@@ -56,20 +68,30 @@ def _queries(router: APIRouter, desk: Desk, searches: Searches) -> None:
             raise RefusedError(404, f"There is no row {asked.id!r} in version {snapshot.version}.")
         return begin(who, sought_row(snapshot, str(asked.id)))
 
-    @router.post("/picture", summary="Begin a search by a picture", response_model=models.SearchAbout, status_code=201)
+    @router.post(
+        "/picture",
+        summary="Begin a search by a picture",
+        response_model=models.SearchAbout,
+        status_code=201,
+        openapi_extra=_sent("image/*", "The bytes of its file."),
+    )
     def begin_by_picture(
         who: Who,
-        data: Annotated[bytes, Body(media_type="application/octet-stream", description="The bytes of its file.")],
+        data: Sent,
         name: str = Query("picture", description="What it is called.", max_length=_LONGEST, min_length=1),
     ) -> Response:
-        return begin(who, desk.sought_picture(name, data, desk.snapshot()), small(data, _SIDE))
+        with upload(data, name, limits) as sent:
+            one = desk.sought_picture(name, sent.path, desk.snapshot())
+        return begin(who, replace(one, notes=(*one.notes, *sent.notes)), small(data, _SIDE))
 
-    @router.post("/import", summary="Take a session file", response_model=models.SearchAbout, status_code=201)
-    def import_search(
-        who: Who,
-        data: Annotated[bytes, Body(media_type="application/jsonl", description="What an export, or itae search "
-                                    "--session FILE, has written.")],
-    ) -> Response:  # fmt: skip
+    @router.post(
+        "/import",
+        summary="Take a session file",
+        response_model=models.SearchAbout,
+        status_code=201,
+        openapi_extra=_sent("application/jsonl", "What an export, or itae search --session FILE, has written."),
+    )
+    def import_search(who: Who, data: Sent) -> Response:
         with tempfile.NamedTemporaryFile(prefix="itae-", suffix=".jsonl") as file:
             file.write(data)
             file.flush()

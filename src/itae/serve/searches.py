@@ -1,13 +1,12 @@
 """The searches of each user: session files, which `itae search --session` and ``--replay`` read as well.
 
 A search is a file from its first word on, so a server that is killed loses none, and the page finds its searches again.
-Each user has a folder of their own, named by a hash: a name may be any text.
+Each user has a folder of their own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import secrets
 import threading
@@ -20,6 +19,7 @@ from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
 from itae.search.session import Round, Session, add_round, last_round, read_session, write_session
 from itae.serve.errors import RefusedError
+from itae.serve.settings import Settings, private_folder
 
 KEPT = 200
 """Searches of a user that are kept, the newest."""
@@ -39,16 +39,16 @@ class Searches:
 
     Parameters
     ----------
-    folder
-        Where they lie; made when it is needed.
+    settings
+        Where they lie.
     base
         The random name of the base, whose sessions alone are taken.
     called
         What the base is called in what is told.
     """
 
-    def __init__(self, folder: Path, base: str, called: str) -> None:
-        self.folder, self.base, self.called = folder, base, called
+    def __init__(self, settings: Settings, base: str, called: str) -> None:
+        self.settings, self.base, self.called = settings, base, called
         self._summaries: dict[Path, tuple[tuple[int, int], Mapping[str, Any]]] = {}
         self._guard = threading.Lock()
 
@@ -72,9 +72,9 @@ class Searches:
         session.refuse_another_base(self.base, self.called)
         name = secrets.token_hex(8)
         path = self._path(user, name)
-        with disk_trouble_told(self.folder):
-            self._folder(user).mkdir(parents=True, exist_ok=True, mode=0o700)
-            if picture is not None:
+        private_folder(path.parent)
+        if picture is not None:
+            with disk_trouble_told(path):
                 replace_file(path.with_suffix(".webp"), picture)
         write_session(path, session)
         for old in self._files(user)[KEPT:]:
@@ -151,15 +151,12 @@ class Searches:
         return known[1]
 
     def _files(self, user: str) -> list[Path]:
-        return sorted(self._folder(user).glob("*.jsonl"), key=_changed, reverse=True)
-
-    def _folder(self, user: str) -> Path:
-        return self.folder / hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+        return sorted(self.settings.sessions_of(user).glob("*.jsonl"), key=_changed, reverse=True)
 
     def _path(self, user: str, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise RefusedError(404, f"There is no search {name!r}; a search's name has 16 hexadecimal digits.")
-        return self._folder(user) / f"{name}.jsonl"
+        return self.settings.sessions_of(user) / f"{name}.jsonl"
 
 
 def kind_of(session: Session) -> str:

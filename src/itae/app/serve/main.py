@@ -23,7 +23,7 @@ from itae.knowledge.ledger.writing import user
 from itae.serve.settings import Settings, check_users, state_folder
 
 if TYPE_CHECKING:
-    from itae.serve.desk import Desk, Served
+    from itae.serve.desk import Served
     from itae.serve.hosts import Hosts
 
 READS = ("feedback", "voter", "knowledge", *NEEDED)
@@ -103,8 +103,8 @@ def _serve(asked: Asked, here: Opened, settings: Settings, hosts: Hosts, listene
             say(f"token      {name}  {file}")
         keys.begin()
         say("Ctrl-C stops it.")
-        threading.Thread(target=_warm, args=(desk,), name="itae warm", daemon=True).start()
-        app = Guard(Bodies(application(desk), settings.limits), hosts, keys)
+        threading.Thread(target=desk.warm, name="itae warm", daemon=True).start()
+        app = Guard(Bodies(application(desk, settings), settings.limits), hosts, keys)
         run(app, listener, bool(hosts.allowed), stack.close)
     say("stopped")
     end_if_busy(0)
@@ -170,15 +170,3 @@ def _say_who_reaches(hosts: Hosts, listener: socket.socket) -> None:
         say(
             f"note       where {name} is asked, a link begins with that in place of http://{hosts.bound[0]}:{hosts.port}"
         )
-
-
-def _warm(desk: Desk) -> None:
-    """Have what the first question would wait for: models, their libraries, similarities."""
-    import numpy as np
-
-    from itae.images.image_set import ImageSet
-
-    with contextlib.suppress(UserError):  # told to who asks
-        desk.alike(desk.snapshot())
-        desk.encoder(ImageSet("files", "all", ["warm"], [np.zeros((8, 8, 3), np.uint8)], None, []))
-        desk.texts("warm")
