@@ -14,7 +14,7 @@ import json
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -150,7 +150,7 @@ class Session:
         """Return what stands in the file."""
         head = {"kind": _KIND, "format": _FORMAT, "base": self.base, "name": self.name, "is_text": self.is_text}
         head |= {"sha256": self.sha256, "vector": _coded(self.vector_E), "among_images": _coded(self.among_images_E)}
-        lines = [head, *({"round": n} | asdict(each) for n, each in enumerate(self.rounds))]
+        lines = [head, *({"round": n} | vars(each) for n, each in enumerate(self.rounds))]
         return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
 
 
