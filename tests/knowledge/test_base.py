@@ -308,6 +308,9 @@ def test_versions_are_kept_restored_tagged_and_compared(kb):
     assert again(kb).snapshot().root == kb.snapshot(1).root
     assert kb.diff(1, 5) == kb.diff(5, 5)
     assert len(again(kb).snapshot(0)) == 0
+    nothing = kb.snapshot(0)
+    assert len(kb.snapshot(0)) == len(nothing) == 0
+    assert kb.status(0).version == 0
 
 
 def test_numbers_are_given_once(kb):

@@ -132,8 +132,8 @@ class Versions:
             if held is not None and held.snapshot.version == version:
                 return held
             if (found := self._read.get(version)) is not None:
-                edit = self.edit(version)
-                return State(found, self.place(edit)[0], edit)
+                edit = self.edit(version) if version else None
+                return State(found, self.place(edit)[0] if edit else 0, edit)
             state = self._opened(version)
             self._read[version] = state.snapshot
             return state
