@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from itae.knowledge.ledger.history import Diff, difference, restoring, undoing
 from itae.knowledge.ledger.journal import Edit
 from itae.knowledge.ledger.places import relinking
 from itae.knowledge.ledger.purge import Purged, purge, to_purge
+from itae.knowledge.ledger.since import Since
 from itae.knowledge.ledger.state import State, Store, blocks_of
 from itae.knowledge.ledger.versions import Versions
 from itae.knowledge.ledger.writing import compact, user, write, writing
@@ -168,10 +169,10 @@ class KnowledgeBase:
             kept = self.images.get(digest) if self.about.images == "embed" else None
         return kept if kept is not None or place is None else at_place(place, digest)
 
-    def log(self) -> list[Edit]:
-        """Return all edits, the first first."""
+    def log(self, first: int = 1, last: int | None = None) -> list[Edit]:
+        """Return the edits from `first` to `last`, all by default, the first first."""
         with self.versions.reading():
-            return list(self.versions.journal.edits())
+            return list(self.versions.journal.edits(first, last))
 
     def diff(self, a: int | str, b: int | str) -> Diff:
         """Return what is different in version `b` from version `a`."""
@@ -320,7 +321,7 @@ class KnowledgeBase:
 
     # edits
 
-    def commit(self, change: Change, who: str | None = None, why: str = "") -> Edit | None:
+    def commit(self, change: Change, who: str | None = None, why: str = "", seen: int | None = None) -> Edit | None:
         """Make an edit of a change, found anew where the base has changed since; None where nothing changes.
 
         Parameters
@@ -331,14 +332,33 @@ class KnowledgeBase:
             By whom; the user of this process by default.
         why
             The reason, any text.
+        seen
+            The version that who edits has looked at; None doesn't ask. Rows that nobody has touched since are edited
+            wherever the base is by now.
 
         Raises
         ------
+        ChangedSinceError
+            When an edit after `seen` touched one of the rows: nothing is written.
         UserError
-            When it can't be made on the newest version, or the disk is full or can't be written; then there is no edit.
+            When there is no version `seen` yet; when it can't be made on the newest version, or the disk is full or
+            can't be written; then there is no edit.
         """
         with self._writing():
-            return write(self.versions, self.images, change, who, why)
+            return write(self.versions, self.images, change, who, why, seen)
+
+    def refuse_changed(self, ids: Iterable[str], seen: int) -> None:
+        """Raise where one of some rows was touched after a version, as `commit` does.
+
+        Raises
+        ------
+        ChangedSinceError
+            When one was, or a purge has taken away what tells so.
+        UserError
+            When there is no such version yet.
+        """
+        with self.versions.reading():
+            self.versions.settled(lambda: Since(self.versions, seen).refuse(ids))
 
     def tag(self, name: str, version: int | str | None = None) -> None:
         """Give a version a name, the newest without one given; a tag that is there is moved.

@@ -6,7 +6,7 @@ of it, and finds it anew where the base has had another edit meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -50,6 +50,8 @@ class Change:
         What is to be told of it besides, a sentence each.
     when
         The time of an edit that is made again, as the journal has it; None is now.
+    named
+        The ids that it was given, where some may be of rows that are so already.
     """
 
     verb: str
@@ -63,6 +65,7 @@ class Change:
     same: int = 0
     notes: tuple[str, ...] = ()
     when: str | None = None
+    named: Collection[str] = ()
 
     def __bool__(self) -> bool:
         return bool(len(self.removed) or self.relabelled or (self.added is not None and len(self.added)))
@@ -129,7 +132,7 @@ def adding(before: Snapshot, rows: Rows, replace: bool, sync: str | None) -> Cha
     image = rows.image if rows.image is None else lambda n: rows.image(chosen[n])  # type: ignore[misc]
     asked: dict[str, Any] = {"source": rows.source} if isinstance(rows.source, str) else {}
     asked |= ({"replace": True} if replace else {}) | ({"sync": sync} if sync is not None else {})
-    return Change("add", before, again, gone, relabelled, added, asked, image, same)
+    return Change("add", before, again, gone, relabelled, added, asked, image, same, named=rows.ids)
 
 
 def _types(snapshot: Snapshot) -> dict[str, Any]:
@@ -232,6 +235,7 @@ def correcting(before: Snapshot, labels: Mapping[str, Sequence[str]]) -> Change:
         relabelled=relabelled,
         asked={"labels": each[0]} if each and each.count(each[0]) == len(each) else {"labels_of": kept},
         same=len(positions) - len(relabelled),
+        named=kept,
     )
 
 

@@ -118,7 +118,7 @@ def undoing(
                 "first, or correct or delete these rows."
             )
     there = np.array(sorted(before.position[each] for each in ids if each in before.position), np.int64)
-    return Change("undo", before, again, there, added=rows, asked={"edit": edit.edit})
+    return Change("undo", before, again, there, added=rows, asked={"edit": edit.edit}, named=ids)
 
 
 def _standing(edits: list[Edit]) -> list[Edit]:

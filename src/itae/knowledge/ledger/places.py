@@ -43,6 +43,7 @@ def relinking(before: Snapshot, places: Mapping[str, str]) -> Change:
         asked={"places": dict(places)},
         same=len(wanted) - len(found) - len(lost),
         notes=tuple(lost),
+        named=[before.ids[i] for i in wanted],
     )
 
 

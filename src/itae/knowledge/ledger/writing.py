@@ -20,6 +20,7 @@ from itae.knowledge.ledger.about import write_head
 from itae.knowledge.ledger.changes import Change
 from itae.knowledge.ledger.journal import Edit
 from itae.knowledge.ledger.purge import finish
+from itae.knowledge.ledger.since import Since, ids_of
 from itae.knowledge.ledger.state import State, rooted
 from itae.knowledge.ledger.versions import Versions
 from itae.knowledge.records.ranges import merged
@@ -51,11 +52,18 @@ def writing(versions: Versions, images: Pictures) -> Iterator[None]:
         yield
 
 
-def write(versions: Versions, images: Pictures, change: Change, who: str | None, why: str) -> Edit | None:
+def write(
+    versions: Versions, images: Pictures, change: Change, who: str | None, why: str, seen: int | None = None
+) -> Edit | None:
     """Make an edit of a change, by who holds the right to; None where nothing changes."""
     state = versions.newest()
+    since = Since(versions, seen) if seen is not None else None
+    if since is not None:
+        since.refuse(ids_of(change))  # first: of a row that is gone the change can't be found anew
     if change.before is not state.snapshot:
         change = change.again(state.snapshot)
+        if since is not None:
+            since.refuse(ids_of(change))
     if not change:
         return None
     if versions.about.images == "embed" and change.added is not None and (change.verb == "add" or change.image):
