@@ -17,5 +17,7 @@
 `rounds`    the rounds of a search
 `search_models`, `search_api`  what searches are asked and answer
 `base_api`  what the base is, and its rows
+`once`      what takes long, done once for a version
+`know_models`, `answers_api`, `lists_api`  what rows are and why, and which of them are worth a look
 `app`       all of it put together
 """
