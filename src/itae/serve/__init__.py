@@ -19,5 +19,7 @@
 `base_api`  what the base is, and its rows
 `once`      what takes long, done once for a version
 `know_models`, `answers_api`, `lists_api`  what rows are and why, and which of them are worth a look
+`edit_models`, `edits_api`, `journal_api`  edits, looked at before they are made, and their journal
+`know_api`  all of these routes
 `app`       all of it put together
 """
