@@ -1,0 +1,76 @@
+// The box: words, an id, or a picture that is typed, picked, pasted or dropped anywhere on the page.
+
+import { find } from "./dom.js";
+import { start } from "./search.js";
+import { state } from "./state.js";
+import { toast } from "./status.js";
+
+const ID = /^id:\s*/i;
+
+export function drawAsk() {
+  const words = find("words");
+  const { text } = state.base;
+  words.placeholder = text === null ? "Words, or id: and the id of a row" : "The id of a row, or drop a picture";
+  find("words-label").textContent = text === null ? "Words, or the id of a row after id:" : "The id of a row";
+  find("ask-says").textContent = text === null ? "Or paste or drop a picture anywhere on this page." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
+  find("ask").addEventListener("submit", (event) => {
+    event.preventDefault();
+    submit(words.value.trim());
+  });
+  find("pick-picture").addEventListener("click", () => find("picture-file").click());
+  find("picture-file").addEventListener("change", (event) => {
+    const [picked] = event.target.files;
+    if (picked) take(picked);
+    event.target.value = "";
+  });
+  document.addEventListener("paste", (event) => {
+    const [pasted] = event.clipboardData?.files ?? [];
+    if (!pasted) return;
+    event.preventDefault();
+    take(pasted);
+  });
+  drops();
+}
+
+async function submit(said) {
+  if (!said) return find("words").focus();
+  const question = ID.test(said) ? { id: said.replace(ID, "") } : state.base.text === null ? { text: said } : { id: said };
+  if (await start(question)) find("words").blur();
+  return undefined;
+}
+
+/** Search by a picture's file. */
+export function take(picture) {
+  const most = state.base.limits?.bytes;
+  if (picture.type && !picture.type.startsWith("image/")) return toast(`${picture.name} is no picture: ${picture.type}.`, [], { error: true });
+  if (most && picture.size > most) {
+    const size = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
+    return toast(`${picture.name} has ${size(picture.size)}, and this server takes up to ${size(most)}: make it smaller first.`, [], { error: true });
+  }
+  return start(picture);
+}
+
+function drops() {
+  const veil = find("drop");
+  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  let depth = 0; // elements that were entered and not left
+  const lift = () => { depth = 0; veil.hidden = true; };
+  addEventListener("dragenter", (event) => {
+    if (!carries(event)) return;
+    depth += 1;
+    veil.hidden = false;
+  });
+  addEventListener("dragleave", () => {
+    depth = Math.max(0, depth - 1);
+    if (depth === 0) veil.hidden = true;
+  });
+  addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    lift();
+    const [dropped] = event.dataTransfer?.files ?? [];
+    if (!dropped) return;
+    event.preventDefault();
+    document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close());
+    take(dropped);
+  });
+}

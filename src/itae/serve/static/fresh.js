@@ -1,0 +1,65 @@
+// Whether the base is still what the page shows: others may edit it, and the server may go away.
+
+import { get, onAnswer, query } from "./api.js";
+import { count } from "./dom.js";
+import { state, tell } from "./state.js";
+import { banner } from "./status.js";
+
+const EVERY = 5000; // ms
+const own = new Set(); // edits that this page has made
+
+export function watch() {
+  onAnswer((status) => {
+    if (status === 0) banner("gone", "The server doesn't answer: is `itae serve` still running? Marks are kept.", [["Try again", poll]], "wrong");
+    else banner("gone");
+    if (status === 401) banner("door", "You are not signed in any more: open the link that the terminal printed, once more.", [], "wrong");
+  });
+  setInterval(() => document.visibilityState === "visible" && poll(), EVERY);
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && poll());
+}
+
+/** Ask whether the base has changed, and tell. */
+export async function poll() {
+  let told;
+  try {
+    told = await get(query("/version", { seen: state.version }));
+  } catch {
+    return; // `onAnswer` has told
+  }
+  const others = told.edits.filter((edit) => !own.has(edit.edit) && edit.edit > state.version);
+  if (!others.length) {
+    if (told.version > state.version && told.edits.length < 20) state.version = told.version; // all of them are our own
+    return banner("edited");
+  }
+  const [last] = others;
+  const who = [...new Set(others.map((edit) => edit.who))].join(", ");
+  const what = others.length === 1 ? `edit ${last.edit}, ${last.verb}${last.why ? `: ${last.why}` : ""}` : `${count(others.length, "edit")}, the last ${last.edit}, ${last.verb}`;
+  banner("edited", `The base was edited by ${who} (${what}). What you see is of version ${state.version}.`, [["Show the newest", newest]]);
+}
+
+/** Show the newest version. */
+export async function newest() {
+  await refresh();
+  banner("edited");
+  tell("newest");
+}
+
+/** Read anew what the base is; the version that the page shows is that one then. */
+export async function refresh() {
+  state.base = await get("/base");
+  state.version = state.base.version;
+  tell("base");
+}
+
+/** Take note of an edit that this page has made. */
+export async function committed(done) {
+  own.add(done.edit);
+  const before = state.version;
+  await poll(); // others may have been in between: then the version that was seen stays, and a banner tells
+  if (state.version < done.version && before + 1 === done.version) state.version = done.version;
+  const seen = state.version;
+  state.base = await get("/base");
+  state.version = seen;
+  tell("base");
+  tell("edited", done);
+}

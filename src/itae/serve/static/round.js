@@ -1,0 +1,145 @@
+// Above the grid: what was asked, what the round gave, the rounds before it, and what else can be done with a search.
+
+import { call, post, searchPath } from "./api.js";
+import { button, count, find, make, moment, picture } from "./dom.js";
+import { marked } from "./marks.js";
+import { ruleName } from "./options.js";
+import { goOn, moved, next } from "./search.js";
+import { on, state } from "./state.js";
+import { copy, failed, toast } from "./status.js";
+import { openTask } from "./dialogs.js";
+
+/** `acts` are what others do with the query: `{classify, nothingRight}`. */
+export function drawRound(acts) {
+  on("search", () => {
+    question();
+    history();
+    find("offers").replaceChildren();
+    find("round-says").textContent = "";
+    actsOf(acts);
+    document.body.classList.remove("past");
+    find("search-view").classList.toggle("searching", state.search !== null);
+    if (state.search) find("heading").textContent = title();
+  });
+  on("round", () => {
+    said();
+    history();
+    actsOf(acts);
+    document.body.classList.toggle("past", state.past);
+    offers(acts);
+  });
+  on("more", said);
+  on("marks", () => offers(acts));
+}
+
+/** What was asked, in words. */
+export function title() {
+  const { kind, name } = state.search;
+  return kind === "text" ? `“${name}”` : `Like ${name}`;
+}
+
+function question() {
+  const { search } = state;
+  const shown = search === null || search.kind === "text" ? [] : [
+    search.kind === "row" ? picture(search.number, 56, "", { lazy: false })
+      : picture(null, 56, "", { lazy: false, source: `/api${searchPath(search.search, "/picture")}` }),
+  ];
+  find("question").replaceChildren(...shown);
+  document.title = search ? `${title()} · ${state.base.name} · itae` : `${state.base.name} · itae`;
+}
+
+function said() {
+  const { round, search } = state;
+  const moves = moved(round.results);
+  const all = round.results.length + round.left;
+  const parts = [
+    `Round ${round.round} by ${ruleName(round.rule)}: ${round.results.length.toLocaleString("en")} of ${count(all, "image")}`,
+    round.round > 0 && `${moves.fresh} new, ${moves.up} up, ${moves.down} down`,
+    round.where && `where ${round.where}`,
+    `version ${round.version}`,
+    ...search.notes, ...round.notes,
+  ];
+  find("round-says").textContent = parts.filter(Boolean).join(" · ");
+}
+
+function history() {
+  const place = find("history");
+  const rounds = state.search?.rounds ?? [];
+  place.hidden = rounds.length === 0;
+  if (!rounds.length) return place.replaceChildren();
+  const sid = encodeURIComponent(state.search.search);
+  const items = rounds.map((one, i) => {
+    const here = state.round?.round === one.round;
+    const told = `Round ${one.round}: ${one.yes} yes, ${one.no} no, by ${ruleName(one.rule)}${one.diverse ? ", a diverse page" : ""}, ${moment(one.time)}`;
+    const text = one.round === 0 ? "start" : `${one.yes} yes, ${one.no} no`;
+    return make("li", {}, make("a", { href: `#/search/${sid}${i === rounds.length - 1 ? "" : `/${one.round}`}`, title: told, "aria-current": here ? "step" : null },
+      make("span", { class: "number" }, String(one.round)), make("span", { class: "unseen" }, "round, "), ` ${text}`));
+  });
+  place.replaceChildren(make("span", { class: "note", "aria-hidden": "true" }, "rounds"), make("ol", {}, ...items));
+  const here = place.querySelector("[aria-current]");
+  if (here) place.scrollLeft = here.offsetLeft - place.clientWidth / 2;
+  return undefined;
+}
+
+function offers(acts) {
+  const place = find("offers");
+  const { round, past } = state;
+  if (past) {
+    return place.replaceChildren(make("div", { class: "offer" },
+      make("p", {}, make("b", {}, `This is round ${round.round} as it was.`), " Marks can't be made in it."),
+      button("Go on from here", goOn, { class: "main" }),
+      make("a", { href: `#/search/${encodeURIComponent(state.search.search)}` }, "Back to the last round")));
+  }
+  if (!round || round.round === 0 || marked("yes").length || !marked("no").length) return place.replaceChildren();
+  if (place.querySelector(".offer.diverse")) return undefined;
+  return place.replaceChildren(make("div", { class: "offer diverse" },
+    make("p", {}, make("b", {}, "Nothing is marked yes so far."), " More of the same order may not help."),
+    button("Show a diverse page", () => next({ diverse: true }), { class: "main", title: "Images unlike what was shown and unlike each other" })));
+}
+
+// --- what else can be done
+
+function actsOf(acts) {
+  const place = find("round-acts");
+  if (!state.search) return place.replaceChildren();
+  const menu = make("details", { class: "menu" }, make("summary", {}, "More"), make("div", { class: "items" },
+    state.search.kind !== "text" && button("Classify the query", acts.classify),
+    state.round && button("Copy the command", () => copy(state.round.command)),
+    make("a", { href: `/api${searchPath(state.search.search, "/session")}`, download: "" }, "Export the session"),
+    button("Replay all rounds", replay),
+    button("Forget this search", acts.forget)));
+  menu.addEventListener("click", (event) => { if (event.target.closest(".items")) menu.open = false; });
+  menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) { event.stopPropagation(); menu.open = false; menu.firstChild.focus(); } });
+  menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  place.replaceChildren(make("a", { class: "button", href: "#/" }, "New search"), menu);
+  return undefined;
+}
+
+/** Rank all rounds again and tell whether they come out the same. */
+async function replay() {
+  const { body } = openTask("Replay", make("p", { class: "note" }, "Every round is asked again of its own version of the base, by its own rule and marks."), make("div", { class: "skeleton line" }));
+  try {
+    const { rounds } = await post(searchPath(state.search.search, "/replay"));
+    const same = rounds.every((one) => one.same);
+    const rows = rounds.map((one) => make("tr", {}, make("th", { scope: "row" }, String(one.round)), make("td", {}, String(one.version)), make("td", {}, ruleName(one.rule)),
+      make("td", {}, make("span", { class: `state${one.same ? "" : " changed"}` }, one.same ? "the same" : "not the same"))));
+    const head = ["round", "version", "rule", "replayed"].map((name) => make("th", { scope: "col" }, name));
+    body.replaceChildren(make("p", {}, same ? `All ${count(rounds.length, "round")} came out the same.` : "Some rounds have other images, or the same in another order."),
+      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rounds, replayed" }, make("table", { class: "scores told" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
+  } catch (error) {
+    body.replaceChildren(make("p", { class: "error" }, error.message));
+  }
+}
+
+/** Forget a search of the list, this one or another. */
+export async function forget(sid) {
+  try {
+    await call("DELETE", searchPath(sid));
+    toast("The search is forgotten.");
+    return true;
+  } catch (error) {
+    failed(error);
+    return false;
+  }
+}
+

@@ -1,0 +1,82 @@
+// One tile of the grid: a picture, what is said of it, and two buttons. Its size never depends on what is in it. To a
+// screen reader it is one name, in which all of it is said; what is seen is hidden from it, or it would be said twice.
+
+import { called, count, file, make, picture } from "./dom.js";
+import { isSelected, markOf } from "./marks.js";
+import { isDeleted, labelsOf, state } from "./state.js";
+
+/** A place whose row hasn't come yet. */
+export function skeleton() {
+  return make("div", { class: "cell skeleton", role: "gridcell", "aria-label": "loading" }, make("div", { class: "shot" }), make("p"), make("p"));
+}
+
+/** The tile of an item `{row, alike, open, folded}`; buttons tell the grid what to do by `data-act`. */
+export function tile(item, wide) {
+  const { row } = item;
+  const shot = make("div", { class: "shot" }, picture(row.number, wide, ""));
+  if (row.rank !== undefined) shot.append(make("span", { class: "rank", "aria-hidden": "true" }, String(row.rank)));
+  shot.append(make("span", { class: "picked", "aria-hidden": "true" }, "selected"), make("span", { class: "verdict", "aria-hidden": "true" }));
+  const moved = movement(row);
+  if (moved) shot.append(make("span", { class: `moved ${moved.kind}`, title: moved.told, "aria-hidden": "true" }, moved.short));
+  if (item.alike?.length) shot.append(act("stack", "", ""));
+  const acts = row.rank === undefined
+    ? [act("like", "Search like this", "Search like this")]
+    : [act("yes", "✓", "Yes"), act("no", "✗", "No")];
+  shot.append(make("div", { class: "acts" }, acts));
+  return make("div", { class: "cell", role: "gridcell", "aria-selected": "false" }, make("span", { class: "unseen name" }), shot, make("p", { class: "what", "aria-hidden": "true" }), make("p", { class: "why", "aria-hidden": "true" }));
+}
+
+function act(name, text, told) {
+  return make("button", { type: "button", class: `act-${name}`, "data-act": name, tabindex: -1, title: told, "aria-label": told === text ? null : told || null }, text);
+}
+
+/** How a row moved since the round before. */
+export function movement(row) {
+  if (!state.round || state.round.round === 0 || row.rank === undefined) return null;
+  if (row.was === null) return { kind: "new", short: "new", told: "new: the round before didn't show it" };
+  const by = row.was - row.rank;
+  if (by === 0) return { kind: "same", short: "=", told: `still at ${row.rank}` };
+  return by > 0 ? { kind: "up", short: `▲ ${by}`, told: `up ${by}, from ${row.was}` } : { kind: "down", short: `▼ ${-by}`, told: `down ${-by}, from ${row.was}` };
+}
+
+/** Which judged image decided, in few words; null where it is the query. */
+export function because(row) {
+  if (!row.nearest) return null;
+  return row.nearest.mark === "yes" ? `because it is nearest to this yes: ${row.nearest.id}` : `nearest to this no: ${row.nearest.id}`;
+}
+
+/** Bring a tile up to date with marks, selection and edits. */
+export function updateTile(cell, item) {
+  const { row } = item;
+  const [mark, labels, gone, picked] = [markOf(row.id), labelsOf(row), isDeleted(row.id), isSelected(row.id)];
+  cell.className = ["cell", mark, picked && "is-picked", gone && "is-deleted", item.member && "is-member"].filter(Boolean).join(" ");
+  cell.setAttribute("aria-selected", String(picked));
+  cell.querySelector(".verdict").textContent = mark === null ? "" : mark === "yes" ? "✓" : "✗";
+  const what = make("b", { title: called(labels) }, gone ? "deleted" : called(labels));
+  const value = row.similarity === undefined ? null : make("span", { title: "similarity to the query" }, row.similarity.toFixed(3));
+  cell.querySelector(".what").replaceChildren(...[what, value].filter(Boolean));
+  const near = row.nearest && make("span", { class: `near-${row.nearest.mark}`, title: because(row) }, row.nearest.mark === "yes" ? "≈✓ " : "≈✗ ", file(row.nearest.id));
+  cell.querySelector(".why").replaceChildren(make("span", { title: row.id }, file(row.id)), ...(near ? [near] : []));
+  for (const one of ["yes", "no"]) cell.querySelector(`.act-${one}`)?.setAttribute("aria-pressed", String(mark === one));
+  const stack = cell.querySelector(".act-stack");
+  if (stack) {
+    stack.setAttribute("aria-expanded", String(Boolean(item.open)));
+    stack.textContent = item.open ? `− ${item.alike.length} alike` : `+${item.alike.length} alike`;
+  }
+  cell.querySelector(".name").textContent = name(item, { mark, labels, gone });
+}
+
+function name(item, { mark, labels, gone }) {
+  const { row } = item;
+  const moved = movement(row);
+  return [
+    row.rank !== undefined && `rank ${row.rank}`,
+    gone ? "deleted" : labels.length ? `label ${called(labels)}` : "no label",
+    row.id,
+    mark && `marked ${mark}`,
+    moved && moved.told,
+    because(row),
+    item.alike?.length && (item.open ? `${count(item.alike.length, "image")} alike, shown after it` : `with ${count(item.alike.length, "image")} alike, marked together`),
+    item.member && "one of those alike",
+  ].filter(Boolean).join(", ");
+}
