@@ -38,7 +38,11 @@ export function picture(number, width, name, { lazy = true, source = null } = {}
   const from = source ? `${source}?side=${Math.max(side, 160)}` : `/api/pictures/${number}?side=${side}`;
   const image = make("img", { alt: name, width, height: width, decoding: "async", loading: lazy && "lazy", draggable: "false" });
   image.addEventListener("load", () => image.classList.toggle("pixels", Math.max(image.naturalWidth, image.naturalHeight) <= 40));
-  image.addEventListener("error", () => image.replaceWith(make("span", { class: "gone", role: name ? "img" : null, "aria-label": name ? `${name}, no picture` : null }, "no picture")));
+  image.addEventListener("error", () => {
+    const holder = image.closest("button[aria-label]");
+    if (holder) holder.setAttribute("aria-label", `${holder.getAttribute("aria-label")}, no picture`);
+    image.replaceWith(make("span", { class: "gone" }, "no picture"));
+  });
   image.src = from;
   return image;
 }

@@ -38,13 +38,14 @@ export async function openJournal() {
 
 function draw(version) {
   const { base } = state;
-  find("journal-view").replaceChildren(
+  find("journal-view").replaceChildren(...[
     make("h1", {}, "Journal"),
     make("p", { class: "note" }, `${base.path}, version ${version}, ${count(base.rows, "row")}. ${base.read_only ?? ""}`),
     tagPart(version),
     make("h2", {}, "Edits"),
     edits.length ? table(version) : empty("No edit yet.", "What is added, corrected or deleted will stand here."),
-    last || !edits.length ? null : button("Earlier edits", () => earlier(version), { class: "more" }));
+    last || !edits.length ? null : button("Earlier edits", () => earlier(version), { class: "more" }),
+  ].filter(Boolean));
 }
 
 async function earlier(version) {
@@ -74,7 +75,7 @@ function line(edit, version) {
   const told = [[counts.added, "added"], [counts.changed, "changed"], [counts.deleted, "deleted"]].filter(([n]) => n).map(([n, word]) => `${n} ${word}`).join(", ");
   const acts = state.base.read_only ? [] : [
     edit.undone_by ? null : button("Undo…", () => undoEdit(edit.edit), { "aria-label": `Undo edit ${edit.edit}` }),
-    edit.edit === version ? null : button("Go back here…", () => restore(edit.edit), { "aria-label": `Go back to version ${edit.edit}` }),
+    edit.edit === version ? null : button("Go back here…", () => restore(edit.edit), { "aria-label": `Go back here: to version ${edit.edit}` }),
     button("Tag…", () => tagTask(edit.edit), { "aria-label": `Tag version ${edit.edit}` }),
   ];
   return make("tr", { class: edit.undone_by ? "undone" : null },

@@ -130,7 +130,7 @@ function group({ rows, same_bytes: same, labels_differ: differ, similarity }) {
     make("h2", {}, `${count(rows.length, "picture")}, ${same ? "the same bytes" : `nearly the same: similarity ${similarity.toFixed(4)} or more`}`, differ ? make("span", { class: "state changed" }, "more than one label") : null),
     make("div", { class: "tiles members" }, rows.map((row) => make("figure", { class: differ && called(labelsOf(row)) !== usual ? "odd" : null }, open(row, 104),
       make("figcaption", { title: row.id }, make("b", {}, called(labelsOf(row))), make("span", {}, file(row.id)), pick(row),
-        state.base.read_only ? null : button("Keep this…", () => keep(row), { title: `Keep ${row.id}, delete the others of this group`, "aria-label": `Keep ${file(row.id)}, delete the others` }))))));
+        state.base.read_only ? null : button("Keep this…", () => keep(row), { title: `Keep ${row.id}, delete the others of this group`, "aria-label": `Keep this: ${file(row.id)}, delete the others` }))))));
 }
 
 // --- outliers

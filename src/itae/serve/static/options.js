@@ -72,7 +72,7 @@ function change() {
 function summary() {
   const { labels, sources, where: condition } = filters();
   const n = labels.length + sources.length + (condition ? 1 : 0);
-  find("options-button").textContent = n ? `Filters and settings (${n})` : "Filters and settings";
+  find("options-button").replaceChildren("Filters", make("span", { class: "wide-only" }, " and settings"), n ? ` (${n})` : "");
   find("unfilter").hidden = n === 0;
 }
 
@@ -81,8 +81,9 @@ function drawRule(values = {}) {
   says.textContent = `${one.name}: ${one.says}`;
   numbers.replaceChildren(...one.options.map((option) => {
     const id = `rule-${option.name}`;
-    const kind = option.type === "text" ? { type: "text" } : { type: "number", step: option.type === "integer" ? 1 : "any", inputmode: "decimal" };
-    const input = make("input", { id, name: option.name, "data-type": option.type, value: values[option.name] ?? option.default, "aria-describedby": `${id}-says`, ...kind });
+    const given = values[option.name] ?? option.default;
+    const kind = option.type === "true or false" ? { type: "checkbox", checked: given === true } : option.type === "text" ? { type: "text" } : { type: "number", step: option.type === "integer" ? 1 : "any", inputmode: "decimal" };
+    const input = make("input", { id, name: option.name, "data-type": option.type, value: given, "aria-describedby": `${id}-says`, ...kind });
     return make("div", { class: "field" }, make("label", { for: id }, option.name), input, make("span", { class: "note", id: `${id}-says` }, option.says));
   }));
 }
@@ -91,8 +92,8 @@ function drawRule(values = {}) {
 export function chosenRule() {
   const told = { name: rule.value };
   for (const input of numbers.querySelectorAll("input")) {
-    const value = input.dataset.type === "text" ? input.value : input.valueAsNumber;
-    if (!Number.isNaN(value)) told[input.name] = value;
+    const value = input.type === "checkbox" ? input.checked : input.type === "text" ? input.value : input.valueAsNumber;
+    if (value !== "" && !Number.isNaN(value)) told[input.name] = value;
   }
   return told;
 }

@@ -206,5 +206,5 @@ export function stack(i) {
 
 function nearEnd(last) {
   if (!state.round || state.past || state.round.left <= 0) return;
-  if (last >= items.length - 4 * grid.columns) more();
+  if (last >= items.length - grid.columns) more();
 }

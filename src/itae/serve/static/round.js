@@ -103,6 +103,7 @@ function actsOf(acts) {
   const place = find("round-acts");
   if (!state.search) return place.replaceChildren();
   const menu = make("details", { class: "menu" }, make("summary", {}, "More"), make("div", { class: "items" },
+    make("a", { class: "narrow-only", href: "#/" }, "New search"),
     state.search.kind !== "text" && button("Classify the query", acts.classify),
     state.round && button("Copy the command", () => copy(state.round.command)),
     make("a", { href: `/api${searchPath(state.search.search, "/session")}`, download: "" }, "Export the session"),
@@ -111,7 +112,7 @@ function actsOf(acts) {
   menu.addEventListener("click", (event) => { if (event.target.closest(".items")) menu.open = false; });
   menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) { event.stopPropagation(); menu.open = false; menu.firstChild.focus(); } });
   menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
-  place.replaceChildren(make("a", { class: "button", href: "#/" }, "New search"), menu);
+  place.replaceChildren(make("a", { class: "button wide-only", href: "#/" }, "New search"), menu);
   return undefined;
 }
 

@@ -9,6 +9,7 @@ import { count } from "./dom.js";
 
 let asked = null; // what the shown round was asked with, marks apart
 let work = 0; // requests under way; the answer to an old question is thrown away
+const filtersOf = new Map(); // of rounds asked on this page: the server tells them as one condition
 let loading = false; // whether more of the round is on its way
 
 const settings = () => JSON.stringify([chosenRule(), filters()]);
@@ -72,13 +73,18 @@ export function open(sid, n = null) {
     know(round.judged);
     if (other || n === null) openMarks(sid, at === last ? round : null);
     if (at === last) {
-      setRule(round.rule);
-      setFilters({ ...filters(), where: round.where });
+      settle(round);
       asked = settings();
     }
     show(round, at < last);
     return true;
   });
+}
+
+/** Set rule and filters as they were in a round. */
+function settle(round) {
+  setRule(round.rule);
+  setFilters(filtersOf.get(`${round.search}/${round.round}`) ?? { where: round.where });
 }
 
 function show(round, past = false, told = true) {
@@ -125,6 +131,7 @@ async function ask(current, { diverse = false } = {}) {
   });
   if (!current() || state.search?.search !== sid) return false;
   asked = now;
+  filtersOf.set(`${sid}/${round.round}`, { labels, sources, where });
   state.search.rounds = [...state.search.rounds.filter((one) => one.round < round.round), {
     round: round.round, version: round.version, rule: round.rule, where: round.where, count: round.count,
     yes: round.yes.length, no: round.no.length, shown: round.results.length, diverse, time: new Date().toISOString(),
@@ -138,8 +145,7 @@ async function ask(current, { diverse = false } = {}) {
 export async function goOn() {
   const round = state.round;
   takeMarks(round);
-  setRule(round.rule);
-  setFilters({ ...filters(), where: round.where });
+  settle(round);
   state.past = false;
   const done = await next();
   if (done) location.hash = `#/search/${encodeURIComponent(state.search.search)}`;
@@ -153,7 +159,7 @@ export async function more() {
   if (loading || !round || state.past || round.left <= 0) return;
   loading = true;
   try {
-    const longer = await post(searchPath(state.search.search, "/more"), { count: Math.max(60, view().count) });
+    const longer = await post(searchPath(state.search.search, "/more"), { count: Math.max(120, view().count) });
     if (state.round !== round) return;
     know(longer.results);
     const results = [...round.results.slice(0, longer.start), ...longer.results];

@@ -16,7 +16,7 @@ export function toast(text, acts = [], { error = false } = {}) {
   const box = make("div", { class: `toast${error ? " wrong" : ""}` }, make("p", {}, text));
   const close = () => { clearTimeout(timer); box.remove(); };
   let timer;
-  const wait = () => { clearTimeout(timer); timer = setTimeout(close, acts.length || error ? 2 * STAYS : STAYS); };
+  const wait = () => { clearTimeout(timer); timer = setTimeout(close, acts.length || error ? 1.5 * STAYS : STAYS); };
   for (const [name, act] of acts) box.append(button(name, () => { close(); act(); }));
   box.append(button("✕", close, { class: "plain", "aria-label": "Dismiss" }));
   for (const name of ["pointerenter", "focusin"]) box.addEventListener(name, () => clearTimeout(timer));
