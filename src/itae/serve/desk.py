@@ -50,6 +50,8 @@ class Served:
         The nodes of the group ``feedback`` by their names.
     rule
         The name of the one that a search begins with.
+    voter
+        Of `itae.knowledge.answers.vote`, for answers; by default all is chosen inside the base.
     at
         A version or tag that is shown in place of the newest.
     read_only
@@ -62,6 +64,7 @@ class Served:
     open_snapshot: Callable[[int | str | None], Snapshot]
     rules: Mapping[str, Mapping[str, Any]]
     rule: str
+    voter: Any = None
     at: int | str | None = None
     read_only: str | None = None
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
 from itae.search.session import Round, Session, add_round, last_round, read_session, write_session
@@ -111,6 +113,11 @@ class Searches:
         """Return the session file of a search."""
         self.read(user, name)
         return self._path(user, name)
+
+    def query(self, user: str, name: str) -> tuple[np.ndarray, bytes | None, bool]:
+        """Return the vector of a search's query, the sha256 of its picture, and whether it is words."""
+        session = self.read(user, name)
+        return session.vector_E, bytes.fromhex(session.sha256) if session.sha256 else None, session.is_text
 
     def picture(self, user: str, name: str) -> bytes | None:
         """Return the small picture of a search's query, None where it has none."""

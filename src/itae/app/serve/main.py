@@ -116,7 +116,6 @@ def _served(asked: Asked, here: Opened) -> Served:
 
     options, encoder, words = asked.options, here.encoder, here.base.about.words
     rules, rule = _rules(asked, here.config["feedback"])
-    construct("voter", here.config["voter"])
     return Served(
         here.base,
         encoder,
@@ -124,6 +123,7 @@ def _served(asked: Asked, here: Opened) -> Served:
         lambda at: snapshot_of(here.base, here.config, encoder.store.root, at),
         rules,
         rule,
+        construct("voter", here.config["voter"]),
         options.at,
         _read_only(options, here.base.path),
     )
