@@ -103,7 +103,7 @@ def the_verb_takes(verb, words, monkeypatch):
 
         monkeypatch.setattr(argparse.ArgumentParser, name, read)
 
-    patch("parse_known_intermixed_args" if verb in ("knowledge", "search") else "parse_args")
+    patch("parse_known_intermixed_args" if verb in ("knowledge", "search", "serve") else "parse_args")
     with pytest.raises(EOFError) as found:
         importlib.import_module(VERBS[verb]).main(words)
     if told := getattr(found.value.args[0], "words", None):

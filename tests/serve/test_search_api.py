@@ -16,7 +16,7 @@ from PIL import Image
 
 from itae.base.names import choice_of
 from itae.search.filters import condition
-from itae.search.folded import folded
+from itae.search.folded import folded, near_identical
 from itae.serve.rows import rules
 
 RULES = serving.RULES
@@ -357,4 +357,15 @@ def test_what_is_folded_is_like_what_leads_it(count, kinds, seed):
         alike = [j for j in range(first, k) if want[j] == j
                  and vectors_ME[i] @ vectors_ME[positions[j]] >= 0.98]  # fmt: skip
         want.append(alike[0] if alike else k)
-    assert folded(SimpleNamespace(vectors_ME=vectors_ME), positions).tolist() == want
+    assert folded(SimpleNamespace(vectors_ME=vectors_ME), positions, 0.98).tolist() == want
+
+
+def test_what_is_nearly_the_same_depends_on_how_tight_the_space_is(digits_desk):
+    """In a space that was trained to bring a class together, .98 is any two of a class."""
+    snapshot = digits_desk.snapshot()
+    alike = snapshot.vectors_ME @ snapshot.vectors_ME.T
+    np.fill_diagonal(alike, -1)
+    usual = np.median(alike.max(axis=1))
+    assert usual > 0.95
+    assert near_identical(snapshot) == pytest.approx(1 - (1 - usual) / 10, abs=1e-3)
+    assert (alike.max(axis=1) >= near_identical(snapshot)).mean() < 0.1

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
+from itae.search.folded import near_identical
 from itae.search.judged import Query
 from itae.search.sought import Sought
 from itae.search.text import TextEncoder, text_queries
@@ -122,6 +124,11 @@ class Desk:
                 found = snapshot.memo[_ALIKE] = Alike(snapshot)
             return found
 
+    @cached_property
+    def near_identical(self) -> float:
+        """The cosine from which two rows are nearly the same image; found once, edits hardly change it."""
+        return near_identical(self.snapshot())
+
     def may_edit(self) -> None:
         """Raise where nothing can be edited."""
         if self.served.read_only is not None:
@@ -181,6 +188,7 @@ class Desk:
         """Do what the first one who asks would wait for: read the newest version, build the model and its tower."""
         with contextlib.suppress(UserError):  # told to whoever asks
             self.alike(self.snapshot())
+            _ = self.near_identical
             with self._model:
                 self.encoder(ImageSet("files", "all", ["warm"], [np.zeros((8, 8, 3), np.uint8)], None, []))
         with contextlib.suppress(UserError):

@@ -136,7 +136,7 @@ class Rounds:
                 for mark, ids in (("yes", then.yes), ("no", then.no))
                 for id_ in ids
             ],
-            "results": _results(snapshot, page, then, before)[start:],
+            "results": _results(snapshot, page, then, before, self.desk.near_identical)[start:],
             "notes": [*notes, *page.notes],
             "command": self._line(name, session, then),
         }
@@ -197,10 +197,12 @@ def _there(snapshot: Snapshot, asked: models.NewRound) -> tuple[list[str], list[
     return yes, no, (told,)
 
 
-def _results(snapshot: Snapshot, page: Page, then: Round, before: Round | None) -> list[dict[str, Any]]:
+def _results(
+    snapshot: Snapshot, page: Page, then: Round, before: Round | None, near_identical: float
+) -> list[dict[str, Any]]:
     was = {id_: rank for rank, id_ in enumerate(before.shown, 1)} if before else {}
     marks = dict.fromkeys(then.yes, "yes") | dict.fromkeys(then.no, "no")
-    under = folded(snapshot, page.positions).tolist()
+    under = folded(snapshot, page.positions, near_identical).tolist()
     found = []
     for k, (i, told) in enumerate(zip(page.positions.tolist(), page.results, strict=True)):
         near = told["nearest"]
