@@ -17,8 +17,14 @@ from itae.serve.know_api import routes
 
 def desk_of(kb, **more):
     """Return a desk over a base that is never asked for a model."""
-    encoder = SimpleNamespace(runtime=SimpleNamespace(device="cpu"))
-    served = {"base": kb, "encoder": encoder, "text": None, "open_snapshot": kb.snapshot, "rules": {}, "rule": "none"}
+
+    def text():
+        raise UserError("This base is never asked in words.")
+
+    encoder = SimpleNamespace(
+        runtime=SimpleNamespace(device="cpu"), facts=SimpleNamespace(architecture="toy"), edit=None
+    )
+    served = {"base": kb, "encoder": encoder, "text": text, "open_snapshot": kb.snapshot, "rules": {}, "rule": "none"}
     return Desk(Served(**(served | more)))
 
 

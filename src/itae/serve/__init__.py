@@ -21,5 +21,6 @@
 `know_models`, `answers_api`, `lists_api`  what rows are and why, and which of them are worth a look
 `edit_models`, `edits_api`, `journal_api`  edits, looked at before they are made, and their journal
 `know_api`  all of these routes
+`api_document`, `api_fields`, `docs_page`  the OpenAPI document, and a page of it
 `app`       all of it put together
 """

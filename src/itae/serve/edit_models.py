@@ -60,19 +60,19 @@ class Signed(BaseModel):
     why: str = Field("", description="The reason, for the journal.", max_length=10_000)
 
 
-class CorrectEdit(Correct, Signed):
+class CorrectEdit(Signed, Correct):
     """Give rows other labels, for good."""
 
 
-class DeleteEdit(Delete, Signed):
+class DeleteEdit(Signed, Delete):
     """Take rows away, for good."""
 
 
-class UndoEdit(Undo, Signed):
+class UndoEdit(Signed, Undo):
     """Put back what one edit touched, for good."""
 
 
-class RestoreEdit(Restore, Signed):
+class RestoreEdit(Signed, Restore):
     """Bring the rows of an earlier version back, for good."""
 
 

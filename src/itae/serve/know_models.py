@@ -113,7 +113,7 @@ class TurnAbout(BaseModel):
 
 
 class QueryAbout(BaseModel):
-    """What was asked about."""
+    """A row, or the query of a search."""
 
     kind: str = Field(description="row or search.")
     id: str | None = Field(None, description="Of the row.")
