@@ -10,9 +10,9 @@ const ID = /^id:\s*/i;
 export function drawAsk() {
   const words = find("words");
   const { text } = state.base;
-  words.placeholder = text === null ? "Words, or id: and the id of a row" : "The id of a row, or drop a picture";
+  words.placeholder = text === null ? "Words, or id:…" : "The id of a row";
   find("words-label").textContent = text === null ? "Words, or the id of a row after id:" : "The id of a row";
-  find("ask-says").textContent = text === null ? "Or paste or drop a picture anywhere on this page." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
+  find("ask-says").textContent = text === null ? "Words find images that look like them; id: and the id of a row, images like that row. Or paste or drop a picture anywhere on this page." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     submit(words.value.trim());

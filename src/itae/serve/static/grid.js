@@ -9,11 +9,11 @@ const TALLEST = 15_000_000; // pixels that browsers surely lay out
 
 /**
  * A grid in `element`. `draw(i)` makes the tile of a place, `update(tile, i)` brings it up to date: it is called after
- * `draw`, too; `wanted(first, last)` tells which places are in sight, `active(i)` which is the current one.
+ * `draw`, too; `wanted(first, last, below)` tells which places are drawn, and the first place that is below the window.
  */
 export class Grid {
-  constructor(element, { draw, update, wanted, active }) {
-    Object.assign(this, { element, draw, update, wanted, onActive: active });
+  constructor(element, { draw, update, wanted }) {
+    Object.assign(this, { element, draw, update, wanted });
     Object.assign(this, { count: 0, columns: 1, least: 150, below: 58, at: 0, lines: new Map(), farthest: -1 });
     this.body = element.appendChild(make("div", { class: "lines", role: "rowgroup" }));
     new ResizeObserver(() => this.#fit()).observe(element);
@@ -99,14 +99,15 @@ export class Grid {
     if (!this.element.offsetParent || !this.count) return;
     const top = this.element.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor(-top / this.tall) - SPARE);
-    const last = Math.min(this.total - 1, Math.floor((innerHeight - top) / this.tall) + SPARE);
+    const lowest = Math.floor((innerHeight - top) / this.tall); // line in sight
+    const last = Math.min(this.total - 1, lowest + SPARE);
     const held = document.activeElement?.closest?.("[role=row]");
     for (const [i, line] of this.lines) if ((i < first || i > last) && line !== held) this.#drop(i);
     for (let i = first; i <= last; i += 1) if (!this.lines.has(i)) this.#line(i);
     const seen = Math.min(this.#most(), (last - SPARE + 1) * this.columns) - 1;
     this.farthest = Math.max(this.farthest, Math.min(seen, this.#most() - 1));
     if (!this.tile(this.at)) this.#activate(Math.min((first + SPARE) * this.columns, this.#most() - 1)); // Tab finds one in sight
-    this.wanted(first * this.columns, Math.min((last + 1) * this.columns, this.#most()) - 1);
+    this.wanted(first * this.columns, Math.min((last + 1) * this.columns, this.#most()) - 1, (lowest + 1) * this.columns);
   }
 
   // --- inside
@@ -181,7 +182,6 @@ export class Grid {
     }
     const tile = this.tile(i);
     if (tile) tile.tabIndex = 0;
-    this.onActive?.(i);
   }
 
   /** The part of the window that neither the header nor the dock covers. */

@@ -39,7 +39,7 @@ export function drawGrid() {
   grid = new Grid(find("grid"), {
     draw: (i, wide) => (items[i] ? tile(items[i], wide) : skeleton()),
     update: (cell, i) => items[i] && !cell.classList.contains("skeleton") && updateTile(cell, items[i]),
-    wanted: (first, last) => (state.search ? nearEnd(last) : pages(first, last)),
+    wanted: (first, last, below) => (state.search ? nearEnd(below) : pages(first, last)),
   });
   grid.size(view().size);
   for (const name of ["marks", "selection", "rows"]) on(name, () => grid.refresh());
@@ -204,7 +204,7 @@ export function stack(i) {
   say(opened.has(item.row.id) ? `${count(item.alike.length, "image")} alike shown after it, marked one by one` : "Folded again, marked together");
 }
 
-function nearEnd(last) {
+function nearEnd(below) {
   if (!state.round || state.past || state.round.left <= 0) return;
-  if (last >= items.length - grid.columns) more();
+  if (below + grid.columns >= items.length) more();
 }

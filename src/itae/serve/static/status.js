@@ -27,8 +27,8 @@ export function toast(text, acts = [], { error = false } = {}) {
   wait();
 }
 
-/** Tell of a failure. */
-export const failed = (error) => error.name !== "AbortError" && toast(error.message, [], { error: true });
+/** Tell of a failure; that nobody answers is told by a banner. */
+export const failed = (error) => error.name !== "AbortError" && error.status !== 0 && toast(error.message, [], { error: true });
 
 /** Show a line above everything, one of each name; without a text it goes. */
 export function banner(name, text = null, acts = [], kind = "") {
