@@ -12,17 +12,17 @@ import { toast } from "./status.js";
 const SHOWN = 18; // pictures
 
 /** Label rows: `labels` that are suggested, `why` that is proposed. */
-export const correct = (ids, { labels = [], why = "", done } = {}) =>
-  edit({ title: `Label ${count(ids.length, "row")}`, ids, labels, why, done, verb: "correct", word: (n) => `Label ${count(n, "row")}` });
+export const correct = (ids, { labels = [], why = "" } = {}) =>
+  edit({ title: `Label ${count(ids.length, "row")}`, ids, labels, why, verb: "correct", word: (n) => `Label ${count(n, "row")}` });
 
-export const remove = (ids, { why = "", done } = {}) =>
-  edit({ title: `Delete ${count(ids.length, "row")}`, ids, why, done, verb: "delete", note: "They are in no answer and no search any more. Earlier versions keep them, so this can be taken back.", word: (n) => `Delete ${count(n, "row")}` });
+export const remove = (ids, { why = "" } = {}) =>
+  edit({ title: `Delete ${count(ids.length, "row")}`, ids, why, verb: "delete", note: "They are in no answer and no search any more. Earlier versions keep them, so this can be taken back.", word: (n) => `Delete ${count(n, "row")}` });
 
-export const undoEdit = (n, { done } = {}) =>
-  edit({ title: `Undo edit ${n}`, change: { verb: "undo", edit: n }, done, verb: "undo", note: "An undo is an edit of its own: the journal keeps both.", word: () => `Undo edit ${n}` });
+export const undoEdit = (n) =>
+  edit({ title: `Undo edit ${n}`, change: { verb: "undo", edit: n }, verb: "undo", note: "An undo is an edit of its own: the journal keeps both.", word: () => `Undo edit ${n}` });
 
-export const restore = (version, { done } = {}) =>
-  edit({ title: `Go back to version ${version}`, change: { verb: "restore", version }, done, verb: "restore", note: "A new version is made that is as this one was; nothing in between is lost.", word: () => `Go back to version ${version}` });
+export const restore = (version) =>
+  edit({ title: `Go back to version ${version}`, change: { verb: "restore", version }, verb: "restore", note: "A new version is made that is as this one was; nothing in between is lost.", word: () => `Go back to version ${version}` });
 
 function edit(task) {
   const { ids = [] } = task;
@@ -71,7 +71,7 @@ function edit(task) {
       const told = await post("/edits/look", wanted);
       if (mine !== turn) return undefined;
       last = { wanted, told };
-      const n = told.added.length + told.changed.length + told.deleted.length;
+      const n = told.counts.added + told.counts.changed + told.counts.deleted;
       shown.replaceChildren(...drawLook(told));
       commit.disabled = n === 0;
       if (ids.length) commit.textContent = task.word(n || ids.length);
@@ -94,7 +94,6 @@ function edit(task) {
       find("task").close();
       clearSelection();
       await after(wanted, told, done);
-      task.done?.(done);
     } catch (error) {
       if (error.status === 409) {
         wrong(make("p", {}, error.message), button("Look again", async () => {
@@ -113,13 +112,14 @@ function edit(task) {
 
 /** What a dry run says. */
 function drawLook(told) {
-  const sums = [[told.added, "added"], [told.changed, "changed"], [told.deleted, "deleted"]].filter(([some]) => some.length).map(([some, word]) => `${count(some.length, "row")} ${word}`);
+  const { counts } = told;
+  const sums = ["added", "changed", "deleted"].filter((word) => counts[word]).map((word) => `${count(counts[word], "row")} ${word}`);
   if (told.same) sums.push(`${told.same} the same as before`);
   const parts = [make("p", {}, sums.length ? `${sums.join(", ")}.` : "Nothing would change.")];
   for (const note of told.notes) parts.push(make("p", { class: "note" }, note));
   const { turned } = told;
-  if (turned) {
-    parts.push(make("p", {}, turned.length ? make("b", {}, `${count(turned.length, "prediction turns", "predictions turn")}`) : "No prediction turns", told.turned_of ? ` of ${told.turned_of.toLocaleString("en")} looked at.` : "."));
+  if (told.turned_of) {
+    parts.push(make("p", {}, turned.length ? make("b", {}, `${count(turned.length, "prediction turns", "predictions turn")}`) : "No prediction turns", ` of ${told.turned_of.toLocaleString("en")} looked at.`));
     if (turned.length) {
       parts.push(make("div", { class: "turned", role: "group", tabindex: 0, "aria-label": "Predictions that turn" }, turned.slice(0, 60).map((one) => make("figure", {}, thumb(one, 56, one.id, null, { disabled: true }),
         make("figcaption", {}, make("span", { title: file(one.id) }, called(one.before)), make("span", { "aria-hidden": "true" }, " → "), make("span", { class: "unseen" }, " becomes "), make("b", { class: "to" }, called(one.after)))))));
@@ -145,16 +145,18 @@ async function renew({ added, changed: some, deleted }) {
 }
 
 async function after(wanted, told, done) {
+  if (done.edit === null) return toast("Nothing changed: all of it was so already.");
   toast(`${DONE[wanted.verb](told, wanted)}: edit ${done.edit}, ${count(done.rows, "row")} now.`, [["Undo", () => undoEdit(done.edit)]]);
   if (wanted.verb === "correct") changed(wanted.labels);
   else if (wanted.verb === "delete") changed(Object.fromEntries(wanted.ids.map((id) => [id, null])));
   else await renew(told);
   await committed(done);
+  return undefined;
 }
 
 const DONE = {
-  correct: (told) => `${count(told.changed.length, "row")} labelled`,
-  delete: (told) => `${count(told.deleted.length, "row")} deleted`,
+  correct: (told) => `${count(told.counts.changed, "row")} labelled`,
+  delete: (told) => `${count(told.counts.deleted, "row")} deleted`,
   undo: (told, wanted) => `Edit ${wanted.edit} undone`,
   restore: (told, wanted) => `Back at version ${wanted.version}`,
 };

@@ -28,6 +28,7 @@ export class Grid {
   /** Have `count` tiles; those that are drawn are drawn anew unless they `stay`. */
   show(count, { stay = false } = {}) {
     const first = this.#most();
+    const held = stay && this.element.contains(document.activeElement);
     this.count = count;
     if (!stay) {
       this.#clear();
@@ -38,6 +39,7 @@ export class Grid {
     this.#measure();
     if (stay && first % this.columns) this.#drop(Math.floor(first / this.columns)); // the last line wasn't full
     this.render();
+    if (held && !this.element.contains(document.activeElement)) this.tile(this.at)?.focus({ preventScroll: true });
   }
 
   /** The size of tiles: the least width in pixels. */
