@@ -99,7 +99,8 @@ class Guard:
                 return self._enter(scope, told)
             user = self.keys.of_token(bearer) if bearer is not None else self._of_cookie(told)
         except RefusedError as refused:
-            return refusal(scope, refused.status, str(refused))
+            more = {"Allow": ", ".join(_METHODS)} if refused.status == 405 else None
+            return refusal(scope, refused.status, str(refused), more)
         return user or self._unknown(scope, told, bearer is not None)
 
     def _check_page(self, scope: Scope, told: _Told, host: tuple[str, int | None], has_token: bool) -> None:

@@ -102,7 +102,8 @@ class Hosts:
 def host_name(host: str) -> str:
     """Return a name or address as it stands in a Host header: in lower case, one of IPv6 in brackets."""
     try:
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        address = ipaddress.ip_address(bare.partition("%")[0])
     except ValueError:
         return host.lower()
     if isinstance(address, ipaddress.IPv6Address):

@@ -53,7 +53,7 @@ class Keys:
 
     def enter(self, code: str) -> str | None:
         """Return the cookie that a code becomes, None for a wrong one. It is used up, and the next one is told."""
-        given, found = code.encode(), None
+        given, found = code.encode(errors="replace"), None
         for user, right in self._codes.items():  # all of them, so that the time says nothing
             if hmac.compare_digest(given, right.encode()):
                 found = user
@@ -92,4 +92,4 @@ class Keys:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()
+    return hashlib.sha256(text.encode(errors="replace")).digest()
