@@ -19,7 +19,7 @@ from itae.serve.settings import Limits
 
 _READS = ("GET", "HEAD")
 _PICTURE, _SESSION = "/api/searches/picture", "/api/searches/import"
-_AGAIN = {"Retry-After": "2"}
+_MORE = {503: {"Retry-After": "2"}, 408: {"Connection": "close"}}
 
 
 async def body_of(request: Request) -> bytes:
@@ -54,8 +54,7 @@ class Bodies:
                 body = await self._received(receive, most)
                 await self.app(scope, _again(body, receive), send)
         except RefusedError as refused:
-            headers = _AGAIN if refused.status == 503 else None
-            await refusal(scope, refused.status, str(refused), headers)(scope, receive, send)
+            await refusal(scope, refused.status, str(refused), _MORE.get(refused.status))(scope, receive, send)
         except ClientDisconnect:
             return
 
