@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ import uvicorn
 
 INTERRUPTED = 130
 _GRACE = 5  # seconds in which what is being answered may end
+_LAST = 1.0  # seconds for threads that have nothing to do any more
 _IDLE = 30  # seconds for which a browser's connection is kept
 _CONNECTIONS = (64, 4096)  # at least and at most: a browser has up to six
 _FILES = 2 * _CONNECTIONS[1]
@@ -65,9 +67,12 @@ def run(app: Any, listener: socket.socket, behind_proxy: bool, at_once: Callable
 
 def end_if_busy(status: int) -> None:
     """End this process if a thread still works for a request that was given up: its end would wait for that one."""
-    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
-    if any(not one.daemon or one.name.startswith("itae") for one in others):
-        end(status)
+    until = time.monotonic() + _LAST
+    for one in threading.enumerate():
+        if one is not threading.main_thread() and (not one.daemon or one.name.startswith("itae")):
+            one.join(max(0.0, until - time.monotonic()))
+            if one.is_alive():
+                end(status)
 
 
 def end(status: int) -> None:
