@@ -10,6 +10,8 @@ import threading
 import time
 from dataclasses import dataclass
 
+from loops import run
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -55,7 +57,7 @@ async def asked(app, scope, chunks=(b"",), pause=None):
 def ask(app, method, target, headers=(), **more):
     """Return the answer to one request."""
     chunks = more.pop("chunks", (b"",))
-    return asyncio.run(asked(app, scope_of(method, target, headers, **more), chunks))
+    return run(asked(app, scope_of(method, target, headers, **more), chunks))
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 from bases import base, made
-from desks import client_of, desk_of, queries_of
+from desks import client_of, desk_of
 from openapi_spec_validator import validate
 
-from itae.serve import docs_page, know_api
+from itae.serve import docs_page
 from itae.serve.api_fields import Line, kind_of, lines
 from itae.serve.app import application
 from itae.serve.settings import Settings
@@ -27,11 +27,7 @@ def app(tmp_path_factory):
     kb = base("memory", folder)
     kb.commit(kb.add(made(["a/1", "b/1"])))
     desk = desk_of(kb)
-    made_app = application(desk, Settings(folder, ("ada",)))
-    if client_of(made_app).get("/api").status_code == 404:  # the application doesn't put all together by itself yet
-        made_app.include_router(know_api.routes(desk, queries_of(desk)))
-        made_app.include_router(docs_page.routes(made_app))
-    return made_app
+    return application(desk, Settings(folder, ("ada",)))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import run
 
 pytest.importorskip("fastapi")
 
@@ -94,7 +95,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read():
 
     sent: list[dict] = []
     scope = scope_of("POST", "/api/searches/picture", [("Content-Length", "999999999999")])
-    asyncio.run(Bodies(Echo(), SMALL)(scope, receive, send))
+    run(Bodies(Echo(), SMALL)(scope, receive, send))
     assert sent[0]["status"] == 413
 
 
@@ -107,7 +108,7 @@ def test_no_more_is_read_than_it_takes_to_know():
     async def send(message):
         pass
 
-    asyncio.run(Bodies(Echo(), SMALL)(scope_of("POST", "/api/edits", CHUNKED), receive, send))
+    run(Bodies(Echo(), SMALL)(scope_of("POST", "/api/edits", CHUNKED), receive, send))
     assert len(left) == 97
 
 
@@ -123,7 +124,7 @@ def test_a_body_that_is_packed_or_of_no_size_is_refused(name, value, status):
 def test_who_falls_silent_is_given_up():
     app = Bodies(Echo(), SMALL)
     scope = scope_of("POST", "/api/edits", [("Content-Length", "50")])
-    answer = asyncio.run(asked(app, scope, [b"x"], pause=9))
+    answer = run(asked(app, scope, [b"x"], pause=9))
     assert (answer.status, answer.header("connection")) == (408, "close")
     assert "0.3 seconds" in answer.json["error"]
     assert (app.app.count, app._rooms[0].free) == (0, SMALL.held)
@@ -132,7 +133,7 @@ def test_who_falls_silent_is_given_up():
 def test_who_goes_away_is_not_answered():
     app = Bodies(Echo(), SMALL)
     scope = scope_of("POST", "/api/edits", [("Content-Length", "50")])
-    answer = asyncio.run(asked(app, scope, [b"x"], pause=0.01))
+    answer = run(asked(app, scope, [b"x"], pause=0.01))
     assert (answer.status, app.app.count, app._rooms[0].free) == (0, 0, SMALL.held)
 
 
@@ -158,7 +159,7 @@ def at_once(app, requests):
         scopes = [(scope_of("POST", path, [("Content-Length", str(len(body)))]), body) for path, body in requests]
         return await asyncio.gather(*(asked(app, scope, [body]) for scope, body in scopes))
 
-    return asyncio.run(all_of_them())
+    return run(all_of_them())
 
 
 def test_so_many_bytes_are_there_at_a_time_and_the_others_wait():
@@ -209,7 +210,7 @@ def test_room_is_given_in_turn_and_never_twice(wanted):
     async def all_of_them():
         await asyncio.gather(*(one(i, *each) for i, each in enumerate(wanted)))
 
-    asyncio.run(all_of_them())
+    run(all_of_them())
     assert (order, room.free, room._queue) == (list(range(len(wanted))), 10, 0)
     assert most[0] <= 10
 
@@ -229,7 +230,7 @@ def test_room_is_free_again_when_somebody_gives_up_waiting():
         async with room.taken(7):
             await asyncio.sleep(0)
 
-    asyncio.run(asyncio.wait_for(scene(), 5))
+    run(asyncio.wait_for(scene(), 5))
 
 
 @pytest.mark.parametrize("name", ["json", "session", "picture", "pixels", "held"])

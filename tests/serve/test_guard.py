@@ -8,6 +8,7 @@ from typing import Annotated
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import run
 
 pytest.importorskip("fastapi")
 
@@ -394,14 +395,13 @@ def test_what_is_ours_alone_needs_no_user(served):
 
 
 def test_there_are_no_web_sockets(served):
-    import asyncio
 
     sent = []
 
     async def send(message):
         sent.append(message)
 
-    asyncio.run(served.guard({**scope_of("GET", "/api/who"), "type": "websocket"}, None, send))
+    run(served.guard({**scope_of("GET", "/api/who"), "type": "websocket"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from bases import base, made
+from loops import run
 
 from itae.base.errors import UserError
 from itae.serve.errors import RefusedError
@@ -53,12 +54,12 @@ def test_many_who_ask_share_one_work_and_no_thread_waits(snapshot):
         work.let_go.set()
         return await asyncio.gather(*asked)
 
-    assert asyncio.run(main()) == [1] * 300
-    assert asyncio.run(once.of(snapshot, "x", work)) == work.times == 1
+    assert run(main()) == [1] * 300
+    assert run(once.of(snapshot, "x", work)) == work.times == 1
     other = Work(2)
     other.let_go.set()
-    assert asyncio.run(once.of(snapshot, "y", other)) == 2
-    assert asyncio.run(once.of(replace(snapshot, memo={}), "x", other)) == 2
+    assert run(once.of(snapshot, "y", other)) == 2
+    assert run(once.of(replace(snapshot, memo={}), "x", other)) == 2
 
 
 def test_what_goes_wrong_is_told_to_all_and_tried_again(snapshot):
@@ -70,9 +71,9 @@ def test_what_goes_wrong_is_told_to_all_and_tried_again(snapshot):
         work.let_go.set()
         return await asyncio.gather(*asked, return_exceptions=True)
 
-    assert [str(error) for error in asyncio.run(main())] == ["no room"] * 3
+    assert [str(error) for error in run(main())] == ["no room"] * 3
     work.told = 5
-    assert asyncio.run(once.of(snapshot, "x", work)) == 5
+    assert run(once.of(snapshot, "x", work)) == 5
     assert work.times == 2
 
 
@@ -87,7 +88,7 @@ def test_who_goes_away_takes_nothing_from_others(snapshot):
         work.let_go.set()
         return await second
 
-    assert asyncio.run(main()) == work.times == 1
+    assert run(main()) == work.times == 1
 
 
 def test_one_work_goes_on_at_a_time_and_older_ones_give_way(snapshot):
@@ -110,6 +111,6 @@ def test_one_work_goes_on_at_a_time_and_older_ones_give_way(snapshot):
             work.let_go.set()
         return await asyncio.gather(busy, new, other)
 
-    assert asyncio.run(main()) == [0, 2, 3]
+    assert run(main()) == [0, 2, 3]
     assert [work.times for work in works] == [1, 0, 1, 1]
-    assert asyncio.run(once.of(versions[1], "x", works[1])) == 1
+    assert run(once.of(versions[1], "x", works[1])) == 1

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from itae.base.errors import UserError
 from itae.base.versions import __version__
-from itae.serve import base_api, know_api, pictures, search_api
+from itae.serve import base_api, docs_page, know_api, pictures, search_api
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
 from itae.serve.searches import Searches
@@ -40,6 +40,7 @@ def application(desk: Desk, settings: Settings) -> FastAPI:
     app.include_router(pictures.routes(desk))
     app.include_router(search_api.routes(desk, searches, settings.limits))
     app.include_router(know_api.routes(desk, searches.query, desk.served.voter))
+    app.include_router(docs_page.routes(app))
     files = _files()
 
     @app.get("/", include_in_schema=False)

@@ -17,6 +17,7 @@ from itae.search.search import rows_where
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
 from itae.serve.guard import user_of
+from itae.serve.know_models import failing
 from itae.serve.rows import edit, row, rules, whole_row
 from itae.serve.search_models import RowAbout
 from itae.serve.settings import Limits
@@ -112,7 +113,7 @@ def routes(desk: Desk, limits: Limits) -> APIRouter:
     def get_base(who: Who) -> Response:
         return JSONResponse(_base(desk) | {"user": who, "limits": {"bytes": limits.picture, "pixels": limits.pixels}})
 
-    @router.get("/version", summary="What was done since a version", response_model=News)
+    @router.get("/version", summary="What was done since a version", response_model=News, responses=failing(400))
     def get_version(
         who: Who, seen: int | None = Query(None, ge=0, description="The version that you know.")
     ) -> Response:
@@ -121,7 +122,7 @@ def routes(desk: Desk, limits: Limits) -> APIRouter:
         told = {"version": snapshot.version, "root": snapshot.root, "rows": len(snapshot)}
         return JSONResponse(told | {"edits": [edit(desk.base.versions.edit(number)) for number in numbers]})
 
-    @router.get("/rows", summary="Rows in the base's own order", response_model=RowList)
+    @router.get("/rows", summary="Rows in the base's own order", response_model=RowList, responses=failing(400))
     def get_rows(
         who: Who,
         label: Annotated[list[str], Query(description="Only rows with one of these labels.")] = [],  # noqa: B006
@@ -136,7 +137,9 @@ def routes(desk: Desk, limits: Limits) -> APIRouter:
         some = [row(snapshot, i) for i in rows[offset : offset + count].tolist()]
         return JSONResponse({"version": snapshot.version, "total": len(rows), "rows": some})
 
-    @router.get("/row", summary="A row with all that is known of it", response_model=WholeRow)
+    @router.get(
+        "/row", summary="A row with all that is known of it", response_model=WholeRow, responses=failing(400, 404)
+    )
     def get_row(who: Who, id: str = Query(description="Its id.")) -> Response:  # noqa: A002
         snapshot = desk.snapshot()
         i = snapshot.position.get(id)

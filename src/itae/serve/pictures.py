@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from typing import Annotated
 
 import numpy as np
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import Response
 
 from itae.base.errors import UserError
@@ -16,6 +17,7 @@ from itae.images.samples import BadImage
 from itae.knowledge.records.snapshot import Snapshot
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
+from itae.serve.know_models import failing
 
 SIDES = (96, 160, 320, 1024)
 """Pixels of the long side that may be asked for."""
@@ -93,9 +95,12 @@ def routes(desk: Desk) -> APIRouter:
     """Return the route of pictures."""
     router, thumbnails = APIRouter(prefix="/api", tags=["Rows"]), Thumbnails()
 
-    @router.get("/pictures/{number}", summary="The picture of a row", response_class=Response)
+    @router.get(
+        "/pictures/{number}", summary="The picture of a row", response_class=Response, responses=failing(400, 404)
+    )
     def get_picture(
-        number: int, side: int = Query(160, description=f"Pixels of the long side: one of {SIDES}.")
+        number: Annotated[int, Path(description="Of the row.")],
+        side: int = Query(160, description=f"Pixels of the long side: one of {SIDES}."),
     ) -> Response:
         if side not in SIDES:
             raise UserError(f"side={side} is not one of {', '.join(map(str, SIDES))}.")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import pathlib
 import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Path, Query
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from itae.base.errors import UserError
@@ -19,6 +19,7 @@ from itae.serve.bodies import body_of
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
 from itae.serve.guard import user_of
+from itae.serve.know_models import failing
 from itae.serve.pictures import small
 from itae.serve.rounds import Rounds
 from itae.serve.searches import Searches
@@ -27,6 +28,7 @@ from itae.serve.uploads import upload
 
 Who = Annotated[str, Depends(user_of)]
 Sent = Annotated[bytes, Depends(body_of)]
+Name = Annotated[str, Path(description="Of a search: 16 hexadecimal digits.")]
 _SIDE = 320  # of the picture of a query that is kept
 _LONGEST = 200  # letters of the name of a picture that is sent
 
@@ -57,7 +59,13 @@ def _queries(router: APIRouter, desk: Desk, searches: Searches, limits: Limits) 
     def list_searches(who: Who) -> Response:
         return JSONResponse({"searches": [{"search": one.name, **one.about} for one in searches.all(who)]})
 
-    @router.post("", summary="Begin a search by words or a row", response_model=models.SearchAbout, status_code=201)
+    @router.post(
+        "",
+        summary="Begin a search by words or a row",
+        response_model=models.SearchAbout,
+        status_code=201,
+        responses=failing(400, 404),
+    )
     def begin_search(who: Who, asked: models.NewSearch) -> Response:
         if (asked.text is None) == (asked.id is None):
             raise UserError("A search is begun by either text or id: give one of the two.")
@@ -74,6 +82,7 @@ def _queries(router: APIRouter, desk: Desk, searches: Searches, limits: Limits) 
         response_model=models.SearchAbout,
         status_code=201,
         openapi_extra=_sent("image/*", "The bytes of its file."),
+        responses=failing(400),
     )
     def begin_by_picture(
         who: Who,
@@ -90,34 +99,47 @@ def _queries(router: APIRouter, desk: Desk, searches: Searches, limits: Limits) 
         response_model=models.SearchAbout,
         status_code=201,
         openapi_extra=_sent("application/jsonl", "What an export, or itae search --session FILE, has written."),
+        responses=failing(400),
     )
     def import_search(who: Who, data: Sent) -> Response:
         with tempfile.NamedTemporaryFile(prefix="itae-", suffix=".jsonl") as file:
             file.write(data)
             file.flush()
             try:
-                session = read_session(Path(file.name))
+                session = read_session(pathlib.Path(file.name))
             except UserError as error:
                 raise UserError(str(error).replace(file.name, "the file")) from None
         return JSONResponse(rounds.about(searches.begin(who, session), session), 201)
 
-    @router.get("/{name}", summary="A search, and its rounds in numbers", response_model=models.SearchAbout)
-    def get_search(who: Who, name: str) -> Response:
+    @router.get(
+        "/{name}",
+        summary="A search, and its rounds in numbers",
+        response_model=models.SearchAbout,
+        responses=failing(400, 404),
+    )
+    def get_search(who: Who, name: Name) -> Response:
         return JSONResponse(rounds.about(name, searches.read(who, name)))
 
-    @router.delete("/{name}", summary="Remove a search", status_code=204)
-    def delete_search(who: Who, name: str) -> None:
+    @router.delete("/{name}", summary="Remove a search", status_code=204, responses=failing(400, 404))
+    def delete_search(who: Who, name: Name) -> None:
         searches.forget(who, name)
 
-    @router.get("/{name}/picture", summary="The picture that was asked", response_class=Response)
-    def get_query_picture(who: Who, name: str) -> Response:
+    @router.get(
+        "/{name}/picture", summary="The picture that was asked", response_class=Response, responses=failing(400, 404)
+    )
+    def get_query_picture(who: Who, name: Name) -> Response:
         data = searches.picture(who, name)
         if data is None:
             raise RefusedError(404, "This search was not begun by a picture that was sent.")
         return Response(data, media_type="image/webp", headers={"Cache-Control": "private, max-age=600"})
 
-    @router.get("/{name}/session", summary="The session as a file, for itae search --replay", response_class=Response)
-    def export_search(who: Who, name: str) -> Response:
+    @router.get(
+        "/{name}/session",
+        summary="The session as a file, for itae search --replay",
+        response_class=Response,
+        responses=failing(400, 404),
+    )
+    def export_search(who: Who, name: Name) -> Response:
         return FileResponse(searches.file(who, name), media_type="application/jsonl", filename=f"search-{name}.jsonl")
 
 
@@ -125,18 +147,32 @@ def _rounds(router: APIRouter, rounds: Rounds) -> None:
     def told(found: dict[str, Any]) -> Response:
         return JSONResponse(found)  # which is not held against the model once more: a page has thousands of rows
 
-    @router.post("/{name}/rounds", summary="The next round of a search", response_model=models.RoundPage)
-    def next_round(who: Who, name: str, asked: models.NewRound) -> Response:
+    @router.post(
+        "/{name}/rounds",
+        summary="The next round of a search",
+        response_model=models.RoundPage,
+        responses=failing(400, 404),
+    )
+    def next_round(who: Who, name: Name, asked: models.NewRound) -> Response:
         return told(rounds.next(who, name, asked))
 
-    @router.post("/{name}/more", summary="More of the last round", response_model=models.RoundPage)
-    def more(who: Who, name: str, asked: models.More) -> Response:
+    @router.post(
+        "/{name}/more", summary="More of the last round", response_model=models.RoundPage, responses=failing(400, 404)
+    )
+    def more(who: Who, name: Name, asked: models.More) -> Response:
         return told(rounds.more(who, name, asked.count))
 
-    @router.get("/{name}/rounds/{number}", summary="A round as it was", response_model=models.RoundPage)
-    def get_round(who: Who, name: str, number: int) -> Response:
+    @router.get(
+        "/{name}/rounds/{number}",
+        summary="A round as it was",
+        response_model=models.RoundPage,
+        responses=failing(400, 404),
+    )
+    def get_round(who: Who, name: Name, number: Annotated[int, Path(description="Of the round, from 0.")]) -> Response:
         return told(rounds.again(who, name, number))
 
-    @router.post("/{name}/replay", summary="Run all rounds again", response_model=models.Replay)
-    def replay(who: Who, name: str) -> Response:
+    @router.post(
+        "/{name}/replay", summary="Run all rounds again", response_model=models.Replay, responses=failing(400, 404)
+    )
+    def replay(who: Who, name: Name) -> Response:
         return told(rounds.replay(who, name))

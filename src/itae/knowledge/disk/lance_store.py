@@ -345,4 +345,5 @@ def _within(ranges: list[Range]) -> str:
 def _reason(error: Exception) -> str:
     """Return what Lance says of a condition, without where in its own code."""
     text = re.sub(r",?\s*/?[^\s]*\.rs:\d+:\d+.*", "", first_line(error))
+    text = re.sub(r"\. Valid fields are .*", "", text)  # its own among them; those of a row are told beside this
     return re.sub(r"^LanceError\(\w+\):\s*", "", text).rstrip(". ") or "it can't be read"
