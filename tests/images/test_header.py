@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from bombs import PNG, SIDE, bombs, saved
 from pictures import png_chunk
-from PIL import Image
+from PIL import Image, ImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from itae.images.decode import BadImage, decode
 from itae.images.header import header
@@ -20,6 +21,17 @@ def test_a_bomb_tells_its_size(tmp_path, kind):
     path.write_bytes(bombs()[kind])
     assert path.stat().st_size < 2000
     assert header(str(path)).pixels >= (250e6 if kind == "WEBP lossless" else SIDE**2)
+
+
+@pytest.mark.parametrize("kind", bombs())
+@pytest.mark.filterwarnings("ignore:Image size")
+def test_nothing_is_decoded_for_that(tmp_path, kind, monkeypatch):
+    """Of so many pixels, which Pillow would open."""
+    path, image = tmp_path / "bomb", ImageFile.ImageFile
+    path.write_bytes(bombs(12_000)[kind])
+    monkeypatch.setattr(image, "load", lambda _: pytest.fail("it was decoded"))
+    monkeypatch.setattr(WebPImageFile, "_open", lambda _: pytest.fail("it was opened"))
+    assert header(str(path)).pixels in (12_000**2, 16_383**2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "JPEG2000", "WEBP", "GIF", "TIFF", "PPM", "BMP", "ICO", "AVIF"])

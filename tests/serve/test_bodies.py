@@ -169,6 +169,18 @@ def test_so_many_bytes_are_there_at_a_time_and_the_others_wait():
     assert echo.most == 600
 
 
+def test_a_body_of_no_size_takes_the_room_of_the_largest():
+    echo = Echo(work=0.05)
+    app = Bodies(echo, SMALL)
+
+    async def all_of_them():
+        scope = scope_of("POST", "/api/searches/picture", CHUNKED)
+        return await asyncio.gather(*(asked(app, scope, [bytes(100)]) for _ in range(5)))
+
+    assert [answer.status for answer in asyncio.run(all_of_them())] == [200] * 5
+    assert echo.most == 200
+
+
 def test_a_queue_has_an_end():
     echo = Echo(work=0.05)
     answers = at_once(Bodies(echo, SMALL), [("/api/searches/picture", bytes(300))] * 8)

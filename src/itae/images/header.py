@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from itae.images.chunks import mended
 from itae.images.decode import pixels_refused, readable_formats, why_unknown
-from itae.images.in_flight import icon_size, webp_size
+from itae.images.in_flight import webp_size
 from itae.images.samples import BadImage
 
 _FRAMES = ("GIF", "PNG", "WEBP", "TIFF", "AVIF")  # whose further frames are pictures; of MPO they are one of its parts
@@ -45,6 +45,8 @@ def header(path: str) -> Header:
 
     if (found := webp_size(path)) is not None:  # to open one takes the memory of all its pixels
         return Header("WEBP", found[0] * found[1], found[2])
+    if (pixels := _in_icon(path)) is not None:  # to open one decodes it
+        return Header("ICO", pixels, False)
     try:
         return _opened(path)
     except UnidentifiedImageError:
@@ -62,11 +64,29 @@ def _opened(source: str | BinaryIO) -> Header:
 
     with Image.open(source, formats=readable_formats()) as image:
         kind, pixels = image.format or "", math.prod(image.size)
-        if kind == "ICO":
-            pixels = math.prod(icon_size(image))
-        elif kind == "JPEG2000":
+        if kind == "JPEG2000":
             pixels = max(pixels, _in_codestream(image))
         return Header(kind, pixels, kind in _FRAMES and _goes_on(image))
+
+
+def _in_icon(path: str) -> int | None:
+    """Return the pixels of the largest picture in an ICO, whatever its list of them says; None for other formats."""
+    with open(path, "rb") as file:
+        start = file.read(6)
+        if start[:4] != b"\0\0\1\0":
+            return None
+        listed = file.read(16 * int.from_bytes(start[4:6], "little"))
+        most = 0
+        for at in range(0, len(listed) - 15, 16):
+            file.seek(int.from_bytes(listed[at + 12 : at + 16], "little"))
+            head = file.read(24)
+            if head.startswith(b"\x89PNG"):
+                width, height = (int.from_bytes(head[i : i + 4], "big") for i in (16, 20))
+            else:  # a BMP, whose mask counts as half of its height
+                width, height = (abs(int.from_bytes(head[i : i + 4], "little", signed=True)) for i in (4, 8))
+                height //= 2
+            most = max(most, width * height)
+        return most
 
 
 def _in_codestream(image: Any) -> int:

@@ -65,7 +65,7 @@ def bytes_of(image: Any, size: tuple[int, int], path: str) -> int:
     path
         Its file, which some decoders read as a whole.
     """
-    shown = math.prod(icon_size(image) if image.format == "ICO" else image.size)
+    shown = math.prod(_icon(image) if image.format == "ICO" else image.size)
     stored = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
     # Pillow has RGB in four bytes, which a picture that is turned takes twice. Between 16 bits and that, there is grey.
     result = 5 if stored == 2 else 4
@@ -114,7 +114,7 @@ def _buffer(image: Any) -> int:
     return piece_bytes(image.tag_v2) if image.format == "TIFF" else 0
 
 
-def icon_size(image: Any) -> tuple[int, int]:
+def _icon(image: Any) -> tuple[int, int]:
     """Return the size of the picture in an ICO: it may be a PNG of any, whatever the directory says."""
     place = image.fp.tell()
     image.fp.seek(image.ico.entry[image.ico.getentryindex(image.size)].offset)
