@@ -2,7 +2,7 @@
 
 import { find } from "./dom.js";
 import { start } from "./search.js";
-import { state } from "./state.js";
+import { on, state } from "./state.js";
 import { toast } from "./status.js";
 
 const ID = /^id:\s*/i;
@@ -12,7 +12,7 @@ export function drawAsk() {
   const { text } = state.base;
   words.placeholder = text === null ? "Words, or id:…" : "The id of a row";
   find("words-label").textContent = text === null ? "Words, or the id of a row after id:" : "The id of a row";
-  find("ask-says").textContent = text === null ? "Words find images that look like them; id: and the id of a row, images like that row. Or paste or drop a picture anywhere on this page." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
+  find("ask-says").textContent = text === null ? "Or paste or drop a picture anywhere on this page, or type id: and the id of a row." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     submit(words.value.trim());
@@ -29,6 +29,7 @@ export function drawAsk() {
     event.preventDefault();
     take(pasted);
   });
+  on("search", () => { words.value = state.search?.kind === "text" ? state.search.name : ""; });
   drops();
 }
 

@@ -97,7 +97,7 @@ function enter() {
 async function classifyQuery() {
   const { body } = openTask("What the base would call the query", make("div", { class: "skeleton line" }), make("div", { class: "skeleton block" }));
   try {
-    body.replaceChildren(drawWhy(await post(searchPath(state.search.search, "/classify")), { open: openDetail, correct, remove }));
+    body.replaceChildren(drawWhy(await post(searchPath(state.search.search, "/classify")), { open: openDetail, correct, remove }, 3));
   } catch (error) {
     body.replaceChildren(make("p", { class: "error" }, error.message));
   }

@@ -44,6 +44,12 @@ export function takeMarks(round) {
   tell("marks");
 }
 
+/** No search is open: nothing is marked. */
+export function closeMarks() {
+  [of, marks, steps] = [null, new Map(), []];
+  tell("marks");
+}
+
 /** Forget all that was kept of a search. */
 export function dropMarks(sid) {
   try { sessionStorage.removeItem(`itae.marks.${sid}`); } catch { /* nothing was kept */ }

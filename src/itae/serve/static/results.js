@@ -48,6 +48,7 @@ export function drawGrid() {
     if (state.round) refold();
   });
   on("options", () => state.search || browse());
+  on("edited", () => { if (!state.search && !Object.values(filters()).some((one) => one?.length)) find("heading").textContent = `All ${count(state.base.rows, "row")}`; });
   on("search", () => {
     opened.clear();
     if (state.search) waiting();

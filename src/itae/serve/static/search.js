@@ -1,7 +1,7 @@
 // One search from its question to its last round. What is on the screen is drawn by others, who hear "round" and "busy".
 
 import { get, post, searchPath } from "./api.js";
-import { marked, openMarks, takeMarks } from "./marks.js";
+import { closeMarks, marked, openMarks, takeMarks } from "./marks.js";
 import { blame, chosenRule, filters, ruleName, setFilters, setRule, view } from "./options.js";
 import { know, state, tell } from "./state.js";
 import { failed, say } from "./status.js";
@@ -178,6 +178,7 @@ export function leave() {
   work += 1;
   Object.assign(state, { search: null, round: null, past: false });
   asked = null;
+  closeMarks();
   tell("busy", false);
   tell("search");
 }

@@ -5,16 +5,16 @@ import { state } from "./state.js";
 
 const SHOWN = 8; // labels
 
-/** Draw what a classification says; `acts`: `{open(item), correct(ids), remove(ids)}`. */
-export function drawWhy(why, acts) {
+/** Draw what a classification says, with headings of a level; `acts`: `{open(item), correct(ids), remove(ids)}`. */
+export function drawWhy(why, acts, level = 4) {
   const scores = Object.entries(why.scores).sort(([, a], [, b]) => b - a);
   return make("div", { class: "answer-part" },
     make("p", { class: "verdict-line" }, make("b", {}, why.label ?? "No answer"), why.label === null && scores.length ? ` Its neighbours would say ${scores[0][0]}.` : ""),
     bars(scores, why.label),
     make("p", {}, usual(why.p)),
     why.known?.length ? make("p", { class: "known" }, `The base knows these very bytes: ${why.known.map((one) => `${called(one.label)} (${one.id})`).join(", ")}. Those rows had no say.`) : null,
-    turn(why, acts),
-    make("h4", {}, "Neighbours that voted"),
+    turn(why, acts, level),
+    make(`h${level}`, {}, "Neighbours that voted"),
     neighbours(why, acts),
     why.notes?.length ? make("ul", { class: "notes" }, why.notes.map((note) => make("li", {}, note))) : null);
 }
@@ -38,13 +38,13 @@ function bars(scores, won) {
   return make("div", {}, table(scores.slice(0, SHOWN)), rest.length ? make("details", {}, make("summary", {}, count(rest.length, "more label")), table(rest)) : null);
 }
 
-function turn(why, acts) {
+function turn(why, acts, level) {
   if (!why.turn) return null;
   const { rows, label, fewest } = why.turn;
   const ids = rows.map((row) => row.id);
   const which = rows.length === 1 ? "this one row" : `these ${count(rows.length, "row")}`;
   return make("div", { class: "turn" },
-    make("h4", {}, "What turns it"),
+    make(`h${level}`, {}, "What turns it"),
     make("p", {}, `Without ${which} the answer would be `, make("b", {}, label ?? "none"), `. ${fewest ? (rows.length > 1 ? "Fewer don't turn it." : "") : "Whether fewer would do is not known."}`),
     make("div", { class: "tiles" }, rows.map((row) => figure(row, acts, called(row.label)))),
     state.base.read_only ? null : make("div", { class: "acts" }, button(rows.length === 1 ? "Label it…" : "Label these…", () => acts.correct(ids)), button(rows.length === 1 ? "Delete it…" : "Delete these…", () => acts.remove(ids))));
