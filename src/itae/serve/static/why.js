@@ -3,7 +3,8 @@
 import { button, called, count, make, percent, thumb } from "./dom.js";
 import { state } from "./state.js";
 
-const SHOWN = 8; // labels
+const SHOWN = 8; // labels, and rows that turn an answer; the others are folded
+const FEW = 20; // rows that one would still judge together
 
 /** Draw what a classification says, with headings of a level; `acts`: `{open(item), correct(ids), remove(ids)}`. */
 export function drawWhy(why, acts, level = 4) {
@@ -46,8 +47,9 @@ function turn(why, acts, level) {
   return make("div", { class: "turn" },
     make(`h${level}`, {}, "What turns it"),
     make("p", {}, `Without ${which} the answer would be `, make("b", {}, label ?? "none"), `. ${fewest ? (rows.length > 1 ? "Fewer don't turn it." : "") : "Whether fewer would do is not known."}`),
-    make("div", { class: "tiles" }, rows.map((row) => figure(row, acts, called(row.label)))),
-    state.base.read_only ? null : make("div", { class: "acts" }, button(rows.length === 1 ? "Label it…" : "Label these…", () => acts.correct(ids)), button(rows.length === 1 ? "Delete it…" : "Delete these…", () => acts.remove(ids))));
+    make("div", { class: "tiles" }, rows.slice(0, SHOWN).map((row) => figure(row, acts, called(row.label)))),
+    rows.length > SHOWN ? make("details", {}, make("summary", {}, `${rows.length - SHOWN} more of them`), make("div", { class: "tiles" }, rows.slice(SHOWN).map((row) => figure(row, acts, called(row.label))))) : null,
+    state.base.read_only || rows.length > FEW ? null : make("div", { class: "acts" }, button(rows.length === 1 ? "Label it…" : "Label these…", () => acts.correct(ids)), button(rows.length === 1 ? "Delete it…" : "Delete these…", () => acts.remove(ids))));
 }
 
 function neighbours(why, acts) {
