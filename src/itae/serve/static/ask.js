@@ -1,6 +1,6 @@
 // The box: words, an id, or a picture that is typed, picked, pasted or dropped anywhere on the page.
 
-import { find } from "./dom.js";
+import { find, make } from "./dom.js";
 import { start } from "./search.js";
 import { on, state } from "./state.js";
 import { toast } from "./status.js";
@@ -12,7 +12,9 @@ export function drawAsk() {
   const { text } = state.base;
   words.placeholder = text === null ? "Words, or id:…" : "The id of a row";
   find("words-label").textContent = text === null ? "Words, or the id of a row after id:" : "The id of a row";
-  find("ask-says").textContent = text === null ? "Or paste or drop a picture anywhere on this page, or type id: and the id of a row." : `${text} Pictures can be pasted or dropped anywhere on this page.`;
+  find("ask-says").replaceChildren(...(text === null
+    ? ["Or paste or drop a picture anywhere on this page, or type id: and the id of a row."]
+    : ["This space has no words: paste or drop a picture anywhere on this page, or give the id of a row.", make("details", {}, make("summary", {}, "Why no words"), make("span", {}, text))]));
   find("ask").addEventListener("submit", (event) => {
     event.preventDefault();
     submit(words.value.trim());

@@ -101,7 +101,7 @@ async function classify(row, more) {
   head.focus();
   head.scrollIntoView({ block: "nearest" });
   try {
-    place.replaceChildren(drawWhy(await post("/classify", { id: row.id }), { open: openDetail, ...acts }));
+    place.replaceChildren(drawWhy(await post("/classify", { id: row.id }), { open: openDetail, ...acts }, { row }));
     head.scrollIntoView({ block: "start" });
   } catch (error) {
     place.replaceChildren(make("p", { class: "error" }, error.message));

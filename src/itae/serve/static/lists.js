@@ -118,7 +118,7 @@ function duplicates({ groups, total }) {
   const box = make("input", { type: "checkbox", checked: bytes, onchange: () => { bytes = box.checked; openList("duplicates", { keep: true }); } });
   const form = make("p", { class: "bar" }, make("label", { class: "check" }, box, " the same bytes only"), make("span", { class: "note" }, `${groups.length.toLocaleString("en")} of ${count(total, "group")}`));
   if (!groups.length) return [form, empty("No picture is there twice.", bytes ? "Pictures that are nearly the same may be: look without “the same bytes only”." : "")];
-  return [form, ...groups.map(group), ...longer(groups.length)];
+  return [form, make("div", { class: "groups" }, groups.map(group)), ...longer(groups.length)];
 }
 
 function group({ rows, same_bytes: same, labels_differ: differ, similarity }) {

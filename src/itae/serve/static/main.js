@@ -24,6 +24,7 @@ import { drawWhy } from "./why.js";
 // --- acts on an item
 
 let anchor = 0; // where a range of the selection begins
+let opened = null; // the place whose image is open
 
 function judge(item, what) {
   if (state.past) return say("This round is shown as it was. Go on from it to mark.");
@@ -52,6 +53,7 @@ const like = (item) => {
 function openAt(i) {
   const item = itemAt(i);
   if (!item) return;
+  opened = i;
   openDetail(item, (by) => {
     const to = theGrid().at + by;
     if (!itemAt(to)) return;
@@ -97,7 +99,7 @@ function enter() {
 async function classifyQuery() {
   const { body } = openTask("What the base would call the query", make("div", { class: "skeleton line" }), make("div", { class: "skeleton block" }));
   try {
-    body.replaceChildren(drawWhy(await post(searchPath(state.search.search, "/classify")), { open: openDetail, correct, remove }, 3));
+    body.replaceChildren(drawWhy(await post(searchPath(state.search.search, "/classify")), { open: openDetail, correct, remove }, { level: 3 }));
   } catch (error) {
     body.replaceChildren(make("p", { class: "error" }, error.message));
   }
@@ -129,7 +131,10 @@ function clicks() {
     else openAt(i);
   });
   find("grid").addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault()); // no text is selected
-  find("image").addEventListener("close", () => theGrid().tile(theGrid().at)?.focus({ preventScroll: true }));
+  find("image").addEventListener("close", () => {
+    if (opened !== null) theGrid().go(opened); // where one has got to, not where one began
+    opened = null;
+  });
 }
 
 // --- what the address shows

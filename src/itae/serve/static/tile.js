@@ -55,8 +55,7 @@ export function updateTile(cell, item) {
   const what = make("b", { title: called(labels) }, gone ? "deleted" : called(labels));
   const value = row.similarity === undefined ? null : make("span", { title: "similarity to the query" }, row.similarity.toFixed(3));
   cell.querySelector(".what").replaceChildren(...[what, value].filter(Boolean));
-  const near = row.nearest && make("span", { class: `near-${row.nearest.mark}`, title: because(row) }, row.nearest.mark === "yes" ? "≈✓ " : "≈✗ ", file(row.nearest.id));
-  cell.querySelector(".why").replaceChildren(make("span", { title: row.id }, file(row.id)), ...(near ? [near] : []));
+  if (!cell.querySelector(".why").firstChild) cell.querySelector(".why").append(...reason(row));
   for (const one of ["yes", "no"]) cell.querySelector(`.act-${one}`)?.setAttribute("aria-pressed", String(mark === one));
   const stack = cell.querySelector(".act-stack");
   if (stack) {
@@ -65,6 +64,14 @@ export function updateTile(cell, item) {
     stack.title = item.open ? "Fold them again (f)" : "Nearly the same images; marked together while they are folded. Show them (f)";
   }
   cell.querySelector(".name").textContent = name(item, { mark, labels, gone });
+}
+
+/** The second line: the file, and which judged image decided. */
+function reason(row) {
+  const name = make("span", { title: row.id }, file(row.id));
+  if (!row.nearest) return [name];
+  const { mark, number } = row.nearest;
+  return [name, make("span", { class: `near-${mark}`, title: because(row) }, mark === "yes" ? "≈ ✓" : "≈ ✗", picture(number, 20, ""))];
 }
 
 function name(item, { mark, labels, gone }) {

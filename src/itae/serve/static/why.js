@@ -6,14 +6,15 @@ import { state } from "./state.js";
 const SHOWN = 8; // labels, and rows that turn an answer; the others are folded
 const FEW = 20; // rows that one would still judge together
 
-/** Draw what a classification says, with headings of a level; `acts`: `{open(item), correct(ids), remove(ids)}`. */
-export function drawWhy(why, acts, level = 4) {
+/** Draw what a classification says, of a row of the base or of a query, with headings of a level; `acts`: `{open(item), correct(ids), remove(ids)}`. */
+export function drawWhy(why, acts, { level = 4, row = null } = {}) {
+  const known = (why.known ?? []).filter((one) => one.id !== row?.id); // that a row knows itself is no news
   const scores = Object.entries(why.scores).sort(([, a], [, b]) => b - a);
   return make("div", { class: "answer-part" },
     make("p", { class: "verdict-line" }, make("b", {}, why.label ?? "No answer"), why.label === null && scores.length ? ` Its neighbours would say ${scores[0][0]}.` : ""),
     bars(scores, why.label),
     make("p", {}, usual(why.p)),
-    why.known?.length ? make("p", { class: "known" }, `The base knows these very bytes: ${why.known.map((one) => `${called(one.label)} (${one.id})`).join(", ")}. Those rows had no say.`) : null,
+    known.length ? make("p", { class: "known" }, `The base knows these very bytes: ${known.map((one) => `${called(one.label)} (${one.id})`).join(", ")}. Those rows had no say.`) : null,
     turn(why, acts, level),
     make(`h${level}`, {}, "Neighbours that voted"),
     neighbours(why, acts),
