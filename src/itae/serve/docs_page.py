@@ -149,7 +149,8 @@ def _curl(
         sent = _example(_variants(body, parts)[0], parts)
         words += [f"-H 'Content-Type: {kind}'", f"-d {shlex.quote(json.dumps(sent))}"]
     elif kind:
-        words += [f"-H 'Content-Type: {kind}'", "--data-binary @FILE"]
+        sort = "application/octet-stream" if kind.endswith("/*") else kind
+        words += [f"-H 'Content-Type: {sort}'", "--data-binary @FILE"]
     address = f"{server}{path}" + (f"?{'&'.join(asked)}" if asked else "")
     return " ".join([*words, shlex.quote(address)])
 
