@@ -133,6 +133,19 @@ def test_suspects_are_those_of_the_base_with_their_neighbours(kb, ada):
     assert len(got(ada, "/api/lists/suspects", count=1000)["rows"]) == len(one.voters)
 
 
+def test_a_suspect_of_a_small_base_has_the_neighbours_that_there_are(tmp_path):
+    kb = base("memory", tmp_path)
+    rows = made(["cat/0", "cat/1", "dog/0"])
+    rows.digests_N32[1] = rows.digests_N32[0]
+    kb.commit(kb.add(rows))
+    found = got(client_of(app_of(desk_of(kb))), "/api/lists/suspects")["rows"]
+    assert {one["id"]: sorted(near["id"] for near in one["neighbours"]) for one in found} == {
+        "cat/0": ["dog/0"],
+        "cat/1": ["dog/0"],
+        "dog/0": ["cat/0", "cat/1"],
+    }
+
+
 def test_duplicates_are_those_of_the_base(kb, ada):
     one = kb.snapshot()
     for same_bytes, threshold in ((False, 0.98), (True, None)):

@@ -78,17 +78,22 @@ def test_what_goes_wrong_is_told_to_all_and_tried_again(snapshot):
 
 
 def test_who_goes_away_takes_nothing_from_others(snapshot):
-    once, work = Once(), Work()
+    once, work, other = Once(), Work(), Work(2)
 
     async def main():
         first, second = (asyncio.create_task(once.of(snapshot, "x", work)) for _ in range(2))
         await until(work.begun)
+        third, fourth = (asyncio.create_task(once.of(snapshot, "y", other)) for _ in range(2))  # has not begun yet
+        await asyncio.sleep(0.01)
         first.cancel()
+        third.cancel()
         await asyncio.sleep(0.01)
         work.let_go.set()
-        return await second
+        other.let_go.set()
+        return await asyncio.wait_for(asyncio.gather(second, fourth), 20)
 
-    assert run(main()) == work.times == 1
+    assert run(main()) == [1, 2]
+    assert (work.times, other.times) == (1, 1)
 
 
 def test_one_work_goes_on_at_a_time_and_older_ones_give_way(snapshot):
