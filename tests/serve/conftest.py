@@ -77,7 +77,9 @@ def visit(chromium):
         context.add_init_script(f"localStorage.getItem('itae.view') ?? localStorage.setItem('itae.view', {taste})")
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("console", lambda told: (refusals if "Failed to load resource" in told.text else wrong).append(_of(told)))
+        page.on(
+            "console", lambda told: (refusals if "Failed to load resource" in told.text else wrong).append(_of(told))
+        )
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda asked: asked.url.startswith((site.address, "blob:")) or wrong.append(asked.url))
         page.on("dialog", lambda dialog: wrong.append(dialog.message))

@@ -17,7 +17,9 @@ MOVED = re.compile(r"(up|down) \d+, from \d+|new: |still at")
 
 def dock(page):
     """Return what the dock says of yes, of no, and of the next round."""
-    return [page.locator("#dock .head").nth(i).inner_text() for i in (0, 1)] + [page.locator("#dock .main").inner_text()]
+    return [page.locator("#dock .head").nth(i).inner_text() for i in (0, 1)] + [
+        page.locator("#dock .main").inner_text()
+    ]
 
 
 def test_a_search_by_keyboard_alone_gives_what_the_command_gives(site, visit, digits, tmp_path):

@@ -115,6 +115,8 @@ def test_the_picture_of_a_row_is_that_row(client, digits_desk, begin, ask):
     assert np.array(Image.open(io.BytesIO(picture))).shape[:2] == (8, 8), "tiny pictures keep every pixel"
     told = client.get(begin(id="digits/all/01670")).json()
     assert (told["kind"], told["number"]) == ("row", number)
+    (line,) = client.get("/api/searches").json()["searches"]
+    assert (line["kind"], line["number"]) == ("row", number)
     assert "digits/all/01670" not in ids(ask(begin(id="digits/all/01670"), count=600))
 
 

@@ -86,8 +86,6 @@ class Rounds:
     def about(self, name: str, session: Session, notes: tuple[str, ...] = ()) -> dict[str, Any]:
         """Return a search and its rounds in numbers."""
         snapshot = self.desk.snapshot()
-        i = snapshot.position.get(session.name) if session.sha256 else None
-        is_row = i is not None and snapshot.digests_M32[i].tobytes().hex() == session.sha256
         rounds = [
             {
                 "round": number,
@@ -106,8 +104,7 @@ class Rounds:
         return {
             "search": name,
             "name": session.name,
-            "kind": "text" if session.is_text else "row" if is_row else "picture",
-            "number": int(snapshot.numbers_M[i]) if is_row else None,
+            **query_told(snapshot, session.name, session.sha256),
             "notes": list(notes),
             "rounds": rounds,
         }
@@ -184,6 +181,14 @@ class Rounds:
         if not session.rounds:
             raise UserError("This search has no round yet; begin one.")
         return len(session.rounds) - 1
+
+
+def query_told(snapshot: Snapshot, name: str, sha256: str | None) -> dict[str, Any]:
+    """Return what kind of a query one is, ``text``, ``row`` or ``picture``, and the number of the row that it is."""
+    i = snapshot.position.get(name) if sha256 else None
+    is_row = i is not None and snapshot.digests_M32[i].tobytes().hex() == sha256
+    kind = "row" if is_row else "picture" if sha256 else "text"
+    return {"kind": kind, "number": int(snapshot.numbers_M[i]) if is_row else None}
 
 
 def _there(snapshot: Snapshot, asked: models.NewRound) -> tuple[list[str], list[str], tuple[str, ...]]:

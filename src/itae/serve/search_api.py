@@ -21,7 +21,7 @@ from itae.serve.errors import RefusedError
 from itae.serve.guard import user_of
 from itae.serve.know_models import failing
 from itae.serve.pictures import small
-from itae.serve.rounds import Rounds
+from itae.serve.rounds import Rounds, query_told
 from itae.serve.searches import Searches
 from itae.serve.settings import Limits
 from itae.serve.uploads import upload
@@ -57,7 +57,13 @@ def _queries(router: APIRouter, desk: Desk, searches: Searches, limits: Limits) 
 
     @router.get("", summary="Your searches, the last one first", response_model=models.SearchList)
     def list_searches(who: Who) -> Response:
-        return JSONResponse({"searches": [{"search": one.name, **one.about} for one in searches.all(who)]})
+        snapshot = desk.snapshot()
+        lines = []
+        for one in searches.all(who):
+            about = dict(one.about)
+            kind = query_told(snapshot, about["name"], about.pop("sha256"))
+            lines.append({"search": one.name, **about, **kind})
+        return JSONResponse({"searches": lines})
 
     @router.post(
         "",

@@ -80,7 +80,8 @@ class SearchLine(BaseModel):
 
     search: str = Field(description="Its name in addresses.")
     name: str = Field(description="The query: words, an id, or the name of a file.")
-    kind: str = Field(description="text or picture (a row of the base is one).")
+    kind: str = Field(description="text, row or picture.")
+    number: int | None = Field(description="Of the row that is the query.")
     rounds: int = Field(description="How many rounds.")
     yes: int = Field(description="How many rows are marked yes.")
     no: int = Field(description="How many rows are marked no.")

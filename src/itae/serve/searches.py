@@ -144,7 +144,7 @@ class Searches:
                 stamp,
                 {
                     "name": session.name,
-                    "kind": kind_of(session),
+                    "sha256": session.sha256,
                     "rounds": len(session.rounds),
                     "yes": len(last.yes) if last else 0,
                     "no": len(last.no) if last else 0,
@@ -164,11 +164,6 @@ class Searches:
         if not _NAME.fullmatch(name):
             raise RefusedError(404, f"There is no search {name!r}; a search's name has 16 hexadecimal digits.")
         return self.settings.sessions_of(user) / f"{name}.jsonl"
-
-
-def kind_of(session: Session) -> str:
-    """Return what was asked: ``text``, or ``picture``, which may be one of a row."""
-    return "text" if session.is_text else "picture"
 
 
 def _changed(path: Path) -> int:

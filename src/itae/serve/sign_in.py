@@ -14,6 +14,7 @@ _PAGE = """<!doctype html>
 <meta name="color-scheme" content="light dark">{on}
 <title>{title} - itae</title>
 <link rel="stylesheet" href="/static/sign_in.css">
+<link rel="icon" href="/static/icon.svg">
 </head>
 <body>
 <main>
