@@ -177,7 +177,7 @@ def test_a_body_of_no_size_takes_the_room_of_the_largest():
         scope = scope_of("POST", "/api/searches/picture", CHUNKED)
         return await asyncio.gather(*(asked(app, scope, [bytes(100)]) for _ in range(5)))
 
-    assert [answer.status for answer in asyncio.run(all_of_them())] == [200] * 5
+    assert [answer.status for answer in run(all_of_them())] == [200] * 5
     assert echo.most == 200
 
 
