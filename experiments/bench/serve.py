@@ -40,7 +40,7 @@ def main() -> None:
     options = asked.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         kb = options.kb or digits(folder)
-        with served(kb, options.users, Path(folder)) as (url, tokens, process):
+        with served(kb, options.users, Path(folder)) as (url, _, tokens, process):
             asyncio.run(crowd(url, tokens, process, options.seconds))
 
 
@@ -55,22 +55,22 @@ def digits(folder: str) -> str:
 
 
 @contextmanager
-def served(kb: str, users: int, folder: Path) -> Iterator[tuple[str, list[str], psutil.Process]]:
-    """Serve a base; yield its address, a token for each user, and the process."""
+def served(kb: str, users: int, folder: Path) -> Iterator[tuple[str, list[str], list[str], psutil.Process]]:
+    """Serve a base; yield its address, a link and a token for each user, and the process."""
     names = [word for n in range(users) for word in ("--user", f"u{n:03d}")]
     command = [sys.executable, "-m", "itae", "serve", kb, "--port", "0", "--state", str(folder / "state"), *names]
     server = subprocess.Popen([*command, f"paths.cache={folder}/cache"], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
-    files, url = [], ""
+    files, links, url = [], [], ""
     for line in server.stdout:
         files += [Path(line.split(maxsplit=2)[2].strip())] if line.startswith("token") else []
-        if found := re.search(r"(http://\S+)/enter", line):
-            url = found[1]
+        if found := re.search(r"(http://\S+)/enter\S+", line):
+            url, links = found[1], [*links, found[0]]
         if line.startswith("Ctrl-C"):
             break
     try:
         time.sleep(3)  # the model is built meanwhile
-        yield url, [file.read_text().strip() for file in files], psutil.Process(server.pid)
+        yield url, links, [file.read_text().strip() for file in files], psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()
