@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from itae.knowledge.base import KnowledgeBase
 from itae.serve.desk import Desk
 from itae.serve.edit_models import JournalAbout, Tags, TagTo
+from itae.serve.errors import RefusedError
 from itae.serve.guard import user_of
 from itae.serve.know_models import failing
 from itae.serve.rows import edit
@@ -52,11 +53,14 @@ def routes(desk: Desk) -> APIRouter:
         "/api/tags/{name:path}",
         summary="Take the name of a version away",
         response_model=Tags,
-        responses=failing(400, 403),
+        responses=failing(400, 403, 404),
     )
     def delete_tag(who: Who, name: Annotated[str, _NAME]) -> Response:
         """Take a name away; the version stays."""
         desk.may_edit()
+        tags = desk.base.tags()
+        if name not in tags:
+            raise RefusedError(404, f"There is no tag {name!r}: there are {', '.join(sorted(tags)) or 'none'}.")
         desk.base.untag(name)
         return told()
 
