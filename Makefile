@@ -62,8 +62,10 @@ $(VENV)/.installed-demo: pyproject.toml constraints.txt
 	touch $@
 
 # What the tests and the manual need beside it.
-$(VENV)/.installed: $(VENV)/.installed-demo
+$(VENV)/.installed: $(VENV)/.installed-demo tests/npm/package-lock.json
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRA),dev]"
+	mkdir -p $(VENV)/npm && cp tests/npm/*.json $(VENV)/npm
+	if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix $(VENV)/npm; fi
 	touch $@
 
 clean:

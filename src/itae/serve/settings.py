@@ -37,7 +37,7 @@ class Limits:
         Seconds after which a client that sends nothing more of a body is given up.
     """
 
-    json: int = 10**6
+    json: int = 4 * 10**6
     session: int = 16 * 10**6
     picture: int = 20 * 10**6
     pixels: int = 50 * 10**6
