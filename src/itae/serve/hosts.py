@@ -12,7 +12,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.serve.errors import RefusedError
 
@@ -123,7 +122,7 @@ def check_allowed(names: Sequence[str]) -> tuple[str, ...]:
         found = _parts(host_name(name).encode("utf-8", "surrogateescape"))
         if found is None or found[1] is not None:
             raise UserError(
-                f"--allow-host {one_line(name)!r} is no name of a host; give it as a browser shows it, without http:// "
+                f"--allow-host {name!r} is no name of a host; give it as a browser shows it, without http:// "
                 "and port, as in --allow-host photos.example.org."
             )
     return tuple(dict.fromkeys(host_name(name) for name in names))
@@ -145,5 +144,5 @@ def _parts(netloc: bytes) -> tuple[str, int | None] | None:
 
 
 def _shown(value: bytes) -> str:
-    text = one_line(value.decode("latin-1"))
+    text = value.decode("latin-1")
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from itae.base.checks import whole
-from itae.base.console import one_line
 from itae.base.errors import UserError
 from itae.base.place import at_home
 
@@ -140,7 +139,7 @@ def private_folder(folder: Path) -> None:
 def check_users(names: Sequence[str]) -> None:
     """Raise a `UserError` for a name that nobody has, or that two would have."""
     for name in names:
-        told = f"--user {one_line(name)!r}"
+        told = f"--user {name!r}"
         if not name.strip():
             raise UserError(f"{told} is empty; give a name, under which the journal has what is edited.")
         if not name.isprintable() or name != name.strip():

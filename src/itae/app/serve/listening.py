@@ -6,7 +6,6 @@ import errno
 import socket
 
 from itae.base.checks import whole
-from itae.base.console import one_line
 from itae.base.errors import UserError
 
 _WAITING = 2048  # connections that nobody has taken yet
@@ -59,7 +58,7 @@ def _address(host: str, port: int) -> tuple[int, tuple[object, ...]]:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):  # a name with a part that is empty or too long
         raise UserError(
-            f"--host {one_line(host)!r} is no name or address that is known here; give 127.0.0.1, which this machine "
+            f"--host {host!r} is no name or address that is known here; give 127.0.0.1, which this machine "
             "alone reaches, or an address of it."
         ) from None
     found.sort(key=lambda each: each[0] != socket.AF_INET)  # localhost may be both

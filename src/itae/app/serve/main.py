@@ -36,6 +36,7 @@ def main(argv: Sequence[str]) -> int:
     _needed()
     users = tuple(options.user or [user()])
     check_users(users)
+    state_folder("", options.state)  # which is told before the base is opened
     with contextlib.closing(listening(options.host, options.port)) as listener:
         hosts = _hosts(options, listener)
         with opened(asked) as here:
@@ -82,7 +83,7 @@ def _hosts(options: argparse.Namespace, listener: socket.socket) -> Hosts:
 
 def _serve(asked: Asked, here: Opened, settings: Settings, hosts: Hosts, listener: socket.socket) -> None:
     """Say what there is to say, and answer until a signal comes."""
-    from itae.app.serve.running import end_if_busy, run
+    from itae.app.serve.running import end_if_busy, server_of
     from itae.serve.app import application
     from itae.serve.bodies import Bodies
     from itae.serve.desk import Desk
@@ -93,8 +94,10 @@ def _serve(asked: Asked, here: Opened, settings: Settings, hosts: Hosts, listene
     desk = Desk(_served(asked, here))
     snapshot = desk.snapshot()
     keys = Keys(settings.users, lambda name, code: _tell(hosts, name, code))
+    app = Guard(Bodies(application(desk, settings), settings.limits), hosts, keys)
     with contextlib.ExitStack() as stack:
         files = stack.enter_context(token_files(settings.state, hosts.port, keys.tokens))
+        server = stack.enter_context(server_of(app, bool(hosts.allowed), stack.close))
         say(f"base       {here.base.path}, version {snapshot.version}, {len(snapshot):,} rows")
         if desk.served.read_only is not None:
             say(f"read only  {desk.served.read_only}")
@@ -104,8 +107,7 @@ def _serve(asked: Asked, here: Opened, settings: Settings, hosts: Hosts, listene
         keys.begin()
         say("Ctrl-C stops it.")
         threading.Thread(target=desk.warm, name="itae warm", daemon=True).start()
-        app = Guard(Bodies(application(desk, settings), settings.limits), hosts, keys)
-        run(app, listener, bool(hosts.allowed), stack.close)
+        server.run([listener])
     say("stopped")
     end_if_busy(0)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
 import signal
-import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -25,15 +25,14 @@ _FILES = 2 * _CONNECTIONS[1]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run(app: Any, listener: socket.socket, behind_proxy: bool, at_once: Callable[[], object]) -> None:
-    """Answer requests until SIGINT, SIGTERM or SIGHUP comes; a second one ends this process.
+@contextlib.contextmanager
+def server_of(app: Any, behind_proxy: bool, at_once: Callable[[], object]) -> Iterator[uvicorn.Server]:
+    """Yield a server that SIGINT, SIGTERM and SIGHUP stop from now on; a second of them ends this process.
 
     Parameters
     ----------
     app
         An ASGI application.
-    listener
-        A socket that listens.
     behind_proxy
         Whether a proxy on this machine may say that a browser asked it by https.
     at_once
@@ -57,9 +56,10 @@ def run(app: Any, listener: socket.socket, behind_proxy: bool, at_once: Callable
     server = _Server(config, at_once)
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        if before[signal.SIGHUP] != signal.SIG_IGN:  # as of nohup
-            signal.signal(signal.SIGHUP, server.handle_exit)
-        server.run([listener])
+        for number, handler in before.items():
+            if number != signal.SIGHUP or handler != signal.SIG_IGN:  # as nohup has it
+                signal.signal(number, server.handle_exit)
+        yield server
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
