@@ -204,7 +204,7 @@ def test_filters_hold_for_rows_and_rounds_and_a_wrong_condition_is_told_at_its_f
     page.get_by_label("rule", exact=True).select_option("rocchio")
     page.get_by_label("beta").fill("0.5")
     page.get_by_role("button", name="Rank again by rocchio").click()
-    page.get_by_text("Round 1 by rocchio").wait_for()
+    page.locator("#round-says").filter(has_text="Round 1 by rocchio").wait_for()
 
 
 def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):

@@ -132,8 +132,8 @@ function drawLook(told) {
 
 /** Ask anew for rows that may be others now. */
 async function renew({ added, changed: some, deleted }) {
-  const ids = [...added, ...some, ...deleted].filter(rowOf).slice(0, 200);
-  const labels = {};
+  const ids = [...added, ...some].filter(rowOf).slice(0, 200);
+  const labels = Object.fromEntries(deleted.filter(rowOf).map((id) => [id, null]));
   await Promise.all(ids.map(async (id) => {
     try {
       labels[id] = (await get(query("/row", { id }))).labels;

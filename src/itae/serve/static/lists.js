@@ -127,7 +127,7 @@ function group({ rows, same_bytes: same, labels_differ: differ, similarity }) {
   const usual = [...often].sort(([, a], [, b]) => b - a)[0][0];
   const keep = (row) => remove(rows.filter((one) => one.id !== row.id).map((one) => one.id), { why: `duplicates of ${row.id}` });
   return make("article", { class: "group" },
-    make("h2", {}, `${count(rows.length, "picture")}, ${same ? "the same bytes" : `nearly the same: similarity ${similarity.toFixed(4)} or more`}`, differ ? make("span", { class: "state changed" }, "more than one label") : null),
+    make("h2", {}, `${count(rows.length, "picture")} `, make("span", { class: "note" }, same ? "the same bytes" : `similarity ${similarity.toFixed(4)} or more`), differ ? make("span", { class: "state changed" }, "more than one label") : null),
     make("div", { class: "tiles members" }, rows.map((row) => make("figure", { class: differ && called(labelsOf(row)) !== usual ? "odd" : null }, open(row, 104),
       make("figcaption", { title: row.id }, make("b", {}, called(labelsOf(row))), make("span", {}, file(row.id)), pick(row),
         state.base.read_only ? null : button("Keep this…", () => keep(row), { title: `Keep ${row.id}, delete the others of this group`, "aria-label": `Keep this: ${file(row.id)}, delete the others` }))))));

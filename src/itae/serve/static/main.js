@@ -25,6 +25,7 @@ import { drawWhy } from "./why.js";
 
 let anchor = 0; // where a range of the selection begins
 let opened = null; // the place whose image is open
+let stale = false; // whether the base was edited while its rows weren't in sight
 
 function judge(item, what) {
   if (state.past) return say("This round is shown as it was. Go on from it to mark.");
@@ -157,7 +158,9 @@ function route() {
     return open(rest[0], rest[1] === undefined ? null : Number(rest[1]));
   }
   find("to-search").href = "#/";
-  if (state.search || !theGrid().count) leave();
+  const elsewhere = stale;
+  stale = false;
+  if (state.search || !theGrid().count || elsewhere) leave();
   else theGrid().render();
   return undefined;
 }
@@ -173,6 +176,7 @@ function describe() {
 function hear() {
   on("busy", (busy) => { find("progress").hidden = !busy; });
   on("base", () => { describe(); offer(); });
+  for (const name of ["edited", "newest"]) on(name, () => { stale = stale || document.body.dataset.view !== "search"; });
   on("newest", () => { if (!state.search && document.body.dataset.view === "search") browse(); });
   on("ranked", () => {
     // The first result is where the keyboard goes on, unless somebody is at a control.

@@ -25,6 +25,7 @@ export function drawOptions() {
   const field = (id, name, input, ...more) => make("div", { class: "field" }, make("label", { for: id }, name), input, ...more);
   rule.append(...state.base.rules.map((one) => make("option", { value: one.name, selected: one.name === state.base.default_rule }, one.name)));
   rule.setAttribute("aria-describedby", "rule-says");
+  rule.setAttribute("aria-label", "rule");
   find("rule-place").append(make("label", { for: "rule" }, "rule"), rule);
   find("options").append(
     make("fieldset", { class: "for-search" }, make("legend", {}, "Rule"), says, numbers),
