@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from itae.base.errors import UserError
-from itae.search.session import Round, Session, add_round, read_session
+from itae.search.session import Round, Session
+from itae.search.session_file import add_round, read_session
 
 names = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\u2028\x85\udc80"), min_size=1, max_size=6)
 ids = st.lists(names, max_size=3)

@@ -9,7 +9,8 @@
 `search`    pages of one query in one version of a base
 `sought`    what is looked for, and which rows are that themselves
 `rounds`    the rounds of a session: the next, a longer one, one of then
-`session`   a file of what was asked, shown and judged, from which the same comes again
+`session`   what was asked, shown and judged, from which the same comes again
+`session_file`  a session on the disk
 `filters`   which rows may be found
 `folded`    results that are nearly the same
 `text`      words in the space of images

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from itae.base.errors import UserError
 from itae.search.rounds import begun
-from itae.search.session import read_session
+from itae.search.session_file import read_session
 from itae.search.sought import Sought, sought_row
 from itae.serve import search_models as models
 from itae.serve.bodies import body_of

@@ -19,7 +19,8 @@ import numpy as np
 
 from itae.base.disk import disk_trouble_told, replace_file
 from itae.base.errors import UserError
-from itae.search.session import Round, Session, add_round, last_round, read_session, write_session
+from itae.search.session import Round, Session
+from itae.search.session_file import add_round, last_round, read_session, write_session
 from itae.serve.errors import RefusedError
 from itae.serve.settings import Settings, private_folder
 

@@ -18,7 +18,8 @@ from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.rounds import COUNT, Ask, begun, page_again, round_of, rule_of_file
 from itae.search.search import Page, Search, rows_where
-from itae.search.session import Session, add_round, read_session
+from itae.search.session import Session
+from itae.search.session_file import add_round, read_session
 from itae.search.sought import Sought, sought_again
 
 
