@@ -9,16 +9,13 @@ see the first one's file, or Lance sees his version.
 from __future__ import annotations
 
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
 from bases import SPACE, WORDS, content, image, made, picture
+from buckets import imitated_s3
 
 from itae.app import report
 from itae.base.errors import UserError
@@ -31,40 +28,10 @@ pytestmark = pytest.mark.slow  # a server of its own
 
 @pytest.fixture
 def bucket(monkeypatch, tmp_path):
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    program = shutil.which("moto_server", path=places)
-    if program is None:
-        pytest.importorskip("moto.server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    with (tmp_path / "server.log").open("wb") as log:
-        server = subprocess.Popen([program, "-p", str(port)], stdout=log, stderr=log)
-    try:
-        settings = {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_ACCESS_KEY_ID": "nobody",
-            "AWS_SECRET_ACCESS_KEY": "nothing",
-            "AWS_REGION": "us-east-1",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ALLOW_HTTP": "true",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }
+    with imitated_s3(tmp_path) as (url, settings):
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        for _ in range(300):
-            try:
-                request = urllib.request.Request(f"{endpoint}/shelf", method="PUT")
-                urllib.request.urlopen(request, timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.1)
-        yield "s3://shelf"
-    finally:
-        server.terminate()
-        server.wait()
+        yield url
 
 
 def files(url):

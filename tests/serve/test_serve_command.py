@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import urllib.request
 
 import pytest
 from app_bases import draw_photos
+from buckets import imitated_s3
 
 pytest.importorskip("lance")
 pytest.importorskip("fastapi")
@@ -173,6 +175,34 @@ def test_a_second_ctrl_c_ends_it_at_once(made, tmp_path):
             assert time.monotonic() - began < 2
         assert "Traceback" not in server.err.read_text()
         assert not list(tmp_path.rglob("Ann"))
+
+
+@pytest.mark.slow
+def test_a_base_in_an_object_store_that_others_edit_is_served(tmp_path):
+    draw_photos(tmp_path)
+    with imitated_s3(tmp_path) as (url, settings):
+        environment = os.environ | settings | {"ITAE_CACHE": str(tmp_path / "cache")}
+
+        def knowledge(words):
+            command = [sys.executable, "-m", "itae", "knowledge", *words.split()]
+            subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env=environment)
+
+        knowledge(f"init {url}/kb --images embed")
+        knowledge(f"add {url}/kb dataset=imagefolder dataset.root=photos --source album")
+        words = f"{url}/kb --port 0 --user Ann --state state".split()
+        with running(tmp_path, *words, env=environment) as server:
+            assert server.said.startswith(f"base       {url}/kb, version 1, 24 rows\n")
+            assert "read only" not in server.said
+            here = f"http://127.0.0.1:{server.port}"
+            with open(server.token("Ann")) as stream:
+                bearer = f"Bearer {stream.read().strip()}"
+            assert '"read_only":null' in get(f"{here}/api/base", Authorization=bearer)[2]
+            knowledge(f"delete {url}/kb --label two")
+            time.sleep(2)
+            told = json.loads(get(f"{here}/api/version?seen=1", Authorization=bearer)[2])
+            assert (told["version"], told["rows"], [edit["verb"] for edit in told["edits"]]) == (2, 16, ["delete"])
+            assert server.stop() == 0
+            assert server.err.read_text() == ""
 
 
 # --- mistakes, told before a base is opened
