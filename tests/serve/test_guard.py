@@ -6,7 +6,7 @@ import re
 from typing import Annotated
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loops import run
 
@@ -403,6 +403,65 @@ def test_there_are_no_web_sockets(served):
 
     run(served.guard({**scope_of("GET", "/api/who"), "type": "websocket"}, None, send))
     assert sent == [{"type": "websocket.close", "code": 1008}]
+
+
+HEADERS = {
+    "Host": ["127.0.0.1:8000", "proxy.example", "evil.example"],
+    "Origin": ["http://127.0.0.1:8000", "https://proxy.example", "ws://proxy.example", "null"],
+    "Cookie": ["COOKIE", "itae_8000=x", "x; COOKIE; itae_8000"],
+    "Authorization": ["Bearer TOKEN", "bearer  TOKEN", "Bearer", "Bearer TOKEN x", "Basic TOKEN"],
+    "Sec-Fetch-Site": ["cross-site", "same-origin", "Same-Site"],
+    "Content-Length": ["0", "x"],
+    "Transfer-Encoding": ["chunked"],
+    "Sec-Purpose": ["prefetch"],
+}
+ONE = st.sampled_from(list(HEADERS)).flatmap(
+    lambda name: st.tuples(st.just(name), st.one_of(st.sampled_from(HEADERS[name]), ODD))
+)
+PATHS = st.sampled_from(["/", "/api/who", "/api/edits", "/enter?code=CODE", "/enter?code=x", "/openapi.json", "/api"])
+SCHEMES = st.sampled_from(["http", "https", "ws"])
+
+
+@settings(max_examples=400)
+@given(
+    method=st.sampled_from(["GET", "HEAD", "POST", "DELETE", "PATCH", "TRACE"]), path=st.one_of(PATHS, ODD),
+    headers=st.lists(ONE, max_size=4), usual=st.booleans(), scheme=SCHEMES,
+    key=st.lists(st.sampled_from([("Cookie", "COOKIE"), ("Authorization", "Bearer TOKEN"), ("Origin", "null"), PAGE]),
+                 max_size=2),
+)  # fmt: skip
+def test_nothing_that_a_stranger_sends_gets_through_or_fails(method, path, headers, usual, scheme, key):
+    """Whatever gets through has one Host of ours, a key, and, to write, a page of ours or a token."""
+    reached = []
+
+    async def inside(scope, receive, send):
+        reached.append(scope["itae.user"])
+        await PlainTextResponse("in")(scope, receive, send)
+
+    served = Served(allowed=("proxy.example",))
+    served.guard.app = inside
+    known = {"COOKIE": served.cookie()[1], "TOKEN": served.keys.tokens["Ann"], "CODE": served.code("Ann")}
+    headers = [*([OWN] if usual else []), *((name, known_in(value, known)) for name, value in [*key, *headers])]
+    answer = served.ask(method, known_in(path, known), *headers, host=None, scheme=scheme)
+    assert answer.header("content-security-policy") == CSP
+    assert answer.status in (200, 400, 401, 403, 405, 421, 429, 503)
+    sent = {name: [value for each, value in headers if each == name] for name in HEADERS}
+    if reached == [""]:
+        assert re.fullmatch("/static/[^/]+", path.partition("?")[0])
+    elif reached:
+        assert reached == ["Ann"]
+        assert sent["Host"] in (["127.0.0.1:8000"], ["proxy.example"])
+        token = any(known["TOKEN"] in value and not value.startswith("Basic") for value in sent["Authorization"])
+        assert token or any(known["COOKIE"] in value for value in sent["Cookie"])
+        assert method in ("GET", "HEAD") or token or len(sent["Origin"]) == 1
+        assert len(sent["Origin"]) <= 1
+        assert len([value for value in sent["Authorization"] if value.lower().startswith("bearer ")]) <= 1
+        assert not sent["Origin"] or sent["Host"][0] in sent["Origin"][0]
+
+
+def known_in(text, known):
+    for name, value in known.items():
+        text = text.replace(name, value)
+    return text
 
 
 # --- through a socket, where a client would hide it

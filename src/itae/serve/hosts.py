@@ -82,10 +82,10 @@ class Hosts:
         schemes = ("http", "https") if name in self.allowed and scheme == "http" else (scheme,)
         theirs, _, netloc = values[0].decode("latin-1").lower().partition("://")
         found = _parts(netloc.encode("latin-1"))
-        if len(values) == 1 and theirs in schemes and found is not None and found[0] == name:
-            default = _DEFAULT[theirs]
-            if (found[1] or default) == (port or default):
-                return
+        default = _DEFAULT.get(theirs)  # a proxy may say that it was asked by something else than http
+        one = found if len(values) == 1 and default is not None and theirs in schemes else None
+        if one is not None and one[0] == name and (one[1] or default) == (port or default):
+            return
         raise RefusedError(
             403, f"The request comes from a page of {_shown(b', '.join(values))}, not of this server; open the page "
             "itself. (A proxy has to hand on the Host that it was asked by.)"
