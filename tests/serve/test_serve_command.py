@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from app_bases import draw_photos
@@ -235,7 +236,7 @@ MISTAKES = [
 def test_a_mistake_is_a_sentence(itae_, mistake):
     """There is no base, and that is told last."""
     words, *told = mistake
-    status, out, err = itae_("serve", "nowhere", *words.split(" "))
+    status, out, err = itae_("serve", "nowhere", "--port", "0", *words.split(" "))
     assert (status, out) == (2, "")
     assert err.startswith("itae: ")
     assert err.count("\n") == 1
@@ -336,6 +337,36 @@ def test_tokens_are_nobody_elses_to_read_and_go_again(tmp_path):
     finally:
         os.umask(before)
     assert list((tmp_path / "deep/state/tokens").iterdir()) == []
+
+
+def test_tokens_were_never_anybody_elses_to_read(tmp_path, monkeypatch):
+    """Their folders are private from the start, also where the user lets others read what is made."""
+    monkeypatch.setattr(Path, "chmod", lambda self, mode: None)
+    before = os.umask(0)
+    try:
+        with token_files(tmp_path / "state", 8000, {"Ann": "secret"}) as files:
+            assert files["Ann"].parent.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+    shared = tmp_path / "shared"  # as on a disk without permissions
+    shared.mkdir()
+    shared.chmod(0o777)
+    os.chmod(shared, 0o777)
+    with pytest.raises(UserError, match="can't be kept from other users"), token_files(shared, 8000, {"Ann": "x"}):
+        pass
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("itae.serve.token_files._write", full)
+    with (
+        pytest.raises(UserError, match=r"can't be written into .*tokens/8000 \(No space left"),
+        token_files(tmp_path, 8000, {"Ann": "x"}),
+    ):
+        pass
+    assert not (tmp_path / "tokens/8000").exists()
 
 
 def test_tokens_of_a_server_that_was_killed_are_no_others(tmp_path):

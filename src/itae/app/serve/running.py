@@ -44,7 +44,7 @@ def server_of(app: Any, behind_proxy: bool, at_once: Callable[[], object]) -> It
         loop="asyncio",
         ws="none",
         log_config=None,
-        log_level="warning",
+        log_level="error",  # else each request that is none would be a line
         access_log=False,  # it would have the codes of links
         server_header=False,
         proxy_headers=behind_proxy,
