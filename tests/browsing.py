@@ -6,7 +6,6 @@ import re
 import threading
 from contextlib import contextmanager
 
-import serving
 import uvicorn
 
 from itae.app.serve.listening import listening
@@ -74,6 +73,3 @@ def ask(page, words: str) -> None:
 def tile(page, rank: int):
     """Return the tile of a rank."""
     return page.get_by_role("gridcell", name=re.compile(f"^rank {rank},"))
-
-
-__all__ = ["Site", "ask", "ids", "served", "serving", "tile"]

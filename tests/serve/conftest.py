@@ -6,8 +6,10 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import browsing
+import debian
 import pytest
 import serving
 
@@ -41,6 +43,18 @@ def own(digits, tmp_path):
     """Return a copy of the base that the test may edit, as it is served."""
     shutil.copytree(digits / "kb", tmp_path / "kb")
     return serving.desk_of(tmp_path / "kb", digits / "cache")
+
+
+@pytest.fixture(scope="session")
+def axe(tmp_path_factory):
+    """Return the script of axe-core, npm's, which finds what keeps people from using a page."""
+    reason = debian.why_not(["npm"], ["npm"])
+    if reason:
+        pytest.skip(f"axe-core {reason}")
+    folder = tmp_path_factory.mktemp("axe")
+    subprocess.run(["npm", "pack", "--silent", "axe-core@4.14.1"], cwd=folder, check=True, capture_output=True)
+    with tarfile.open(next(folder.glob("*.tgz"))) as packed:
+        return packed.extractfile("package/axe.min.js").read().decode()
 
 
 @pytest.fixture

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from browsing import ask, ids, served, tile
-
 import serving
+from browsing import ask, ids, served, tile
 
 pytestmark = pytest.mark.slow
 

@@ -147,7 +147,7 @@ def test_a_session_goes_out_and_comes_in_by_a_file(site, visit, tmp_path):
     page.get_by_role("button", name="Forget “three”").click()
     page.get_by_text("No search yet.").wait_for()
     page.locator("#session-file").set_input_files(tmp_path / "session.jsonl")
-    page.get_by_role("link", name=re.compile("1 yes")).wait_for()
+    tile(page, 1).wait_for()
     assert ids(page) == shown
 
 
@@ -214,7 +214,8 @@ def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):
       const data = new DataTransfer();
       data.items.add(new File([bytes], name, { type: "image/webp" }));
       if (kind === "paste") document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-      else for (const one of ["dragenter", "drop"]) dispatchEvent(new DragEvent(one, { dataTransfer: data, cancelable: true }));
+      else for (const one of ["dragenter", "drop"])
+        dispatchEvent(new DragEvent(one, { dataTransfer: data, cancelable: true }));
     }"""
     for name, kind in (("pasted.webp", "paste"), ("dropped.webp", "drop")):
         page.evaluate(give, [name, kind])
@@ -253,7 +254,9 @@ def test_a_base_without_a_text_tower_says_so_and_takes_ids(site, visit):
         route.fulfill(json=told | {"text": "The space of dinov2_s14 has no text tower."})
 
     page = visit(site, before=lambda page: page.route("**/api/base", mute))
-    assert page.get_by_text("The space of dinov2_s14 has no text tower.").is_visible()
+    page.get_by_text("This space has no words").wait_for()
+    page.get_by_text("Why no words").click()
+    page.get_by_text("The space of dinov2_s14 has no text tower.").wait_for()
     page.get_by_role("searchbox", name="The id of a row").fill("digits/all/01670")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Like digits/all/01670").wait_for()
