@@ -3,7 +3,7 @@
 import { get, post, query } from "./api.js";
 import { openImage } from "./dialogs.js";
 import { button, called, count, details, file, find, make, moment, picture, thumb } from "./dom.js";
-import { markOf } from "./marks.js";
+import { isSelected, markOf } from "./marks.js";
 import { on, isDeleted, labelsOf, state } from "./state.js";
 import { drawWhy } from "./why.js";
 import { because, movement } from "./tile.js";
@@ -11,10 +11,10 @@ import { because, movement } from "./tile.js";
 let shown = null; // {item, acts, redraw} of the image that is open
 let acts;
 
-/** `told`: `{mark, like, correct, remove}`, each given an item. */
+/** `told`: `{mark, like, select}`, each given an item, and `{correct, remove}`, given ids. */
 export function drawDetail(told) {
   acts = told;
-  for (const name of ["marks", "rows"]) on(name, () => shown?.redraw());
+  for (const name of ["marks", "selection", "rows"]) on(name, () => shown?.redraw());
   find("image").addEventListener("close", () => { shown = null; });
 }
 
@@ -59,6 +59,7 @@ function doing(item, more) {
   }
   if (isDeleted(row.id)) return list;
   list.push(named("like", "Search like this", () => acts.like(item)), named("why", "Classify", () => classify(row, more)));
+  list.push(named("select", "Select", () => acts.select(item), { "aria-pressed": String(isSelected(row.id)), title: "For labelling or deleting several" }));
   if (!state.base.read_only) list.push(named("label", "Label…", () => acts.correct([row.id])), named("delete", "Delete…", () => acts.remove([row.id])));
   return list;
 }

@@ -36,7 +36,7 @@ function edit(task) {
   const cancel = button("Cancel", () => find("task").close());
   const rows = ids.map((id) => rowOf(id) ?? { id, number: -1, labels: [] });
   openTask(task.title,
-    ids.length ? make("div", { class: "tiles", role: "group", "aria-label": "Rows" }, rows.slice(0, SHOWN).map((row) => thumb(row, 56, `${called(labelsOf(row))}, ${row.id}`, null, { disabled: true })), ids.length > SHOWN ? make("span", { class: "note" }, `and ${ids.length - SHOWN} more`) : null) : null,
+    ids.length ? make("div", { class: "rows", role: "group", "aria-label": "Rows" }, rows.slice(0, SHOWN).map(now), ids.length > SHOWN ? make("span", { class: "note" }, `and ${ids.length - SHOWN} more`) : null) : null,
     task.note ? make("p", { class: "note" }, task.note) : null,
     field?.element, field ? make("label", { class: "check" }, bare, " no label: take those away that they have") : null,
     make("div", { class: "field wide" }, make("label", { for: "edit-why" }, "why (for the journal)"), why),
@@ -108,6 +108,12 @@ function edit(task) {
     }
   }
   look();
+}
+
+/** A row as it is now. */
+function now(row) {
+  const labels = called(labelsOf(row));
+  return make("figure", {}, thumb(row, 56, `${labels}, ${row.id}`, null, { disabled: true }), make("figcaption", { title: labels }, labels));
 }
 
 /** What a dry run says. */

@@ -185,6 +185,7 @@ function hear() {
     if (at === document.body || at === find("words") || find("grid").contains(at) || find("dock").contains(at) || !at?.isConnected) theGrid().go(0);
   });
   on("failed", (error) => {
+    if (!state.search && location.hash.startsWith("#/search/")) location.hash = "#/"; // a search that is no more
     if (!state.search || state.round) return;
     find("grid").hidden = true;
     find("nothing").replaceChildren(empty("The search gave nothing.", error.message, make("p", {}, button("Try again", () => next()))));
@@ -206,7 +207,7 @@ async function begin() {
   drawGrid();
   drawRound({ classify: classifyQuery, forget: forgetThis });
   drawDock({ undo: takeBack, nothingRight, labelYes, correct, remove });
-  drawDetail({ mark: judge, like, correct, remove, open: openDetail });
+  drawDetail({ mark: judge, like, correct, remove, open: openDetail, select: (item) => select(idsOf(item), !isSelected(item.row.id)) });
   drawSearches();
   drawLists();
   drawJournal();

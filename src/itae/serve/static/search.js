@@ -10,6 +10,7 @@ import { count } from "./dom.js";
 let asked = null; // what the shown round was asked with, marks apart
 let work = 0; // requests under way; the answer to an old question is thrown away
 const filtersOf = new Map(); // of rounds asked on this page: the server tells them as one condition
+let busy = false; // whether one of them is awaited
 let loading = false; // whether more of the round is on its way
 
 const settings = () => JSON.stringify([chosenRule(), filters()]);
@@ -19,6 +20,7 @@ export const isOtherwise = () => state.search !== null && asked !== null && aske
 
 async function during(task) {
   const mine = (work += 1);
+  busy = true;
   tell("busy", true);
   try {
     return await task(() => mine === work);
@@ -27,7 +29,10 @@ async function during(task) {
     tell("failed", error);
     return null;
   } finally {
-    if (mine === work) tell("busy", false);
+    if (mine === work) {
+      busy = false;
+      tell("busy", false);
+    }
   }
 }
 
@@ -118,7 +123,7 @@ export function moved(results) {
 
 /** Rank by all marks: the next round. */
 export function next({ diverse = false } = {}) {
-  if (!state.search) return null;
+  if (!state.search || busy) return null; // a key that is pressed twice asks once
   return during((current) => ask(current, { diverse }));
 }
 
@@ -176,6 +181,7 @@ export async function more() {
 /** Leave the search: the whole base is shown. */
 export function leave() {
   work += 1;
+  busy = false;
   Object.assign(state, { search: null, round: null, past: false });
   asked = null;
   closeMarks();
