@@ -60,7 +60,7 @@ def served(desk, state, users=("anna", "bert")):
 def ids(page) -> list[str]:
     """Return the ids of the drawn tiles, in their order."""
     names = page.get_by_role("gridcell").locator(".name").all_inner_texts()
-    return [re.search(r"digits/all/\d+", name)[0] for name in names]
+    return [re.findall(r"digits/all/\d+", name)[0] for name in names]
 
 
 def ask(page, words: str) -> None:
