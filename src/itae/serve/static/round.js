@@ -65,8 +65,8 @@ function said() {
 function history() {
   const place = find("history");
   const rounds = state.search?.rounds ?? [];
-  place.hidden = rounds.length === 0;
-  if (!rounds.length) return place.replaceChildren();
+  place.hidden = state.search === null; // its line is there before the first round is, so that nothing moves
+  if (!rounds.length) return place.replaceChildren(make("span", { class: "note" }, "rounds"));
   const sid = encodeURIComponent(state.search.search);
   const items = rounds.map((one, i) => {
     const here = state.round?.round === one.round;
