@@ -46,7 +46,7 @@ function draw() {
   parts.next.textContent = rule && !news ? `Rank again by ${rule}` : news ? `Next round: ${news}` : "Next round";
   parts.next.classList.toggle("ready", Boolean(news || rule));
   parts.undo.disabled = !canUndo();
-  parts.none.hidden = marked("yes").length > 0;
+  parts.none.hidden = marked("yes").length > 0 || state.round === null;
   parts.label.hidden = marked("yes").length === 0 || Boolean(state.base.read_only);
 }
 

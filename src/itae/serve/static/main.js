@@ -169,7 +169,7 @@ function describe() {
   const { base } = state;
   find("base-name").textContent = base.name;
   find("base-name").title = `${base.path}, ${base.backbone}, ${base.edit}, itae ${base.itae}`;
-  banner("kept", base.read_only ? `Nothing can be edited here. ${base.read_only}` : null, [], "quiet");
+  banner("kept", base.read_only, [], "quiet");
   if (state.search === null && !find("heading").textContent.includes("of")) document.title = `${base.name} · itae`;
 }
 

@@ -25,7 +25,8 @@ async function during(task) {
   try {
     return await task(() => mine === work);
   } catch (error) {
-    if (mine === work && !blame(error)) failed(error);
+    const told = state.search !== null && state.round === null; // in the place of the results
+    if (mine === work && !blame(error) && !told) failed(error);
     tell("failed", error);
     return null;
   } finally {
