@@ -165,12 +165,16 @@ class Rounds:
         node, options = rules[rule.name], rule.model_extra or {}
         if unknown := sorted(options.keys() - (node.keys() - {"_target_"})):
             raise UserError(f"The rule {rule.name} has no option {unknown[0]!r}; /api/base lists those it has.")
+        for key, value in options.items():
+            if not (_is_plain(value) or value == node[key]):
+                raise UserError(f"The rule {rule.name} has {key}={value!r}: give a number, a text, true or false.")
         return {**node, **options}
 
     def _rule(self, node: Mapping[str, Any]) -> Rule:
-        """Return the rule of a node; the class of a file's is imported only if who serves has named it."""
-        named = {public_target(str(each["_target_"])) for each in self.desk.served.rules.values()}
-        if public_target(str(node.get("_target_"))) in named:
+        """Return the rule of a node; a class that it or an option names is imported only if who serves has named it."""
+        target = public_target(str(node.get("_target_")))
+        named = [each for each in self.desk.served.rules.values() if public_target(str(each["_target_"])) == target]
+        if any(all(_is_plain(value) or value == each.get(key) for key, value in node.items()) for each in named):
             return construct("feedback", node)
         return rule_of_file(node)
 
@@ -181,6 +185,10 @@ class Rounds:
         if not session.rounds:
             raise UserError("This search has no round yet; begin one.")
         return len(session.rounds) - 1
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float | None)
 
 
 def query_told(snapshot: Snapshot, name: str, sha256: str | None) -> dict[str, Any]:
