@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
 
 import pytest
 import serving
+
+from itae.base.errors import UserError
 
 
 @pytest.fixture
@@ -79,3 +83,63 @@ def test_a_rule_that_who_serves_has_named_keeps_its_parts(digits, tmp_path):
     finally:
         sys.path.remove(str(tmp_path))
         sys.modules.pop("rules_of_ours", None)
+
+
+ENDS = {
+    "memory": "length(repeat(id, 10000000)) > 5",
+    "depth": "1 + " * 3000 + "1 > 0",
+}
+
+
+@pytest.mark.parametrize("where", ENDS.values(), ids=ENDS)
+def test_no_condition_ends_the_server(client, began, where):
+    """Each of them ends the process that looks at it, which is not the one that answers the others."""
+    address = imported(client, began, where=where)
+    for answer in (
+        client.post(f"{began}/rounds", json={"where": where}),
+        client.get(f"{address}/rounds/0"),
+    ):
+        assert answer.status_code == 400
+        assert "can't be looked at" in answer.json()["error"]
+        assert len(answer.json()["error"]) < 500
+    found = client.get("/api/rows", params={"where": "label = '7' AND array_has(labels, '7')"}).json()
+    assert 0 < found["total"] < 640
+
+
+@pytest.mark.parametrize("where", ["array_has(labels, 1)", "label BETWEEN number AND label"])
+def test_a_label_that_no_sentence_can_hold_is_compared_with_a_number(own, tmp_path, where):
+    """Where the sentence that says that it is none would have a NUL, the process ends."""
+    client, (first,) = serving.client_of(own, tmp_path / "state"), own.base.snapshot().ids[:1]
+    own.base.commit(own.base.correct_each({first: ["\0"]}), "anna")
+    own.edited()
+    answer = client.get("/api/rows", params={"where": where})
+    assert answer.status_code == 400
+    assert "can't be looked at" in answer.json()["error"]
+
+
+def test_conditions_are_looked_at_by_one_other_process(digits_desk):
+    base, served = digits_desk.base, digits_desk.served.base
+    for where in ("number % 7 = 0", "label = '3'", "true"):
+        assert base.where(where).tolist() == served.where(where).tolist()
+    first = base.store._other
+    for where in ("nonsense = 1", "\ud800", "1"):
+        told = []
+        for one in (base, served):
+            with pytest.raises(UserError) as error:
+                one.where(where)
+            told.append(str(error.value))
+        assert told[0] == told[1]
+    assert base.store._other is first
+    first.kill()
+    first.wait()
+    assert base.where("label = '3'").tolist() == served.where("label = '3'").tolist()
+
+
+def test_a_condition_has_so_much_time(digits_desk, monkeypatch):
+    """The process has a clock of its own, as what it calls gives no turn to Python."""
+    one = subprocess.run(
+        [sys.executable, "-c", "import itae.serve.apart as apart, io, sys\napart.SECONDS = 1\n"
+         "apart.LanceStore.where = lambda *_: exec('while True: pass')\n"
+         "apart.main(sys.argv[1], io.BytesIO(b'{\"version\": 1, \"where\": \"\"}'), sys.stdout.buffer)",
+         digits_desk.base.path], capture_output=True, timeout=50, check=False)  # fmt: skip
+    assert one.returncode == -signal.SIGALRM

@@ -1,6 +1,7 @@
 """A base in a browser: search, judge, explain, correct. The page and the JSON API are one and the same.
 
 `desk`      the base as it is served: its newest version, its model, what is alike
+`apart`     conditions on rows, in a process of their own
 `errors`    what is refused, as a status and a sentence
 `settings`  for whom, within which limits, and where what lasts is kept
 `guard`     who may ask: host, page and user of a request, and the headers of all answers

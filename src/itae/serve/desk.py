@@ -27,6 +27,7 @@ from itae.search.folded import near_identical
 from itae.search.judged import Query
 from itae.search.sought import Sought
 from itae.search.text import TextEncoder, text_queries
+from itae.serve.apart import conditions_apart
 from itae.serve.errors import RefusedError
 
 _FRESH = 1.0  # seconds for which the newest version is taken for that, unless this process makes another
@@ -81,7 +82,7 @@ class Desk:
     """
 
     def __init__(self, served: Served) -> None:
-        self.served, self.base, self.encoder = served, served.base, served.encoder
+        self.served, self.base, self.encoder = served, conditions_apart(served.base), served.encoder
         self._guard, self._model = threading.RLock(), threading.Lock()
         self._newest: Snapshot | None = None
         self._until = 0.0
