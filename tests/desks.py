@@ -24,7 +24,15 @@ def desk_of(kb, **more):
     encoder = SimpleNamespace(
         runtime=SimpleNamespace(device="cpu"), facts=SimpleNamespace(architecture="toy"), edit=None
     )
-    served = {"base": kb, "encoder": encoder, "text": text, "open_snapshot": kb.snapshot, "rules": {}, "rule": "none"}
+    served = {
+        "base": kb,
+        "encoder": encoder,
+        "text": text,
+        "open_snapshot": kb.snapshot,
+        "rules": {},
+        "rule_texts": {},
+        "rule": "none",
+    }
     return Desk(Served(**(served | more)))
 
 

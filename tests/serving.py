@@ -7,6 +7,7 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 
 from itae.app.knowledge.words import config
+from itae.app.serve.choices import rule_texts
 from itae.base.runtime import Runtime
 from itae.knowledge.base import open_knowledge
 from itae.knowledge.exchange.recipe import encoder_of
@@ -29,7 +30,7 @@ def desk_of(kb: Path, cache: Path, **more) -> Desk:
     def tower():
         return text_encoder(base.about.words, runtime, store)
 
-    return Desk(Served(base, encoder, tower, base.snapshot, rules, "nearest", **more))
+    return Desk(Served(base, encoder, tower, base.snapshot, rules, rule_texts(), "nearest", **more))
 
 
 def client_of(desk: Desk, state: Path, user: str = "anna") -> TestClient:

@@ -21,7 +21,7 @@ TEXT = (Path(__file__).parents[1] / "docs/serve.md").read_text(encoding="utf-8")
 
 def test_there_are_sessions_and_a_script():
     assert len(sessions(TEXT)) == 2
-    assert TEXT.count("curl ") == 3
+    assert TEXT.count("curl ") == 4
 
 
 @pytest.mark.slow
@@ -42,11 +42,13 @@ def test_the_script_of_the_chapter_asks_the_server_of_the_chapter(itae_, tmp_pat
         answers = []
         for line in script.strip().split("\n")[1:]:
             first = script.split("\n")[0]
+            line = line.partition("  #")[0].replace("SEARCH", answers[-1].get("search", "") if answers else "")
             done = subprocess.run(["bash", "-c", f"{first}\n{line} -sS --fail-with-body"], cwd=tmp_path,
                                   capture_output=True, text=True, check=True)  # fmt: skip
             answers.append(json.loads(done.stdout))
         assert answers[0]["rows"] == 640
-        assert [answer["kind"] for answer in answers[1:]] == ["text", "picture"]
+        assert [answer.get("kind") for answer in answers[1:]] == ["text", None, "picture"]
+        assert len(answers[2]["results"]) == 8
     finally:
         server.send_signal(signal.SIGINT)
         rest, _ = server.communicate(timeout=30)

@@ -25,8 +25,9 @@ pytest.importorskip("fastapi")
 
 from itae.app.compose import conf_dir
 from itae.app.knowledge.words import Asked, config
+from itae.app.serve.choices import rules_of
 from itae.app.serve.listening import is_everywhere, is_loopback, listening
-from itae.app.serve.main import _read_only, _rules
+from itae.app.serve.main import _read_only
 from itae.base.errors import UserError
 from itae.serve.settings import Settings, file_name, state_folder
 from itae.serve.token_files import token_files
@@ -410,7 +411,7 @@ def test_hosts_are_addresses_of_this_machine():
 )  # fmt: skip
 def test_rules_are_those_of_their_files_and_the_chosen_one(words, name):
     chosen = config(words)["feedback"]
-    rules, found = _rules(Asked(None, [], words), chosen)
+    rules, found = rules_of(Asked(None, [], words), chosen)
     assert (found, rules[found]) == (name, chosen)
     shipped = {path.stem for path in (conf_dir() / "feedback").glob("*.yaml")}
     assert rules.keys() == shipped

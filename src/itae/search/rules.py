@@ -9,7 +9,7 @@ Shapes: J judged with the query, Y yes, N no, R rows of which scores are asked, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Nearest(Rule):
         query is one (words are the query where no image is a yes).
     """
 
-    within: str = "query"
+    within: Literal["query", "nearest"] = "query"
     monotone: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

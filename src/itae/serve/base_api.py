@@ -40,7 +40,8 @@ class Option(BaseModel):
 
     name: str = Field(description="Its name.")
     default: Any = Field(description="What it is where nothing is said.")
-    type: str = Field(description="number, integer, true or false, or text.")
+    type: str = Field(description="number, integer, true or false, one of, or text.")
+    choices: list[str] = Field(description="What it may be, where it is one of some.")
     says: str = Field(description="What it does.")
 
 
@@ -169,7 +170,7 @@ def _base(desk: Desk) -> dict[str, Any]:
         "pinned": None if served.at is None else str(served.at),
         "itae": __version__,
         "keeps_images": base.about.images == "embed",
-        "rules": rules(served.rules),
+        "rules": rules(served.rules, served.rule_texts),
         "default_rule": served.rule,
     }
 

@@ -51,6 +51,8 @@ class Served:
         Returns a version, the newest for None, with its index if it has one.
     rules
         The nodes of the group ``feedback`` by their names.
+    rule_texts
+        What each rule and each of its options does, see `itae.serve.rows.rules`.
     rule
         The name of the one that a search begins with.
     voter
@@ -66,6 +68,7 @@ class Served:
     text: Callable[[], TextEncoder]
     open_snapshot: Callable[[int | str | None], Snapshot]
     rules: Mapping[str, Mapping[str, Any]]
+    rule_texts: Mapping[str, Mapping[str, str]]
     rule: str
     voter: Any = None
     at: int | str | None = None

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, StrictInt
 from itae.serve.search_models import Sent
 
 MOST_TOLD = 10_000
+MOST_LABELS = 1000
 """Ids of one kind that a look at a change tells."""
 
 _LABELS = Field(
@@ -98,6 +99,15 @@ class Counts(BaseModel):
     rows: int = Field(description="Rows that there are after it.")
 
 
+class Relabelled(BaseModel):
+    """A row that would get other labels."""
+
+    id: str = Field(description="Its id.")
+    number: int = Field(description="Its number.")
+    before: list[str] = Field(description="The labels that it has.")
+    after: list[str] = Field(description="The labels that it would have.")
+
+
 class Looked(BaseModel):
     """What a change would do."""
 
@@ -111,6 +121,9 @@ class Looked(BaseModel):
     turned: list[Turned] = Field(description="Predictions that would be others, each row asked as if it weren't there.")
     turned_of: int = Field(description="How many rows were asked.")
     turned_note: str = Field(description="What to know of that, a sentence or nothing.")
+    voter_note: str = Field(description="That another voter would be chosen to answer, a sentence or nothing.")
+    labels: list[Relabelled] = Field(description=f"Rows that would get other labels, {MOST_LABELS:,} at most.")
+    new_labels: list[str] = Field(description="Labels that no row of the base has.")
 
 
 class Edited(BaseModel):

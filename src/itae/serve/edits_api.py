@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
@@ -13,6 +14,7 @@ from itae.knowledge.answers.turned import turned
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.ledger.changes import Change
 from itae.knowledge.ledger.since import ChangedSinceError
+from itae.knowledge.records.snapshot import NONE, SEVERAL, Snapshot
 from itae.serve import edit_models as models
 from itae.serve.answers_api import chosen
 from itae.serve.desk import Desk
@@ -40,7 +42,7 @@ def routes(desk: Desk, once: Once) -> APIRouter:
         change = await run_in_threadpool(_change, desk.base, asked)
         if change and len(change.before.voters):
             await chosen(once, change.before, device)
-        return JSONResponse(await run_in_threadpool(_looked, change, device))
+        return JSONResponse(await run_in_threadpool(_looked, change, desk.served.voter, device))
 
     @router.post("/api/edits", summary="Make an edit", response_model=models.Edited, responses=failing(400, 403, 409))
     def edit(who: Who, asked: models.Edit) -> Response:
@@ -72,9 +74,9 @@ def _change(base: KnowledgeBase, asked: models.Change) -> Change:
             return base.restore(asked.version)
 
 
-def _looked(change: Change, device: str) -> dict[str, Any]:
+def _looked(change: Change, voter: Any, device: str) -> dict[str, Any]:
     touched, position = change.touched, change.before.position
-    found = turned(change.before, change.after, device=device) if change else None
+    found = turned(change.before, change.after, voter, device) if change else None
     rows = [
         row | {"number": int(change.before.numbers_M[position[row["id"]]])} for row in (found.rows if found else ())
     ]
@@ -87,7 +89,28 @@ def _looked(change: Change, device: str) -> dict[str, Any]:
         "turned": rows,
         "turned_of": found.of if found else 0,
         "turned_note": found.note if found else "",
+        "voter_note": found.voter_note if found else "",
+        "labels": (labels := _labels(change))[: models.MOST_LABELS],
+        "new_labels": sorted({name for one in labels for name in one["after"]} - _known(change.before)),
     }
+
+
+def _labels(change: Change) -> list[dict[str, Any]]:
+    """Return the labels that rows would get in place of theirs."""
+    before, after, touched = change.before, change.after, change.touched
+    return [
+        {"id": id_, "number": int(before.numbers_M[i]), "before": list(before.labels_of(i)), "after": list(new)}
+        for id_ in touched.changed
+        if (i := before.position[id_]) is not None
+        and (new := after.labels_of(after.position[id_])) != before.labels_of(i)
+    ]
+
+
+def _known(snapshot: Snapshot) -> set[str]:
+    """Return the labels that rows of a version have."""
+    codes = set(np.unique(snapshot.labels_M[snapshot.live]).tolist()) - {NONE, SEVERAL}
+    codes |= {code for i, some in snapshot.several.items() if snapshot.alive_M[i] for code in some}
+    return {snapshot.label_names[code] for code in codes}
 
 
 def _edited(base: KnowledgeBase, asked: models.Edit, who: str) -> dict[str, Any]:

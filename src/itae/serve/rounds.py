@@ -213,7 +213,9 @@ def _there(snapshot: Snapshot, asked: models.NewRound) -> tuple[list[str], list[
 def _results(
     snapshot: Snapshot, page: Page, then: Round, before: Round | None, near_identical: float
 ) -> list[dict[str, Any]]:
-    was = {id_: rank for rank, id_ in enumerate(before.shown, 1)} if before else {}
+    judged = {*then.yes, *then.no}  # who has left the list is no reason for others to have moved
+    stayed = [id_ for id_ in before.shown if id_ not in judged] if before else []
+    was = {id_: rank for rank, id_ in enumerate(stayed, 1)}
     marks = dict.fromkeys(then.yes, "yes") | dict.fromkeys(then.no, "no")
     under = folded(snapshot, page.positions, near_identical).tolist()
     found = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from itae.base.construct import construct
 from itae.base.names import public_target
@@ -42,41 +41,38 @@ def edit(told: Edit) -> dict[str, Any]:
     return {name: getattr(told, name) for name in ("edit", "verb", "who", "why", "when", "counts")}
 
 
-def rules(nodes: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what can be said of rules: what each does, and its options with their defaults."""
+def rules(nodes: Mapping[str, Mapping[str, Any]], texts: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Return what can be said of rules: what each does, and its options with their defaults.
+
+    Parameters
+    ----------
+    nodes
+        Of the group ``feedback``, by their names.
+    texts
+        By the same names: what each option does, and under the empty name what the rule does. What isn't there is told
+        by the class.
+    """
     found = []
     for name, node in nodes.items():
-        made = construct("feedback", node)
-        doc = inspect.getdoc(type(made)) or ""
-        told = {key: says for cls in reversed(type(made).__mro__) for key, says in _options(cls.__doc__ or "").items()}
+        made, said = construct("feedback", node), texts.get(name, {})
+        kinds = get_type_hints(type(made))
         options = [
-            {"name": each.name, "default": getattr(made, each.name), "type": _TYPES.get(str(each.type), "text"),
-             "says": told.get(each.name, "")}
-            for each in (fields(made) if is_dataclass(made) else ()) if each.name in node
-        ]  # fmt: skip
-        found.append({"name": name, "says": doc.partition("\n\n")[0].replace("\n", " "), "options": options})
+            {
+                "name": each.name,
+                "default": getattr(made, each.name),
+                "type": "one of" if get_origin(kinds[each.name]) is Literal else _TYPES.get(kinds[each.name], "text"),
+                "choices": list(get_args(kinds[each.name])) if get_origin(kinds[each.name]) is Literal else [],
+                "says": said.get(each.name, ""),
+            }
+            for each in (fields(made) if is_dataclass(made) else ())
+            if each.name in node
+        ]
+        first = (inspect.getdoc(type(made)) or name).partition("\n\n")[0].replace("\n", " ")
+        found.append({"name": name, "says": said.get("", first), "options": options})
     return found
 
 
-_TYPES = {"float": "number", "int": "integer", "bool": "true or false"}
-
-
-def _options(doc: str) -> dict[str, str]:
-    """Return what a numpy docstring says of each parameter."""
-    _, _, after = inspect.cleandoc(doc).partition("Parameters\n----------\n")
-    found: dict[str, list[str]] = {}
-    names: list[str] = []
-    for line in after.split("\n"):
-        if re.match(r"-+$", line):  # the next heading
-            found.pop(names[-1], None)
-            break
-        if line and not line.startswith(" "):
-            names = [name.strip() for name in line.split(",")]
-            found |= {name: [] for name in names}
-        elif line.strip():
-            for name in names:
-                found[name].append(line.strip())
-    return {name: " ".join(lines).replace("``", "") for name, lines in found.items()}
+_TYPES: Mapping[Any, str] = {float: "number", int: "integer", bool: "true or false"}
 
 
 def rule_told(node: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class SearchLine(BaseModel):
     rounds: int = Field(description="How many rounds.")
     yes: int = Field(description="How many rows are marked yes.")
     no: int = Field(description="How many rows are marked no.")
-    time: str | None = Field(description="Of its last round, in UTC.")
+    time: str = Field(description="Of its last round, or of its beginning, in UTC.")
 
 
 class SearchList(BaseModel):
@@ -123,7 +123,9 @@ class Result(RowAbout):
     similarity: float = Field(description="Cosine to the query, -1 to 1.")
     score: float = Field(description="By the rule; the highest comes first.")
     nearest: Nearest | None = Field(description="The judged row that it is most like; null is the query.")
-    was: int | None = Field(description="Its rank in the round before; null if it was not shown there.")
+    was: int | None = Field(
+        description="Its rank in the round before among what is in the list still; null if it was not shown there."
+    )
     same_as: str | None = Field(description="A result before it that it is nearly the same image as.")
 
 

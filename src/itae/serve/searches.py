@@ -12,6 +12,7 @@ import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,9 @@ class Searches:
                     "rounds": len(session.rounds),
                     "yes": len(last.yes) if last else 0,
                     "no": len(last.no) if last else 0,
-                    "time": last.time if last else None,
+                    "time": last.time
+                    if last
+                    else datetime.fromtimestamp(about.st_mtime, UTC).isoformat(timespec="seconds"),
                 },
             )
             with self._guard:

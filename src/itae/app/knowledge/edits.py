@@ -30,13 +30,16 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
                             "notes": list(change.notes)}  # fmt: skip
     if options.dry_run:
         found = turned(change.before, change.after) if change else None
-        told |= {"turned": found.rows if found else [], "turned_of": found.of if found else 0}
+        told |= {"turned": found.rows if found else [], "turned_of": found.of if found else 0,
+                 "voter_note": found.voter_note if found else ""}  # fmt: skip
         if options.json:
             print_json(told)
             return 0
         _say(touched, change, "would be ")
         if found:
             _say_turned(found.rows, found.of, found.note)
+            if found.voter_note:
+                say(f"note     {found.voter_note}")
         return 0
     edit = base.commit(change, options.who, options.why)
     if options.json:

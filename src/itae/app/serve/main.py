@@ -7,17 +7,16 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from itae.app.compose import conf_dir, plain_values
 from itae.app.knowledge.opened import NEEDED, Opened, opened, snapshot_of
 from itae.app.knowledge.words import Asked, ask, parser
+from itae.app.serve.choices import rule_texts, rules_of
 from itae.app.serve.listening import is_everywhere, is_loopback, listening
 from itae.base.console import say
 from itae.base.construct import construct
 from itae.base.errors import UserError
-from itae.base.names import choice_of
 from itae.knowledge.disk.folder import is_url
 from itae.knowledge.ledger.writing import user
 from itae.serve.settings import Settings, check_users, state_folder
@@ -117,32 +116,19 @@ def _served(asked: Asked, here: Opened) -> Served:
     from itae.serve.desk import Served
 
     options, encoder, words = asked.options, here.encoder, here.base.about.words
-    rules, rule = _rules(asked, here.config["feedback"])
+    rules, rule = rules_of(asked, here.config["feedback"])
     return Served(
         here.base,
         encoder,
         lambda: text_encoder(words, encoder.runtime, encoder.store),
         lambda at: snapshot_of(here.base, here.config, encoder.store.root, at),
         rules,
+        rule_texts(),
         rule,
         construct("voter", here.config["voter"]),
         options.at,
         _read_only(options, here.base.path),
     )
-
-
-def _rules(asked: Asked, chosen: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Return the rules by their names, and the name of the one that the command line has chosen."""
-    from omegaconf import OmegaConf
-
-    files = sorted((conf_dir() / "feedback").glob("*.yaml"))
-    rules = {file.stem: plain_values({"feedback": OmegaConf.load(file)})["feedback"] for file in files}
-    construct("feedback", chosen)
-    given = [word.partition("=")[2] for word in asked.words if word.startswith("feedback=")]
-    name = given[-1] if given else "nearest"
-    if name not in rules or chosen["_target_"] != rules[name]["_target_"]:
-        name = choice_of(chosen["_target_"])  # somebody's own
-    return {**rules, name: dict(chosen)}, name
 
 
 def _read_only(options: argparse.Namespace, where: str) -> str | None:

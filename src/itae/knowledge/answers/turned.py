@@ -9,7 +9,7 @@ import numpy as np
 
 from itae.knowledge.answers.ballot import Ballot
 from itae.knowledge.answers.choose import choose
-from itae.knowledge.answers.vote import Auto
+from itae.knowledge.answers.vote import Auto, told
 from itae.knowledge.near.held_out import draw, sample_size
 from itae.knowledge.near.neighbours import Excluded
 from itae.knowledge.records.snapshot import NONE, Snapshot
@@ -27,34 +27,40 @@ class Turned:
         How many rows were asked.
     note
         What has to be said of it, or an empty string.
+    voter_note
+        That another voter, or other settings of it, would be chosen after the edit, or an empty string.
     """
 
     rows: list[dict[str, Any]]
     of: int
     note: str = ""
+    voter_note: str = ""
 
 
 def turned(before: Snapshot, after: Snapshot, voter: Any = None, device: str = "auto") -> Turned:
     """Return the predictions that turn between two versions: of rows in both, each one's group left out.
 
-    What of the voter isn't given is chosen in the earlier version and used in both; where that has no labelled row,
-    there is nothing to compare. Of many rows a fixed draw is asked, and the note says so.
+    What of the voter isn't given is chosen in each version, as it is for an answer of that version; where the earlier
+    one has no labelled row, there is nothing to compare. Of many rows a fixed draw is asked, and the note says so.
     """
     if not len(before.voters):
         return Turned([], 0, "nothing could be predicted before")
-    choice = choose(before, Auto() if voter is None else voter, device)
+    asked_for = Auto() if voter is None else voter
+    first = choose(before, asked_for, device).voter
+    then = choose(after, asked_for, device).voter if len(after.voters) else first
     both = np.array([i for i in before.live.tolist() if before.ids[i] in after.position], np.int64)
     asked = draw(before, both, sample_size(len(both), before.vectors_ME.shape[1])) if len(both) else both
     ids = [before.ids[i] for i in asked.tolist()]
     there = np.array([after.position[id_] for id_ in ids], np.int64)
-    was, is_ = _labels(before, asked, choice.voter, device), _labels(after, there, choice.voter, device)
+    was, is_ = _labels(before, asked, first, device), _labels(after, there, then, device)
     rows = [
         {"id": id_, "before": one, "after": other}
         for id_, one, other in zip(ids, was, is_, strict=True)
         if one != other
     ]
     note = f"{len(asked)} of {len(both)} rows, a fixed draw" if len(asked) < len(both) else ""
-    return Turned(rows, len(asked), note)
+    another = "" if then == first else f"{told(then)} would be chosen to vote, in place of {told(first)}"
+    return Turned(rows, len(asked), note, another)
 
 
 def _labels(snapshot: Snapshot, rows: np.ndarray, voter: Any, device: str) -> list[str | None]:

@@ -80,11 +80,19 @@ function summary() {
 function drawRule(values = {}) {
   const one = state.base.rules.find((each) => each.name === rule.value);
   says.textContent = `${one.name}: ${one.says}`;
+  const kinds = {
+    "true or false": (given) => ({ type: "checkbox", checked: given === true }),
+    number: () => ({ type: "number", step: "any", inputmode: "decimal" }),
+    integer: () => ({ type: "number", step: 1, inputmode: "numeric" }),
+    text: () => ({ type: "text" }),
+  };
   numbers.replaceChildren(...one.options.map((option) => {
     const id = `rule-${option.name}`;
     const given = values[option.name] ?? option.default;
-    const kind = option.type === "true or false" ? { type: "checkbox", checked: given === true } : option.type === "text" ? { type: "text" } : { type: "number", step: option.type === "integer" ? 1 : "any", inputmode: "decimal" };
-    const input = make("input", { id, name: option.name, "data-type": option.type, value: given, "aria-describedby": `${id}-says`, ...kind });
+    const told = { id, name: option.name, "aria-describedby": `${id}-says` };
+    const input = option.type === "one of"
+      ? make("select", told, ...option.choices.map((name) => make("option", { value: name, selected: name === given }, name)))
+      : make("input", { ...told, value: given, ...kinds[option.type](given) });
     return make("div", { class: "field" }, make("label", { for: id }, option.name), input, make("span", { class: "note", id: `${id}-says` }, option.says));
   }));
 }
@@ -92,8 +100,8 @@ function drawRule(values = {}) {
 /** The rule as a round takes it: `{name, option: value}`. */
 export function chosenRule() {
   const told = { name: rule.value };
-  for (const input of numbers.querySelectorAll("input")) {
-    const value = input.type === "checkbox" ? input.checked : input.type === "text" ? input.value : input.valueAsNumber;
+  for (const input of numbers.querySelectorAll("input, select")) {
+    const value = input.type === "checkbox" ? input.checked : input.type === "number" ? input.valueAsNumber : input.value;
     if (value !== "" && !Number.isNaN(value)) told[input.name] = value;
   }
   return told;
