@@ -10,7 +10,7 @@ from bases import STORES, base, made
 from desks import app_of, client_of, desk_of
 
 from itae.knowledge.answers.why import why
-from itae.knowledge.curate.duplicates import duplicates
+from itae.knowledge.curate.duplicates import duplicates, near_duplicate
 from itae.knowledge.curate.outliers import outliers
 from itae.knowledge.curate.suspects import suspects
 from itae.knowledge.records.rows import Rows
@@ -148,7 +148,7 @@ def test_a_suspect_of_a_small_base_has_the_neighbours_that_there_are(tmp_path):
 
 def test_duplicates_are_those_of_the_base(kb, ada):
     one = kb.snapshot()
-    for same_bytes, threshold in ((False, 0.98), (True, None)):
+    for same_bytes, threshold in ((False, near_duplicate(one)), (True, None)):
         found = got(ada, "/api/lists/duplicates", count=2, same_bytes=same_bytes)
         told = duplicates(one, threshold)
         assert (found["version"], found["total"]) == (1, len(told))

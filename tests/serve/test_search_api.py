@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itae.base.names import choice_of
+from itae.knowledge.curate.duplicates import near_duplicate
 from itae.search.filters import condition
-from itae.search.folded import folded, near_identical
+from itae.search.folded import folded
 from itae.serve.rows import rules
 
 RULES = serving.RULES
@@ -369,5 +370,5 @@ def test_what_is_nearly_the_same_depends_on_how_tight_the_space_is(digits_desk):
     np.fill_diagonal(alike, -1)
     usual = np.median(alike.max(axis=1))
     assert usual > 0.95
-    assert near_identical(snapshot) == pytest.approx(1 - (1 - usual) / 10, abs=1e-3)
-    assert (alike.max(axis=1) >= near_identical(snapshot)).mean() < 0.1
+    assert near_duplicate(snapshot) == pytest.approx(1 - (1 - usual) / 10, abs=1e-3)
+    assert (alike.max(axis=1) >= near_duplicate(snapshot)).mean() < 0.1

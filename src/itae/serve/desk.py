@@ -21,9 +21,9 @@ from itae.embed.encoder import Encoder
 from itae.images.image_set import ImageSet
 from itae.knowledge.answers.classify import rows_of_bytes
 from itae.knowledge.base import KnowledgeBase
+from itae.knowledge.curate.duplicates import near_duplicate
 from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
-from itae.search.folded import near_identical
 from itae.search.judged import Query
 from itae.search.sought import Sought
 from itae.search.text import TextEncoder, text_queries
@@ -131,7 +131,7 @@ class Desk:
     @cached_property
     def near_identical(self) -> float:
         """The cosine from which two rows are nearly the same image; found once, edits hardly change it."""
-        return near_identical(self.snapshot())
+        return near_duplicate(self.snapshot())
 
     def may_edit(self) -> None:
         """Raise where nothing can be edited."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
@@ -13,8 +12,8 @@ from itae.base.errors import UserError
 from itae.knowledge.answers.turned import turned
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.ledger.changes import Change
+from itae.knowledge.ledger.relabelled import new_labels, relabelled
 from itae.knowledge.ledger.since import ChangedSinceError
-from itae.knowledge.records.snapshot import NONE, SEVERAL, Snapshot
 from itae.serve import edit_models as models
 from itae.serve.answers_api import chosen
 from itae.serve.desk import Desk
@@ -90,27 +89,12 @@ def _looked(change: Change, voter: Any, device: str) -> dict[str, Any]:
         "turned_of": found.of if found else 0,
         "turned_note": found.note if found else "",
         "voter_note": found.voter_note if found else "",
-        "labels": (labels := _labels(change))[: models.MOST_LABELS],
-        "new_labels": sorted({name for one in labels for name in one["after"]} - _known(change.before)),
+        "labels": [
+            one | {"number": int(change.before.numbers_M[position[one["id"]]])}
+            for one in relabelled(change)[: models.MOST_LABELS]
+        ],
+        "new_labels": new_labels(change),
     }
-
-
-def _labels(change: Change) -> list[dict[str, Any]]:
-    """Return the labels that rows would get in place of theirs."""
-    before, after, touched = change.before, change.after, change.touched
-    return [
-        {"id": id_, "number": int(before.numbers_M[i]), "before": list(before.labels_of(i)), "after": list(new)}
-        for id_ in touched.changed
-        if (i := before.position[id_]) is not None
-        and (new := after.labels_of(after.position[id_])) != before.labels_of(i)
-    ]
-
-
-def _known(snapshot: Snapshot) -> set[str]:
-    """Return the labels that rows of a version have."""
-    codes = set(np.unique(snapshot.labels_M[snapshot.live]).tolist()) - {NONE, SEVERAL}
-    codes |= {code for i, some in snapshot.several.items() if snapshot.alive_M[i] for code in some}
-    return {snapshot.label_names[code] for code in codes}
 
 
 def _edited(base: KnowledgeBase, asked: models.Edit, who: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
-from itae.knowledge.curate.duplicates import THRESHOLD, Group, duplicates
+from itae.knowledge.curate.duplicates import Group, duplicates
 from itae.knowledge.curate.outliers import Outlier, outliers
 from itae.knowledge.curate.suspects import suspects
 from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
@@ -61,7 +61,7 @@ def routes(desk: Desk, once: Once) -> APIRouter:
         What `itae knowledge duplicates` lists.
         """
         snapshot, name = await run_in_threadpool(desk.snapshot), "twins" if same_bytes else "duplicates"
-        threshold = None if same_bytes else THRESHOLD
+        threshold = None if same_bytes else desk.near_identical
         found = await once.of(snapshot, name, lambda: duplicates(snapshot, threshold))
         groups = [_group(snapshot, one) for one in found[:count]]
         return JSONResponse({"version": snapshot.version, "total": len(found), "groups": groups})

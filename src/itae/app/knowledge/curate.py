@@ -13,7 +13,7 @@ from itae.app.settings import runtime_of
 from itae.base.checks import whole
 from itae.base.console import say
 from itae.knowledge.base import open_knowledge
-from itae.knowledge.curate.duplicates import THRESHOLD
+from itae.knowledge.curate.duplicates import THRESHOLD, near_duplicate
 from itae.knowledge.curate.duplicates import duplicates as groups_of
 from itae.knowledge.curate.outliers import outliers as outliers_of
 from itae.knowledge.curate.suspects import suspects as suspects_of
@@ -23,7 +23,8 @@ from itae.knowledge.records.snapshot import Snapshot
 def suspects(argv: Sequence[str]) -> int:
     """Run ``itae knowledge suspects``."""
     made = _list("suspects", "Rows that are likely labelled wrongly, the likeliest first, and why.")
-    _threshold(made)
+    made.add_argument("--threshold", type=float, default=THRESHOLD, metavar="SIMILARITY",
+                      help=f"from which two pictures are nearly the same ({THRESHOLD})")  # fmt: skip
     asked, snapshot, device = _asked(made, argv)
     found = suspects_of(snapshot, asked.options.n, asked.options.threshold, device)
     if _printed(asked, [one.plain(snapshot) for one in found]):
@@ -42,11 +43,14 @@ def suspects(argv: Sequence[str]) -> int:
 def duplicates(argv: Sequence[str]) -> int:
     """Run ``itae knowledge duplicates``."""
     made = _list("duplicates", "Groups of pictures that are the same, or nearly; those of other labels first.")
-    _threshold(made)
+    made.add_argument("--threshold", type=float, metavar="SIMILARITY",
+                      help=f"from which two pictures are nearly the same ({THRESHOLD}; more where a picture's nearest "
+                      "other usually is as near as that)")  # fmt: skip
     made.add_argument("--same-bytes", action="store_true", help="only those that are the same to the last byte")
     asked, snapshot, _ = _asked(made, argv)
     options = asked.options
-    found = groups_of(snapshot, None if options.same_bytes else options.threshold)
+    threshold = near_duplicate(snapshot) if options.threshold is None else options.threshold
+    found = groups_of(snapshot, None if options.same_bytes else threshold)
     if _printed(asked, [group.plain(snapshot) for group in found[: options.n]]):
         return 0
     for group in found[: options.n]:
@@ -83,11 +87,6 @@ def _list(verb: str, told: str) -> argparse.ArgumentParser:
     made.add_argument("--at", metavar="VERSION", help="of this version or tag (the newest)")
     json_option(made)
     return made
-
-
-def _threshold(made: argparse.ArgumentParser) -> None:
-    made.add_argument("--threshold", type=float, default=THRESHOLD, metavar="SIMILARITY",
-                      help=f"from which two pictures are nearly the same ({THRESHOLD})")  # fmt: skip
 
 
 def _asked(made: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[Asked, Snapshot, str]:

@@ -11,6 +11,7 @@ from itae.base.console import say
 from itae.knowledge.answers.turned import turned
 from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.ledger.changes import Change
+from itae.knowledge.ledger.relabelled import new_labels, relabelled
 
 _SHOWN = 8  # of one kind: ids, notes, predictions
 
@@ -31,11 +32,14 @@ def commit(base: KnowledgeBase, change: Change, options: argparse.Namespace) -> 
     if options.dry_run:
         found = turned(change.before, change.after) if change else None
         told |= {"turned": found.rows if found else [], "turned_of": found.of if found else 0,
-                 "voter_note": found.voter_note if found else ""}  # fmt: skip
+                 "voter_note": found.voter_note if found else "", "labels": relabelled(change),
+                 "new_labels": new_labels(change)}  # fmt: skip
         if options.json:
             print_json(told)
             return 0
         _say(touched, change, "would be ")
+        if told["new_labels"]:
+            say(f"note     no row of the base has the label {' or '.join(map(repr, told['new_labels'][:_SHOWN]))} yet")
         if found:
             _say_turned(found.rows, found.of, found.note)
             if found.voter_note:

@@ -13,12 +13,16 @@ import numpy as np
 
 from itae.base.checks import number
 from itae.base.progress import progress
+from itae.knowledge.near.held_out import draw
+from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
 from itae.knowledge.records.similarity import margin, similarities
 from itae.knowledge.records.snapshot import Snapshot
 
 THRESHOLD = 0.98
-"""The similarity from which two rows are near duplicates."""
+"""The similarity from which two rows are near duplicates, at least; see `near_duplicate`."""
 
+_DRAWN = 200  # rows whose nearest others are looked for
+_CLOSER = 0.1  # of the way between a usual nearest other and the row itself
 _ROWS = 512  # compared with all behind them at a time
 _COLUMNS = 2**14
 _LINKS = 2**21  # held before those that join nothing are dropped
@@ -57,6 +61,22 @@ class Group:
             "labels_differ": self.labels_differ,
             "rows": [{"id": snapshot.ids[i], "labels": list(snapshot.labels_of(i)), "similarity": s} for i, s in rows],
         }
+
+
+def near_duplicate(snapshot: Snapshot) -> float:
+    """Return the cosine from which two rows are nearly the same image, by how alike a row's nearest other usually is.
+
+    `THRESHOLD`, and more in a space that is tight, as one that was trained to bring a class together: there .98 is any
+    two of a class. Two rows have to be ten times as near as the median of a fixed draw of 200 is to its nearest other;
+    rows of the same bytes are no others.
+    """
+    rows = draw(snapshot, snapshot.live, _DRAWN)
+    if len(rows) < 2:
+        return THRESHOLD
+    groups = Excluded(snapshot.groups_M, snapshot.groups_M[rows])
+    positions_R1, similarities_R1 = nearest(snapshot, snapshot.vectors_ME[rows], 1, snapshot.live, groups)
+    found = similarities_R1[positions_R1 != MISSING]
+    return max(THRESHOLD, 1 - _CLOSER * (1 - float(np.median(found)))) if len(found) else THRESHOLD
 
 
 def duplicates(snapshot: Snapshot, threshold: float | None = THRESHOLD) -> list[Group]:

@@ -3,6 +3,7 @@
 `journal`   the edits, one after the other
 `about`     what a base is, and its other small files
 `changes`   edits before they are made
+`relabelled`  what they do to labels
 `places`    where images are now
 `state`     the newest version as a process has it, and what a store is to it
 `versions`  versions as snapshots, verified, or made from the one in hand
