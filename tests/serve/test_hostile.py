@@ -85,6 +85,20 @@ def test_a_rule_that_who_serves_has_named_keeps_its_parts(digits, tmp_path):
         sys.modules.pop("rules_of_ours", None)
 
 
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_told(client, began, number):
+    head, last = client.get(f"{began}/session").text.splitlines()
+    for rule in ("nearest", "kernel"):
+        option = {"nearest": "within", "kernel": "mean"}[rule]
+        text = f'{{"rule": {{"name": "{rule}", "{option}": {number}}}}}'
+        answer = client.post(f"{began}/rounds", content=text, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 400
+        assert f"The rule {rule} has {option}=" in answer.json()["error"]
+    answer = client.post("/api/searches/import", content=f"{head}\n{last}".replace('"query"', number))
+    assert answer.status_code == 400
+    assert "the file, line 2: rule=" in answer.json()["error"]
+
+
 ENDS = {
     "memory": "length(repeat(id, 10000000)) > 5",
     "depth": "1 + " * 3000 + "1 > 0",

@@ -32,10 +32,22 @@ _HEAD: dict[str, tuple[type, ...]] = {
     "base": (str,), "name": (str,), "is_text": (bool,), "sha256": (str, type(None)), "vector": (str,),
     "among_images": (str, type(None)),
 }  # fmt: skip
+
+
+def _has_numbers(rule: Any) -> bool:
+    """Whether all numbers in a rule's node are some; JSON as Python reads it also has NaN and Infinity."""
+    try:
+        json.dumps(rule, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 _CAN_BE: dict[str, Callable[[Any], object]] = {
     "sha256": lambda value: value is None or re.fullmatch("[0-9a-f]{64}", value),
     "count": lambda value: value >= 1,
     "version": lambda value: value >= 0,
+    "rule": _has_numbers,
 }
 
 

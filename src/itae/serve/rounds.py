@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -188,7 +189,7 @@ class Rounds:
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float | None)
+    return isinstance(value, str | int | None) or (isinstance(value, float) and math.isfinite(value))
 
 
 def query_told(snapshot: Snapshot, name: str, sha256: str | None) -> dict[str, Any]:
