@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -14,7 +15,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 INTERRUPTED = 130
 _GRACE = 5  # seconds in which what is being answered may end
@@ -40,11 +43,11 @@ def server_of(app: Any, behind_proxy: bool, at_once: Callable[[], object]) -> It
     """
     config = uvicorn.Config(
         app,
-        http="h11",  # other parsers, which might be installed, let more pass
+        http=Prompt,
         loop="asyncio",
         ws="none",
         log_config=None,
-        log_level="error",  # else each request that is none would be a line
+        log_level="error",  # what a stranger sends that is no request would push the links off the terminal
         access_log=False,  # it would have the codes of links
         server_header=False,
         proxy_headers=behind_proxy,
@@ -80,6 +83,46 @@ def end(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+class Prompt(H11Protocol):
+    """Connections whose requests have to come: the head of each within some seconds from its first byte on.
+
+    Of those that wait for one there are so many, and then none is left for anybody else. (h11, because other parsers,
+    which might be installed, let more pass.)
+    """
+
+    patience = 15.0
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Go on waiting if that was not the whole head."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        super().connection_lost(exc)
+        self._wait(over=True)
+
+    def _wait(self, over: bool = False) -> None:
+        if over or self.conn.their_state is not h11.IDLE:
+            if self._late is not None:
+                self._late.cancel()
+            self._late = None
+        elif self._late is None:
+            self._late = self.loop.call_later(self.patience, self._give_up)
+
+    def _give_up(self) -> None:
+        self._late = None
+        if self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE:
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):
