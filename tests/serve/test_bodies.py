@@ -23,6 +23,7 @@ from itae.base.errors import UserError
 from itae.serve import uploads
 from itae.serve.bodies import Bodies, Room
 from itae.serve.errors import RefusedError
+from itae.serve.guard import USER
 from itae.serve.settings import Limits
 from itae.serve.uploads import upload
 
@@ -194,6 +195,32 @@ def test_nobody_waits_for_ever():
     answers = at_once(Bodies(Echo(work=1.0), SMALL), [("/api/searches/picture", bytes(300))] * 3)
     assert [answer.status for answer in answers] == [200, 200, 503]
     assert "0.3 seconds" in answers[-1].json["error"]
+
+
+def test_nobody_waits_for_one_who_never_ends_a_body():
+    """Bert begins ten bodies and goes on with each of them, a byte at a time; Ann is answered."""
+    app = Bodies(Echo(), Limits(json=100, picture=300, held=600, waiting=4, patience=0.3, silence=5))
+
+    async def both():
+        async def receive():
+            await asyncio.sleep(0.05)
+            return {"type": "http.request", "body": b" ", "more_body": True}
+
+        async def send(message):
+            pass
+
+        path = "/api/searches/picture"
+        berts = [scope_of("POST", path, [("Content-Length", "300")]) | {USER: "Bert"} for _ in range(10)]
+        slow = [asyncio.create_task(app(scope, receive, send)) for scope in berts]
+        await asyncio.sleep(0.1)
+        ann = scope_of("POST", path, [("Content-Length", "300")]) | {USER: "Ann"}
+        answer = await asked(app, ann, [bytes(300)])
+        for one in slow:
+            one.cancel()
+        await asyncio.gather(*slow, return_exceptions=True)
+        return answer
+
+    assert run(both()).status == 200
 
 
 def test_a_click_waits_for_nobodys_pictures():

@@ -1,7 +1,8 @@
 """How large the body of a request may be, and all of them together; what is a picture is `itae.serve.uploads`.
 
 A body is received as a whole before anybody works on it, and counted while it comes: what a request says of its length
-may be a lie, or nothing. All that are there at a time have so many bytes, whoever sends them; the others wait.
+may be a lie, or nothing. All that are there at a time have so many bytes, those of one user half as many; the others
+wait.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from itae.serve.errors import RefusedError
-from itae.serve.guard import App, Message, Receive, Scope, Send, refusal
+from itae.serve.guard import USER, App, Message, Receive, Scope, Send, refusal
 from itae.serve.settings import Limits
 
 _READS = ("GET", "HEAD")
@@ -40,7 +41,16 @@ class Bodies:
 
     def __init__(self, app: App, limits: Limits) -> None:
         self.app, self.limits = app, limits
-        self._rooms = [Room(limits.held, limits.waiting, limits.patience) for _ in range(2)]
+        self._rooms = [self._room(1), self._room(1)]
+        self._of: dict[tuple[str | None, bool], Room] = {}
+
+    def _room(self, part: int) -> Room:
+        limits = self.limits
+        return Room(limits.held // part, limits.waiting // part, limits.patience)
+
+    def _own(self, user: str | None, is_file: bool) -> Room:
+        """Return the room of a user, all of it where there is none."""
+        return self._of.setdefault((user, is_file), self._room(1 if user is None else 2))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on with its body."""
@@ -49,8 +59,9 @@ class Bodies:
             return
         try:
             most = {_PICTURE: self.limits.picture, _SESSION: self.limits.session}.get(scope["path"], self.limits.json)
-            room = self._rooms[scope["path"] in (_PICTURE, _SESSION)]  # a click waits for nobody's pictures
-            async with room.taken(_expected(scope, most)):
+            is_file, size = scope["path"] in (_PICTURE, _SESSION), _expected(scope, most)
+            # A click waits for nobody's pictures, and nobody for one who begins bodies and never ends them.
+            async with self._own(scope.get(USER), is_file).taken(size), self._rooms[is_file].taken(size):
                 body = await self._received(receive, most)
                 await self.app(scope, _again(body, receive), send)
         except RefusedError as refused:

@@ -27,7 +27,8 @@ class Limits:
     pixels
         Of a picture, by what its header says.
     held
-        Bytes of all bodies of JSON that are being received or worked on, and as many of all files.
+        Bytes of all bodies of JSON that are being received or worked on, and as many of all files; half of them for
+        each user.
     waiting
         Requests that wait for room among those; who comes after them is told to come again.
     patience
@@ -119,6 +120,11 @@ def private_folder(folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            raise UserError(
+                f"{folder} is another user's of this machine, who could read what is kept there; give a folder of your "
+                "own with --state."
+            )
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
         others = folder.stat().st_mode & 0o077
