@@ -9,8 +9,10 @@ import sys
 
 import pytest
 import serving
+from fastapi.testclient import TestClient
 
 from itae.base.errors import UserError
+from itae.serve.settings import private_folder
 
 
 @pytest.fixture
@@ -157,3 +159,53 @@ def test_a_condition_has_so_much_time(digits_desk, monkeypatch):
          "apart.main(sys.argv[1], io.BytesIO(b'{\"version\": 1, \"where\": \"\"}'), sys.stdout.buffer)",
          digits_desk.base.path], capture_output=True, timeout=50, check=False)  # fmt: skip
     assert one.returncode == -signal.SIGALRM
+
+
+def test_a_disk_that_fails_is_told_without_its_place(client, began, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    monkeypatch.setattr("tempfile.tempdir", str(gone))
+    answer = client.post("/api/searches/picture?name=a.png", content=b"x")
+    assert (answer.status_code, set(answer.json())) == (503, {"error"})
+    assert "No such file or directory" in answer.json()["error"]
+    assert str(tmp_path) not in answer.text
+
+
+def test_a_full_disk_of_searches_is_told_without_its_place(client, began, tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("itae.search.session.replace_file", full)
+    for answer in (
+        client.post(f"{began}/rounds", json={"count": 3}),
+        client.post(f"{began}/more", json={"count": 3}),
+        client.post("/api/searches", json={"text": "seven"}),
+    ):
+        assert answer.status_code == 400
+        assert "The session sessions/anna/" in answer.json()["error"]
+        assert "No space left on device" in answer.json()["error"]
+        assert str(tmp_path) not in answer.text
+
+
+def test_a_defect_is_json_as_well(digits_desk, tmp_path, monkeypatch):
+    def defect(*_):
+        raise KeyError("secret")
+
+    client = TestClient(serving.client_of(digits_desk, tmp_path).app, raise_server_exceptions=False)
+    monkeypatch.setattr(type(digits_desk), "snapshot", defect)
+    answer = client.get("/api/version")
+    assert (answer.status_code, set(answer.json())) == (500, {"error"})
+    assert "KeyError" in answer.json()["error"]
+    assert "secret" not in answer.text
+
+
+def test_no_answer_sends_a_browser_elsewhere(client):
+    for path in ("/api/", "/api/rows/", "/api/row/", "/static/"):
+        answer = client.get(path, follow_redirects=False)
+        assert (answer.status_code, set(answer.json())) == (404, {"error"})
+
+
+def test_a_folder_of_another_user_keeps_nothing(tmp_path, monkeypatch):
+    (tmp_path / "state").mkdir(mode=0o700)
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(UserError, match="is another user's of this machine"):
+        private_folder(tmp_path / "state")

@@ -31,8 +31,11 @@ def application(desk: Desk, settings: Settings) -> FastAPI:
     settings
         Where searches are kept, and what may be sent.
     """
-    app = FastAPI(title="itae", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(title="itae", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(UserError, _refused)
+    app.add_exception_handler(OSError, _disk)
+    app.add_exception_handler(MemoryError, _disk)
+    app.add_exception_handler(Exception, _defect)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(RequestValidationError, _wrong)
     searches = Searches(settings, desk.base.about.name, desk.base.path)
@@ -66,6 +69,21 @@ def _files() -> dict[str, bytes]:
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"error": str(error)}, getattr(error, "status", 400))
+
+
+def _disk(_: Request, error: Exception) -> JSONResponse:
+    """Tell what this machine fails at, without the place, which is nobody's business who asks."""
+    reason = getattr(error, "strerror", None) or "too little memory"
+    told = f"The server's machine fails at this ({reason}): try again, or have the one who runs it see to that."
+    return JSONResponse({"error": told}, 503)
+
+
+def _defect(_: Request, error: Exception) -> JSONResponse:
+    """Say that itae is wrong; how, its terminal tells."""
+    told = (
+        f"This is a defect of itae ({type(error).__name__}); what was asked may be all right. The terminal says more."
+    )
+    return JSONResponse({"error": told}, 500)
 
 
 def _no_route(request: Request, error: Exception) -> JSONResponse:

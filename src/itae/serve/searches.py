@@ -7,6 +7,7 @@ Each user has a folder of their own.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import threading
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from itae.base.disk import disk_trouble_told, replace_file
+from itae.base.disk import replace_file
 from itae.base.errors import UserError
 from itae.search.session import Round, Session
 from itae.search.session_file import add_round, last_round, read_session, write_session
@@ -76,11 +77,12 @@ class Searches:
         session.refuse_another_base(self.base, self.called)
         name = secrets.token_hex(8)
         path = self._path(user, name)
-        private_folder(path.parent)
+        with self._told():
+            private_folder(path.parent)
+            write_session(path, session)
         if picture is not None:
-            with disk_trouble_told(path):
+            with contextlib.suppress(OSError):  # a search without its picture is a search
                 replace_file(path.with_suffix(".webp"), picture)
-        write_session(path, session)
         for old in self._files(user)[KEPT:]:
             _remove(old)
         return name
@@ -96,15 +98,18 @@ class Searches:
         path = self._path(user, name)
         if not path.is_file():
             raise RefusedError(404, f"There is no search {name!r} of yours here; it may have been removed.")
-        return read_session(path)
+        with self._told():
+            return read_session(path)
 
     def add(self, user: str, name: str, session: Session, done: Round) -> Session:
         """Add a round to a search."""
-        return add_round(self._path(user, name), session, done)
+        with self._told():
+            return add_round(self._path(user, name), session, done)
 
     def lengthen(self, user: str, name: str, session: Session, done: Round) -> Session:
         """Put a round that shows more in the place of a search's last."""
-        return last_round(self._path(user, name), session, done)
+        with self._told():
+            return last_round(self._path(user, name), session, done)
 
     def forget(self, user: str, name: str) -> None:
         """Remove a search."""
@@ -133,6 +138,14 @@ class Searches:
             with contextlib.suppress(UserError, OSError):
                 found.append(Told(path.stem, self._summary(path)))
         return found
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell what can't be read or written by where it is in the state folder, and not where that is."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(str(error).replace(f"{self.settings.state}{os.sep}", "")) from error
 
     def _summary(self, path: Path) -> Mapping[str, Any]:
         about = path.stat()
