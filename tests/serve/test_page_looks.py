@@ -27,7 +27,7 @@ def states(page):
     yield "marks and a selection"
     page.keyboard.press("Escape")
     page.keyboard.press("Enter")
-    page.get_by_role("link", name=re.compile("1 yes, 1 no")).wait_for()
+    page.get_by_role("link", name=re.compile(r"\+1 yes, \+1 no")).wait_for()
     page.get_by_text("More", exact=True).click()
     yield "second round and its menu"
     page.get_by_text("More", exact=True).click()

@@ -38,7 +38,7 @@ def test_a_search_by_keyboard_alone_gives_what_the_command_gives(site, visit, di
     yes, no = [first[0], first[2 + columns]], [first[2]]
     assert dock(page) == ["✓ Yes 2", "✗ No 1", "Next round: 2 yes, 1 no"]
     page.keyboard.press("Enter")
-    page.get_by_role("link", name=re.compile("2 yes, 1 no")).wait_for()
+    page.get_by_role("link", name=re.compile(r"\+2 yes, \+1 no")).wait_for()
     tile(page, 1).wait_for()
     assert tile(page, 1).evaluate("tile => tile === document.activeElement"), "the keyboard goes on with the first"
     page.keyboard.press("PageDown")
@@ -63,7 +63,7 @@ def test_each_tile_says_its_rank_what_moved_and_why_it_is_there(site, visit):
     page.keyboard.press("y")
     assert tile(page, 1).locator(".name").inner_text() == f"{name}, marked yes"
     page.keyboard.press("Enter")
-    page.get_by_role("link", name=re.compile("1 yes, 0 no")).wait_for()
+    page.get_by_role("link", name=re.compile(r"\+1 yes")).wait_for()
     yes = name.rpartition(" ")[2]
     for text in page.locator(".name").all_inner_texts():
         assert MOVED.search(text)
@@ -110,7 +110,7 @@ def test_a_round_of_before_is_shown_as_it_was_gone_on_from_and_replayed(site, vi
     tile(page, 2).focus()
     page.keyboard.press("n")
     page.keyboard.press("Enter")
-    page.get_by_role("link", name=re.compile("0 yes, 1 no")).wait_for()
+    page.get_by_role("link", name=re.compile(r"\+1 no")).wait_for()
     assert page.get_by_role("button", name="Show a diverse page").is_visible(), "as nothing is marked yes"
     page.get_by_role("link", name=re.compile("start")).click()
     page.get_by_text("This is round 0 as it was.").wait_for()
@@ -119,7 +119,7 @@ def test_a_round_of_before_is_shown_as_it_was_gone_on_from_and_replayed(site, vi
     page.keyboard.press("y")
     assert "marked" not in tile(page, 1).locator(".name").inner_text()
     page.get_by_role("button", name="Go on from here").click()
-    page.get_by_role("link", name=re.compile("0 yes, 0 no")).wait_for()
+    page.get_by_role("link", name=re.compile("1 no")).wait_for()
     assert ids(page) == before
     page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Replay all rounds").click()
@@ -129,6 +129,31 @@ def test_a_round_of_before_is_shown_as_it_was_gone_on_from_and_replayed(site, vi
     page.get_by_role("button", name="Copy the command").click()
     page.locator(".toast").filter(has_text="Copied.").wait_for()
     assert page.evaluate("navigator.clipboard.readText()").startswith("itae search ")
+
+
+def test_many_rounds_are_one_line_and_the_last_is_in_sight(site, visit):
+    def many(route):
+        told = route.fetch().json()
+        last = told["rounds"][0]
+        told["rounds"] = [last | {"round": i, "yes": i, "diverse": i == 20} for i in range(30)]
+        route.fulfill(json=told)
+
+    page = visit(site, width=800)
+    ask(page, "seven")
+    page.route(re.compile("/api/searches/[0-9a-f]+$"), many)
+    page.route(
+        "**/rounds/29",
+        lambda route: route.fulfill(json=route.fetch(url=route.request.url[:-2] + "0").json() | {"round": 29}),
+    )
+    page.reload()
+    strip = page.get_by_role("navigation", name="Rounds")
+    last = strip.get_by_role("link", name="29 round, +1 yes")
+    last.wait_for()
+    strip.get_by_role("link", name="20 round, +1 yes, unlike all").wait_for()
+    band, here = strip.bounding_box(), last.bounding_box()
+    assert band["height"] < 50
+    assert band["x"] <= here["x"]
+    assert here["x"] + here["width"] <= band["x"] + band["width"]
 
 
 def test_a_session_goes_out_and_comes_in_by_a_file(site, visit, tmp_path):
@@ -157,7 +182,7 @@ def test_what_nothing_is_right_on_is_followed_by_another_page(site, visit):
     seen = ids(page)
     page.get_by_role("button", name="Nothing here is right").click()
     page.locator(".toast").filter(has_text="marked no; here are others").wait_for()
-    page.get_by_role("link", name=re.compile("0 yes")).last.wait_for()
+    page.get_by_role("link", name=re.compile("unlike all")).last.wait_for()
     assert not set(seen[:7]) & set(ids(page))
     page.get_by_role("button", name="Undo the marks").click()
     assert dock(page)[1] == "✗ No 0"

@@ -70,8 +70,8 @@ function history() {
   const sid = encodeURIComponent(state.search.search);
   const items = rounds.map((one, i) => {
     const here = state.round?.round === one.round;
-    const told = `Round ${one.round}: ${one.yes} yes, ${one.no} no, by ${ruleName(one.rule)}${one.diverse ? ", a diverse page" : ""}, ${moment(one.time)}`;
-    const text = one.round === 0 ? "start" : `${one.yes} yes, ${one.no} no`;
+    const told = `Round ${one.round}: ${one.yes} yes, ${one.no} no, by ${ruleName(one.rule)}${one.diverse ? ", a diverse page" : ""}${one.where ? `, where ${one.where}` : ""}, ${moment(one.time)}`;
+    const text = one.round === 0 ? "start" : news(one, rounds[i - 1]);
     return make("li", {}, make("a", { href: `#/search/${sid}${i === rounds.length - 1 ? "" : `/${one.round}`}`, title: told, "aria-current": here ? "step" : null },
       make("span", { class: "number" }, String(one.round)), make("span", { class: "unseen" }, "round, "), ` ${text}`));
   });
@@ -79,6 +79,14 @@ function history() {
   const here = place.querySelector("[aria-current]");
   if (here) place.scrollLeft = here.offsetLeft - place.clientWidth / 2;
   return undefined;
+}
+
+/** What tells a round from the one before it. */
+function news(one, before) {
+  const by = (word) => one[word] !== before[word] && `${one[word] > before[word] ? "+" : "−"}${Math.abs(one[word] - before[word])} ${word}`;
+  const filter = one.where !== before.where && (one.where ? "filtered" : "no filter");
+  const rule = JSON.stringify(one.rule) !== JSON.stringify(before.rule) && ruleName(one.rule);
+  return [by("yes"), by("no"), rule, filter, one.diverse && "unlike all"].filter(Boolean).join(", ") || "as before";
 }
 
 function offers(acts) {
