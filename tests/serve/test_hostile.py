@@ -174,7 +174,7 @@ def test_a_full_disk_of_searches_is_told_without_its_place(client, began, tmp_pa
     def full(path, data):
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("itae.search.session.replace_file", full)
+    monkeypatch.setattr("itae.search.session_file.replace_file", full)
     for answer in (
         client.post(f"{began}/rounds", json={"count": 3}),
         client.post(f"{began}/more", json={"count": 3}),
