@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itae.base.names import choice_of
+from itae.knowledge.base import open_knowledge
 from itae.knowledge.curate.duplicates import near_duplicate
 from itae.search.filters import condition
 from itae.search.folded import folded
+from itae.search.search import rows_where
+from itae.search.session_file import add_round
 from itae.serve.rows import rules
 
 RULES = serving.RULES
@@ -305,6 +308,46 @@ def test_what_another_process_edits_is_seen(own, tmp_path):
     own.edited()  # what a second of waiting does
     assert client.get("/api/row?id=digits/all/01670").json()["labels"] == ["drei"]
     assert [one["who"] for one in client.get("/api/row?id=digits/all/01670").json()["edits"]][:1] == ["bert"]
+
+
+def test_a_round_is_of_its_own_version_when_the_base_is_edited_meanwhile(own, tmp_path, monkeypatch):
+    """Another process edits between the search of a round and its answer; what it wrote lies at other positions."""
+    other = open_knowledge(own.base.path)
+    some, marked = own.base.snapshot().ids[:40], own.base.snapshot().ids[50]
+
+    def edit(label):
+        other.commit(other.correct_each({id_: [label] for id_ in some}), "bert")
+        own.edited()
+        return own.snapshot()
+
+    def meanwhile(path, session, done):
+        made = add_round(path, session, done)
+        edit(f"after {len(made.rounds)}")
+        return made
+
+    client = serving.client_of(own, tmp_path / "state")
+    address = f"/api/searches/{client.post('/api/searches', json={'id': marked}).json()['search']}"
+    edit("after 0")
+    monkeypatch.setattr("itae.serve.searches.add_round", meanwhile)
+    for number, where in enumerate((None, "number % 2 = 0")):
+        page = client.post(f"{address}/rounds", json={"count": 600, "where": where}).json()
+        last = json.loads(client.get(f"{address}/session").text.splitlines()[-1])
+        assert ids(page) == last["shown"]
+        labels = {label for row in page["results"] if row["id"] in some for label in row["labels"]}
+        assert labels == {f"after {number}"}
+
+
+def test_a_condition_is_met_by_positions_of_the_snapshot_at_hand(own):
+    base, other = own.base, open_knowledge(own.base.path)
+    some = base.snapshot().ids[:40]
+    for label in "xy":
+        other.commit(other.correct_each({id_: [label] for id_ in some}), "bert")
+        if label == "x":
+            then = base.snapshot()
+    assert base.snapshot().version == then.version + 1
+    found = rows_where(base, then, "label = 'x'")
+    assert sorted(then.ids[i] for i in found.tolist()) == sorted(some)
+    assert then.alive_M[found].all(), "where they lie now, not where they lay"
 
 
 def test_a_version_can_be_shown_in_place_of_the_newest(digits, own, tmp_path):

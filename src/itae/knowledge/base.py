@@ -160,7 +160,18 @@ class KnowledgeBase:
         UserError
             When it is none.
         """
-        return self._where(self.versions.at(at), expression)
+        return self.where_in(self.versions.at(at).snapshot, expression)
+
+    def where_in(self, snapshot: Snapshot, expression: str) -> np.ndarray:
+        """Return the positions, in a snapshot at hand, of the rows that a condition holds for, as `where` does.
+
+        Two snapshots of one version may have a row at different positions.
+        """
+        if not len(snapshot):
+            return np.zeros(0, np.int64)
+        numbers = self.store.where(self._state_of(snapshot).store, expression)
+        live = snapshot.live
+        return live[np.isin(snapshot.numbers_M[live], numbers)]
 
     def image(self, snapshot: Snapshot, i: int) -> bytes | None:
         """Return the bytes of the image of a row of a snapshot, None where they are not kept, nor where it was."""
@@ -267,7 +278,7 @@ class KnowledgeBase:
             if source is not None:
                 return from_source(snapshot, source)
             assert where is not None
-            return self._where(self._state_of(snapshot), where)
+            return self.where_in(snapshot, where)
 
         return deleting(self.snapshot(), find, {} if ids is not None else given)
 
@@ -441,13 +452,6 @@ class KnowledgeBase:
 
     def _writing(self) -> contextlib.AbstractContextManager[None]:
         return writing(self.versions, self.images)
-
-    def _where(self, state: State, expression: str) -> np.ndarray:
-        if not len(state.snapshot):
-            return np.zeros(0, np.int64)
-        numbers = self.store.where(state.store, expression)
-        live = state.snapshot.live
-        return live[np.isin(state.snapshot.numbers_M[live], numbers)]
 
     def _state_of(self, snapshot: Snapshot) -> State:
         return self.versions.at(snapshot.version)

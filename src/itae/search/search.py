@@ -192,7 +192,7 @@ def rows_where(base: KnowledgeBase, snapshot: Snapshot, where: str | None) -> np
         raise UserError(f"{base.path} has no rows in version {snapshot.version}: nothing can be found.")
     if where is None:
         return None
-    rows = base.where(where, snapshot.version)
+    rows = base.where_in(snapshot, where)
     if not len(rows):
         raise UserError(f"--where {where!r}: no row of version {snapshot.version} meets it.")
     return rows

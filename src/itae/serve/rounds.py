@@ -50,7 +50,7 @@ class Rounds:
         ask = Ask(node, yes, no, where, asked.count, asked.diverse)
         page, done = round_of(self._search(session, snapshot), session, self._rule(node), ask)
         session = self.searches.add(user, name, session, done)
-        return self._page(name, session, len(session.rounds) - 1, page, notes=notes)
+        return self._page(name, session, len(session.rounds) - 1, page, snapshot, notes=notes)
 
     def more(self, user: str, name: str, count: int) -> dict[str, Any]:
         """Have the last round of a search show more; return what it shows beyond what it has shown."""
@@ -58,17 +58,17 @@ class Rounds:
         number = self._last(session)
         then = session.rounds[number]
         total = min(models.MOST, len(then.shown) + count)
-        page = self._again(session, number, total)
+        page, snapshot = self._again(session, number, total)
         done = replace(then, count=total, shown=page.ids)
         made = self.searches.lengthen(user, name, session, done)
-        return self._page(name, made, number, page, start=len(then.shown))
+        return self._page(name, made, number, page, snapshot, start=len(then.shown))
 
     def again(self, user: str, name: str, number: int) -> dict[str, Any]:
         """Return a round of a search as it was then."""
         session = self.searches.read(user, name)
         if not 0 <= number < len(session.rounds):
             raise RefusedError(404, f"There is no round {number} in this search: it has {len(session.rounds)}.")
-        return self._page(name, session, number, self._again(session, number))
+        return self._page(name, session, number, *self._again(session, number))
 
     def replay(self, user: str, name: str) -> dict[str, Any]:
         """Run all rounds of a search again, and say which show the same."""
@@ -78,7 +78,7 @@ class Rounds:
                 "round": number,
                 "version": then.version,
                 "rule": self._told(then.rule),
-                "same": self._again(session, number).ids == list(then.shown),
+                "same": self._again(session, number)[0].ids == list(then.shown),
             }
             for number, then in enumerate(session.rounds)
         ]
@@ -111,9 +111,17 @@ class Rounds:
         }
 
     def _page(
-        self, name: str, session: Session, number: int, page: Page, start: int = 0, notes: tuple[str, ...] = ()
+        self,
+        name: str,
+        session: Session,
+        number: int,
+        page: Page,
+        snapshot: Snapshot,
+        start: int = 0,
+        notes: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        then, snapshot = session.rounds[number], self.desk.snapshot(page.version)
+        """Tell a page by the snapshot that it was found in: in another of that version rows lie elsewhere."""
+        then = session.rounds[number]
         before = session.rounds[number - 1] if number else None
         return {
             "search": name,
@@ -152,10 +160,10 @@ class Rounds:
         query = sought_again(session, snapshot).query
         return Search(self.desk.base, snapshot, query, self.desk.alike(snapshot))
 
-    def _again(self, session: Session, number: int, count: int | None = None) -> Page:
+    def _again(self, session: Session, number: int, count: int | None = None) -> tuple[Page, Snapshot]:
         then = session.rounds[number]
         search = self._search(session, self.desk.snapshot(then.version))
-        return page_again(search, session, number, self._rule(then.rule), count)
+        return page_again(search, session, number, self._rule(then.rule), count), search.snapshot
 
     def _node(self, rule: models.Rule | None, session: Session) -> Mapping[str, Any]:
         rules = self.desk.served.rules
