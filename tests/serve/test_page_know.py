@@ -52,6 +52,28 @@ def test_marks_become_labels_after_a_look_and_an_undo_takes_them_back(own_site, 
     assert "owned" not in page.title()
 
 
+def test_an_edit_from_an_open_image_can_be_taken_back_when_it_is_closed(own_site, own, visit):
+    page = visit(own_site)
+    ask(page, "seven")
+    row = ids(page)[0]
+    before = labels_of(own, row)
+    tile(page, 1).focus()
+    page.keyboard.press("o")
+    opened = page.get_by_role("dialog", name=row)
+    opened.get_by_role("button", name="Label…").click()
+    task = page.get_by_role("dialog", name="Label 1 row")
+    task.get_by_label("labels", exact=True).fill("8")
+    page.keyboard.press("Enter")
+    task.get_by_role("button", name="Label 1 row").click()
+    opened.get_by_text("2 edits touched it").wait_for()
+    page.keyboard.press("Escape")
+    page.locator(".toast").filter(has_text="1 row labelled").get_by_role("button", name="Undo").click()
+    page.get_by_role("dialog").get_by_role("button", name="Undo edit 2").click()
+    page.locator(".toast").filter(has_text="Edit 2 undone").wait_for()
+    assert labels_of(own, row) == before
+    page.locator(".cell[data-i='0']:focus").wait_for()
+
+
 def test_names_are_text_in_every_view(own_site, own, visit):
     labels = {"digits/all/01670": [HOSTILE], "digits/all/01690": [OVERRIDE]}
     own.base.commit(own.base.correct_each(labels), who=HOSTILE, why=HOSTILE)

@@ -15,6 +15,7 @@ let acts;
 export function drawDetail(told) {
   acts = told;
   for (const name of ["marks", "selection", "rows"]) on(name, () => shown?.redraw());
+  for (const name of ["edited", "newest"]) on(name, () => shown && !isDeleted(shown.item.row.id) && shown.learn());
   find("image").addEventListener("close", () => { shown = null; });
 }
 
@@ -38,12 +39,13 @@ export function openDetail(item, step = null) {
     if (held) buttons.querySelector(`[data-name="${held}"]`)?.focus();
     about.replaceChildren(...telling(item, known));
   };
-  shown = { item, redraw, step };
-  redraw();
-  get(query("/row", { id: row.id })).then((told) => {
+  const learn = () => get(query("/row", { id: row.id })).then((told) => {
     known = told;
     if (shown?.item === item) redraw();
-  }, (error) => shown?.item === item && about.append(make("p", { class: "error" }, error.message)));
+  }, (error) => shown?.item === item && !isDeleted(row.id) && about.append(make("p", { class: "error" }, error.message)));
+  shown = { item, redraw, step, learn };
+  redraw();
+  learn();
   return made;
 }
 

@@ -5,9 +5,13 @@ import { button, find, make } from "./dom.js";
 function fill(dialog, id, title, parts) {
   const close = button("Close", () => dialog.close(), { class: "close" });
   const body = make("div", { class: "body" }, ...parts);
-  dialog.replaceChildren(make("header", {}, make("h2", { id, tabindex: -1 }, make("bdi", {}, title)), close), body, make("div", { class: "toasts" }));
+  const said = messages(dialog);
+  dialog.replaceChildren(make("header", {}, make("h2", { id, tabindex: -1 }, make("bdi", {}, title)), close), body, make("div", { class: "toasts" }, said));
   return { dialog, body, close };
 }
+
+/** Messages that are shown in a dialog: they outlive what is in it, with their ways back. */
+const messages = (dialog) => [...dialog.querySelectorAll(".toasts > *")];
 
 function show(dialog, focus) {
   if (!dialog.open) dialog.showModal();
@@ -35,6 +39,10 @@ export function drawDialogs() {
     // A press that began inside, such as one that selects text, doesn't close.
     dialog.addEventListener("pointerdown", (event) => { dialog.dataset.outside = String(event.target === dialog); });
     dialog.addEventListener("click", (event) => { if (event.target === dialog && dialog.dataset.outside === "true") dialog.close(); });
-    dialog.addEventListener("close", () => dialog.replaceChildren());
+    dialog.addEventListener("close", () => {
+      const said = messages(dialog);
+      dialog.replaceChildren();
+      if (said.length) (document.querySelector("dialog[open] .toasts") ?? find("toasts")).replaceChildren(...said);
+    });
   }
 }
