@@ -60,7 +60,7 @@ export function updateTile(cell, item) {
   const stack = cell.querySelector(".act-stack");
   if (stack) {
     stack.setAttribute("aria-expanded", String(Boolean(item.open)));
-    stack.textContent = `${item.open ? "− " : "+"}${item.alike.length} alike${mark && !item.open ? `, all ${mark}` : ""}`;
+    stack.textContent = `${item.open ? "− " : "+"}${item.alike.length} alike`;
     stack.title = item.open ? "Fold them again (f)" : "Nearly the same images; marked together while they are folded. Show them (f)";
   }
   cell.querySelector(".name").textContent = name(item, { mark, labels, gone });
