@@ -131,6 +131,28 @@ def test_a_round_of_before_is_shown_as_it_was_gone_on_from_and_replayed(site, vi
     assert page.evaluate("navigator.clipboard.readText()").startswith("itae search ")
 
 
+def test_the_keyboard_goes_on_where_something_is_after_each_step(site, visit):
+    page = visit(site)
+    ask(page, "seven")
+    page.keyboard.press("n")
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name=re.compile(r"\+1 no")).wait_for()
+    first, start = page.locator(".cell[data-i='0']:focus"), page.get_by_role("link", name=re.compile("start"))
+    first.wait_for()
+    start.press("Enter")
+    page.get_by_text("This is round 0 as it was.").wait_for()
+    assert start.evaluate("link => link === document.activeElement")
+    page.get_by_role("button", name="Go on from here").press("Enter")
+    page.get_by_role("link", name=re.compile("2 round")).wait_for()
+    first.wait_for()
+    page.go_back()
+    page.get_by_text("This is round 0 as it was.").wait_for()
+    first.wait_for()
+    page.get_by_role("link", name="New search").press("Enter")
+    page.get_by_role("heading", name="All 640 rows").wait_for()
+    first.wait_for()
+
+
 def test_many_rounds_are_one_line_and_the_last_is_in_sight(site, visit):
     def many(route):
         told = route.fetch().json()
@@ -201,6 +223,9 @@ def test_those_alike_are_one_tile_and_marked_together(site, visit):
     tile(page, 1).focus()
     page.keyboard.press("y")
     assert dock(page)[0] == "✓ Yes 4"
+    page.get_by_role("button", name="Yes", exact=True).first.click()  # and not what folds those alike
+    assert dock(page)[0] == "✓ Yes 0"
+    page.keyboard.press("u")
     page.keyboard.press("u")
     page.keyboard.press("f")
     assert tile(page, 4).is_visible()
@@ -249,7 +274,7 @@ def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):
     (tmp_path / "picked.webp").write_bytes(page.request.get(f"{site.address}/api/pictures/12?side=160").body())
     page.locator("#picture-file").set_input_files(tmp_path / "picked.webp")
     page.get_by_role("heading", name="Like picked.webp").wait_for()
-    tile(page, 1).focus()
+    page.locator(".cell[data-i='0']:focus").filter(has_text="rank 1,").wait_for()
     page.keyboard.press("s")
     page.get_by_role("heading", name="Like digits/all/").wait_for()
 

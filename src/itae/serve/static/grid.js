@@ -28,7 +28,7 @@ export class Grid {
   /** Have `count` tiles; those that are drawn are drawn anew unless they `stay`. */
   show(count, { stay = false } = {}) {
     const first = this.#most();
-    const held = stay && this.element.contains(document.activeElement);
+    const held = this.element.contains(document.activeElement);
     this.count = count;
     if (!stay) {
       this.#clear();
@@ -82,11 +82,19 @@ export class Grid {
     if (focus) this.tile(to)?.focus({ preventScroll: true });
   }
 
+  /** Take the focus, where it is: the page doesn't move. */
+  take() {
+    this.tile(this.at)?.focus({ preventScroll: true });
+  }
+
   /** Move by a key: true where it is one of the grid's. */
   key(name) {
     const page = Math.max(1, Math.floor(this.#room().height / this.tall)) * this.columns;
     const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns, PageUp: -page, PageDown: page };
-    if (name === "Home") this.go(0);
+    if (name === "Home") {
+      this.go(0);
+      scrollTo(0, 0);
+    }
     else if (name === "End") this.go(this.#most() - 1);
     else if (name in steps) {
       const to = this.at + steps[name];
@@ -188,7 +196,7 @@ export class Grid {
 
   /** The part of the window that neither the header nor the dock covers. */
   #room() {
-    const top = document.querySelector("body > header").getBoundingClientRect().bottom + 6;
+    const top = Math.max(0, document.querySelector("body > header").getBoundingClientRect().bottom) + 6;
     const dock = document.querySelector(".dock:not([hidden])");
     const bottom = dock?.offsetParent ? dock.getBoundingClientRect().top - 6 : innerHeight - 6;
     return { top, bottom, height: Math.max(this.tall, bottom - top) };

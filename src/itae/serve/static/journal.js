@@ -38,7 +38,9 @@ export async function openJournal() {
 
 function draw(version) {
   const { base } = state;
-  find("journal-view").replaceChildren(...[
+  const view = find("journal-view");
+  const held = view.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? "" : null;
+  view.replaceChildren(...[
     make("h1", {}, "Journal"),
     make("p", { class: "note" }, `${base.path}, version ${version}, ${count(base.rows, "row")}. ${base.read_only ?? ""}`),
     tagPart(version),
@@ -46,6 +48,7 @@ function draw(version) {
     edits.length ? table(version) : empty("No edit yet.", "What is added, corrected or deleted will stand here."),
     last || !edits.length ? null : button("Earlier edits", () => earlier(version), { class: "more" }),
   ].filter(Boolean));
+  if (held !== null) ([...view.querySelectorAll("button")].find((one) => one.getAttribute("aria-label") === held) ?? view.querySelector("tbody button") ?? find("main")).focus();
 }
 
 async function earlier(version) {

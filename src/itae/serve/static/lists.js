@@ -38,8 +38,10 @@ export async function openList(kind, { keep = false } = {}) {
     const told = await get(query(`/lists/${kind}`, { count: many, ...(kind === "duplicates" ? { same_bytes: bytes } : {}) }));
     if (mine !== turn) return;
     const place = keep && old ? old : body;
+    const at = [...place.querySelectorAll("article, figure")].indexOf(document.activeElement.closest("article, figure"));
     place.removeAttribute("aria-busy");
     place.replaceChildren(...DRAW[kind](told));
+    if (at >= 0) ([...place.querySelectorAll("article, figure")].slice(0, at + 1).at(-1)?.querySelector("button") ?? find("main")).focus();
   } catch (error) {
     if (mine !== turn) return;
     const place = view.querySelector(".list-body");

@@ -7,6 +7,7 @@ import { drawDialogs, openTask } from "./dialogs.js";
 import { dockAgain, drawDock } from "./dock.js";
 import { button, count, empty, find, make } from "./dom.js";
 import { correct, remove } from "./edit.js";
+import { drawFocus } from "./focus.js";
 import { watch } from "./fresh.js";
 import { drawJournal, openJournal } from "./journal.js";
 import { drawKeys } from "./keys.js";
@@ -178,12 +179,6 @@ function hear() {
   on("base", () => { describe(); offer(); });
   for (const name of ["edited", "newest"]) on(name, () => { stale = stale || document.body.dataset.view !== "search"; });
   on("newest", () => { if (!state.search && document.body.dataset.view === "search") browse(); });
-  on("ranked", () => {
-    // The first result is where the keyboard goes on, unless somebody is at a control.
-    scrollTo(0, 0);
-    const at = document.activeElement;
-    if (at === document.body || at === find("words") || find("grid").contains(at) || find("dock").contains(at) || !at?.isConnected) theGrid().go(0);
-  });
   on("failed", (error) => {
     if (!state.search && location.hash.startsWith("#/search/")) location.hash = "#/"; // a search that is no more
     if (!state.search || state.round) return;
@@ -221,6 +216,7 @@ async function begin() {
   });
   clicks();
   hear();
+  drawFocus();
   describe();
   watch();
   addEventListener("hashchange", route);

@@ -70,8 +70,10 @@ function waiting(n = view().count) {
 
 /** A box in the place of the grid. */
 function message(box = null) {
+  const held = find("grid").contains(document.activeElement);
   find("nothing").replaceChildren(...(box ? [box] : []));
   find("grid").hidden = box !== null;
+  if (box && held) find("main").focus({ preventScroll: true });
 }
 
 // --- the whole base

@@ -64,6 +64,7 @@ function said() {
 
 function history() {
   const place = find("history");
+  const held = place.contains(document.activeElement) ? document.activeElement.dataset.round : null;
   const rounds = state.search?.rounds ?? [];
   place.hidden = state.search === null; // its line is there before the first round is, so that nothing moves
   if (!rounds.length) return place.replaceChildren(make("span", { class: "note" }, "rounds"));
@@ -72,11 +73,12 @@ function history() {
     const here = state.round?.round === one.round;
     const told = `Round ${one.round}: ${one.yes} yes, ${one.no} no, by ${ruleName(one.rule)}${one.diverse ? ", a diverse page" : ""}${one.where ? `, where ${one.where}` : ""}, ${moment(one.time)}`;
     const text = one.round === 0 ? "start" : news(one, rounds[i - 1]);
-    return make("li", {}, make("a", { href: `#/search/${sid}${i === rounds.length - 1 ? "" : `/${one.round}`}`, title: told, "aria-current": here ? "step" : null },
+    return make("li", {}, make("a", { href: `#/search/${sid}${i === rounds.length - 1 ? "" : `/${one.round}`}`, title: told, "aria-current": here ? "step" : null, "data-round": one.round },
       make("span", { class: "number" }, String(one.round)), make("span", { class: "unseen" }, "round, "), ` ${text}`));
   });
   place.replaceChildren(make("span", { class: "note", "aria-hidden": "true" }, "rounds"), make("ol", {}, ...items));
   const here = place.querySelector("[aria-current]");
+  if (held) place.querySelector(`[data-round="${held}"]`)?.focus({ preventScroll: true });
   if (here) place.scrollLeft = here.offsetLeft - place.clientWidth / 2;
   return undefined;
 }
