@@ -35,8 +35,11 @@ def test_marks_become_labels_after_a_look_and_an_undo_takes_them_back(own_site, 
     assert commit.is_disabled(), "before a look there is nothing to commit to"
     task.get_by_label("labels", exact=True).fill(HOSTILE)
     page.keyboard.press("Enter")
-    task.get_by_text("2 rows changed.").wait_for()
+    task.get_by_text("2 rows would change.").wait_for()
     assert task.get_by_text(re.compile(r"of 640 looked at")).is_visible()
+    assert task.get_by_text(f"{HOSTILE}: a new label").is_visible()
+    rows = task.get_by_role("group", name="Labels, old and new").get_by_role("figure")
+    assert rows.all_inner_texts() == [f"{old} → becomes {HOSTILE}" for (old,) in before]
     assert labels_of(own, *yes) == before, "a look changes nothing"
     commit.click()
     page.locator(".toast").filter(has_text="2 rows labelled: edit 2").wait_for()
@@ -102,14 +105,14 @@ def test_an_edit_of_what_another_has_changed_is_refused_till_one_has_looked_agai
         task = page.get_by_role("dialog", name="Label 1 row")
         task.get_by_label("labels", exact=True).fill(label)
         page.keyboard.press("Enter")
-        task.get_by_text("1 row changed.").wait_for()
+        task.get_by_text("1 row would change.").wait_for()
     bert.get_by_role("button", name="Label 1 row").click()
     bert.locator(".toast").filter(has_text="1 row labelled").wait_for()
     anna.get_by_role("button", name="Label 1 row").click()
     alert = anna.get_by_role("dialog").get_by_role("alert")
     alert.filter(has_text="bert").wait_for()
     alert.get_by_role("button", name="Look again").click()
-    anna.get_by_role("dialog").get_by_text("1 row changed.").wait_for()
+    anna.get_by_role("dialog").get_by_text("1 row would change.").wait_for()
     anna.get_by_role("button", name="Label 1 row").click()
     anna.locator(".toast").filter(has_text="1 row labelled").wait_for()
     assert [edit.who for edit in own.base.log()[-2:]] == ["bert", "anna"]
@@ -135,7 +138,7 @@ def test_a_suspect_is_one_click_from_its_dry_run(own_site, own, visit):
     suggested = card.locator(".to").first.inner_text()
     card.get_by_role("button", name=f"Label it {suggested}…").click()
     task = page.get_by_role("dialog", name="Label 1 row")
-    task.get_by_text("1 row changed.").wait_for()
+    task.get_by_text("1 row would change.").wait_for()
     task.get_by_role("button", name="Label 1 row").click()
     page.locator(".toast").filter(has_text="1 row labelled").wait_for()
     assert labels_of(own, row) == [[suggested]]

@@ -44,7 +44,7 @@ def states(page):
     page.get_by_role("button", name="Label the yes…").click()
     page.get_by_role("dialog").get_by_label("labels", exact=True).fill("three")
     page.keyboard.press("Enter")
-    page.get_by_text("1 row changed.").wait_for()
+    page.get_by_text("1 row would change.").wait_for()
     yield "a dry run"
     page.keyboard.press("Escape")
     page.get_by_role("button", name=re.compile("^Earlier")).click()

@@ -10,6 +10,7 @@ import { changed, labelsOf, rowOf, state } from "./state.js";
 import { toast } from "./status.js";
 
 const SHOWN = 18; // pictures
+const FEW = 12; // rows with their old and new labels
 
 /** Label rows: `labels` that are suggested, `why` that is proposed. */
 export const correct = (ids, { labels = [], why = "" } = {}) =>
@@ -119,22 +120,38 @@ function now(row) {
 /** What a dry run says. */
 function drawLook(told) {
   const { counts } = told;
-  const sums = ["added", "changed", "deleted"].filter((word) => counts[word]).map((word) => `${count(counts[word], "row")} ${word}`);
+  const sums = [["added", "be added"], ["changed", "change"], ["deleted", "be deleted"]].filter(([word]) => counts[word]).map(([word, would]) => `${count(counts[word], "row")} would ${would}`);
   if (told.same) sums.push(`${told.same} the same as before`);
   const parts = [make("p", {}, sums.length ? `${sums.join(", ")}.` : "Nothing would change.")];
-  for (const note of told.notes) parts.push(make("p", { class: "note" }, note));
+  const fresh = told.new_labels.slice(0, FEW).map((name, i) => [i ? ", " : "", make("b", {}, name)]);
+  if (fresh.length) {
+    const more = told.new_labels.length - fresh.length;
+    parts.push(make("p", { class: "warns" }, fresh, more ? ` and ${more} more` : "", told.new_labels.length === 1 ? ": a new label, which no row of the base has had so far." : ": new labels, which no row of the base has had so far."));
+  }
+  parts.push(...relabelled(told.labels, counts.changed));
+  for (const note of [...told.notes, told.voter_note].filter(Boolean)) parts.push(make("p", { class: "note" }, note));
   const { turned } = told;
   if (told.turned_of) {
     parts.push(make("p", {}, turned.length ? make("b", {}, `${count(turned.length, "prediction turns", "predictions turn")}`) : "No prediction turns", ` of ${told.turned_of.toLocaleString("en")} looked at.`));
     if (turned.length) {
-      parts.push(make("div", { class: "turned", role: "group", tabindex: 0, "aria-label": "Predictions that turn" }, turned.slice(0, 60).map((one) => make("figure", {}, thumb(one, 56, one.id, null, { disabled: true }),
-        make("figcaption", {}, make("span", { title: file(one.id) }, called(one.before)), make("span", { "aria-hidden": "true" }, " → "), make("span", { class: "unseen" }, " becomes "), make("b", { class: "to" }, called(one.after)))))));
+      parts.push(make("div", { class: "turned", role: "group", tabindex: 0, "aria-label": "Predictions that turn" }, turned.slice(0, 60).map(turns)));
       if (turned.length > 60) parts.push(make("p", { class: "note" }, `and ${turned.length - 60} more`));
     }
   }
   if (told.turned_note) parts.push(make("p", { class: "note" }, told.turned_note));
   return parts;
 }
+
+/** Rows that would get other labels, the old and the new of each. */
+function relabelled(labels, changed) {
+  if (!labels.length) return [];
+  const more = Math.max(labels.length, changed) - FEW;
+  return [make("div", { class: "turned", role: "group", tabindex: 0, "aria-label": "Labels, old and new" }, labels.slice(0, FEW).map(turns)), more > 0 ? make("p", { class: "note" }, `and ${count(more, "more row", "more rows")}`) : null].filter(Boolean);
+}
+
+/** A row, with what it is called before and after. */
+const turns = (one) => make("figure", {}, thumb(one, 56, one.id, null, { disabled: true }),
+  make("figcaption", {}, make("span", { title: file(one.id) }, called(one.before)), make("span", { "aria-hidden": "true" }, " → "), make("span", { class: "unseen" }, " becomes "), make("b", { class: "to" }, called(one.after))));
 
 /** Ask anew for rows that may be others now. */
 async function renew({ added, changed: some, deleted }) {
