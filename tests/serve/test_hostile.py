@@ -6,12 +6,16 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import serving
 from fastapi.testclient import TestClient
 
 from itae.base.errors import UserError
+from itae.search.session import Round, Session
+from itae.serve.line import line
 from itae.serve.settings import private_folder
 
 
@@ -209,3 +213,19 @@ def test_a_folder_of_another_user_keeps_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(UserError, match="is another user's of this machine"):
         private_folder(tmp_path / "state")
+
+
+@pytest.mark.parametrize("name", ["a\x1b[201~; touch pwned #", "a\nb", "a\0b", "\u202e", "a\\0"])
+def test_a_command_to_paste_has_nothing_that_cant_be_seen(name):
+    done = Round(1, "root", {"_target_": "itae.feedback.Nearest"}, None, 5, (), (), ())
+    one = Session("base", "seven", True, None, np.zeros(4, np.float32))
+    searches = [
+        (replace(one, name=name), done),
+        (one, replace(done, yes=(name,))),
+        (one, replace(done, no=("a", name))),
+        (one, replace(done, where=f"id = {name!r}" if name.isprintable() else f"id = '{name}'")),
+    ]
+    for session, each in searches:
+        told = line("kb", session, each, "nearest", each.rule, {}, "search-1.jsonl")
+        assert told.isprintable()
+        assert ("--replay search-1.jsonl" in told) == (not name.isprintable())

@@ -23,10 +23,10 @@ def line(
     name, node, usual
         That round's rule: what it is called, its node, and the node of that name as it is by default.
     file
-        What an export of the session is called: a page unlike all that was shown needs it, as do words or a name that
-        no command line can hold.
+        What an export of the session is called: a page unlike all that was shown needs it, as do a name, an id and a
+        condition with what can't be seen: in a terminal that it is pasted into it may end the paste, and be a command.
     """
-    if done.diverse or "\\0" in session.name or not session.name.isprintable():
+    if done.diverse or not "".join([session.name, *done.yes, *done.no, done.where or ""]).isprintable():
         return shlex.join(["itae", "search", path, "--replay", file])
     words = ["itae", "search", path]
     words += [f"--yes={id_}" for id_ in done.yes] + [f"--no={id_}" for id_ in done.no]
