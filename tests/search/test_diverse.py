@@ -69,3 +69,11 @@ def test_two_twins_are_not_both_on_a_page_while_there_is_another():
     page = diverse(Alike(snapshot), query, Marks((), [1]), 3).tolist()
     assert page == [6, 4, 2], "as far as can be from what was seen, then the other side, then between"
     assert len(diverse(Alike(snapshot), query, Marks((), [1]), 50)) == 5, "there are not more"
+
+
+def test_what_was_seen_is_not_held_against_all_rows():
+    """Of thousands that were seen, each by so many rows would be more than there is memory."""
+    snapshot = snapshot_of(drawn(3))
+    alike = Alike(snapshot, small=0)
+    diverse(alike, Query(snapshot.vectors_ME[0], rows=np.array([0])), Marks([1], list(range(2, 20))), 5)
+    assert len(alike._kept) == 1

@@ -54,7 +54,9 @@ def diverse(
     weight, pool
         As `WEIGHT`, 0 to 1, and `POOL`, at least `count`.
     """
-    found = rank(alike, query, marks, Unchanged(), max(pool, count), rows)
+    rows = np.setdiff1d(alike.snapshot.live if rows is None else rows, marks.all)
+    # Without marks: each of them would ask how alike it is to all rows, and a user may have seen thousands.
+    found = rank(alike, query, Marks((), ()), Unchanged(), max(pool, count), rows)
     left_C, near_C = found.positions_K, found.similarities_K
     most_C = np.full(len(left_C), -1.0)  # similarity to what was seen
     for one in marks.all.tolist():
