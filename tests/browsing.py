@@ -10,10 +10,10 @@ import uvicorn
 
 from itae.app.serve.listening import listening
 from itae.serve.app import application
-from itae.serve.bodies import Bodies
-from itae.serve.guard import Guard
-from itae.serve.hosts import Hosts
-from itae.serve.keys import Keys
+from itae.serve.door.bodies import Bodies
+from itae.serve.door.guard import Guard
+from itae.serve.door.hosts import Hosts
+from itae.serve.door.keys import Keys
 from itae.serve.settings import Settings
 
 

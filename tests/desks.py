@@ -12,7 +12,7 @@ from itae.base.errors import UserError
 from itae.knowledge.ledger.changes import positions_of
 from itae.serve.app import _refused, _wrong
 from itae.serve.desk import Desk, Served
-from itae.serve.know_api import routes
+from itae.serve.know.know_api import routes
 
 
 def desk_of(kb, **more):

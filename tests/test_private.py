@@ -43,7 +43,7 @@ def ours(trees):
     """Return the names that this package gives to things: functions, classes, variables, and attributes of its own."""
     names = set()
     for node in (node for tree in trees.values() for node in ast.walk(tree)):
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
@@ -63,7 +63,7 @@ def borrowed(trees):
                 foreign = [m for m in modules if m.partition(".")[0] not in ("itae", *sys.stdlib_module_names)]
                 found |= {(m, file) for m in foreign if any(re.search(r"(^|\.)_", m + name) for name in names)}
             elif isinstance(node, ast.Attribute) and re.fullmatch(r"_\w*[^\W_]", node.attr) and node.attr not in known:
-                found.add((node.attr, file))
+                found |= {(node.attr, file)} if ast.unparse(node) != "os._exit" else set()  # which is documented
     return found
 
 

@@ -21,6 +21,8 @@ INSIDE = {
     "knowledge": ("records", "disk", "ledger", "base", "damage", "near", "answers", "curate", "exchange", "pages"),
     "tasks": ("task", "memory", "gallery", "asked", "csv_file", "notes", "clustering", "knn", "incremental", "editing",
               "feedback"),
+    "serve": ("errors", "settings", "apart", "desk", "rows", "shared", "door", "base", "search", "know", "document",
+              "static", "app"),
 }  # fmt: skip
 """Rooms and files of a large room, from the top down."""
 

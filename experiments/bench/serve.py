@@ -59,7 +59,7 @@ def served(kb: str, users: int, folder: Path) -> Iterator[tuple[str, list[str], 
     """Serve a base; yield its address, a link and a token for each user, and the process."""
     names = [word for n in range(users) for word in ("--user", f"u{n:03d}")]
     command = [sys.executable, "-m", "itae", "serve", kb, "--port", "0", "--state", str(folder / "state"), *names]
-    server = subprocess.Popen([*command, f"paths.cache={folder}/cache"], stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen([*command, f"paths.cache={folder}/cache"], stdout=subprocess.PIPE, encoding="utf-8")
     assert server.stdout is not None
     files, links, url = [], [], ""
     for line in server.stdout:
@@ -70,7 +70,7 @@ def served(kb: str, users: int, folder: Path) -> Iterator[tuple[str, list[str], 
             break
     try:
         time.sleep(3)  # the model is built meanwhile
-        yield url, links, [file.read_text().strip() for file in files], psutil.Process(server.pid)
+        yield url, links, [file.read_text(encoding="utf-8").strip() for file in files], psutil.Process(server.pid)
     finally:
         server.terminate()
         server.wait()

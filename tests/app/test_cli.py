@@ -291,7 +291,7 @@ MISTAKES = [
     (
         "chache ls",
         "'chache'",
-        "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, search, sync",
+        "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, search, serve, sync",
     ),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),

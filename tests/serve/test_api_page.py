@@ -13,9 +13,9 @@ from bases import base, made
 from desks import client_of, desk_of
 from openapi_spec_validator import validate
 
-from itae.serve import docs_page
-from itae.serve.api_fields import Line, kind_of, lines
 from itae.serve.app import application
+from itae.serve.document import docs_page
+from itae.serve.document.api_fields import Line, kind_of, lines
 from itae.serve.settings import Settings
 
 HOSTILE = "</code><script>alert(1)</script>\"'&`"

@@ -20,12 +20,12 @@ from asgi_client import ask, asked, listening_app, raw, scope_of, status_of
 from bombs import bombs, saved
 
 from itae.base.errors import UserError
-from itae.serve import uploads
-from itae.serve.bodies import Bodies, Room
+from itae.serve.door import uploads
+from itae.serve.door.bodies import Bodies, Room
+from itae.serve.door.guard import USER
+from itae.serve.door.uploads import upload
 from itae.serve.errors import RefusedError
-from itae.serve.guard import USER
 from itae.serve.settings import Limits
-from itae.serve.uploads import upload
 
 SMALL = Limits(json=100, session=200, picture=300, held=600, waiting=3, patience=0.3, silence=0.3)
 PATHS = {"/api/edits": 100, "/api/searches/import": 200, "/api/searches/picture": 300}

@@ -17,11 +17,11 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 
 from itae.base.errors import UserError
-from itae.serve import keys as keys_
+from itae.serve.door import keys as keys_
+from itae.serve.door.guard import CSP, Guard, user_of
+from itae.serve.door.hosts import Hosts, check_allowed, host_name
+from itae.serve.door.keys import Keys
 from itae.serve.errors import RefusedError
-from itae.serve.guard import CSP, Guard, user_of
-from itae.serve.hosts import Hosts, check_allowed, host_name
-from itae.serve.keys import Keys
 
 PORT = 8000
 OWN = ("Host", f"127.0.0.1:{PORT}")

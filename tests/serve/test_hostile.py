@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from itae.base.errors import UserError
 from itae.search.session import Round, Session
-from itae.serve.line import line
+from itae.serve.search.line import line
 from itae.serve.settings import private_folder
 
 

@@ -14,7 +14,7 @@ from itae.knowledge.curate.duplicates import duplicates, near_duplicate
 from itae.knowledge.curate.outliers import outliers
 from itae.knowledge.curate.suspects import suspects
 from itae.knowledge.records.rows import Rows
-from itae.serve import lists_api
+from itae.serve.know import lists_api
 
 HOSTILE = '<img src=x onerror="alert(1)">/\n\x00\u202e&amp;'
 

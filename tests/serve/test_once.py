@@ -12,7 +12,7 @@ from loops import run
 
 from itae.base.errors import UserError
 from itae.serve.errors import RefusedError
-from itae.serve.once import Once
+from itae.serve.know.once import Once
 
 
 @pytest.fixture

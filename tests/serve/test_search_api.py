@@ -240,7 +240,7 @@ def test_searches_are_there_after_a_restart(digits_desk, tmp_path):
 
 
 def test_the_newest_searches_are_kept(digits_desk, tmp_path, monkeypatch):
-    monkeypatch.setattr("itae.serve.searches.KEPT", 3)
+    monkeypatch.setattr("itae.serve.search.searches.KEPT", 3)
     client = serving.client_of(digits_desk, tmp_path)
     names = [client.post("/api/searches", json={"text": "one"}).json()["search"] for _ in range(5)]
     assert [one["search"] for one in client.get("/api/searches").json()["searches"]] == names[:1:-1]
@@ -328,7 +328,7 @@ def test_a_round_is_of_its_own_version_when_the_base_is_edited_meanwhile(own, tm
     client = serving.client_of(own, tmp_path / "state")
     address = f"/api/searches/{client.post('/api/searches', json={'id': marked}).json()['search']}"
     edit("after 0")
-    monkeypatch.setattr("itae.serve.searches.add_round", meanwhile)
+    monkeypatch.setattr("itae.serve.search.searches.add_round", meanwhile)
     for number, where in enumerate((None, "number % 2 = 0")):
         page = client.post(f"{address}/rounds", json={"count": 600, "where": where}).json()
         last = json.loads(client.get(f"{address}/session").text.splitlines()[-1])

@@ -29,8 +29,8 @@ from itae.app.serve.choices import rules_of
 from itae.app.serve.listening import is_everywhere, is_loopback, listening
 from itae.app.serve.main import _read_only
 from itae.base.errors import UserError
+from itae.serve.door.token_files import token_files
 from itae.serve.settings import Settings, file_name, state_folder
-from itae.serve.token_files import token_files
 
 LINK = re.compile(r"link       (.+)  (http://127\.0\.0\.1:(\d+)/enter\?code=[\w-]{43})")
 
@@ -361,7 +361,7 @@ def test_a_full_disk_is_told(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("itae.serve.token_files._write", full)
+    monkeypatch.setattr("itae.serve.door.token_files._write", full)
     with (
         pytest.raises(UserError, match=r"can't be written into .*tokens/8000 \(No space left"),
         token_files(tmp_path, 8000, {"Ann": "x"}),
@@ -435,7 +435,7 @@ def test_a_base_is_read_only_for_a_reason(itae_, tmp_path, monkeypatch):
 
 def test_a_network_is_told_what_it_means(capsys):
     from itae.app.serve.main import _say_who_reaches
-    from itae.serve.hosts import Hosts
+    from itae.serve.door.hosts import Hosts
 
     with listening("0.0.0.0", 0) as one:
         _say_who_reaches(Hosts(8000, ("0.0.0.0",), ("photos.example.org",)), one)

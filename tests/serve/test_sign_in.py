@@ -13,9 +13,9 @@ from asgi_client import listening_app
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from itae.serve.guard import Guard
-from itae.serve.hosts import Hosts
-from itae.serve.keys import Keys
+from itae.serve.door.guard import Guard
+from itae.serve.door.hosts import Hosts
+from itae.serve.door.keys import Keys
 
 PIXEL = b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\x01\0\x01\0\0\x02\x02D\x01\0;"
 

@@ -12,17 +12,20 @@ from starlette.exceptions import HTTPException
 
 from itae.base.errors import UserError
 from itae.base.versions import __version__
-from itae.serve import base_api, docs_page, know_api, pictures, search_api
+from itae.serve.base import base_api, pictures
 from itae.serve.desk import Desk
+from itae.serve.document import docs_page
 from itae.serve.errors import RefusedError
-from itae.serve.searches import Searches
+from itae.serve.know import know_api
+from itae.serve.search import search_api
+from itae.serve.search.searches import Searches
 from itae.serve.settings import Settings
 
 _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def application(desk: Desk, settings: Settings) -> FastAPI:
-    """Return the application that answers for a base; who may ask is another's business (`itae.serve.guard`).
+    """Return the application that answers for a base; who may ask is another's business (`itae.serve.door.guard`).
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ from itae.serve.settings import Settings, check_users, state_folder
 
 if TYPE_CHECKING:
     from itae.serve.desk import Served
-    from itae.serve.hosts import Hosts
+    from itae.serve.door.hosts import Hosts
 
 READS = ("feedback", "voter", "knowledge", *NEEDED)
 
@@ -74,7 +74,7 @@ def _needed() -> None:
 
 
 def _hosts(options: argparse.Namespace, listener: socket.socket) -> Hosts:
-    from itae.serve.hosts import Hosts, check_allowed, host_name
+    from itae.serve.door.hosts import Hosts, check_allowed, host_name
 
     name = socket.gethostname() if is_everywhere(listener) else options.host
     return Hosts(listener.getsockname()[1], (host_name(name),), check_allowed(options.allow_host))
@@ -84,11 +84,11 @@ def _serve(asked: Asked, here: Opened, settings: Settings, hosts: Hosts, listene
     """Say what there is to say, and answer until a signal comes."""
     from itae.app.serve.running import end_if_busy, server_of
     from itae.serve.app import application
-    from itae.serve.bodies import Bodies
     from itae.serve.desk import Desk
-    from itae.serve.guard import Guard
-    from itae.serve.keys import Keys
-    from itae.serve.token_files import token_files
+    from itae.serve.door.bodies import Bodies
+    from itae.serve.door.guard import Guard
+    from itae.serve.door.keys import Keys
+    from itae.serve.door.token_files import token_files
 
     desk = Desk(_served(asked, here))
     snapshot = desk.snapshot()

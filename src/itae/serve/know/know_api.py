@@ -6,10 +6,10 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from itae.serve import answers_api, edits_api, journal_api, lists_api
-from itae.serve.answers_api import QueryOf
 from itae.serve.desk import Desk
-from itae.serve.once import Once
+from itae.serve.know import answers_api, edits_api, journal_api, lists_api
+from itae.serve.know.answers_api import QueryOf
+from itae.serve.know.once import Once
 
 
 def routes(desk: Desk, query_of: QueryOf, voter: Any = None) -> APIRouter:

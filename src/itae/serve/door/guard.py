@@ -14,10 +14,10 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import MutableHeaders
 
+from itae.serve.door.hosts import Hosts
+from itae.serve.door.keys import Keys
+from itae.serve.door.sign_in import by_itself, not_signed_in, page, signed_in, wrong_code
 from itae.serve.errors import RefusedError
-from itae.serve.hosts import Hosts
-from itae.serve.keys import Keys
-from itae.serve.sign_in import by_itself, not_signed_in, page, signed_in, wrong_code
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

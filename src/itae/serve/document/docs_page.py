@@ -15,8 +15,8 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, Response
 
-from itae.serve.api_document import GENERAL, SENDING, WRITING, document
-from itae.serve.api_fields import Line, Schema, found, lines, parameter
+from itae.serve.document.api_document import GENERAL, SENDING, WRITING, document
+from itae.serve.document.api_fields import Line, Schema, found, lines, parameter
 
 _TOKEN = '-H "Authorization: Bearer $(cat TOKENFILE)"'
 _GENERAL = {**GENERAL, **WRITING, **SENDING}
@@ -61,7 +61,7 @@ def page(told: dict[str, Any], server: str) -> str:
 def _template() -> Any:
     import jinja2
 
-    text = resources.files("itae.serve").joinpath("static", "api.html").read_text("utf-8")
+    text = resources.files("itae.serve").joinpath("static", "api.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )

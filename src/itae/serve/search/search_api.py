@@ -14,17 +14,17 @@ from itae.base.errors import UserError
 from itae.search.rounds import begun
 from itae.search.session_file import read_session
 from itae.search.sought import Sought, sought_row
-from itae.serve import search_models as models
-from itae.serve.bodies import body_of
+from itae.serve.base.pictures import small
 from itae.serve.desk import Desk
+from itae.serve.door.bodies import body_of
+from itae.serve.door.guard import user_of
+from itae.serve.door.uploads import upload
 from itae.serve.errors import RefusedError
-from itae.serve.guard import user_of
-from itae.serve.know_models import failing
-from itae.serve.pictures import small
-from itae.serve.rounds import Rounds, query_told
-from itae.serve.searches import Searches
+from itae.serve.search import search_models as models
+from itae.serve.search.rounds import Rounds, query_told
+from itae.serve.search.searches import Searches
 from itae.serve.settings import Limits
-from itae.serve.uploads import upload
+from itae.serve.shared import failing
 
 Who = Annotated[str, Depends(user_of)]
 Sent = Annotated[bytes, Depends(body_of)]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import BaseModel, Field
 
-from itae.serve.search_models import RowAbout, Sent
+from itae.serve.shared import RowAbout, Sent
 
 
 class RowAsked(Sent):
@@ -135,23 +133,3 @@ class WhyAbout(BaseModel):
     notes: list[str] = Field(description="What to know of it, in sentences.")
     version: int = Field(description="Of the base.")
     root: str = Field(description="Checksum of all that is in that version.")
-
-
-class Failed(BaseModel):
-    """What went wrong."""
-
-    error: str = Field(description="One sentence: what is wrong, what is allowed, what to do.")
-
-
-_SAYS = {
-    400: "What is asked is wrong; the sentence names it.",
-    403: "Nothing can be edited here.",
-    404: "There is no such thing.",
-    409: "A row has been edited since the version that was seen; nothing was written.",
-    503: "The base was edited before this was looked at: ask again.",
-}
-
-
-def failing(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return what the document of the API says of the errors of a route."""
-    return {status: {"model": Failed, "description": _SAYS[status]} for status in statuses}

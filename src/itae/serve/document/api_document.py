@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from itae.serve.know_models import Failed
+from itae.serve.shared import Failed
 
 TOKEN = "token"
 """What the way to sign in is called: the other is the cookie of a browser, which is no script's business."""

@@ -15,10 +15,11 @@ from itae.knowledge.curate.suspects import suspects
 from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
 from itae.knowledge.records.snapshot import Snapshot
 from itae.serve.desk import Desk
-from itae.serve.guard import user_of
-from itae.serve.know_models import DuplicatesAbout, OutliersAbout, SuspectsAbout, failing
-from itae.serve.once import Once
+from itae.serve.door.guard import user_of
+from itae.serve.know.know_models import DuplicatesAbout, OutliersAbout, SuspectsAbout
+from itae.serve.know.once import Once
 from itae.serve.rows import row
+from itae.serve.shared import failing
 
 Who = Annotated[str, Depends(user_of)]
 MOST = 1000

@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse, Response
 
 from itae.knowledge.base import KnowledgeBase
 from itae.serve.desk import Desk
-from itae.serve.edit_models import JournalAbout, Tags, TagTo
+from itae.serve.door.guard import user_of
 from itae.serve.errors import RefusedError
-from itae.serve.guard import user_of
-from itae.serve.know_models import failing
+from itae.serve.know.edit_models import JournalAbout, Tags, TagTo
 from itae.serve.rows import edit
+from itae.serve.shared import failing
 
 Who = Annotated[str, Depends(user_of)]
 _MOST = 500

@@ -14,13 +14,13 @@ from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.ledger.changes import Change
 from itae.knowledge.ledger.relabelled import new_labels, relabelled
 from itae.knowledge.ledger.since import ChangedSinceError
-from itae.serve import edit_models as models
-from itae.serve.answers_api import chosen
 from itae.serve.desk import Desk
+from itae.serve.door.guard import user_of
 from itae.serve.errors import RefusedError
-from itae.serve.guard import user_of
-from itae.serve.know_models import failing
-from itae.serve.once import Once
+from itae.serve.know import edit_models as models
+from itae.serve.know.answers_api import chosen
+from itae.serve.know.once import Once
+from itae.serve.shared import failing
 
 Who = Annotated[str, Depends(user_of)]
 _KINDS = ("added", "changed", "deleted")

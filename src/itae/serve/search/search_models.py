@@ -6,14 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from itae.serve.shared import RowAbout, Sent
+
 MOST = 10_000
 """Results of a round."""
-
-
-class Sent(BaseModel):
-    """A body: what it doesn't name is refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
 
 class NewSearch(Sent):
@@ -92,14 +88,6 @@ class SearchList(BaseModel):
     """The searches of a user, the last one first."""
 
     searches: list[SearchLine] = Field(description="At most 200 are kept.")
-
-
-class RowAbout(BaseModel):
-    """A row, in short."""
-
-    id: str = Field(description="Any text.")
-    number: int = Field(description="By which its picture is found.")
-    labels: list[str] = Field(description="None, one or several.")
 
 
 class Judged(RowAbout):

@@ -65,5 +65,5 @@ def _remove(folder: Path) -> None:
 def _write(file: Path, text: str) -> None:
     """Write a new file, which never was another's to read."""
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w") as stream:
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
         stream.write(text)

@@ -18,12 +18,12 @@ from itae.search.rule import Rule
 from itae.search.search import Page, Search
 from itae.search.session import Round, Session
 from itae.search.sought import sought_again
-from itae.serve import search_models as models
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
-from itae.serve.line import line
 from itae.serve.rows import edit, row, rule_told
-from itae.serve.searches import Searches
+from itae.serve.search import search_models as models
+from itae.serve.search.line import line
+from itae.serve.search.searches import Searches
 
 _EDITS = 20  # of a base that others edit, told with a round
 

@@ -1,4 +1,4 @@
-"""How large the body of a request may be, and all of them together; what is a picture is `itae.serve.uploads`.
+"""How large the body of a request may be, and all of them together; what is a picture is `itae.serve.door.uploads`.
 
 A body is received as a whole before anybody works on it, and counted while it comes: what a request says of its length
 may be a lie, or nothing. All that are there at a time have so many bytes, those of one user half as many; the others
@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from itae.serve.door.guard import USER, App, Message, Receive, Scope, Send, refusal
 from itae.serve.errors import RefusedError
-from itae.serve.guard import USER, App, Message, Receive, Scope, Send, refusal
 from itae.serve.settings import Limits
 
 _READS = ("GET", "HEAD")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, StrictInt
 
-from itae.serve.search_models import Sent
+from itae.serve.shared import Sent
 
 MOST_TOLD = 10_000
 MOST_LABELS = 1000

@@ -15,12 +15,11 @@ from itae.knowledge.records.snapshot import NONE, Snapshot
 from itae.search.filters import condition
 from itae.search.search import rows_where
 from itae.serve.desk import Desk
+from itae.serve.door.guard import user_of
 from itae.serve.errors import RefusedError
-from itae.serve.guard import user_of
-from itae.serve.know_models import failing
 from itae.serve.rows import edit, row, rules, whole_row
-from itae.serve.search_models import RowAbout
 from itae.serve.settings import Limits
+from itae.serve.shared import RowAbout, failing
 
 Who = Annotated[str, Depends(user_of)]
 _COUNTS = "rows by label and source"

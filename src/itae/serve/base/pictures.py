@@ -17,7 +17,7 @@ from itae.images.samples import BadImage
 from itae.knowledge.records.snapshot import Snapshot
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
-from itae.serve.know_models import failing
+from itae.serve.shared import failing
 
 SIDES = (96, 160, 320, 1024)
 """Pixels of the long side that may be asked for."""

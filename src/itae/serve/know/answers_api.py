@@ -18,10 +18,10 @@ from itae.knowledge.ledger.changes import positions_of
 from itae.knowledge.near.held_out import held_out
 from itae.knowledge.records.snapshot import Snapshot, after
 from itae.serve.desk import Desk
-from itae.serve.guard import user_of
-from itae.serve.know_models import RowAsked, WhyAbout, failing
-from itae.serve.once import Once
-from itae.serve.search_models import Sent
+from itae.serve.door.guard import user_of
+from itae.serve.know.know_models import RowAsked, WhyAbout
+from itae.serve.know.once import Once
+from itae.serve.shared import Sent, failing
 
 Who = Annotated[str, Depends(user_of)]
 QueryOf = Callable[[str, str], tuple[np.ndarray, bytes | None, bool]]
