@@ -6,7 +6,7 @@ import { button, called, count, details, file, find, make, moment, picture, thum
 import { isSelected, markOf } from "./marks.js";
 import { on, isDeleted, labelsOf, state } from "./state.js";
 import { drawWhy } from "./why.js";
-import { because, movement } from "./tile.js";
+import { because, movement, nearestOf } from "./tile.js";
 
 let shown = null; // {item, acts, redraw} of the image that is open
 let acts;

@@ -4,16 +4,19 @@ import { button, called, count, make, percent, thumb } from "./dom.js";
 import { state } from "./state.js";
 
 const SHOWN = 8; // labels, and rows that turn an answer; the others are folded
+const UNUSUAL = 0.05; // the p below which a picture is called unusual
 const FEW = 20; // rows that one would still judge together
 
 /** Draw what a classification says, of a row of the base or of a query, with headings of a level; `acts`: `{open(item), correct(ids), remove(ids)}`. */
 export function drawWhy(why, acts, { level = 4, row = null } = {}) {
   const known = (why.known ?? []).filter((one) => one.id !== row?.id); // that a row knows itself is no news
   const scores = Object.entries(why.scores).sort(([, a], [, b]) => b - a);
+  const unusual = (why.p ?? 1) < UNUSUAL; // then it comes before the shares, which may be as high as they like
   return make("div", { class: "answer-part" },
     make("p", { class: "verdict-line" }, make("b", {}, why.label ?? "No answer"), why.label === null && scores.length ? ` Its neighbours would say ${scores[0][0]}.` : ""),
+    unusual ? make("p", { class: "warns" }, usual(why.p)) : null,
     bars(scores, why.label),
-    make("p", {}, usual(why.p)),
+    unusual ? null : make("p", {}, usual(why.p)),
     known.length ? make("p", { class: "known" }, `The base knows these very bytes: ${known.map((one) => `${called(one.label)} (${one.id})`).join(", ")}. Those rows had no say.`) : null,
     turn(why, acts, level),
     make(`h${level}`, {}, "Neighbours that voted"),
@@ -24,7 +27,7 @@ export function drawWhy(why, acts, { level = 4, row = null } = {}) {
 function usual(p) {
   if (p === null || p === undefined) return "";
   const share = `of the base's own rows at most ${percent(p)} are as far from their nearest`;
-  if (p < 0.05) return `The picture is ${p < 0.01 ? "very " : ""}unusual for this base (p = ${p.toPrecision(2)}): ${share}. The answer may mean little.`;
+  if (p < UNUSUAL) return `The picture is ${p < 0.01 ? "very " : ""}unusual for this base (p = ${p.toPrecision(2)}): ${share}. The answer may mean little.`;
   return `The picture is usual for this base (p = ${p.toFixed(2)}): ${share}.`;
 }
 
