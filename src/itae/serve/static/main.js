@@ -17,7 +17,7 @@ import { drawOptions, offer } from "./options.js";
 import { between, browse, current, drawGrid, idsOf, itemAt, placeOf, seen, stack, theGrid } from "./results.js";
 import { drawRound, forget } from "./round.js";
 import { drawSearches } from "./searches.js";
-import { isOtherwise, leave, next, open, start } from "./search.js";
+import { goOn, leave, next, open, otherwise, start } from "./search.js";
 import { on, state } from "./state.js";
 import { banner, say, toast } from "./status.js";
 import { drawWhy } from "./why.js";
