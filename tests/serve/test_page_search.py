@@ -12,14 +12,7 @@ from browsing import ask, ids, tile
 
 pytestmark = pytest.mark.slow
 
-MOVED = re.compile(r"(up|down) \d+, from \d+|new: |still at")
-
-
-def dock(page):
-    """Return what the dock says of yes, of no, and of the next round."""
-    return [page.locator("#dock .head").nth(i).inner_text() for i in (0, 1)] + [
-        page.locator("#dock .main").inner_text()
-    ]
+MOVED = re.compile(r"(up|down) \d+|new: |unchanged")
 
 
 def test_a_search_by_keyboard_alone_gives_what_the_command_gives(site, visit, digits, tmp_path):

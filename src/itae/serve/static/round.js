@@ -50,11 +50,10 @@ function question() {
 
 function said() {
   const { round, search } = state;
-  const moves = moved(round.results);
   const all = round.results.length + round.left;
   const parts = [
     `Round ${round.round} by ${ruleName(round.rule)}: ${round.results.length.toLocaleString("en")} of ${count(all, "image")}`,
-    round.round > 0 && `${moves.fresh} new, ${moves.up} up, ${moves.down} down`,
+    moved(round),
     round.where && `where ${round.where}`,
     `version ${round.version}`,
     ...search.notes, ...round.notes,

@@ -102,24 +102,24 @@ function show(round, past = false, told = true) {
 }
 
 function spoken(round, past) {
-  const moves = moved(round.results);
   const parts = [
     `Round ${round.round}${past ? " as it was" : ""} by ${ruleName(round.rule)}: ${count(round.results.length, "image")}, ${round.left.toLocaleString("en")} more may come.`,
-    round.round > 0 && `${moves.fresh} new, ${moves.up} up, ${moves.down} down.`,
+    round.round > 0 && `${moved(round)}.`,
     ...round.notes,
   ];
   return parts.filter(Boolean).join(" ");
 }
 
-/** How many rows of a round are new, and how many went up or down. */
-export function moved(results) {
+/** How many rows of a round are new, and how many went up or down, in words; nothing of the first. */
+export function moved({ round, results }) {
+  if (round === 0) return "";
   const told = { fresh: 0, up: 0, down: 0 };
   for (const row of results) {
     if (row.was === null) told.fresh += 1;
     else if (row.was > row.rank) told.up += 1;
     else if (row.was < row.rank) told.down += 1;
   }
-  return told;
+  return [["fresh", "new"], ["up", "up"], ["down", "down"]].filter(([name]) => told[name]).map(([name, word]) => `${told[name]} ${word}`).join(", ") || "the order is unchanged";
 }
 
 /** Rank by all marks: the next round. */

@@ -17,7 +17,7 @@ export function tile(item, wide) {
   if (row.rank !== undefined) shot.append(make("span", { class: "rank", "aria-hidden": "true" }, String(row.rank)));
   shot.append(make("span", { class: "picked", "aria-hidden": "true" }, "selected"), make("span", { class: "verdict", "aria-hidden": "true" }));
   const moved = movement(row);
-  if (moved) shot.append(make("span", { class: `moved ${moved.kind}`, title: moved.told, "aria-hidden": "true" }, moved.short));
+  if (moved?.short) shot.append(make("span", { class: `moved ${moved.kind}`, title: moved.told, "aria-hidden": "true" }, moved.short));
   if (item.alike?.length) shot.append(act("stack", "", ""));
   const acts = row.rank === undefined
     ? [act("like", "Search like this", "Search like this")]
@@ -30,13 +30,13 @@ function act(name, text, told) {
   return make("button", { type: "button", class: `act-${name}`, "data-act": name, tabindex: -1, title: told, "aria-label": told === text ? null : told || null }, text);
 }
 
-/** How a row moved since the round before. */
+/** How a row moved since the round before, among those that are in the list still. */
 export function movement(row) {
   if (!state.round || state.round.round === 0 || row.rank === undefined) return null;
   if (row.was === null) return { kind: "new", short: "new", told: "new: the round before didn't show it" };
   const by = row.was - row.rank;
-  if (by === 0) return { kind: "same", short: "=", told: `still at ${row.rank}` };
-  return by > 0 ? { kind: "up", short: `▲ ${by}`, told: `up ${by}, from ${row.was}` } : { kind: "down", short: `▼ ${-by}`, told: `down ${-by}, from ${row.was}` };
+  if (by === 0) return { kind: "same", short: "", told: "unchanged" };
+  return by > 0 ? { kind: "up", short: `▲ ${by}`, told: `up ${by}` } : { kind: "down", short: `▼ ${-by}`, told: `down ${-by}` };
 }
 
 /** Which judged image decided, in few words; null where it is the query. */
