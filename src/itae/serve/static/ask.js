@@ -3,7 +3,7 @@
 import { find, make } from "./dom.js";
 import { start } from "./search.js";
 import { on, state } from "./state.js";
-import { toast } from "./status.js";
+import { calm, toast } from "./status.js";
 
 const ID = /^id:\s*/i;
 
@@ -37,6 +37,7 @@ export function drawAsk() {
 
 async function submit(said) {
   if (!said) return find("words").focus();
+  calm();
   const question = ID.test(said) ? { id: said.replace(ID, "") } : state.base.text === null ? { text: said } : { id: said };
   if (await start(question)) find("words").blur();
   return undefined;

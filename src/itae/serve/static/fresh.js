@@ -2,7 +2,7 @@
 
 import { get, onAnswer, query } from "./api.js";
 import { count } from "./dom.js";
-import { state, tell } from "./state.js";
+import { on, state, tell } from "./state.js";
 import { banner } from "./status.js";
 
 const EVERY = 5000; // ms
@@ -13,6 +13,12 @@ export function watch() {
     if (status === 0) banner("gone", "The server doesn't answer: is `itae serve` still running? Marks are kept.", [["Try again", poll]], "wrong");
     else banner("gone");
     if (status === 401) banner("door", "You are not signed in any more: open the link that the terminal printed, once more.", [], "wrong");
+  });
+  on("round", () => {
+    if (state.past || state.round.version <= state.version) return;
+    state.version = state.round.version; // all that is shown is of this version now
+    banner("edited");
+    recount();
   });
   setInterval(() => document.visibilityState === "visible" && poll(), EVERY);
   document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && poll());
@@ -35,6 +41,14 @@ export async function poll() {
   const who = [...new Set(others.map((edit) => edit.who))].join(", ");
   const what = others.length === 1 ? `edit ${last.edit}, ${last.verb}${last.why ? `: ${last.why}` : ""}` : `${count(others.length, "edit")}, the last ${last.edit}, ${last.verb}`;
   banner("edited", `The base was edited by ${who} (${what}). What you see is of version ${state.version}.`, [["Show the newest", newest]]);
+}
+
+/** Read what the base has, as of the version that is shown already. */
+async function recount() {
+  try {
+    state.base = await get("/base");
+    tell("base");
+  } catch { /* `onAnswer` has told */ }
 }
 
 /** Show the newest version. */

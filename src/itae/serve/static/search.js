@@ -4,7 +4,7 @@ import { get, post, searchPath } from "./api.js";
 import { closeMarks, marked, openMarks, takeMarks } from "./marks.js";
 import { blame, chosenRule, filters, ruleName, setFilters, setRule, view } from "./options.js";
 import { know, state, tell } from "./state.js";
-import { failed, say } from "./status.js";
+import { calm, failed, say } from "./status.js";
 import { count } from "./dom.js";
 
 let asked = null; // what the shown round was asked with, marks apart
@@ -47,6 +47,7 @@ export function start(question) {
     enter(search);
     openMarks(search.search, null);
     location.hash = `#/search/${encodeURIComponent(search.search)}`;
+    calm();
     await ask(current);
     return true;
   });
@@ -137,6 +138,7 @@ async function ask(current, { diverse = false } = {}) {
   });
   if (!current() || state.search?.search !== sid) return false;
   asked = now;
+  calm();
   filtersOf.set(`${sid}/${round.round}`, { labels, sources, where });
   state.search.rounds = [...state.search.rounds.filter((one) => one.round < round.round), {
     round: round.round, version: round.version, rule: round.rule, where: round.where, count: round.count,
@@ -182,6 +184,7 @@ export async function more() {
 /** Leave the search: the whole base is shown. */
 export function leave() {
   work += 1;
+  calm();
   busy = false;
   Object.assign(state, { search: null, round: null, past: false });
   asked = null;

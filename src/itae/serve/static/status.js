@@ -27,6 +27,9 @@ export function toast(text, acts = [], { error = false } = {}) {
   wait();
 }
 
+/** Take away what was told of a failure: what was asked since has succeeded. */
+export const calm = () => document.querySelectorAll(".toast.wrong").forEach((box) => box.remove());
+
 /** Tell of a failure; that nobody answers is told by a banner. */
 export const failed = (error) => error.name !== "AbortError" && error.status !== 0 && toast(error.message, [], { error: true });
 
@@ -37,7 +40,7 @@ export function banner(name, text = null, acts = [], kind = "") {
   if (shown?.dataset.text === text) return undefined;
   const line = make("div", { class: `banner ${kind}`, "data-name": name, "data-text": text }, make("p", {}, text), ...acts.map(([word, act]) => button(word, act)));
   if (shown) shown.replaceWith(line);
-  else find("banners").append(line);
+  else (kind === "quiet" ? find("banners") : find("banners").querySelector(".late")).append(line);
   return line;
 }
 
