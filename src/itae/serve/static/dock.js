@@ -85,7 +85,7 @@ function select(acts) {
   const editable = !state.base.read_only;
   parts.picked.replaceChildren(
     make("b", { role: "status" }, `${count(ids.length, "row")} selected`),
-    ...(editable ? [button("Label…", () => acts.correct(ids)), button("Delete…", () => acts.remove(ids))] : [make("span", { class: "note" }, state.base.read_only)]),
+    ...(editable ? [button("Label…", () => acts.correct(ids)), button("Delete…", () => acts.remove(ids))] : []),
     ...(state.search && !state.past ? ["yes", "no"].map((what) => button(`Mark ${what}`, () => { mark(ids, what); clearSelection(); })) : []),
     button("Clear", clearSelection),
   );

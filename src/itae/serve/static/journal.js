@@ -42,7 +42,7 @@ function draw(version) {
   const held = view.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") ?? "" : null;
   view.replaceChildren(...[
     make("h1", {}, "Journal"),
-    make("p", { class: "note" }, `${base.path}, version ${version}, ${count(base.rows, "row")}. ${base.read_only ?? ""}`),
+    make("p", { class: "note" }, `${base.name}, version ${version}, ${count(base.rows, "row")}.`),
     tagPart(version),
     make("h2", {}, "Edits"),
     edits.length ? table(version) : empty("No edit yet.", "What is added, corrected or deleted will stand here."),
