@@ -21,7 +21,7 @@ export function drawDock(acts) {
     yes: strip("yes", "✓ Yes"), no: strip("no", "✗ No"),
     picked: make("div", { class: "picked-bar", role: "group", "aria-label": "Selected rows", hidden: true }),
     undo: button("Undo", acts.undo, { title: "Take the last mark back (u)" }),
-    none: button("Nothing here is right", acts.nothingRight, { title: "Marks what has been in sight as no, and shows a diverse page" }),
+    none: button("", acts.nothingRight),
     label: button("Label the yes…", acts.labelYes, { title: "Give the images marked yes a label in the base" }),
     next: button("Next round", () => next(), { class: "main", title: "Rank again by all marks (Enter)" }),
   };
@@ -46,7 +46,10 @@ function draw() {
   parts.next.textContent = rule && !news ? `Rank again by ${rule}` : news ? `Next round: ${news}` : "Next round";
   parts.next.classList.toggle("ready", Boolean(news || rule));
   parts.undo.disabled = !canUndo();
-  parts.none.hidden = marked("yes").length > 0 || state.round === null;
+  parts.none.hidden = state.round === null;
+  const some = marked("yes").length > 0;
+  parts.none.textContent = some ? "All others in sight: no" : "Nothing here is right";
+  parts.none.title = some ? "Marks what has been in sight and isn't marked as no, and ranks again" : "Marks what has been in sight as no, and shows a diverse page";
   parts.label.hidden = marked("yes").length === 0 || Boolean(state.base.read_only);
 }
 

@@ -12,7 +12,7 @@ import { watch } from "./fresh.js";
 import { drawJournal, openJournal } from "./journal.js";
 import { drawKeys } from "./keys.js";
 import { drawLists, openList } from "./lists.js";
-import { clearSelection, dropMarks, fresh, isSelected, mark, marked, markOf, select, selection, undo } from "./marks.js";
+import { clearSelection, dropMarks, fresh, isSelected, lastStep, mark, marked, markOf, select, selection, undo } from "./marks.js";
 import { drawOptions, offer } from "./options.js";
 import { between, browse, current, drawGrid, idsOf, itemAt, placeOf, seen, stack, theGrid } from "./results.js";
 import { drawRound, forget } from "./round.js";
@@ -79,7 +79,10 @@ function pick(i, { range = false } = {}) {
 async function nothingRight() {
   const ids = seen().filter((id) => markOf(id) === null);
   mark(ids, "no");
-  if (await next({ diverse: true })) toast(`${count(ids.length, "image")} marked no; here are others, unlike them and unlike each other.`, [["Undo the marks", takeBack]]);
+  const step = lastStep();
+  const back = () => (lastStep() === step ? takeBack() : toast("Other marks were made since: u takes them back, the last one first."));
+  const diverse = marked("yes").length === 0;
+  if (await next({ diverse })) toast(`${count(ids.length, "image")} marked no; here are others${diverse ? ", unlike them and unlike each other" : ""}.`, [["Undo the marks", back]]);
 }
 
 function labelYes() {

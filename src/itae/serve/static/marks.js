@@ -77,6 +77,9 @@ export function undo() {
   if (!step) return null;
   for (const [id, before] of step) put(id, before);
   keep();
+/** The last step, to tell whether another was made since. */
+export const lastStep = () => steps.at(-1) ?? null;
+
   tell("marks");
   return step.map(([id]) => id);
 }

@@ -99,7 +99,7 @@ function offers(acts) {
       button("Go on from here", goOn, { class: "main" }),
       make("a", { href: `#/search/${encodeURIComponent(state.search.search)}` }, "Back to the last round")));
   }
-  if (!round || round.round === 0 || marked("yes").length || !marked("no").length) return place.replaceChildren();
+  if (!round || round.round === 0 || round.diverse || marked("yes").length || !marked("no").length) return place.replaceChildren();
   if (place.querySelector(".offer.diverse")) return undefined;
   return place.replaceChildren(make("div", { class: "offer diverse" },
     make("p", {}, make("b", {}, "Nothing is marked yes so far."), " More of the same order may not help."),
@@ -134,6 +134,7 @@ async function replay() {
     const rows = rounds.map((one) => make("tr", {}, make("th", { scope: "row" }, String(one.round)), make("td", {}, String(one.version)), make("td", {}, ruleName(one.rule)),
       make("td", {}, make("span", { class: `state${one.same ? "" : " changed"}` }, one.same ? "the same" : "not the same"))));
     const head = ["round", "version", "rule", "replayed"].map((name) => make("th", { scope: "col" }, name));
+    state.round && !state.past && button("Show a diverse page", () => next({ diverse: true }), { title: "Images unlike what was shown and unlike each other" }),
     body.replaceChildren(make("p", {}, same ? `All ${count(rounds.length, "round")} came out the same.` : "Some rounds have other images, or the same in another order."),
       make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rounds, replayed" }, make("table", { class: "scores told" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
   } catch (error) {

@@ -137,9 +137,9 @@ async function ask(current, { diverse = false } = {}) {
     yes: marked("yes"), no: marked("no"), rule: chosenRule(), labels, sources, where, count: view().count, diverse,
   });
   if (!current() || state.search?.search !== sid) return false;
-  asked = now;
   calm();
   filtersOf.set(`${sid}/${round.round}`, { labels, sources, where });
+  asked = now;
   state.search.rounds = [...state.search.rounds.filter((one) => one.round < round.round), {
     round: round.round, version: round.version, rule: round.rule, where: round.where, count: round.count,
     yes: round.yes.length, no: round.no.length, shown: round.results.length, diverse, time: new Date().toISOString(),
