@@ -3,7 +3,7 @@
 import { button, count, file, find, make, thumb } from "./dom.js";
 import { canUndo, clearSelection, fresh, isRanked, mark, marked, selection } from "./marks.js";
 import { chosenRule } from "./options.js";
-import { isOtherwise, next } from "./search.js";
+import { next, otherwise } from "./search.js";
 import { on, rowOf, state } from "./state.js";
 import { say } from "./status.js";
 
@@ -42,9 +42,11 @@ function draw() {
   for (const one of [parts.yes, parts.no]) fill(one);
   const { yes, no, back } = fresh();
   const news = [yes && `${yes} yes`, no && `${no} no`, back && `${back} taken back`].filter(Boolean).join(", ");
-  const rule = isOtherwise() ? chosenRule().name : null;
-  parts.next.textContent = rule && !news ? `Rank again by ${rule}` : news ? `Next round: ${news}` : "Next round";
-  parts.next.classList.toggle("ready", Boolean(news || rule));
+  const other = otherwise();
+  const apply = other === "rule" ? `Rank again by ${chosenRule().name}` : "Apply";
+  parts.next.textContent = other && !news ? apply : news ? `Next round: ${news}` : "Next round";
+  parts.next.classList.toggle("ready", Boolean(news || other));
+  find("apply").hidden = !other;
   parts.undo.disabled = !canUndo();
   parts.none.hidden = state.round === null;
   const some = marked("yes").length > 0;

@@ -96,8 +96,8 @@ function enter() {
   const { i, item } = current();
   if (!state.search) return item && like(itemAt(i));
   const { yes, no, back } = fresh();
-  if (state.past) return say("This round is shown as it was. Go on from it to ask again.");
-  if (!yes && !no && !back && !isOtherwise()) return toast("Nothing is marked since this round: y or n on an image, then Enter.");
+  if (state.past) return before("ask again");
+  if (!yes && !no && !back && !otherwise()) return toast("Nothing is marked since this round: y or n on an image, then Enter.");
   return next();
 }
 
@@ -197,6 +197,7 @@ async function begin() {
   } catch (error) {
     find("heading").textContent = error.status === 401 ? "Not signed in" : "The base couldn't be opened";
     find("nothing").replaceChildren(empty(error.status === 401 ? "Open the link that the terminal printed, once more." : "It may be that the server is gone.", error.message, make("p", {}, button("Try again", () => location.reload()))));
+  on("apply", () => otherwise() && next());
     return;
   }
   state.version = state.base.version;

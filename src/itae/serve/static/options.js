@@ -1,8 +1,8 @@
 // How a search ranks and what it looks at: the rule with its numbers, filters, images a page, folding, size.
 
 import { chips } from "./chips.js";
-import { button, find, make } from "./dom.js";
-import { state, tell } from "./state.js";
+import { button, details, find, make } from "./dom.js";
+import { on, state, tell } from "./state.js";
 import { wrong } from "./status.js";
 
 const KEPT = "itae.view"; // what is a matter of taste is kept: page, folding, size
@@ -23,22 +23,28 @@ const source = chips("source", { changed: () => change() });
 /** The form; its parts tell "options" when a search or a list is another now, "view" when only its looks are. */
 export function drawOptions() {
   const field = (id, name, input, ...more) => make("div", { class: "field" }, make("label", { for: id }, name), input, ...more);
-  rule.append(...state.base.rules.map((one) => make("option", { value: one.name, selected: one.name === state.base.default_rule }, one.name)));
+  rule.append(...state.base.rules.map((one) => make("option", { value: one.name, title: one.says, selected: one.name === state.base.default_rule }, one.name)));
   rule.setAttribute("aria-describedby", "rule-says");
   rule.setAttribute("aria-label", "rule");
   find("rule-place").append(make("label", { for: "rule" }, "rule"), rule);
   find("options").append(
-    make("fieldset", { class: "for-search" }, make("legend", {}, "Rule"), says, numbers),
-    make("fieldset", {}, make("legend", {}, "Only rows with"), make("div", { class: "fields" }, label.element, source.element, make("div", { class: "field wide" }, make("label", { for: "where" }, "condition (SQL)"), where, whereWrong))),
+    make("fieldset", { class: "for-search of-round" }, make("legend", {}, "Rule"), says, numbers,
+      make("details", {}, make("summary", {}, "What each rule does"), details(state.base.rules.map((one) => [one.name, one.says])))),
+    make("fieldset", { class: "of-round" }, make("legend", {}, "Only rows with"), make("div", { class: "fields" }, label.element, source.element, make("div", { class: "field wide" }, make("label", { for: "where" }, "condition (SQL)"), where, whereWrong))),
     make("fieldset", {}, make("legend", {}, "Show"), make("div", { class: "fields" },
       field("count", "images a page", page), field("size", "size", size),
       make("label", { class: "check" }, fold, " fold nearly identical images"))),
-    button("Without filters", () => { setFilters({}); change(); }, { id: "unfilter" }),
+    make("div", { class: "acts" }, button("Apply", () => tell("apply"), { id: "apply", class: "main ready", hidden: true }), button("Without filters", () => { setFilters({}); change(); }, { id: "unfilter" })),
   );
   rule.addEventListener("change", () => { drawRule(); change(); });
   numbers.addEventListener("change", () => change());
   where.addEventListener("change", () => change());
-  where.addEventListener("keydown", (event) => event.key === "Enter" && (event.preventDefault(), change()));
+  where.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    change();
+    tell("apply");
+  });
   page.addEventListener("change", () => { taste.count = Math.max(1, Math.min(500, Math.round(page.valueAsNumber) || 60)); page.value = taste.count; save(); tell("options"); });
   fold.addEventListener("change", () => { taste.fold = fold.checked; save(); tell("view"); });
   size.addEventListener("change", () => { taste.size = Number(size.value); save(); tell("view"); });
@@ -82,6 +88,7 @@ function drawRule(values = {}) {
   says.textContent = `${one.name}: ${one.says}`;
   const kinds = {
     "true or false": (given) => ({ type: "checkbox", checked: given === true }),
+  rule.title = one.says;
     number: () => ({ type: "number", step: "any", inputmode: "decimal" }),
     integer: () => ({ type: "number", step: 1, inputmode: "numeric" }),
     text: () => ({ type: "text" }),

@@ -86,7 +86,7 @@ function history() {
 function news(one, before) {
   const by = (word) => one[word] !== before[word] && `${one[word] > before[word] ? "+" : "−"}${Math.abs(one[word] - before[word])} ${word}`;
   const filter = one.where !== before.where && (one.where ? "filtered" : "no filter");
-  const rule = JSON.stringify(one.rule) !== JSON.stringify(before.rule) && ruleName(one.rule);
+  const rule = JSON.stringify(one.rule) !== JSON.stringify(before.rule) && `by ${ruleName(one.rule)}`;
   return [by("yes"), by("no"), rule, filter, one.diverse && "unlike all"].filter(Boolean).join(", ") || "as before";
 }
 

@@ -15,8 +15,11 @@ let loading = false; // whether more of the round is on its way
 
 const settings = () => JSON.stringify([chosenRule(), filters()]);
 
-/** Whether rule or filters are others than those of the round that is shown. */
-export const isOtherwise = () => state.search !== null && asked !== null && asked !== settings();
+/** What is another than in the round that is shown: "rule", "filters", or null where nothing is. */
+export function otherwise() {
+  if (state.search === null || state.past || asked === null || asked === settings()) return null;
+  return JSON.stringify(JSON.parse(asked)[0]) === JSON.stringify(chosenRule()) ? "filters" : "rule";
+}
 
 async function during(task) {
   const mine = (work += 1);
