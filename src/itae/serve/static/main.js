@@ -171,8 +171,8 @@ function route() {
 
 function describe() {
   const { base } = state;
-  find("base-name").textContent = base.name;
-  find("base-name").title = `${base.path}, ${base.backbone}, ${base.edit}, itae ${base.itae}`;
+  Object.assign(find("base-name"), { textContent: base.name, title: `${base.path}, ${base.backbone}, ${base.edit}, itae ${base.itae}` });
+  Object.assign(find("user"), { textContent: base.user, title: `Signed in as ${base.user}` });
   banner("kept", base.read_only, [], "quiet");
   if (state.search === null && !find("heading").textContent.includes("of")) document.title = `${base.name} · itae`;
 }
