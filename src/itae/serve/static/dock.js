@@ -73,7 +73,7 @@ function fill({ what, name, head, list }) {
   // Only what changed is touched, so that a strip that is scrolled stays where it is.
   if (shown.length !== list.children.length || shown.some((child, i) => child !== list.children[i])) {
     const held = [...list.children].indexOf(document.activeElement);
-    list.replaceChildren(...(shown.length ? shown : [make("span", { class: "note" }, what === "yes" ? "Mark images with ✓, or the key y" : "… and with ✗, or n")]));
+    list.replaceChildren(...(shown.length ? shown : [make("span", { class: "note" }, what === "yes" ? "Mark with ✓, or the key y" : "Mark with ✗, or the key n")]));
     if (held >= 0) (list.children[Math.min(held, list.children.length - 1)])?.focus();
   }
 }
