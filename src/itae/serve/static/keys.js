@@ -7,7 +7,7 @@ const TOLD = [
   ["/", "the box"], ["← ↑ → ↓", "move in the grid; in an open image ← and → go to the next one"], ["Home End PgUp PgDn", "first, last, a page on"],
   ["y", "yes, or take it back"], ["n", "no, or take it back"], ["u", "take the last mark back"], ["Enter", "next round; among the rows of the base: search like this"],
   ["o or space", "open the image, with all that is known of it"], ["s", "search like this"], ["f", "open or fold those alike"], ["c", "classify the open image"],
-  ["x, shift-click", "select for labelling or deleting, a range"], ["Esc", "close, or clear the selection"], ["?", "these keys"],
+  ["x, shift-click", "select for labelling or deleting, a range (Select does so by taps)"], ["Esc", "close, or clear the selection"], ["?", "these keys"],
 ];
 
 /** `acts` has a function for each word of `WORDS`, and `grid()`; each is told the place that is current. */

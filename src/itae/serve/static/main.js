@@ -55,6 +55,19 @@ const like = (item) => {
 function openAt(i) {
   const item = itemAt(i);
   if (!item) return;
+// A tap selects while the button says so: there is no key on a screen that is touched.
+const isSelecting = () => find("selecting").getAttribute("aria-pressed") === "true";
+
+function selecting(on_) {
+  find("selecting").setAttribute("aria-pressed", String(on_));
+  find("grid").classList.toggle("selecting", on_);
+}
+
+const clear = () => {
+  selecting(false);
+  clearSelection();
+};
+
   opened = i;
   openDetail(item, (by) => {
     const to = theGrid().at + by;
@@ -132,12 +145,13 @@ function clicks() {
     else if (what === "stack") stack(i);
     else if (what === "like") like(item);
     else if (event.shiftKey) pick(i, { range: true });
-    else if (event.ctrlKey || event.metaKey) pick(i);
+    else if (event.ctrlKey || event.metaKey || isSelecting()) pick(i);
     else openAt(i);
   });
   find("grid").addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault()); // no text is selected
   find("image").addEventListener("close", () => {
     if (opened !== null) theGrid().go(opened); // where one has got to, not where one began
+  find("selecting").addEventListener("click", () => (isSelecting() ? clear() : selecting(true)));
     opened = null;
   });
 }
@@ -157,6 +171,7 @@ function route() {
   dockAgain();
   if (shown === "lists") return openList(["suspects", "duplicates", "outliers"].includes(rest[0]) ? rest[0] : "suspects");
   if (shown === "journal") return openJournal();
+  selecting(false);
   if (view === "search" && rest[0]) {
     find("to-search").href = location.hash;
     return open(rest[0], rest[1] === undefined ? null : Number(rest[1]));
@@ -212,7 +227,7 @@ async function begin() {
   drawJournal();
   const on_ = (act) => () => act(current().i, current().item);
   drawKeys({
-    grid: theGrid, undo: takeBack, step: stepDetail, clear: clearSelection, enter,
+    grid: theGrid, undo: takeBack, step: stepDetail, clear, enter,
     markShown: (what) => shownItem() && judge(shownItem(), what),
     box: () => { location.hash = document.body.dataset.view === "search" ? location.hash : find("to-search").getAttribute("href"); find("words").focus(); find("words").select(); },
     yes: on_((i, item) => judge(item, "yes")), no: on_((i, item) => judge(item, "no")),
