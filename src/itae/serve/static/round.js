@@ -16,6 +16,7 @@ export function drawRound(acts) {
     history();
     find("offers").replaceChildren();
     find("round-says").textContent = "";
+    noted(state.search ? notesOf(state.search) : []);
     actsOf(acts);
     document.body.classList.remove("past");
     find("search-view").classList.toggle("searching", state.search !== null);
@@ -56,9 +57,26 @@ function said() {
     moved(round),
     round.where && `where ${round.where}`,
     `version ${round.version}`,
-    ...search.notes, ...round.notes,
   ];
+  noted([...notesOf(search), ...round.notes]);
   find("round-says").textContent = parts.filter(Boolean).join(" · ");
+}
+
+/** What is to be known of a search or a round, such as a word that is unknown: it is no small print. */
+function noted(notes) {
+  find("notes").textContent = [...new Set(notes)].join(" ");
+  find("notes").hidden = notes.length === 0;
+}
+
+/** The notes of a search: the server tells them when it begins, so they are kept with it. */
+function notesOf({ search: sid, notes }) {
+  const key = `itae.notes.${sid}`;
+  try {
+    if (notes.length) sessionStorage.setItem(key, JSON.stringify(notes));
+    return JSON.parse(sessionStorage.getItem(key) ?? "[]");
+  } catch {
+    return notes;
+  }
 }
 
 function history() {
