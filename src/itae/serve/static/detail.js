@@ -80,10 +80,11 @@ function telling(item, known) {
     ["picture", known?.picture === "gone" ? "not where it was" : null],
   ];
   const list = [details(pairs)];
-  if (row.nearest) {
-    const near = row.nearest;
+  const near = nearestOf(row);
+  if (near) {
+    const told = because(row);
     list.push(make("div", { class: "because" }, thumb(near, 56, `Open ${near.id}`, () => openDetail({ row: { ...near, labels: [] } })),
-      make("p", {}, near.mark === "yes" ? "Here because it is nearest to this yes: " : "It is nearest to this no: ", make("code", {}, near.id))));
+      make("p", {}, told.startsWith("because") ? "Here " : "It is ", told.slice(0, -near.id.length), make("code", {}, near.id))));
   } else if (row.rank !== undefined) list.push(make("p", { class: "note" }, "Here because it is like the query."));
   if (item.alike?.length) {
     list.push(make("h3", {}, `${count(item.alike.length, "image")} nearly the same`),

@@ -29,7 +29,7 @@ let opened = null; // the place whose image is open
 let stale = false; // whether the base was edited while its rows weren't in sight
 
 function judge(item, what) {
-  if (state.past) return say("This round is shown as it was. Go on from it to mark.");
+  if (state.past) return before("mark");
   if (!state.search) return toast("Begin a search first: s searches like this image.");
   if (!item || item.row.rank === undefined) return undefined;
   const ids = idsOf(item);
@@ -38,6 +38,9 @@ function judge(item, what) {
   const more = ids.length > 1 ? `, with ${count(ids.length - 1, "image")} alike` : "";
   return say(`${to === null ? `No longer marked ${what}` : `Marked ${what}`}${more}`);
 }
+
+/** Say why nothing can be done in a round of before, and what can. */
+const before = (what) => toast(`This is round ${state.round.round} as it was: go on from here to ${what}.`, [["Go on from here", goOn]]);
 
 function takeBack() {
   const ids = undo();
@@ -52,9 +55,6 @@ const like = (item) => {
   return start({ id: item.row.id });
 };
 
-function openAt(i) {
-  const item = itemAt(i);
-  if (!item) return;
 // A tap selects while the button says so: there is no key on a screen that is touched.
 const isSelecting = () => find("selecting").getAttribute("aria-pressed") === "true";
 
@@ -68,6 +68,9 @@ const clear = () => {
   clearSelection();
 };
 
+function openAt(i) {
+  const item = itemAt(i);
+  if (!item) return;
   opened = i;
   openDetail(item, (by) => {
     const to = theGrid().at + by;
@@ -88,7 +91,7 @@ function pick(i, { range = false } = {}) {
   say(`${count(selection().length, "row")} selected`);
 }
 
-/** What has been in sight and isn't marked is marked no, and a page unlike it asked for. */
+/** What has been in sight and isn't marked is marked no; where nothing is marked yes, a page unlike it is asked for. */
 async function nothingRight() {
   const ids = seen().filter((id) => markOf(id) === null);
   mark(ids, "no");
@@ -148,10 +151,10 @@ function clicks() {
     else if (event.ctrlKey || event.metaKey || isSelecting()) pick(i);
     else openAt(i);
   });
+  find("selecting").addEventListener("click", () => (isSelecting() ? clear() : selecting(true)));
   find("grid").addEventListener("mousedown", (event) => event.shiftKey && event.preventDefault()); // no text is selected
   find("image").addEventListener("close", () => {
     if (opened !== null) theGrid().go(opened); // where one has got to, not where one began
-  find("selecting").addEventListener("click", () => (isSelecting() ? clear() : selecting(true)));
     opened = null;
   });
 }
@@ -168,10 +171,10 @@ function route() {
   }
   document.body.dataset.view = shown;
   clearSelection();
+  selecting(false);
   dockAgain();
   if (shown === "lists") return openList(["suspects", "duplicates", "outliers"].includes(rest[0]) ? rest[0] : "suspects");
   if (shown === "journal") return openJournal();
-  selecting(false);
   if (view === "search" && rest[0]) {
     find("to-search").href = location.hash;
     return open(rest[0], rest[1] === undefined ? null : Number(rest[1]));
@@ -194,6 +197,7 @@ function describe() {
 
 function hear() {
   on("busy", (busy) => { find("progress").hidden = !busy; });
+  on("apply", () => otherwise() && next());
   on("base", () => { describe(); offer(); });
   for (const name of ["edited", "newest"]) on(name, () => { stale = stale || document.body.dataset.view !== "search"; });
   on("newest", () => { if (!state.search && document.body.dataset.view === "search") browse(); });
@@ -212,7 +216,6 @@ async function begin() {
   } catch (error) {
     find("heading").textContent = error.status === 401 ? "Not signed in" : "The base couldn't be opened";
     find("nothing").replaceChildren(empty(error.status === 401 ? "Open the link that the terminal printed, once more." : "It may be that the server is gone.", error.message, make("p", {}, button("Try again", () => location.reload()))));
-  on("apply", () => otherwise() && next());
     return;
   }
   state.version = state.base.version;

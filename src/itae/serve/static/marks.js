@@ -8,6 +8,12 @@ let of = null; // the search that they belong to
 
 export const markOf = (id) => marks.get(id) ?? null;
 export const marked = (mark) => [...marks].filter(([, one]) => one === mark).map(([id]) => id);
+
+/** The mark that an image is shown with: in a round of before, that which it had then. */
+export function shownMark(id) {
+  if (!state.past) return markOf(id);
+  return state.round.yes.includes(id) ? "yes" : state.round.no.includes(id) ? "no" : null;
+}
 export const canUndo = () => steps.length > 0;
 
 const key = () => `itae.marks.${of}`;
@@ -71,15 +77,15 @@ function put(id, what) {
   else marks.set(id, what);
 }
 
+/** The last step, to tell whether another was made since. */
+export const lastStep = () => steps.at(-1) ?? null;
+
 /** Take the last step back; returns the ids that it had marked, null where there is none. */
 export function undo() {
   const step = steps.pop();
   if (!step) return null;
   for (const [id, before] of step) put(id, before);
   keep();
-/** The last step, to tell whether another was made since. */
-export const lastStep = () => steps.at(-1) ?? null;
-
   tell("marks");
   return step.map(([id]) => id);
 }

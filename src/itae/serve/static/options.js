@@ -49,6 +49,8 @@ export function drawOptions() {
   fold.addEventListener("change", () => { taste.fold = fold.checked; save(); tell("view"); });
   size.addEventListener("change", () => { taste.size = Number(size.value); save(); tell("view"); });
   find("options-button").addEventListener("click", () => toggle(find("options").hidden));
+  // Of a round of before it is shown how it ranked, which is over.
+  for (const name of ["round", "search"]) on(name, () => [rule, ...find("options").querySelectorAll(".of-round")].forEach((one) => { one.disabled = state.past; }));
   offer();
   drawRule();
   summary();
@@ -86,9 +88,9 @@ function summary() {
 function drawRule(values = {}) {
   const one = state.base.rules.find((each) => each.name === rule.value);
   says.textContent = `${one.name}: ${one.says}`;
+  rule.title = one.says;
   const kinds = {
     "true or false": (given) => ({ type: "checkbox", checked: given === true }),
-  rule.title = one.says;
     number: () => ({ type: "number", step: "any", inputmode: "decimal" }),
     integer: () => ({ type: "number", step: 1, inputmode: "numeric" }),
     text: () => ({ type: "text" }),

@@ -134,6 +134,7 @@ function actsOf(acts) {
     state.search.kind !== "text" && button("Classify the query", acts.classify),
     state.round && button("Copy the command", () => copy(state.round.command)),
     make("a", { href: `/api${searchPath(state.search.search, "/session")}`, download: "" }, "Export the session"),
+    state.round && !state.past && button("Show a diverse page", () => next({ diverse: true }), { title: "Images unlike what was shown and unlike each other" }),
     button("Replay all rounds", replay),
     button("Forget this search", acts.forget)));
   menu.addEventListener("click", (event) => { if (event.target.closest(".items")) menu.open = false; });
@@ -149,12 +150,11 @@ async function replay() {
   try {
     const { rounds } = await post(searchPath(state.search.search, "/replay"));
     const same = rounds.every((one) => one.same);
-    const rows = rounds.map((one) => make("tr", {}, make("th", { scope: "row" }, String(one.round)), make("td", {}, String(one.version)), make("td", {}, ruleName(one.rule)),
+    const rows = rounds.map((one) => make("tr", {}, make("th", { scope: "row" }, String(one.round)), make("td", {}, String(one.version)), make("td", { class: "left" }, ruleName(one.rule)),
       make("td", {}, make("span", { class: `state${one.same ? "" : " changed"}` }, one.same ? "the same" : "not the same"))));
-    const head = ["round", "version", "rule", "replayed"].map((name) => make("th", { scope: "col" }, name));
-    state.round && !state.past && button("Show a diverse page", () => next({ diverse: true }), { title: "Images unlike what was shown and unlike each other" }),
-    body.replaceChildren(make("p", {}, same ? `All ${count(rounds.length, "round")} came out the same.` : "Some rounds have other images, or the same in another order."),
-      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rounds, replayed" }, make("table", { class: "scores told" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
+    const head = ["round", "version", "rule", "replayed"].map((name) => make("th", { scope: "col", class: name === "rule" ? "left" : null }, name));
+    body.replaceChildren(make("p", {}, same ? (rounds.length === 1 ? "The one round came out the same." : `All ${rounds.length} rounds came out the same.`) : "Some rounds have other images, or the same in another order."),
+      make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rounds, replayed" }, make("table", { class: "scores told replayed" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
   } catch (error) {
     body.replaceChildren(make("p", { class: "error" }, error.message));
   }

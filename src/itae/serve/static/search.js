@@ -47,10 +47,10 @@ export function start(question) {
       ? await post(`/searches/picture?name=${encodeURIComponent(question.name || "pasted picture")}`, question)
       : await post("/searches", question);
     if (!current()) return false;
+    calm();
     enter(search);
     openMarks(search.search, null);
     location.hash = `#/search/${encodeURIComponent(search.search)}`;
-    calm();
     await ask(current);
     return true;
   });
@@ -82,10 +82,8 @@ export function open(sid, n = null) {
     if (!current()) return false;
     know(round.judged);
     if (other || n === null) openMarks(sid, at === last ? round : null);
-    if (at === last) {
-      settle(round);
-      asked = settings();
-    }
+    settle(round);
+    if (at === last) asked = settings();
     show(round, at < last);
     return true;
   });
@@ -141,8 +139,8 @@ async function ask(current, { diverse = false } = {}) {
   });
   if (!current() || state.search?.search !== sid) return false;
   calm();
-  filtersOf.set(`${sid}/${round.round}`, { labels, sources, where });
   asked = now;
+  filtersOf.set(`${sid}/${round.round}`, { labels, sources, where });
   state.search.rounds = [...state.search.rounds.filter((one) => one.round < round.round), {
     round: round.round, version: round.version, rule: round.rule, where: round.where, count: round.count,
     yes: round.yes.length, no: round.no.length, shown: round.results.length, diverse, time: new Date().toISOString(),
@@ -186,8 +184,8 @@ export async function more() {
 
 /** Leave the search: the whole base is shown. */
 export function leave() {
-  work += 1;
   calm();
+  work += 1;
   busy = false;
   Object.assign(state, { search: null, round: null, past: false });
   asked = null;

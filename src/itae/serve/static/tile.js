@@ -2,7 +2,8 @@
 // screen reader it is one name, in which all of it is said; what is seen is hidden from it, or it would be said twice.
 
 import { called, count, file, make, picture } from "./dom.js";
-import { isSelected, markOf } from "./marks.js";
+import { isSelected, shownMark } from "./marks.js";
+import { ruleName } from "./options.js";
 import { isDeleted, labelsOf, state } from "./state.js";
 
 /** A place whose row hasn't come yet. */
@@ -39,16 +40,21 @@ export function movement(row) {
   return by > 0 ? { kind: "up", short: `▲ ${by}`, told: `up ${by}` } : { kind: "down", short: `▼ ${-by}`, told: `down ${-by}` };
 }
 
-/** Which judged image decided, in few words; null where it is the query. */
+/** The judged image that a result is most like; null where it is the query, or the rule asks of none. */
+export const nearestOf = (row) => (state.round && ruleName(state.round.rule) !== "none" ? row.nearest ?? null : null);
+
+/** Which judged image decided, in words that end in its id: by the nearest rules it does, by others it says most. */
 export function because(row) {
-  if (!row.nearest) return null;
-  return row.nearest.mark === "yes" ? `because it is nearest to this yes: ${row.nearest.id}` : `nearest to this no: ${row.nearest.id}`;
+  const near = nearestOf(row);
+  if (!near) return null;
+  const decides = near.mark === "yes" && ruleName(state.round.rule).startsWith("nearest");
+  return `${decides ? "because it is nearest to this yes" : `most like this ${near.mark}`}: ${near.id}`;
 }
 
 /** Bring a tile up to date with marks, selection and edits. */
 export function updateTile(cell, item) {
   const { row } = item;
-  const [mark, labels, gone, picked] = [markOf(row.id), labelsOf(row), isDeleted(row.id), isSelected(row.id)];
+  const [mark, labels, gone, picked] = [shownMark(row.id), labelsOf(row), isDeleted(row.id), isSelected(row.id)];
   cell.className = ["cell", mark, picked && "is-picked", gone && "is-deleted", item.member && "is-member"].filter(Boolean).join(" ");
   cell.setAttribute("aria-selected", String(picked));
   cell.querySelector(".verdict").textContent = mark === null ? "" : mark === "yes" ? "✓" : "✗";
@@ -69,7 +75,7 @@ export function updateTile(cell, item) {
 /** The second line: the file, and which judged image decided. */
 function reason(row) {
   const name = make("span", { title: row.id }, file(row.id));
-  if (!row.nearest) return [name];
+  if (!nearestOf(row)) return [name];
   const { mark, number } = row.nearest;
   return [name, make("span", { class: `near-${mark}`, title: because(row) }, mark === "yes" ? "≈ ✓" : "≈ ✗", picture(number, 20, ""))];
 }
