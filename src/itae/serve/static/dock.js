@@ -27,6 +27,8 @@ export function drawDock(acts) {
   };
   parts.marks = make("div", { class: "marks" }, parts.yes.element, parts.no.element, make("div", { class: "acts" }, parts.undo, parts.none, parts.label, parts.next));
   find("dock").append(parts.picked, parts.marks);
+  // Messages stand above it, however tall it is.
+  new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${find("dock").offsetHeight}px`)).observe(find("dock"));
   on("marks", draw);
   for (const name of ["round", "search", "options", "base"]) on(name, draw);
   on("busy", (busy) => { parts.next.disabled = busy; parts.none.disabled = busy; });

@@ -33,7 +33,7 @@ function edit(task) {
   why.value = task.why ?? "";
   const shown = make("div", { class: "dry", role: "status" });
   const problem = make("div", { class: "problem", role: "alert", hidden: true });
-  const commit = button(task.word(ids.length), () => make_(), { class: "main ready", disabled: true });
+  const commit = button(task.word(ids.length), () => make_(), { class: `main ready${task.verb === "delete" ? " danger" : ""}`, disabled: true });
   const cancel = button("Cancel", () => find("task").close());
   const rows = ids.map((id) => rowOf(id) ?? { id, number: -1, labels: [] });
   openTask(task.title,

@@ -4,7 +4,7 @@ import { openTask } from "./dialogs.js";
 import { find, make, typing } from "./dom.js";
 
 const TOLD = [
-  ["/", "the box"], ["← ↑ → ↓", "move in the grid; in an open image ← and → go to the next one"], ["Home End PgUp PgDn", "first, last, a page on"],
+  ["/", "the box"], ["← ↑ → ↓", "move in the grid; in an open image ← and → go to the next one"], ["Home End PgUp PgDn", "the first, the last that is loaded, a page back or on"],
   ["y", "yes, or take it back"], ["n", "no, or take it back"], ["u", "take the last mark back"], ["Enter", "next round; among the rows of the base: search like this"],
   ["o or space", "open the image, with all that is known of it"], ["s", "search like this"], ["f", "open or fold those alike"], ["c", "classify the open image"],
   ["x, shift-click", "select for labelling or deleting, a range (Select does so by taps)"], ["Esc", "close, or clear the selection"], ["?", "these keys"],
