@@ -73,3 +73,9 @@ def ask(page, words: str) -> None:
 def tile(page, rank: int):
     """Return the tile of a rank."""
     return page.get_by_role("gridcell", name=re.compile(f"^rank {rank},"))
+
+
+def dock(page) -> list[str]:
+    """Return what the dock says of yes, of no, and of the next round."""
+    heads = page.locator("#dock .head")
+    return [heads.nth(0).inner_text(), heads.nth(1).inner_text(), page.locator("#dock .main").inner_text()]

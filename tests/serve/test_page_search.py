@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from browsing import ask, ids, tile
+from browsing import ask, dock, ids, tile
 
 pytestmark = pytest.mark.slow
 
@@ -141,28 +141,12 @@ def test_filters_hold_for_rows_and_rounds_and_a_wrong_condition_is_told_at_its_f
     page.get_by_label("beta").fill("0.5")
     page.get_by_role("button", name="Rank again by rocchio").click()
     page.locator("#round-says").filter(has_text="Round 1 by rocchio").wait_for()
-
-
-def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):
-    page = visit(site)
-    give = """async ([name, kind]) => {
-      const bytes = await (await fetch("/api/pictures/12?side=160")).blob();
-      const data = new DataTransfer();
-      data.items.add(new File([bytes], name, { type: "image/webp" }));
-      if (kind === "paste") document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
-      else for (const one of ["dragenter", "drop"])
-        dispatchEvent(new DragEvent(one, { dataTransfer: data, cancelable: true }));
-    }"""
-    for name, kind in (("pasted.webp", "paste"), ("dropped.webp", "drop")):
-        page.evaluate(give, [name, kind])
-        page.get_by_role("heading", name=f"Like {name}").wait_for()
-        tile(page, 1).wait_for()
-    (tmp_path / "picked.webp").write_bytes(page.request.get(f"{site.address}/api/pictures/12?side=160").body())
-    page.locator("#picture-file").set_input_files(tmp_path / "picked.webp")
-    page.get_by_role("heading", name="Like picked.webp").wait_for()
-    page.locator(".cell[data-i='0']:focus").filter(has_text="rank 1,").wait_for()
-    page.keyboard.press("s")
-    page.get_by_role("heading", name="Like digits/all/").wait_for()
+    page.get_by_label("condition (SQL)").fill("id like '%5'")
+    page.keyboard.press("Tab")
+    assert dock(page)[2] == "Apply", "the rule is that of the round"
+    page.get_by_label("condition (SQL)").press("Enter")
+    page.get_by_role("link", name="2 round, filtered").wait_for()
+    assert {id_[-1] for id_ in ids(page)} == {"5"}
 
 
 def test_only_tiles_near_the_window_are_in_the_document_and_none_moves(site, visit):
@@ -184,18 +168,17 @@ def test_only_tiles_near_the_window_are_in_the_document_and_none_moves(site, vis
     assert last.evaluate("tile => tile === document.activeElement && tile.dataset.i === '639'")
 
 
-def test_a_base_without_a_text_tower_says_so_and_takes_ids(site, visit):
-    def mute(route):
-        told = route.fetch().json()
-        route.fulfill(json=told | {"text": "The space of dinov2_s14 has no text tower."})
-
-    page = visit(site, before=lambda page: page.route("**/api/base", mute))
-    page.get_by_text("This space has no words").wait_for()
-    page.get_by_text("Why no words").click()
-    page.get_by_text("The space of dinov2_s14 has no text tower.").wait_for()
-    page.get_by_role("searchbox", name="The id of a row").fill("digits/all/01670")
-    page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Like digits/all/01670").wait_for()
+def test_taps_select_while_the_button_says_so(site, visit):
+    page = visit(site, width=390)
+    select = page.get_by_role("button", name="Select", exact=True)
+    select.click()
+    for i in (0, 1):
+        page.get_by_role("gridcell").nth(i).click()
+    page.get_by_role("group", name="Selected rows").wait_for()
+    select.click()
+    page.get_by_role("group", name="Selected rows").wait_for(state="hidden")
+    page.get_by_role("gridcell").first.click()
+    page.get_by_role("dialog").wait_for()
 
 
 def test_a_server_that_is_gone_is_told_and_nothing_is_lost(site, visit):
