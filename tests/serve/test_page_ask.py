@@ -26,6 +26,10 @@ def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):
     page.locator("#picture-file").set_input_files(tmp_path / "picked.webp")
     page.get_by_role("heading", name="Like picked.webp").wait_for()
     page.locator(".cell[data-i='0']:focus").filter(has_text="rank 1,").wait_for()
+    page.get_by_role("button", name="Earlier searches").click()
+    page.locator(".searches img[src*='/picture?']").nth(2).wait_for()  # of each that was sent its own
+    page.keyboard.press("Escape")
+    tile(page, 1).focus()
     page.keyboard.press("s")
     page.get_by_role("heading", name="Like digits/all/").wait_for()
 

@@ -33,7 +33,7 @@ const SIDES = [96, 160, 320, 1024]; // of the thumbnails that the server makes
 
 /** A row's picture, as many pixels as `width` takes on this screen; where there is none, it says so. */
 export function picture(number, width, name, { lazy = true, source = null } = {}) {
-  if (!source && !(number >= 0)) return make("span", { class: "gone" }, "no picture");
+  if (!source && !(Number.isInteger(number) && number >= 0)) return make("span", { class: "gone" }, "no picture");
   const wanted = width * Math.min(window.devicePixelRatio || 1, 2);
   const side = SIDES.find((one) => one >= wanted * 0.9) ?? SIDES.at(-1);
   const from = source ? `${source}?side=${Math.max(side, 160)}` : `/api/pictures/${number}?side=${side}`;

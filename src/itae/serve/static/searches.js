@@ -35,7 +35,7 @@ async function fill(list) {
 function line(one, list) {
   const name = one.kind === "text" ? `“${one.name}”` : `Like ${one.name}`;
   const told = [...(one.rounds ? [count(one.rounds, "round"), `${one.yes} yes`, `${one.no} no`] : ["not asked yet"]), one.time && moment(one.time)].filter(Boolean).join(", ");
-  const shot = one.kind === "text" ? make("span", { class: "no-shot", "aria-hidden": "true" }, "abc") : one.number >= 0 ? picture(one.number, 44, "") : picture(null, 44, "", { source: `/api${searchPath(one.search, "/picture")}` });
+  const shot = one.kind === "text" ? make("span", { class: "no-shot", "aria-hidden": "true" }, "abc") : one.number !== null ? picture(one.number, 44, "") : picture(null, 44, "", { source: `/api${searchPath(one.search, "/picture")}` });
   const item = make("li", {}, make("a", { href: `#/search/${encodeURIComponent(one.search)}`, onclick: () => find("task").close(), "aria-current": state.search?.search === one.search ? "true" : null }, shot, make("span", {}, make("b", {}, name), make("span", { class: "note" }, told))),
     button("Forget", async () => {
       if (!(await forget(one.search))) return;
