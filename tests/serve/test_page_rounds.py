@@ -28,7 +28,7 @@ def test_a_round_of_before_is_shown_as_it_was_gone_on_from_and_replayed(site, vi
     assert page.get_by_label("rule", exact=True).is_disabled()
     said = page.locator(".toast").filter(has_text="This is round 0 as it was: go on from here to mark.")
     said.get_by_role("button", name="Go on from here").click()
-    page.get_by_role("link", name=re.compile("1 no")).wait_for()
+    page.get_by_role("link", name=re.compile("2 round")).wait_for()
     assert ids(page) == before
     page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Replay all rounds").click()

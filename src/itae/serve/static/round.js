@@ -129,6 +129,7 @@ function offers(acts) {
 function actsOf(acts) {
   const place = find("round-acts");
   if (!state.search) return place.replaceChildren();
+  const held = place.contains(document.activeElement);
   const menu = make("details", { class: "menu" }, make("summary", {}, "More"), make("div", { class: "items" },
     make("a", { class: "narrow-only", href: "#/" }, "New search"),
     state.search.kind !== "text" && button("Classify the query", acts.classify),
@@ -140,7 +141,9 @@ function actsOf(acts) {
   menu.addEventListener("click", (event) => { if (event.target.closest(".items")) menu.open = false; });
   menu.addEventListener("keydown", (event) => { if (event.key === "Escape" && menu.open) { event.stopPropagation(); menu.open = false; menu.firstChild.focus(); } });
   menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  menu.open = place.querySelector(".menu")?.open ?? false; // a round that comes doesn't close it
   place.replaceChildren(make("a", { class: "button wide-only", href: "#/" }, "New search"), menu);
+  if (held) menu.firstChild.focus();
   return undefined;
 }
 
