@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from browsing import ask, tile
+from browsing import ask, ids, tile
 
 pytestmark = pytest.mark.slow
 
@@ -32,6 +32,12 @@ def test_pictures_are_pasted_dropped_and_picked(site, visit, tmp_path):
     tile(page, 1).focus()
     page.keyboard.press("s")
     page.get_by_role("heading", name="Like digits/all/").wait_for()
+    tile(page, 2).focus()
+    second = ids(page)[1]
+    page.keyboard.press("o")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("s")
+    page.get_by_role("heading", name=f"Like {second}").wait_for()
 
 
 def test_a_base_without_a_text_tower_says_so_and_takes_ids(site, visit):

@@ -38,6 +38,7 @@ function inImage(event, acts) {
   else if (name === "ArrowLeft") acts.step(-1);
   else if (name === "ArrowRight") acts.step(1);
   else if (name === "c") find("image").querySelector('[data-name="why"]')?.click();
+  else if (name === "s") find("image").querySelector('[data-name="like"]')?.click();
   else if (name === "o") find("image").close();
   else return;
   event.preventDefault();
