@@ -21,15 +21,13 @@ import debian  # noqa: E402
 import joblib  # noqa: E402
 import slurm  # noqa: E402
 from cost import Costs  # noqa: E402
+from groups import ONE_A_SESSION  # noqa: E402
 from hydra.core.global_hydra import GlobalHydra  # noqa: E402
 from hypothesis import settings  # noqa: E402
 from left_out import LeftOut  # noqa: E402
 
 from itae.app.cli import main  # noqa: E402
 from itae.store.draft import Draft  # noqa: E402
-
-ONE_A_SESSION = ("ray", "slurm_node", "chromium", "wheel")  # the tests of each run in one process of pytest-xdist
-
 
 settings.register_profile("unhurried", settings(), deadline=None)  # a machine that is busy is no fault of a test
 settings.load_profile("unhurried")

@@ -10,7 +10,7 @@ import cost
 import left_out
 import pytest
 import slurm
-from conftest import ONE_A_SESSION
+from groups import ONE_A_SESSION
 
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[1]

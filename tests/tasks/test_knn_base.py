@@ -47,6 +47,7 @@ def bases(did):
     did("knowledge", "delete", "kb", "--label", "7")
 
 
+@pytest.mark.slow
 def test_bases_answer_as_the_images_in_them_do_each_on_its_side(did, bases):
     did(*RUN, *EDIT, "task.gallery={split: train, limit: 90}")
     images, found = predictions(), result()

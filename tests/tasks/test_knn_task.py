@@ -404,6 +404,7 @@ def test_a_run_has_scores_files_figures_and_says_what_its_numbers_are(itae_):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_voter_that_these_very_labels_chose_is_said_to_flatter(itae_):
     found, out = ran(itae_, *SMALL)
     assert "flatters the scores" in found["voter"]["how"]
