@@ -50,6 +50,6 @@ def test_the_script_of_the_chapter_asks_the_server_of_the_chapter(itae_, tmp_pat
         assert [answer.get("kind") for answer in answers[1:]] == ["text", None, "picture"]
         assert len(answers[2]["results"]) == 8
     finally:
-        server.send_signal(signal.SIGINT)
+        server.send_signal(signal.SIGTERM)
         rest, _ = server.communicate(timeout=30)
     assert (server.returncode, rest.strip().split("\n")[-1]) == (0, "stopped")

@@ -46,14 +46,22 @@ def made(tmp_path_factory):
     return folder
 
 
+def _hears():
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Running:
-    """The command as a process of its own, and what it has said."""
+    """The command as a process of its own, and what it has said.
+
+    Whoever runs the tests by nohup, or in the background of a shell, has signals ignored, and children inherit that.
+    """
 
     def __init__(self, folder, *words, **more):
         self.out, self.err = folder / "out.txt", folder / "err.txt"
         with self.out.open("wb") as out, self.err.open("wb") as err:
             command = [sys.executable, "-m", "itae", "serve", *words, f"paths.cache={folder}/cache"]
-            self.process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err, **more)
+            self.process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=err, preexec_fn=_hears, **more)
         self.wait_for("Ctrl-C stops it.")
 
     @property
