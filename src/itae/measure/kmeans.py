@@ -14,6 +14,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, require
 
 log = logging.getLogger(__name__)
 
+_HANDED_OUT = 64  # restarts at a time
 INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDOM"}
 BLOCK = 8192  # rows looked at together, so that memory does not grow with N
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
@@ -165,9 +167,11 @@ class KMeans:
 
         with memory_told(_too_many(n, workers, gpu)), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
             try:
-                _, assignments, centroids, iterations = min(
-                    pool.map(restart, _seeds(seed, self.restarts)), key=lambda fitted: fitted[0]
-                )
+                # Not all at once: a signal that comes while work is handed out may leave a lock of the pool held.
+                seeds = iter(_seeds(seed, self.restarts))
+                batches = iter(lambda: list(islice(seeds, max(_HANDED_OUT, workers))), [])
+                fitted = (one for batch in batches for one in pool.map(restart, batch))
+                _, assignments, centroids, iterations = min(fitted, key=lambda one: one[0])
             except BaseException:  # Ctrl-C: do not start what is still waiting
                 pool.shutdown(cancel_futures=True)
                 raise
