@@ -9,9 +9,12 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from itae.base.construct import construct
 from itae.base.names import public_target
+from itae.knowledge.base import KnowledgeBase
 from itae.knowledge.ledger.journal import Edit
 from itae.knowledge.records.snapshot import Snapshot
 
+MOST_EDITS = 20
+"""Edits that are told beside something else."""
 _OF_A_ROW = ("source", "place", "group")
 
 
@@ -39,6 +42,12 @@ def _plain(value: Any) -> Any:
 def edit(told: Edit) -> dict[str, Any]:
     """Return an edit as a list has it."""
     return {name: getattr(told, name) for name in ("edit", "verb", "who", "why", "when", "counts")}
+
+
+def edits_since(base: KnowledgeBase, seen: int | None, version: int) -> list[dict[str, Any]]:
+    """Return the edits after a version up to another, the last one first, `MOST_EDITS` at most; None is that other."""
+    first = max(version if seen is None else seen, version - MOST_EDITS) + 1
+    return [edit(one) for one in reversed(base.log(first, version))] if first <= version else []
 
 
 def rules(nodes: Mapping[str, Mapping[str, Any]], texts: Mapping[str, Mapping[str, str]]) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -188,16 +187,15 @@ def _images(images: Pictures, snapshot: Snapshot, kind: str) -> list[str]:
 def status(versions: Versions, at: int | str | None = None) -> Status:
     """Return what there is of a version of a base, the newest without one given."""
     state = versions.at(at)
-    snapshot, live = state.snapshot, state.snapshot.live
-    sources = Counter(snapshot.table.column("source").take(pa.array(live)).to_pylist())
-    labels = Counter(label for i in live.tolist() for label in snapshot.labels_of(i) or ("",))
+    snapshot = state.snapshot
+    unlabelled = len(snapshot) - len(snapshot.voters)
     edit: Edit | None = state.edit
     return Status(
         version=snapshot.version,
         root=snapshot.root,
         rows=len(snapshot),
-        labels=dict(sorted(labels.items())),
-        sources=dict(sorted(sources.items())),
+        labels=dict(sorted((snapshot.label_counts | ({"": unlabelled} if unlabelled else {})).items())),
+        sources=dict(sorted(snapshot.source_counts.items())),
         edits=snapshot.version,
         tags=versions.tags(),
         floor=edit.floor if edit else 0,

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from itae.knowledge.ledger.changes import Change
-from itae.knowledge.records.snapshot import NONE, SEVERAL, Snapshot
 
 
 def relabelled(change: Change) -> list[dict[str, Any]]:
@@ -23,10 +20,4 @@ def relabelled(change: Change) -> list[dict[str, Any]]:
 
 def new_labels(change: Change) -> list[str]:
     """Return the labels, sorted, that no row has before a change and some row that stays has after it."""
-    return sorted({name for one in relabelled(change) for name in one["after"]} - _there(change.before))
-
-
-def _there(snapshot: Snapshot) -> set[str]:
-    codes = set(np.unique(snapshot.labels_M[snapshot.live]).tolist()) - {NONE, SEVERAL}
-    codes |= {code for i, some in snapshot.several.items() if snapshot.alive_M[i] for code in some}
-    return {snapshot.label_names[code] for code in codes}
+    return sorted({name for one in relabelled(change) for name in one["after"]} - change.before.label_counts.keys())

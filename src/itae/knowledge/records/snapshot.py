@@ -105,6 +105,21 @@ class Snapshot:
         """The positions of the live rows that have a label, ascending: the others are found and never vote."""
         return self.live[self.labels_M[self.live] != NONE]
 
+    @cached_property
+    def label_counts(self) -> dict[str, int]:
+        """How many live rows have each label that some have; a row with several counts in each."""
+        codes_N = self.labels_M[self.live]
+        rows = np.bincount(codes_N[codes_N >= 0], minlength=len(self.label_names))
+        for i, some in self.several.items():
+            rows[list(some)] += int(self.alive_M[i])
+        return {name: int(n) for name, n in zip(self.label_names, rows, strict=True) if n}
+
+    @cached_property
+    def source_counts(self) -> dict[str, int]:
+        """How many live rows are from each source."""
+        counted = pc.value_counts(self.table.column("source").take(pa.array(self.live)))
+        return {one["values"]: one["counts"] for one in counted.to_pylist()}
+
     def labels_of(self, i: int) -> tuple[str, ...]:
         """Return the labels of the row at position `i`, in the order of `label_names`."""
         code = int(self.labels_M[i])

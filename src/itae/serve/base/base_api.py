@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from itae.base.versions import __version__
-from itae.knowledge.records.snapshot import NONE, Snapshot
 from itae.search.filters import condition
 from itae.search.search import rows_where
 from itae.serve.desk import Desk
 from itae.serve.door.guard import user_of
 from itae.serve.errors import RefusedError
-from itae.serve.rows import edit, row, rules, whole_row
+from itae.serve.rows import MOST_EDITS, edit, edits_since, row, rules, whole_row
 from itae.serve.settings import Limits
 from itae.serve.shared import RowAbout, failing
 
 Who = Annotated[str, Depends(user_of)]
-_COUNTS = "rows by label and source"
-_EDITS = 20
 _MOST = 1000  # rows at a time
 
 
@@ -118,9 +115,8 @@ def routes(desk: Desk, limits: Limits) -> APIRouter:
         who: Who, seen: int | None = Query(None, ge=0, description="The version that you know.")
     ) -> Response:
         snapshot = desk.snapshot()
-        numbers = range(snapshot.version, snapshot.version if seen is None else seen, -1)[:_EDITS]
         told = {"version": snapshot.version, "root": snapshot.root, "rows": len(snapshot)}
-        return JSONResponse(told | {"edits": [edit(desk.base.versions.edit(number)) for number in numbers]})
+        return JSONResponse(told | {"edits": edits_since(desk.base, seen, snapshot.version)})
 
     @router.get("/rows", summary="Rows in the base's own order", response_model=RowList, responses=failing(400))
     def get_rows(
@@ -148,7 +144,7 @@ def routes(desk: Desk, limits: Limits) -> APIRouter:
         kept = desk.base.about.images == "embed"
         picture = "gone" if desk.base.image(snapshot, i) is None else "kept" if kept else "there"
         told = [edit(one) for one in reversed(desk.base.log()) if id in one.touched.ids]
-        return JSONResponse(whole_row(snapshot, i) | {"picture": picture, "edits": told[:_EDITS]})
+        return JSONResponse(whole_row(snapshot, i) | {"picture": picture, "edits": told[:MOST_EDITS]})
 
     return router
 
@@ -161,7 +157,9 @@ def _base(desk: Desk) -> dict[str, Any]:
         "version": snapshot.version,
         "root": snapshot.root,
         "rows": len(snapshot),
-        **_counts(snapshot),
+        "labels": _counted(snapshot.label_counts),
+        "unlabelled": len(snapshot) - len(snapshot.voters),
+        "sources": _counted(snapshot.source_counts),
         "backbone": desk.encoder.facts.architecture,
         "edit": "untouched" if desk.encoder.edit is None else "edited",
         "text": desk.no_text(),
@@ -174,22 +172,6 @@ def _base(desk: Desk) -> dict[str, Any]:
     }
 
 
-def _counts(snapshot: Snapshot) -> dict[str, Any]:
-    """Return how many rows have each label and each source; found once for a version."""
-    found = snapshot.memo.get(_COUNTS)
-    if found is None:
-        live = snapshot.live
-        codes = snapshot.labels_M[live]
-        rows = np.bincount(codes[codes >= 0], minlength=len(snapshot.label_names))
-        for i in snapshot.several:
-            if snapshot.alive_M[i]:
-                rows[list(snapshot.several[i])] += 1
-        labels = [{"name": name, "rows": int(n)} for name, n in zip(snapshot.label_names, rows, strict=True) if n]
-        table = snapshot.table.take(live).column("source").value_counts() if len(live) else []
-        sources = [{"name": one["values"].as_py() or "", "rows": one["counts"].as_py()} for one in table]
-        found = snapshot.memo[_COUNTS] = {
-            "labels": sorted(labels, key=lambda one: (-one["rows"], one["name"])),
-            "unlabelled": int((codes == NONE).sum()),
-            "sources": sorted(sources, key=lambda one: (-one["rows"], one["name"])),
-        }
-    return found
+def _counted(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Return names with their rows, those of most rows first."""
+    return [{"name": name, "rows": n} for name, n in sorted(counts.items(), key=lambda one: (-one[1], one[0]))]

@@ -20,12 +20,10 @@ from itae.search.session import Round, Session
 from itae.search.sought import sought_again
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
-from itae.serve.rows import edit, row, rule_told
+from itae.serve.rows import edits_since, row, rule_told
 from itae.serve.search import search_models as models
 from itae.serve.search.line import line
 from itae.serve.search.searches import Searches
-
-_EDITS = 20  # of a base that others edit, told with a round
 
 
 class Rounds:
@@ -128,7 +126,7 @@ class Rounds:
             "round": number,
             "version": page.version,
             "root": page.root,
-            "edited": self._edited(before.version if before else page.version, page.version),
+            "edited": edits_since(self.desk.base, before.version if before else None, page.version),
             "rule": self._told(then.rule),
             "where": then.where,
             "diverse": then.diverse,
@@ -151,10 +149,6 @@ class Rounds:
         called, rules = self._told(then.rule)["name"], self.desk.served.rules
         usual = {key: value for key, value in rules.get(called, {}).items() if key != "_target_"}
         return line(self.desk.base.path, session, then, called, then.rule, usual, f"search-{name}.jsonl")
-
-    def _edited(self, since: int, version: int) -> list[dict[str, Any]]:
-        numbers = range(version, since, -1)[:_EDITS]
-        return [edit(self.desk.base.versions.edit(number)) for number in numbers]
 
     def _search(self, session: Session, snapshot: Snapshot) -> Search:
         query = sought_again(session, snapshot).query
