@@ -86,7 +86,7 @@ class Desk:
 
     def __init__(self, served: Served) -> None:
         self.served, self.base, self.encoder = served, conditions_apart(served.base), served.encoder
-        self._guard, self._model = threading.RLock(), threading.Lock()
+        self._guard, self._model, self._words = threading.RLock(), threading.Lock(), threading.Lock()
         self._newest: Snapshot | None = None
         self._until = 0.0
         self._earlier: Snapshot | None = None
@@ -199,7 +199,7 @@ class Desk:
             self.sought_words("picture")
 
     def _tower(self) -> TextEncoder:
-        with self._model:
+        with self._words:  # the page asks whether there is one while the model is built
             if self._no_text is not None:
                 raise UserError(self._no_text)
             if self._text is None:
