@@ -49,7 +49,9 @@ def duplicates(argv: Sequence[str]) -> int:
     made.add_argument("--same-bytes", action="store_true", help="only those that are the same to the last byte")
     asked, snapshot, _ = _asked(made, argv)
     options = asked.options
-    threshold = near_duplicate(snapshot) if options.threshold is None else options.threshold
+    threshold = options.threshold
+    if threshold is None and not options.same_bytes:
+        threshold = near_duplicate(snapshot)
     found = groups_of(snapshot, None if options.same_bytes else threshold)
     if _printed(asked, [group.plain(snapshot) for group in found[: options.n]]):
         return 0

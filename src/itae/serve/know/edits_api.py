@@ -40,7 +40,7 @@ def routes(desk: Desk, once: Once) -> APIRouter:
         """
         change = await run_in_threadpool(_change, desk.base, asked)
         if change and len(change.before.voters):
-            await chosen(once, change.before, device)
+            await chosen(once, change.before, device, desk.served.voter)
         return JSONResponse(await run_in_threadpool(_looked, change, desk.served.voter, device))
 
     @router.post("/api/edits", summary="Make an edit", response_model=models.Edited, responses=failing(400, 403, 409))
