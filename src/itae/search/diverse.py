@@ -22,7 +22,7 @@ import numpy as np
 from itae.knowledge.records.similarity import similarities
 from itae.search.alike import Alike
 from itae.search.judged import Marks, Query
-from itae.search.rank import rank
+from itae.search.rank import rank, without
 from itae.search.rules import Unchanged
 
 WEIGHT = 0.3
@@ -54,7 +54,7 @@ def diverse(
     weight, pool
         As `WEIGHT`, 0 to 1, and `POOL`, at least `count`.
     """
-    rows = np.setdiff1d(alike.snapshot.live if rows is None else rows, marks.all)
+    rows = without(alike.snapshot.live if rows is None else rows, marks.all)
     # Without marks: each of them would ask how alike it is to all rows, and a user may have seen thousands.
     found = rank(alike, query, Marks((), ()), Unchanged(), max(pool, count), rows)
     left_C, near_C = found.positions_K, found.similarities_K

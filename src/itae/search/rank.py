@@ -106,13 +106,13 @@ def rank(
     ranking = _Ranking(alike, seen, rule.fitted(seen))
     out = np.union1d(marks.all, query.rows)
     first = ranking(np.intersect1d(rows, out), len(out)) if keep_judged and len(out) else ranking.nothing()
-    rest = ranking(_without(rows, out), count)
+    rest = ranking(without(rows, out), count)
     positions, similar, scores, nearest = (np.concatenate(pair) for pair in zip(first, rest, strict=True))
     return Found(positions, similar, scores, seen.rows_J[nearest], tuple(rule.notes(seen)))
 
 
-def _without(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Return ascending positions without some others, which may not be among them."""
+def without(rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return ascending positions without some others, of which there are few, and which may not be among them."""
     at = np.searchsorted(rows, out)
     at = at[at < len(rows)]
     return np.delete(rows, at[np.isin(rows[at], out)])

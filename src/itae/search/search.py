@@ -19,7 +19,7 @@ from itae.knowledge.records.snapshot import Snapshot
 from itae.search.alike import Alike
 from itae.search.diverse import diverse
 from itae.search.judged import Marks, Query
-from itae.search.rank import Found, rank
+from itae.search.rank import Found, rank, without
 from itae.search.rules import Rule, Unchanged
 
 
@@ -150,7 +150,7 @@ class Search:
     def _told(self, found: Found, marks: Marks, rows: np.ndarray | None, seen: Marks | None = None) -> Page:
         rows = self.snapshot.live if rows is None else rows
         out = np.union1d((seen or marks).all, self.query.rows)
-        left = len(rows) - len(np.intersect1d(rows, out)) - int((~np.isin(found.positions_K, out)).sum())
+        left = len(without(rows, out)) - int((~np.isin(found.positions_K, out)).sum())
         index = self.snapshot.memo.get(INDEX)
         notes = [*found.notes, *([index.note] if index else [])]
         if not len(found.positions_K):
