@@ -50,15 +50,38 @@ def thumbnails(
 
 def _small(read: Callable[[T], Image.Image | None], side: int, item: T) -> Image.Image | None:
     picture = read(item)
-    if picture is not None and max(picture.size) > _PIXELS:
+    return None if picture is None else shrunk(picture, side)
+
+
+def _address(picture: Image.Image, quality: int) -> str:
+    return address(webp(picture, quality, every_pixel=quality == _QUALITIES[0]), "webp")
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """Return a picture with at most so many pixels on its long side, the same object; a tiny one stays as it is."""
+    if max(picture.size) > _PIXELS:
         picture.thumbnail((side, side))
     return picture
 
 
-def _address(picture: Image.Image, quality: int) -> str:
+def webp(picture: Image.Image, quality: int, every_pixel: bool = True, effort: int = 4) -> bytes:
+    """Return a picture as WebP.
+
+    Parameters
+    ----------
+    picture
+        RGB.
+    quality
+        From 0 to 100.
+    every_pixel
+        Whether a tiny one keeps all of its pixels as they are.
+    effort
+        From 0, the quickest, to 6, the smallest.
+    """
     data = io.BytesIO()
-    picture.save(data, "WEBP", quality=quality, lossless=max(picture.size) <= _PIXELS and quality == _QUALITIES[0])
-    return address(data.getvalue(), "webp")
+    lossless = every_pixel and max(picture.size) <= _PIXELS
+    picture.save(data, "WEBP", quality=quality, lossless=lossless, method=effort)
+    return data.getvalue()
 
 
 def address(data: bytes, kind: str) -> str:

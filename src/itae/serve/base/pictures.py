@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
 from typing import Annotated
@@ -15,6 +14,7 @@ from itae.base.errors import UserError
 from itae.images.kept import picture
 from itae.images.samples import BadImage
 from itae.knowledge.records.snapshot import Snapshot
+from itae.look.page.pictures import shrunk, webp
 from itae.serve.desk import Desk
 from itae.serve.errors import RefusedError
 from itae.serve.shared import failing
@@ -22,7 +22,7 @@ from itae.serve.shared import failing
 SIDES = (96, 160, 320, 1024)
 """Pixels of the long side that may be asked for."""
 _BYTES = 64 * 2**20  # of pictures that are kept
-_PIXELS = 40  # a picture up to this size is kept as it is, every pixel
+_QUALITY, _EFFORT = 80, 2  # somebody waits
 _NUMBERS = "positions by number"
 _FOR = "private, max-age=600"  # seconds; a row's number is given once, so its picture never becomes another
 
@@ -66,13 +66,7 @@ class Thumbnails:
 
 def small(data: bytes, side: int) -> bytes:
     """Return a picture with at most so many pixels on its long side, WebP; a tiny one as it is, every pixel."""
-    image = picture(data, lambda size: _fitted(size, side))
-    tiny = max(image.size) <= _PIXELS
-    if not tiny:
-        image.thumbnail((side, side))
-    written = io.BytesIO()
-    image.save(written, "WEBP", quality=80, lossless=tiny, method=0 if tiny else 2)
-    return written.getvalue()
+    return webp(shrunk(picture(data, lambda size: _fitted(size, side)), side), _QUALITY, effort=_EFFORT)
 
 
 def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
