@@ -17,8 +17,7 @@ from itae.serve.desk import Desk, Served
 from itae.serve.settings import Settings
 from itae.store.store import Store
 
-RULES = ("nearest", "nearest_yes", "none", "margin", "rocchio", "mean_difference", "kernel", "kernel_mean", "logistic",
-         "svm", "tally")  # fmt: skip
+RULES = tuple(rule_texts())
 
 
 def desk_of(kb: Path, cache: Path, **more) -> Desk:
