@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
@@ -14,13 +14,12 @@ from itae.base.versions import __version__
 from itae.search.filters import condition
 from itae.search.search import rows_where
 from itae.serve.desk import Desk
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.errors import RefusedError
 from itae.serve.rows import MOST_EDITS, edit, edits_since, row, rules, whole_row
 from itae.serve.settings import Limits
 from itae.serve.shared import RowAbout, failing
 
-Who = Annotated[str, Depends(user_of)]
 _MOST = 1000  # rows at a time
 
 

@@ -1,16 +1,16 @@
 """Who may ask, before anything else of a request is looked at: the host, the page it comes from, the user.
 
-The user of a request is `user_of` it. What every answer says to the browser about the page is put on here, too.
+A route is told the user by `Who`. What every answer says to the browser about the page is put on here, too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import MutableHeaders
 
@@ -48,9 +48,13 @@ _AGAIN = {"Retry-After": "5"}
 
 
 def user_of(request: Request) -> str:
-    """Return the name of the user of a request: ``who: Annotated[str, Depends(user_of)]``."""
+    """Return the name of the user of a request."""
     user: str = request.scope[USER]
     return user
+
+
+Who = Annotated[str, Depends(user_of)]
+"""What a route declares to be told the user's name."""
 
 
 class Guard:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
@@ -18,12 +18,11 @@ from itae.knowledge.ledger.changes import positions_of
 from itae.knowledge.near.held_out import held_out
 from itae.knowledge.records.snapshot import Snapshot, after
 from itae.serve.desk import Desk
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.know.know_models import RowAsked, WhyAbout
 from itae.serve.know.once import Once
 from itae.serve.shared import Sent, failing
 
-Who = Annotated[str, Depends(user_of)]
 QueryOf = Callable[[str, str], tuple[np.ndarray, bytes | None, bool]]
 """Returns, by a user and the name of a search, its query's vector, its picture's sha256, and whether it is words."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
@@ -15,14 +15,13 @@ from itae.knowledge.ledger.changes import Change
 from itae.knowledge.ledger.relabelled import new_labels, relabelled
 from itae.knowledge.ledger.since import ChangedSinceError
 from itae.serve.desk import Desk
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.errors import RefusedError
 from itae.serve.know import edit_models as models
 from itae.serve.know.answers_api import chosen
 from itae.serve.know.once import Once
 from itae.serve.shared import failing
 
-Who = Annotated[str, Depends(user_of)]
 _KINDS = ("added", "changed", "deleted")
 
 

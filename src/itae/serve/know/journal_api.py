@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse, Response
 
 from itae.knowledge.base import KnowledgeBase
 from itae.serve.desk import Desk
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.errors import RefusedError
 from itae.serve.know.edit_models import JournalAbout, Tags, TagTo
 from itae.serve.rows import edit
 from itae.serve.shared import failing
 
-Who = Annotated[str, Depends(user_of)]
 _MOST = 500
 _BEFORE = Query(ge=1, description="Only edits before this one; without it, from the newest on.")
 _COUNT = Query(ge=1, le=_MOST, description=f"How many, {_MOST} at most.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, Response
 
@@ -15,13 +15,12 @@ from itae.knowledge.curate.suspects import suspects
 from itae.knowledge.near.neighbours import MISSING, Excluded, nearest
 from itae.knowledge.records.snapshot import Snapshot
 from itae.serve.desk import Desk
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.know.know_models import DuplicatesAbout, OutliersAbout, SuspectsAbout
 from itae.serve.know.once import Once
 from itae.serve.rows import row
 from itae.serve.shared import failing
 
-Who = Annotated[str, Depends(user_of)]
 MOST = 1000
 """Rows or groups that a list has."""
 _NEAR = 6  # neighbours of a suspect

@@ -17,7 +17,7 @@ from itae.search.sought import Sought, sought_row
 from itae.serve.base.pictures import small
 from itae.serve.desk import Desk
 from itae.serve.door.bodies import body_of
-from itae.serve.door.guard import user_of
+from itae.serve.door.guard import Who
 from itae.serve.door.uploads import upload
 from itae.serve.errors import RefusedError
 from itae.serve.search import search_models as models
@@ -26,7 +26,6 @@ from itae.serve.search.searches import Searches
 from itae.serve.settings import Limits
 from itae.serve.shared import failing
 
-Who = Annotated[str, Depends(user_of)]
 Sent = Annotated[bytes, Depends(body_of)]
 Name = Annotated[str, Path(description="Of a search: 16 hexadecimal digits.")]
 _SIDE = 320  # of the picture of a query that is kept
