@@ -7,7 +7,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import pdist, squareform
 
 from itae.base.errors import UserError
-from itae.measure.clustered import NOISE, Objective, Partition
+from itae.measure.cluster.clustered import NOISE, Objective, Partition
 
 
 class Chains:

@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.scores import scores
 from itae.vit.digits_vit import IMAGE_SIZE
 

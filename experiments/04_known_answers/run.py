@@ -39,7 +39,7 @@ from itae.embed.source import Source
 from itae.images.batches import batches
 from itae.images.datasets import Dataset, Digits, ImageFolder
 from itae.images.transform import normalise
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.scores import scores
 from itae.store.store import Store
 from itae.vit.facts import Facts

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.intervals import image_values, mean_interval
-from itae.measure.kmeans import KMeans
 
 HERE = Path(__file__).parent
 SEEDS = 10

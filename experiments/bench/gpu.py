@@ -41,8 +41,8 @@ from itae.embed.source import Source
 from itae.embed.worker import Worker
 from itae.images.batches import batches
 from itae.images.datasets import ImageFolder
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.faiss_backend import load_faiss, pick_gpu
-from itae.measure.kmeans import KMeans
 from itae.store.store import Store
 from itae.vit.backbone import Backbone
 

@@ -44,7 +44,7 @@ from itae.embed.worker import Worker
 from itae.images.batches import batches
 from itae.images.datasets import ImageFolder
 from itae.images.transform import normalise
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 from itae.store.store import Store
 from itae.vit.backbone import Backbone
 

@@ -39,7 +39,7 @@ WORDS = (
 )
 DEADLY = """
 import os, signal
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 
 class Dies(KMeans):
     def check(self, n, classes):

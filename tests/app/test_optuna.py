@@ -266,7 +266,7 @@ def test_our_clusterer_is_ours_by_the_name_of_its_file_too():
 
     config = OmegaConf.create({
         "task": {"_target_": "itae.tasks.clustering.Clustering"},
-        "clusterer": {"_target_": "itae.measure.kmeans.KMeans"},
+        "clusterer": {"_target_": "itae.measure.cluster.kmeans.KMeans"},
     })  # fmt: skip
     with pytest.raises(UserError, match="'inertai' is not one of"):
         settled([Objective("hydra.sweeper.metric", "inertai", "minimize")], config)

@@ -457,7 +457,7 @@ def test_jobs_that_show_the_same_signal_share_its_picture(itae_, tmp_path, monke
 
 PATIENT = """
 from pathlib import Path
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 
 class Patient(KMeans):
     def fit(self, vectors, k, seed, device="auto"):

@@ -168,7 +168,7 @@ def test_a_broken_faiss_does_not_end_a_sweep(itae_, monkeypatch):
         raise UserError("Clustering needs faiss, which could not be imported.")
 
     monkeypatch.setattr("itae.measure.faiss_backend.load_faiss", fails)
-    monkeypatch.setattr("itae.measure.kmeans.load_faiss", fails)
+    monkeypatch.setattr("itae.measure.cluster.kmeans.load_faiss", fails)
     words = ("dataset.limit=30", "tracker=none", "clusterer.seeds=1", "seed=1,2", "runtime.report=false")
     monkeypatch.setattr("itae.app.launch.processes._WORTH", 1)
     status, out, err = itae_("-m", *words, "hydra.sweep.dir=sweep")

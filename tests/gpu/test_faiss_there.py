@@ -7,8 +7,8 @@ import pytest
 import reference
 from sklearn.cluster import KMeans as Sklearn
 
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.faiss_backend import load_faiss, pick_gpu
-from itae.measure.kmeans import KMeans
 from itae.measure.knn import neighbours
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from itae.base.errors import UserError
 from itae.look.page.gallery import came_from_elsewhere, neighbours, picks, placement_of, shown
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 
 
 def some(n, k, seed, width=4):

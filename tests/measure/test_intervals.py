@@ -14,7 +14,7 @@ from reference import crossed_interval
 from scipy.stats import ttest_1samp
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-from itae.measure.clustered import Clustered
+from itae.measure.cluster.clustered import Clustered
 from itae.measure.intervals import by_group, delta_intervals, image_values, mean_interval, with_intervals
 from itae.measure.scores import acc_clustered, hits, scores
 

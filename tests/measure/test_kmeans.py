@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from itae.base.errors import UserError
 from itae.measure import faiss_backend
-from itae.measure import kmeans as cluster
-from itae.measure.kmeans import KMeans, inertia
+from itae.measure.cluster import points
+from itae.measure.cluster.kmeans import KMeans, inertia
+from itae.measure.cluster.numbered import drawn_seeds
 
 pytest.importorskip("faiss")
 
@@ -69,7 +70,7 @@ def test_result_is_consistent(n, k, spherical, seed):
 def test_inertia_goes_over_all_points_in_blocks(monkeypatch):
     x = mixture()
     found = KMeans(restarts=1).fit(x, 5, 0)
-    monkeypatch.setattr(cluster, "BLOCK", 7)
+    monkeypatch.setattr(points, "BLOCK", 7)
     assert inertia(x, found.assignments, found.centroids) == pytest.approx(
         slow_inertia(x, found.assignments, found.centroids), rel=1e-12
     )
@@ -97,9 +98,9 @@ def test_the_restart_of_lowest_inertia_is_kept(spherical):
     x = mixture(k=12, spread=0.6)
     one = KMeans(restarts=1, init="random", spherical=spherical)
     many = KMeans(restarts=20, init="random", spherical=spherical).fit(x, 12, 5)
-    rows = cluster._checked(x, spherical)
+    rows = points.checked(x, spherical, "it")
     singles = []
-    for seed in cluster._seeds(5, 20):
+    for seed in drawn_seeds(5, 20):
         _, assignments, centroids, _ = one._once(faiss_backend.load_faiss(), rows, 12, seed, None)
         singles.append(inertia(rows, assignments, centroids) * (0.5 if spherical else 1))
     assert max(singles) > min(singles) * 1.01  # the restarts do differ
@@ -269,8 +270,8 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, cpus, lo
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("itae.measure.kmeans.pick_gpu", lambda *_: gpu)
-    monkeypatch.setattr("itae.measure.kmeans.omp_threads", lambda: cpus)
+    monkeypatch.setattr("itae.measure.cluster.kmeans.pick_gpu", lambda *_: gpu)
+    monkeypatch.setattr("itae.measure.cluster.kmeans.omp_threads", lambda: cpus)
     monkeypatch.setattr(KMeans, "_once", fails)
     machine = "This machine" if gpu is None else "The GPU"
     with pytest.raises(UserError, match=rf"^{machine} has too little memory for k-means of \d+ vectors{lower}"):

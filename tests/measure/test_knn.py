@@ -133,7 +133,7 @@ def test_of_equal_votes_the_smallest_class_is_named():
 
 
 def clusterer(k=3):
-    from itae.measure.kmeans import KMeans
+    from itae.measure.cluster.kmeans import KMeans
 
     return KMeans(k=k, seeds=2, restarts=1)
 

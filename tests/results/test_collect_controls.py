@@ -16,7 +16,7 @@ from scipy.stats import ttest_1samp
 from itae.app.collect import main as collect
 from itae.base.errors import UserError
 from itae.look.view import load_run
-from itae.measure.clustered import Clustered
+from itae.measure.cluster.clustered import Clustered
 from itae.measure.intervals import by_group, image_values, mean_interval
 from itae.measure.scores import scores
 from itae.results.clusterings import CLUSTERINGS, read_clusterings, write_clusterings

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from itae.base.errors import UserError
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.kmeans import KMeans
 from itae.measure.scores import METRICS, scores
 from itae.measure.silhouette import Space
 from itae.tasks.clustering.cluster_and_score import cluster_and_score

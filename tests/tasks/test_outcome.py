@@ -13,8 +13,8 @@ from itae.edits.attenuate import Floor
 from itae.edits.detect import Detector, VectorNorm
 from itae.edits.edit import Edit
 from itae.edits.site import Site
-from itae.measure.clustered import Partition
-from itae.measure.kmeans import KMeans
+from itae.measure.cluster.clustered import Partition
+from itae.measure.cluster.kmeans import KMeans
 from itae.results.shown import Metric, Shown
 from itae.tasks.clustering.cluster_and_score import cluster_and_score
 from itae.tasks.task import Outcome

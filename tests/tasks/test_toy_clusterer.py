@@ -13,7 +13,7 @@ from toy_clusterer import Chains, Two
 
 import itae
 from itae.base.errors import UserError
-from itae.measure.clustered import Objective, Partition
+from itae.measure.cluster.clustered import Objective, Partition
 from itae.results.clusterings import read_clusterings
 from itae.results.shown import shown_of
 from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces

@@ -553,7 +553,7 @@ def test_offline_makes_no_network_call(tmp_path):
 def test_importing_is_light():
     """A config error is told without importing W&B, FAISS, sklearn or torch."""
     code = (
-        "import sys, itae.track.tracking, itae.measure.kmeans, itae.measure.scores, itae.tasks.clustering; "
+        "import sys, itae.track.tracking, itae.measure.cluster.kmeans, itae.measure.scores, itae.tasks.clustering; "
         "print([m for m in ('wandb', 'faiss', 'sklearn', 'scipy', 'torch', 'psutil') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

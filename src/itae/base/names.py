@@ -16,7 +16,7 @@ from types import ModuleType
 PUBLIC = {
     "itae.attenuate": "itae.edits.attenuate",
     "itae.backbone": "itae.vit.backbone",
-    "itae.cluster": "itae.measure.kmeans",
+    "itae.cluster": "itae.measure.cluster.clusterers",
     "itae.controls": "itae.edits.controls",
     "itae.corrupt": "itae.tasks.editing.corrupt",
     "itae.data": "itae.images.datasets",
@@ -48,6 +48,7 @@ GATHERED = {
     "itae.images.digits": "itae.data",
     "itae.images.inshop": "itae.data",
     "itae.images.sop": "itae.data",
+    "itae.measure.cluster.kmeans": "itae.cluster",
     "itae.search.rule": "itae.feedback",
     "itae.search.trained": "itae.feedback",
 }

@@ -1,8 +1,7 @@
 """Numbers from embeddings: clusters, neighbours, scores, intervals.
 
-`kmeans`         k-means, by FAISS
+`cluster`        clusterers
 `faiss_backend`  which FAISS, which GPU, how many threads
-`clustered`      what a clusterer is, what it returns, and what several clusterings came to
 `knn`            nearest neighbours
 `matching`       clusters and classes, one to one
 `scores`         ACC, NMI, AMI, ARI, purity, KNN

@@ -30,7 +30,7 @@ import numpy as np
 from itae.measure.scores import hits
 
 if TYPE_CHECKING:
-    from itae.measure.clustered import Clustered
+    from itae.measure.cluster.clustered import Clustered
 
 CONFIDENCE = 0.95
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from itae.base.device import memory_told
 from itae.base.progress import progress
+from itae.measure.cluster.points import BLOCK
 from itae.measure.faiss_backend import GPU_MOST, flat_index, load_faiss, pick_gpu, threads
-from itae.measure.kmeans import BLOCK
 
 _TWINS = 256  # in one group; looked for among the neighbours up to here, left out of the index beyond
 
@@ -37,7 +37,7 @@ def neighbours(
     k
         How many, at least 0; where there are not so many other rows, all of them.
     device
-        See `itae.measure.kmeans.KMeans.fit`.
+        See `itae.measure.cluster.kmeans.KMeans.fit`.
     groups_N
         Whole numbers >= 0, equal for rows that are not to be neighbours; by default each row is by itself.
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.measure.clustered import NOISE
+from itae.measure.cluster.clustered import NOISE
 from itae.measure.matching import one_to_one
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from itae.base.errors import UserError
-from itae.measure.clustered import NOISE
+from itae.measure.cluster.clustered import NOISE
 
 ASSIGNMENTS = "assignments.csv"
 

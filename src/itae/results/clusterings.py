@@ -19,7 +19,7 @@ from itae.measure.knn import same_bytes
 from itae.measure.scores import hits
 
 if TYPE_CHECKING:
-    from itae.measure.clustered import Clustered
+    from itae.measure.cluster.clustered import Clustered
     from itae.results.run import Run
     from itae.store.store import Embeddings
 

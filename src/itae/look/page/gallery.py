@@ -13,7 +13,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.measure import knn
-from itae.measure.kmeans import BLOCK
+from itae.measure.cluster.points import BLOCK
 from itae.measure.matching import one_to_one
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ import numpy as np
 from itae.base.checks import one_of
 from itae.base.errors import UserError
 from itae.base.progress import progress
-from itae.measure.clustered import BOTH, OWN, Clustered, Clusterer, Partition
+from itae.measure.cluster.clustered import BOTH, OWN, Clustered, Clusterer, Partition
 from itae.measure.knn import neighbours
 from itae.measure.scores import LABELLED, acc_clustered, knn_chance, knn_correct, scores, summarise, unscored
 from itae.measure.silhouette import Space
@@ -142,7 +142,7 @@ def _fits(
             run = clusterer.fit(vectors, k, seed, device)
             if not isinstance(run, Partition):
                 raise UserError(
-                    f"{name}.fit returned a {type(run).__name__}; it must be an itae.measure.clustered.Partition."
+                    f"{name}.fit returned a {type(run).__name__}; it must be an itae.measure.cluster Partition."
                 )
             runs.append(run)
             advance(1)

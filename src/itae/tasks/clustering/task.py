@@ -28,7 +28,7 @@ from itae.tasks.task import BaseTask, File, Job, Outcome
 if TYPE_CHECKING:
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
-    from itae.measure.clustered import Clustered
+    from itae.measure.cluster.clustered import Clustered
     from itae.store.entry import Embeddings
 
 _MORE = (

@@ -11,7 +11,7 @@ Shapes: N points, E embedding width, K clusters.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -23,25 +23,25 @@ from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.threads import omp_threads
-from itae.measure.clustered import Objective, Partition
+from itae.measure.cluster.clustered import Objective, Partition
+from itae.measure.cluster.numbered import Numbered, checked_seeds, drawn_seeds, listed_seeds
+from itae.measure.cluster.points import blocks, checked
 from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, require_faiss
 
 log = logging.getLogger(__name__)
 
 _HANDED_OUT = 64  # restarts at a time
 INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDOM"}
-BLOCK = 8192  # rows looked at together, so that memory does not grow with N
-LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
 
 
 @dataclass(frozen=True)
-class KMeans:
+class KMeans(Numbered):
     """k-means by FAISS: settings, and the fit.
 
     Parameters
     ----------
     k
-        Number of clusters; default None, the number of classes of the data set (label information: say so).
+        See `Numbered`.
     restarts
         Fits a seed stands for; the one of lowest inertia over all points is kept. Default 10.
     iterations
@@ -61,7 +61,6 @@ class KMeans:
         When a setting is out of its range.
     """
 
-    k: int | None = None
     restarts: int = 10
     iterations: int = 100
     seeds: int | Sequence[int] = 10
@@ -70,17 +69,11 @@ class KMeans:
     spherical: bool = False
 
     def __post_init__(self) -> None:
-        whole("clusterer.k", self.k, low=1, optional=True)
+        """Check every value."""
+        super().__post_init__()
         whole("clusterer.restarts", self.restarts, low=1)
         whole("clusterer.iterations", self.iterations, low=1)
-        if isinstance(self.seeds, Sequence):
-            object.__setattr__(self, "seeds", tuple(self.seeds))
-            if not self.seeds or len(set(self.seeds)) < len(self.seeds):
-                raise UserError(f"clusterer.seeds={list(self.seeds)} must list one seed or more, each once.")
-            for seed in self.seeds:
-                whole("clusterer.seeds", seed, low=0)
-        else:
-            whole("clusterer.seeds", self.seeds, low=1)
+        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
         one_of("clusterer.init", self.init, INITS)
         number("clusterer.tolerance", self.tolerance, low=0.0)
         if self.tolerance >= 1:
@@ -88,35 +81,13 @@ class KMeans:
         true_or_false("clusterer.spherical", self.spherical)
 
     def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with: the listed ones, or as many as asked for, drawn from `base_seed`.
-
-        They are the first words of ``numpy.random.SeedSequence(base_seed)``, cut to 31 bits. They depend on
-        nothing else, so baseline and edited embeddings share them; a longer list starts with a shorter one.
-        """
-        return list(self.seeds) if isinstance(self.seeds, Sequence) else _seeds(base_seed, self.seeds)
+        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
+        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int:
-        """Return the number of clusters for `n` points of `n_classes` classes; cheap, so ask it first.
-
-        Raises
-        ------
-        UserError
-            When there is no k to take, or more clusters than points; when FAISS is missing.
-        """
+        """Return the number of clusters, as of `Numbered`; a `UserError` where FAISS is missing, too."""
         require_faiss()
-        if self.k is None and not n_classes:
-            raise UserError(
-                "clusterer.k is not set and the images carry no labels to count classes from; "
-                "set it, e.g. clusterer.k=10."
-            )
-        k, source = (self.k, "clusterer.k") if self.k is not None else (n_classes, "the number of classes")
-        assert k is not None
-        if k > n:
-            raise UserError(
-                f"{source}={k} is more clusters than there are images ({n}); "
-                f"set clusterer.k to at most {n}, or take more images (dataset.limit)."
-            )
-        return k
+        return super().check(n, n_classes)
 
     def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Partition:
         """Cluster all points, `restarts` times, and keep the restart of lowest inertia.
@@ -156,7 +127,7 @@ class KMeans:
         n = len(vectors_NE)
         replace(self, k=k).check(n, None)
         whole("seed", seed, low=0)
-        vectors_NE = _checked(vectors_NE, self.spherical)
+        vectors_NE = checked(vectors_NE, self.spherical, "spherical k-means")
         cpus = omp_threads()
         workers = 1 if gpu is not None else min(cpus, self.restarts)
         log.debug("k-means: n=%d k=%d restarts=%d on %s, %d at a time", n, k, self.restarts, where, workers)
@@ -168,7 +139,7 @@ class KMeans:
         with memory_told(_too_many(n, workers, gpu)), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
             try:
                 # Not all at once: a signal that comes while work is handed out may leave a lock of the pool held.
-                seeds = iter(_seeds(seed, self.restarts))
+                seeds = iter(drawn_seeds(seed, self.restarts))
                 batches = iter(lambda: list(islice(seeds, max(_HANDED_OUT, workers))), [])
                 fitted = (one for batch in batches for one in pool.map(restart, batch))
                 _, assignments, centroids, iterations = min(fitted, key=lambda one: one[0])
@@ -205,7 +176,7 @@ class KMeans:
         if hasattr(parameters, "early_stop_threshold"):  # an older FAISS makes all its iterations
             parameters.early_stop_threshold = self.tolerance
         if hasattr(parameters, "check_input_data_for_NaNs"):
-            parameters.check_input_data_for_NaNs = False  # `_checked` has seen every row
+            parameters.check_input_data_for_NaNs = False  # `checked` has seen every row
         if hasattr(parameters, "init_method"):
             parameters.init_method = getattr(faiss, f"ClusteringInitMethod_{INITS[self.init]}")
         elif self.init != "random":
@@ -228,38 +199,7 @@ def _too_many(n: int, workers: int, gpu: int | None) -> str:
 def inertia(vectors_NE: np.ndarray, assignments_N: np.ndarray, centroids_KE: np.ndarray) -> float:
     """Return the sum over all points of the squared distance to the own centroid, summed in float64."""
     total = 0.0
-    for rows in _blocks(len(vectors_NE)):
+    for rows in blocks(len(vectors_NE)):
         difference = np.subtract(vectors_NE[rows], centroids_KE[assignments_N[rows]], dtype=np.float64)
         total += float(np.einsum("ne,ne->", difference, difference))
     return total
-
-
-def _checked(vectors_NE: np.ndarray, unit: bool) -> np.ndarray:
-    """Refuse rows that can't be clustered; return the rows, divided by their lengths if `unit`."""
-    squares = np.empty(len(vectors_NE), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for rows in _blocks(len(vectors_NE)):
-            squares[rows] = np.einsum("ne,ne->n", vectors_NE[rows], vectors_NE[rows])
-    _refuse(~(squares <= LARGEST_SQUARE), "NaN, infinite or too large to be squared in float32")
-    if not unit:
-        return vectors_NE
-    _refuse(squares == 0, "of zero length, which has no direction for spherical k-means")
-    return vectors_NE / np.sqrt(squares)[:, None]
-
-
-def _refuse(bad_N: np.ndarray, what: str) -> None:
-    if bad_N.any():
-        rows = np.flatnonzero(bad_N)
-        first = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-        raise UserError(
-            f"{len(rows)} of {len(bad_N)} embeddings are {what} (rows {first}); "
-            "look at the backbone, its precision and the edit."
-        )
-
-
-def _seeds(seed: int, count: int) -> list[int]:
-    return [int(word) >> 1 for word in np.random.SeedSequence(seed).generate_state(count)]
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
