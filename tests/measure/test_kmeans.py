@@ -101,7 +101,7 @@ def test_the_restart_of_lowest_inertia_is_kept(spherical):
     rows = points.checked(x, spherical, "it")
     singles = []
     for seed in drawn_seeds(5, 20):
-        _, assignments, centroids, _ = one._once(faiss_backend.load_faiss(), rows, 12, seed, None)
+        _, assignments, centroids, _ = one._once(faiss_backend.load_faiss(), rows, 12, seed, [None])
         singles.append(inertia(rows, assignments, centroids) * (0.5 if spherical else 1))
     assert max(singles) > min(singles) * 1.01  # the restarts do differ
     assert many.objective.value == pytest.approx(min(singles), rel=1e-6)
@@ -270,7 +270,7 @@ def test_too_little_memory_is_told_with_what_to_lower(monkeypatch, gpu, cpus, lo
     def fails(*_):
         raise error
 
-    monkeypatch.setattr("itae.measure.cluster.kmeans.pick_gpu", lambda *_: gpu)
+    monkeypatch.setattr("itae.measure.cluster.kmeans.pick_gpus", lambda *_: [gpu])
     monkeypatch.setattr("itae.measure.cluster.kmeans.omp_threads", lambda: cpus)
     monkeypatch.setattr(KMeans, "_once", fails)
     machine = "This machine" if gpu is None else "The GPU"
@@ -331,3 +331,68 @@ def test_two_faisses(monkeypatch):
         KMeans().fit(mixture(), 5, 0)
     with pytest.raises(UserError, match="faiss-cpu and faiss-gpu are both installed"):
         KMeans().check(10, 2)
+
+
+def test_a_map_of_memory_is_clustered_as_an_array_is_and_never_copied_whole(monkeypatch, tmp_path):
+    x = mixture(n=3000, width=32)
+    path = tmp_path / "vectors.npy"
+    np.save(path, x)
+    mapped = np.load(path, mmap_mode="r")
+    monkeypatch.setattr(points, "BLOCK", 100)
+    monkeypatch.setattr(points, "IN_MEMORY", x.nbytes // 2)
+    unit = points.checked(np.ascontiguousarray(mapped), True, "it")
+    assert isinstance(unit, np.memmap)
+    assert [one.name for one in tmp_path.iterdir()] == ["vectors.npy"]  # the file has no name
+    np.testing.assert_array_equal(unit, points.checked(x, True, "it"))
+    for spherical in (False, True):
+        ours, theirs = (KMeans(restarts=2, spherical=spherical).fit(some, 5, 1) for some in (mapped, x))
+        np.testing.assert_array_equal(ours.assignments, theirs.assignments)
+        assert ours.objective == theirs.objective
+    monkeypatch.setattr(points.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 9}))
+    with pytest.raises(UserError, match=r"too little room for 0.0 GB of vectors of unit length.*set TMPDIR"):
+        points.checked(mapped, True, "it")
+
+
+def test_unit_rows_of_a_map_in_a_folder_that_is_read_only_go_among_temporary_files(monkeypatch, tmp_path):
+    x = mixture(n=300)
+    np.save(tmp_path / "vectors.npy", x)
+    asked = []
+    monkeypatch.setattr(points, "IN_MEMORY", 0)
+    monkeypatch.setattr(points.os, "access", lambda path, how: asked.append(str(path)))
+    mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
+    np.testing.assert_array_equal(points.checked(mapped, True, "it"), points.checked(x, True, "it"))
+    assert asked == [str(tmp_path)]
+
+
+def test_several_gpus_are_those_from_the_devices_own_on():
+    class FourGpus:
+        StandardGpuResources = object
+        get_num_gpus = staticmethod(lambda: 4)
+
+    def picked(device, count):
+        return faiss_backend.pick_gpus(FourGpus, device, count)
+
+    assert [picked("cuda", count) for count in (1, 2, "all", 9)] == [[0], [0, 1], [0, 1, 2, 3], [0, 1, 2, 3]]
+    assert picked("cuda:2", "all") == [2, 3]
+    assert picked("cuda:4", 2) == picked("cpu", 2) == [None]
+    for gpus in (0, "many", True):
+        with pytest.raises(UserError, match=r"clusterer.gpus=.* must be a whole number of at least 1, or all"):
+            KMeans(gpus=gpus)
+
+
+def test_replicas_of_an_index_find_what_one_finds(monkeypatch):
+    """Of two on the CPU, which stand in for those on GPUs."""
+    x = mixture()
+    alone = KMeans(restarts=2).fit(x, 5, 1)
+    made = []
+
+    def flat_index(*given, flat=faiss_backend.flat_index):
+        made.append(given[2])
+        return flat(*given)
+
+    monkeypatch.setattr("itae.measure.cluster.kmeans.pick_gpus", lambda *_: [None, None])
+    monkeypatch.setattr(faiss_backend, "flat_index", flat_index)
+    both = KMeans(restarts=2).fit(x, 5, 1)
+    assert made == [None] * 4  # two a restart
+    np.testing.assert_array_equal(both.assignments, alone.assignments)
+    np.testing.assert_array_equal(both.centroids, alone.centroids)

@@ -83,6 +83,18 @@ def pick_gpu(faiss: Any, device: str) -> int | None:
     return None if kind == "cpu" or chosen >= _gpus(faiss) else chosen
 
 
+def pick_gpus(faiss: Any, device: str, count: int | str) -> list[int | None]:
+    """Return the numbers of `count` GPUs from that of `device` on, or those there are; ``[None]`` for the CPU.
+
+    `count` is a whole number of at least 1, or ``all``: every one that FAISS sees, from that number on.
+    """
+    first = pick_gpu(faiss, device)
+    if first is None:
+        return [None]
+    there = list(range(first, _gpus(faiss)))
+    return [*(there if count == "all" else there[: int(count)])]
+
+
 def why_on_cpu(device: str) -> str | None:
     """Return what a run has to say where `device` names a GPU and FAISS has worked on the CPU, else None."""
     if device_kind("device", device)[0] != "cuda" or pick_gpu(load_faiss(), device) is not None:
@@ -107,7 +119,7 @@ def flat_index(faiss: Any, width: int, gpu: int | None, cosine: bool = False) ->
         return getattr(faiss, f"IndexFlat{kind}")(width)
     config = faiss.GpuIndexFlatConfig()
     config.device = gpu
-    return getattr(faiss, f"GpuIndexFlat{kind}")(_gpu_resources(), width, config)
+    return getattr(faiss, f"GpuIndexFlat{kind}")(_gpu_resources(gpu), width, config)
 
 
 def nearest_in(faiss: Any, queries: Any, vectors: Any, k: int, gpu: int | None) -> tuple[Any, Any]:
@@ -121,7 +133,7 @@ def nearest_in(faiss: Any, queries: Any, vectors: Any, k: int, gpu: int | None) 
         with _by_products(faiss):
             return faiss.knn(queries, vectors, k, metric=metric)
     part = 2**30  # bytes of the vectors on the GPU at a time
-    return faiss.knn_gpu(_gpu_resources(), queries, vectors, k, metric=metric, device=gpu, vectorsMemoryLimit=part)
+    return faiss.knn_gpu(_gpu_resources(gpu), queries, vectors, k, metric=metric, device=gpu, vectorsMemoryLimit=part)
 
 
 @contextlib.contextmanager
@@ -150,6 +162,16 @@ def threads(faiss: Any) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
+def replicated_index(faiss: Any, width: int, gpus: Sequence[int | None]) -> Any:
+    """Return an exact index by L2 distance that has what is added to it on each GPU, and shares out what is asked."""
+    if len(gpus) == 1:
+        return flat_index(faiss, width, gpus[0])
+    index = faiss.IndexReplicas(width, True)
+    for gpu in gpus:
+        index.addIndex(flat_index(faiss, width, gpu))  # FAISS for Python keeps them alive as long as the replicas
+    return index
+
+
 @functools.cache
-def _gpu_resources() -> Any:
-    return load_faiss().StandardGpuResources()  # one a process: each reserves more than a GB
+def _gpu_resources(gpu: int) -> Any:
+    return load_faiss().StandardGpuResources()  # one a process and GPU: each reserves more than a GB

@@ -46,15 +46,20 @@ def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool
 
     Noise (-1) is no cluster, and lies in none.
 
-    If `spherical`, the vectors are of unit length, and the centroids are brought to it as well.
+    If `spherical`, vectors are brought to unit length, some at a time, and so are the centroids.
     """
     from sklearn.metrics import pairwise_distances_argmin_min
     from sklearn.utils import gen_batches
 
     present, own_N = np.unique(clusters_N, return_inverse=True)
     sums_KE = np.zeros((len(present), vectors_NE.shape[1]))
+
+    def some_of(rows: np.ndarray | slice) -> np.ndarray:
+        wide_NE = vectors_NE[rows].astype(np.float64)
+        return wide_NE / np.linalg.norm(wide_NE, axis=1, keepdims=True) if spherical else wide_NE
+
     for some in gen_batches(len(vectors_NE), BLOCK):
-        np.add.at(sums_KE, own_N[some], vectors_NE[some].astype(np.float64))
+        np.add.at(sums_KE, own_N[some], some_of(some))
     centroids_KE = sums_KE / np.bincount(own_N)[:, None]
     if present[0] < 0:
         centroids_KE, present, own_N = centroids_KE[1:], present[1:], own_N - 1
@@ -66,7 +71,7 @@ def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool
             rows = np.arange(some.start, some.stop)[own_N[some] == k]
             if not len(rows):
                 continue
-            here = vectors_NE[rows].astype(np.float64)
+            here = some_of(rows)
             distance[rows] = np.linalg.norm(here - centroids_KE[k], axis=1)
             if len(present) > 1:
                 other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]

@@ -43,8 +43,6 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
         All positions in it are counted among the images that are shown.
     """
     vectors = [seen.baseline.vectors, seen.edited.vectors]
-    if spherical:
-        vectors = [some / np.linalg.norm(some, axis=1, keepdims=True) for some in vectors]
     lists = len(ROWS) * sum(len(np.unique(clusters)) for clusters in seen.clusters)
     count = _PICKED if len(told.moved) <= most else max(1, min(_PICKED, most // (2 * lists)))
     chosen = [
@@ -56,6 +54,8 @@ def gallery_part(seen: Seen, told: Assignments, images: ImageSet | None, spheric
     ids = [seen.edited.ids[row] for row in rows]
     labels = seen.edited.labels
     near = [some[rows] for some in vectors]
+    if spherical:
+        near = [some / np.linalg.norm(some, axis=1, keepdims=True) for some in near]
     *points, axes = project(near[0][even], near[1][even], seen.projection)
     place = {int(row): i for i, row in enumerate(rows)}
     return {

@@ -26,7 +26,7 @@ from itae.base.threads import omp_threads
 from itae.measure.cluster.clustered import Objective, Partition
 from itae.measure.cluster.numbered import Numbered, checked_seeds, drawn_seeds, listed_seeds
 from itae.measure.cluster.points import blocks, checked
-from itae.measure.faiss_backend import flat_index, load_faiss, pick_gpu, require_faiss
+from itae.measure.faiss_backend import load_faiss, pick_gpus, replicated_index, require_faiss
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class KMeans(Numbered):
         A restart ends when an iteration lowers its objective by less than this share of it. Default 1e-6.
     spherical
         Divide every row by its length and keep the centroids on the unit sphere: clusters by cosine.
+    gpus
+        On how many GPUs a fit works, from that of the device on: each has the centroids and is asked for its share of
+        the points. A number (default 1), or ``all`` that FAISS sees. Where there are fewer, those; on a CPU it says
+        nothing.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class KMeans(Numbered):
     init: str = "k-means++"
     tolerance: float = 1e-6
     spherical: bool = False
+    gpus: int | str = 1
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -79,6 +84,7 @@ class KMeans(Numbered):
         if self.tolerance >= 1:
             raise UserError(f"clusterer.tolerance={self.tolerance} must be at least 0 and below 1.")
         true_or_false("clusterer.spherical", self.spherical)
+        whole("clusterer.gpus", self.gpus, low=1, other="all")
 
     def seed_list(self, base_seed: int) -> list[int]:
         """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
@@ -99,7 +105,8 @@ class KMeans(Numbered):
         Parameters
         ----------
         vectors_NE
-            float32 [N, E]; contiguous rows are used in place (a read-only memory map is fine), others copied.
+            float32 [N, E]; contiguous rows are used in place (a read-only memory map is fine, and is never copied
+            into memory whole, see `itae.measure.cluster.points.checked`), others copied.
         k
             Number of clusters, 1..N; see `check`.
         seed
@@ -121,22 +128,26 @@ class KMeans(Numbered):
             k-means; when k is not 1..N; when FAISS is missing; when memory is too little.
         """
         faiss = load_faiss()
-        gpu = pick_gpu(faiss, device)
-        where = "cpu" if gpu is None else f"cuda:{gpu}"
+        gpus = pick_gpus(faiss, device, self.gpus)
+        on_cpu = gpus == [None]
+        where = "cpu" if on_cpu else "cuda:" + ",".join(map(str, gpus))
         vectors_NE = np.ascontiguousarray(vectors_NE, dtype=np.float32)
         n = len(vectors_NE)
         replace(self, k=k).check(n, None)
         whole("seed", seed, low=0)
         vectors_NE = checked(vectors_NE, self.spherical, "spherical k-means")
         cpus = omp_threads()
-        workers = 1 if gpu is not None else min(cpus, self.restarts)
+        workers = min(cpus, self.restarts) if on_cpu else 1
         log.debug("k-means: n=%d k=%d restarts=%d on %s, %d at a time", n, k, self.restarts, where, workers)
 
         def restart(restart_seed: int) -> tuple[float, np.ndarray, np.ndarray, int]:
             faiss.omp_set_num_threads(max(1, cpus // workers))  # of this thread, not of the process
-            return self._once(faiss, vectors_NE, k, restart_seed, gpu)
+            return self._once(faiss, vectors_NE, k, restart_seed, gpus)
 
-        with memory_told(_too_many(n, workers, gpu)), ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool:
+        with (
+            memory_told(_too_many(n, workers, on_cpu)),
+            ThreadPoolExecutor(workers, thread_name_prefix="kmeans") as pool,
+        ):
             try:
                 # Not all at once: a signal that comes while work is handed out may leave a lock of the pool held.
                 seeds = iter(drawn_seeds(seed, self.restarts))
@@ -151,13 +162,13 @@ class KMeans(Numbered):
         return Partition(assignments, Objective("inertia", total), centroids, where, {"iterations": iterations})
 
     def _once(
-        self, faiss: Any, vectors_NE: np.ndarray, k: int, seed: int, gpu: int | None
+        self, faiss: Any, vectors_NE: np.ndarray, k: int, seed: int, gpus: list[int | None]
     ) -> tuple[float, np.ndarray, np.ndarray, int]:
         """Fit once; return the squared distances' sum, the assignments, the centroids and the iterations."""
         n, width = vectors_NE.shape
         # Spherical too: between unit vectors the nearest by L2 is the one of largest cosine, and with
         # FAISS's inner product index the objective would grow instead of shrink.
-        index = flat_index(faiss, width, gpu)
+        index = replicated_index(faiss, width, gpus)
         kmeans = faiss.Clustering(width, k, self._parameters(faiss, n, k, seed))
         kmeans.train(vectors_NE, index)
         centroids = faiss.vector_to_array(kmeans.centroids).reshape(k, width)
@@ -187,9 +198,9 @@ class KMeans(Numbered):
         return parameters
 
 
-def _too_many(n: int, workers: int, gpu: int | None) -> str:
+def _too_many(n: int, workers: int, on_cpu: bool) -> str:
     """Say what memory is too little for, and what takes less of it: first of all what leaves the result as it is."""
-    if gpu is not None:
+    if not on_cpu:
         return f"for k-means of {n} vectors; set runtime.device=cpu, the embeddings are kept"
     if workers > 1:
         return f"for k-means of {n} vectors, {workers} restarts at a time; set OMP_NUM_THREADS=1 for one at a time"
