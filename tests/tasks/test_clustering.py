@@ -11,6 +11,7 @@ from itae.measure.cluster.kmeans import KMeans
 from itae.measure.scores import METRICS, scores
 from itae.measure.silhouette import Space
 from itae.tasks.clustering.cluster_and_score import cluster_and_score
+from itae.tasks.clustering.task import _details
 
 pytest.importorskip("faiss")
 
@@ -81,3 +82,10 @@ def test_equal_embeddings_are_warned_of(caplog):
     assert found.metrics["largest_share"] == [1, 1]
     assert found.metrics["silhouette"] == {"mean": None, "std": None, "per_seed": [None, None]}
     assert "3 of 4 clusters empty" in caplog.text
+
+
+@pytest.mark.parametrize(("n", "told"), [(2000, []), (2001, ["of 2,000 of 2,001 images, the same each time"])])
+def test_a_silhouette_of_a_sample_says_of_how_many_images(n, told):
+    vectors = np.random.default_rng(0).normal(size=(n, 4)).astype(np.float32)
+    found = cluster_and_score(vectors, None, None, KMeans(k=3, seeds=1, restarts=1), 0)
+    assert [text for name, text in _details(found, found, None) if name == "silhouette"] == told

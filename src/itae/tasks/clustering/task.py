@@ -16,7 +16,7 @@ from itae.measure.faiss_backend import why_on_cpu
 from itae.measure.intervals import with_intervals
 from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
-from itae.measure.silhouette import Space
+from itae.measure.silhouette import SAMPLE, Space
 from itae.results.assignments import ASSIGNMENTS, write_assignments
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.shown import Metric, Shown, shown_of
@@ -165,13 +165,14 @@ def _about(clustered: Clustered) -> str:
 
 
 def _details(before: Clustered, after: Clustered, delta: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return what is told of the clusterings that were chosen without labels."""
-    objective = before.objective
+    """Return what is told of the clusterings that were chosen without labels, and of how many images a figure is."""
+    objective, n = before.objective, before.metrics["n"]
+    sampled = [("silhouette", f"of {SAMPLE:,} of {n:,} images, the same each time")] if n > SAMPLE else []
     if not delta or objective is None or len(before.metrics["seeds"]) < 2:
-        return []
+        return sampled
     chosen = [side.metrics[objective.best]["acc"] for side in (before, after)]
     text = f"of {objective.best.replace('_', ' ')}, chosen without labels: ACC {chosen[0]:.4f} baseline, "
-    return [("one seed", f"{text}{chosen[1]:.4f} edited")]
+    return [("one seed", f"{text}{chosen[1]:.4f} edited"), *sampled]
 
 
 def _about_images(job: Job, edited: Embeddings, clustered: Clustered) -> list[str]:
