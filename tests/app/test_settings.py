@@ -11,6 +11,7 @@ import yaml
 
 from itae.app.compose import compose, conf_dir, plain_config, plain_values
 from itae.app.settings import KEYS, Settings
+from itae.app.words import OVERLAYS
 from itae.base.construct import construct, locate
 from itae.base.errors import UserError
 
@@ -22,6 +23,7 @@ GIVEN = {"backbone/timm": ["backbone.model_name=vit_base_patch16_224.mae"], "dat
 YAMLS = sorted(
     path.relative_to(conf_dir()).with_suffix("").as_posix() for g in GROUPS for path in conf_dir().glob(f"{g}/*")
 )
+RECIPES = sorted(path.stem for path in (conf_dir() / "recipe").glob("*.yaml"))
 EXPERIMENTS = sorted(path.stem for path in (conf_dir() / "experiment").glob("*.yaml"))
 
 
@@ -33,12 +35,12 @@ def test_the_keys_of_a_config_are_these():
         "layers", "seed", "selection", "paths", "runtime",
     }  # fmt: skip
     assert set(KEYS) == keys
-    assert set(compose([])) - {"experiment"} == keys
+    assert set(compose([])) - set(OVERLAYS) == keys
     assert set(plain_config(compose([]))) == keys - {"voter", "corruption", "repair", "feedback", "user"}, (
         "what its task doesn't read is no setting of a run"
     )
     assert set(plain_config(compose([]))["paths"]) == {"cache", "data"}
-    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, "experiment", "hydra"}
+    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, *OVERLAYS, "hydra"}
 
 
 def test_the_contract_names_these_files():
@@ -100,6 +102,16 @@ def test_runtime_shows_every_option():
     runtime = plain_config(compose([]))["runtime"]
     made = Settings.of(plain_config(compose([]))).runtime
     assert asdict(made) == runtime
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_sets_an_edit_and_nothing_else(name):
+    """So recipes compare: backbone, images and what is measured are the user's own."""
+    told, plain = plain_config(compose([f"recipe={name}"])), plain_config(compose([]))
+    Settings.of(told)
+    changed = {key for key in plain if told[key] != plain[key]}
+    assert changed
+    assert changed <= {"edit", "detector", "attenuator", "layers", "control"}
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

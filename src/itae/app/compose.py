@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from itae.app.words import TEXTS, as_typed, refuse_no_texts
+from itae.app.words import OVERLAYS, TEXTS, as_typed, refuse_no_texts
 from itae.base.construct import GROUPS_OF_TASKS, locate
 from itae.base.errors import UserError
 from itae.base.names import public_target
@@ -78,7 +78,7 @@ def check_choices(words: Iterable[str]) -> None:
         group, value = word.key_or_group, word.value()
         if word.is_add():
             raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
-        several = group == "experiment"  # overlays: none, one or a list of them
+        several = group in OVERLAYS
         if isinstance(value, list) and not several:
             raise UserError(f"{word.input_line}: choose one; to try several, add --multirun and leave out the [ ].")
         fits = isinstance(value, str | list) or word.is_sweep_override() or (value is None and several)
@@ -133,7 +133,8 @@ def plain_values(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:
         reason = str(error).splitlines()[0].rstrip(".")
         key = error.full_key or "The config"
         raise UserError(f"{key} can't be resolved: {reason}; give it a value{_as_a_text(made, key)}.") from error
-    plain.pop("experiment", None)
+    for group in OVERLAYS:
+        plain.pop(group, None)
     _finite(plain)
     named: dict[str, Any] = _named(plain)
     return named

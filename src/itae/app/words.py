@@ -40,7 +40,9 @@ TEXTS = frozenset(
 """Options whose value is a name of the user's own: of a folder, a file, a model, a project."""
 LISTS = frozenset({"tracker.tags"})
 """Those of them that take several."""
-GROUPS = frozenset({*NEEDS, "experiment"})
+OVERLAYS = ("experiment", "recipe")
+"""Groups of files that set what is anywhere; none of one, one, or a list of them may be chosen."""
+GROUPS = frozenset({*NEEDS, *OVERLAYS})
 """Groups, of which a file's name is chosen, which may be one's own."""
 
 _PART = re.compile(
@@ -63,7 +65,7 @@ def as_typed(words: Sequence[str]) -> list[str]:
         If one has a ``~`` and there is no home folder.
     """
     words = [_with_home(word) for word in words]
-    words = [re.sub(r"^\+experiment=", "experiment=", word) for word in words]
+    words = [re.sub(rf"^\+({'|'.join(OVERLAYS)})=", r"\1=", word) for word in words]
     return [_numbers_as_text(word) for word in words]
 
 
