@@ -9,6 +9,7 @@ import itertools
 import math
 
 import numpy as np
+from PIL import Image, ImageOps
 from scipy.stats import t
 
 
@@ -264,3 +265,13 @@ def retrieval(hits, positives, k=10):
 
 def mean(some):
     return sum(some) / len(some) if some else 0
+
+
+def view(picture, down, right, mirrored):
+    """Return a picture uint8 [S, S, 3] moved by pixels, its edge repeated, then mirrored: pixel by pixel."""
+    side = len(picture)
+    out = np.empty_like(picture)
+    for y in range(side):
+        for x in range(side):
+            out[y, x] = picture[min(max(y - down, 0), side - 1), min(max(x - right, 0), side - 1)]
+    return np.asarray(ImageOps.mirror(Image.fromarray(out))) if mirrored else out

@@ -261,7 +261,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -
     shown, scored = merged(each.values()), any(result.get("delta") for result in results.values())
     several = len({one.headline for one in each.values()}) > 1  # jobs of several tasks: each has its own
     named = ("metric",) if several else ()
-    for name in ("job", "settings", *named, "baseline", "edited", *(("delta",) if scored else ()), "flagged"):
+    passes = ("passes",) if any(result.get("passes", 1) > 1 for result in results.values()) else ()
+    for name in ("job", "settings", *named, "baseline", "edited", *(("delta",) if scored else ()), "flagged", *passes):
         table.add_column(name, justify="left" if name in ("settings", "metric") else "right")
     for job, result in results.items():
         row = [str(job.num), " ".join(job.words)]
@@ -272,6 +273,7 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -
             row += [with_std((result["delta"] or {}).get(metric), "+")] if scored else []
             rate = mean_artifact_rate(result)
             row.append("" if rate is None else f"{100 * rate:.2f} %")
+            row += [str(result.get("passes", 1))] if passes else []
         else:
             row.append(result["status"])
         table.add_row(*row)
@@ -280,7 +282,8 @@ def report(results: Mapping[Job, Mapping[str, Any]], folder: Path, fresh: int) -
     out = console(160)
     out.print(table)
     what = ", ".join(filter(None, (title, spread)))
-    caption = "; ".join(filter(None, (what, "flagged: mean share of patches over the edited blocks")))
+    told = ("flagged: mean share of patches over the edited blocks", *(f"{name}: of an image" for name in passes))
+    caption = "; ".join(filter(None, (what, *told)))
     out.print(caption, soft_wrap=True, style="dim")  # the table's own would be folded to its width
     for job, result in results.items():
         if result["status"] != "ok":

@@ -53,7 +53,8 @@ def track(tracker: Log, result: Mapping[str, Any], more: Mapping[str, Any], seen
         What the figures are drawn from.
     """
     told = ("baseline", "edited", "delta", "bimodality", "moved", "timing", "selection")
-    summary = {"images": result["images"]["n"], **{name: result[name] for name in told if result[name]}, **more}
+    summary = {"images": result["images"]["n"], "passes": result["passes"]}
+    summary |= {**{name: result[name] for name in told if result[name]}, **more}
     rate = mean_artifact_rate(result)
     tracker.metrics(summary | ({} if rate is None else {"artifact_rate": rate}))
     tracker.layers(_rows_by_block(result, seen))

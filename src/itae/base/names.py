@@ -15,6 +15,7 @@ from types import ModuleType
 
 PUBLIC = {
     "itae.attenuate": "itae.edits.attenuate",
+    "itae.augment": "itae.edits.augment",
     "itae.backbone": "itae.vit.backbone",
     "itae.cluster": "itae.measure.cluster.clusterers",
     "itae.controls": "itae.edits.controls",

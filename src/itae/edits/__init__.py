@@ -4,7 +4,8 @@
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
 `controls`   what an edit is held against
 `edit`       a detector, an attenuator and some blocks
-`registers`  the other kind of edit: a token more that takes the outliers
+`registers`  another kind of edit: a token more that takes the outliers
+`augment`    another kind: the mean over several views of an image
 `site`       what a detector sees and returns
 `bimodal`    a threshold between two modes, fitted without labels: the fit itself
 `attention`  rows of attention under several rules

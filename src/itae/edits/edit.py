@@ -3,8 +3,9 @@
 ``embeddings = f(dataset, backbone, edit)``: this is the third argument. Two edits that can't give different
 vectors have the same spec; no edit at all is None.
 
-There are two kinds behind one seam, `AnyEdit`: an `Edit` changes what is attended to, and an edit of tokens
-(`itae.edits.registers`) changes what an MLP writes, with tokens to spare.
+There are several kinds behind one seam, `AnyEdit`: an `Edit` changes what is attended to, an edit of tokens
+(`itae.edits.registers`) what an MLP writes, with tokens to spare, and one of views (`itae.edits.augment`) what is
+looked at.
 """
 
 from __future__ import annotations
@@ -299,6 +300,11 @@ def _named_layers(layers: str, depth: int) -> tuple[int, ...]:
     if count > depth:
         raise UserError(f"layers={layers}: the model has {depth} blocks only; use last{depth} at most, or all.")
     return tuple(range(depth - count, depth))
+
+
+def passes_of(edit: AnyEdit | None) -> int:
+    """Return how many forward passes an image takes under an edit; one that doesn't say takes one."""
+    return getattr(edit, "passes", 1)
 
 
 ATTENTION = "itae.edit.Attention"

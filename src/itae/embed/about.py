@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.edits.edit import passes_of
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
@@ -24,15 +25,16 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
     Returns
     -------
     dict
-        ``edit``, its spec or None; ``layers``, rows of `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by
-        layer; ``bimodality``, its mean over them; ``norms`` by site of the untouched model; ``seen``, see `seen_of`, by
-        side where there is something to say; ``device``, on which the embeddings were computed; ``fits``,
-        ``registers``, ``grid``, ``images``.
+        ``edit``, its spec or None; ``passes``, how many forward passes an image takes; ``layers``, rows of
+        `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by layer; ``bimodality``, its mean over them;
+        ``norms`` by site of the untouched model; ``seen``, see `seen_of`, by side where there is something to say;
+        ``device``, on which the embeddings were computed; ``fits``, ``registers``, ``grid``, ``images``.
     """
     layers = by_layer(edited.diagnostics, len(edited.ids))
     sides = {"baseline": baseline, "edited": edited}
     return {
         "edit": edit.spec(source.facts.depth, source.backbone.pool) if edit else None,
+        "passes": passes_of(edit),
         "artifact_rate": {str(row["layer"]): row["artifact_rate"] for row in layers},
         "bimodality": mean_known(row["bimodality"] for row in layers),
         "layers": layers,
@@ -130,7 +132,7 @@ def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddi
             f"Outliers are left in {100 * left:.2f} % of the patches, of {100 * found['outlier_rate']:.2f} % before: "
             "these neurons don't make most of them."
         ]
-    if not found and not any(row["artifact_rate"] for row in layers):
+    if layers and not any(row["artifact_rate"] for row in layers):
         return ["Nothing was flagged: the edited backbone is the baseline."]
     if np.array_equal(baseline.vectors, edited.vectors):
         return ["The edit changed no embedding: what it edits reaches no token that is pooled."]

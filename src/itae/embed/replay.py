@@ -8,7 +8,8 @@ an exception.
 they differ. There, what comes before attention (norm, q, k, v) and the detectors' norms are computed once; in an
 edit's first block it is the untouched model's.
 
-Edits that add a token have streams of their own, from the first block on.
+Edits that add a token have streams of their own, from the first block on. Edits that take the mean over views of an
+image have the untouched pass as their first; each other view passes once, whoever wants it.
 
 **Finish on the CLS row.** An embedding that is the CLS token, or its projection, needs one row of the last block's
 attention, and the patches' queries only if a detector reads them. All edits' rows go through the rest of that block
@@ -20,6 +21,7 @@ Letters: B images, H heads, N tokens, D head width, E embedding width, S = 1 or 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +33,7 @@ from torch import Tensor, nn
 from itae.base.identity import key_of
 from itae.edits.attention import Rule, attend, cls_logits, cls_rows
 from itae.edits.attenuate import Attenuator
+from itae.edits.augment import AugmentEdit, View
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.site import Flags, Paid, Site
 from itae.embed.record import Record, Stop
@@ -166,6 +169,7 @@ class SharedPass:
             for position in self._untouched():
                 assert batch.record.tokens is not None
                 batch.out[position] = self._pool(batch.record.tokens)
+            self._look_again(batch, pixels)
             for extra, positions in self._with_tokens().items():
                 self._follow(batch, appended(self.model, batch.record.inputs[0], extra), 0, positions)
             for first, positions in self._starts().items():
@@ -239,8 +243,20 @@ class SharedPass:
             self._finds[position] |= {layer: edit.finds(layer) for layer in edit.looks if layer in (thetas or ())}
 
     def _untouched(self) -> list[int]:
-        """Return the positions of no edit, and of edits that found nothing to edit."""
+        """Return the positions of no edit, and of edits that edit no block."""
         return [position for position, edit in enumerate(self.edits) if edit is None or not edit.layers]
+
+    def _look_again(self, batch: _Batch, pixels: Tensor) -> None:
+        """Take the mean over views for the edits that want it, each adding them in its own order."""
+        seen: dict[View, Tensor] = {}
+        for position, edit in enumerate(self.edits):
+            if isinstance(edit, AugmentEdit):
+                seen = seen or {View(): batch.out[position]}  # so far what the untouched model gave
+                for view in edit.views:
+                    if view not in seen:
+                        seen[view] = self._pool(self.model.forward_features(view.of(pixels)))  # type: ignore[operator]
+                total = functools.reduce(torch.add, [seen[view] for view in edit.views])
+                batch.out[position] = total / len(edit.views)
 
     def _with_tokens(self) -> dict[int, list[int]]:
         """Return the positions of the edits that add tokens, by how many."""

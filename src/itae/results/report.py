@@ -86,6 +86,8 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if edit:
         rates = [f"{layer}: {100 * rate:.2f} %" for layer, rate in result["artifact_rate"].items()]
         found.append(("edit", told(edit)))
+        if (passes := result.get("passes", 1)) > 1:
+            found.append(("cost", f"{passes} forward passes an image"))
         if rates:
             found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
         found += _attention(result["layers"]) + _registers(result.get("registers"))
@@ -140,9 +142,19 @@ def told(edit: dict[str, Any]) -> str:
     """Return an edit's spec in a few words."""
     if "registers" in edit:
         return _call(edit["registers"])
+    if "augment" in edit:
+        return _views(edit["augment"])
     parts = [_call(edit[part]) for part in ("detector", "attenuator")]
     layers = ",".join(str(layer) for layer in edit["layers"])
     return f"{parts[0]} > {parts[1]} in blocks {layers}"
+
+
+def _views(augment: Mapping[str, Any]) -> str:
+    views = augment["views"]
+    far = max(abs(pixels) for down, right, _ in views for pixels in (down, right))
+    how = [f"moved by {far} pixels"] if far else []
+    how += ["mirrored"] if any(mirrored for *_, mirrored in views) else []
+    return f"{augment['class'].rpartition('.')[2]}({len(views)} views: the image, {', '.join(how)})"
 
 
 def _call(rule: Mapping[str, Any]) -> str:

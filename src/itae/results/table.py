@@ -28,7 +28,9 @@ _GROUPS = (
 )
 _FLOATS = {"detector.threshold", "detector.quantile", "detector.k", "detector.ratio", "detector.rate"}
 _FLOATS |= {"attenuator.strength", "edit.threshold", "edit.k"}
-METRIC = re.compile(r"(baseline|edited|delta|against_random|timing)\.|(artifact_rate|bimodality|images|classes)$")
+METRIC = re.compile(
+    r"(baseline|edited|delta|against_random|timing)\.|(artifact_rate|bimodality|passes|images|classes)$"
+)
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
 
@@ -101,6 +103,7 @@ def _metrics(result: Mapping[str, Any]) -> dict[str, float | None]:
     row |= _in_common(row, shown_of(result).common) | _numbers("delta", result["delta"] or {})
     row["artifact_rate"] = mean_artifact_rate(result)
     row["bimodality"] = _number(result.get("bimodality"))
+    row |= {"passes": _number(result["passes"])} if "passes" in result else {}  # results of before don't say it
     row |= {"images": _number(result["images"]["n"]), "classes": _number(result["images"]["classes"])}
     return row | _numbers("timing", result["timing"])
 
@@ -156,6 +159,7 @@ def _place(name: str, metrics: Sequence[str]) -> tuple[int, int, int, str]:
         "against_random",
         "artifact_rate",
         "bimodality",
+        "passes",
         "images",
         "classes",
         "timing",

@@ -32,6 +32,7 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
     n
         How many the whole set has.
     """
+    from itae.edits.augment import AugmentEdit
     from itae.edits.edit import Edit
     from itae.edits.registers import RegisterEdit
     from itae.embed.diagnostics.norms import NormCollector
@@ -42,6 +43,8 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
         return NormCollector(facts, images, wanted) if diagnostics else Collector(images)
     if isinstance(edit, RegisterEdit):
         return OutlierCollector(edit, images, facts.prefix) if diagnostics else Collector(images)
+    if isinstance(edit, AugmentEdit):
+        return Collector(images)
     assert isinstance(edit, Edit)
     if not diagnostics:
         return FlagCollector(edit, images)

@@ -55,8 +55,10 @@ def recipe_of(plain: Mapping[str, Any], edited: bool, store: Store, runtime: Run
             "edit=test_time_registers searches its neurons on a data set, and a knowledge base has none; leave it out, "
             "or choose edit=attention."
         )
-    if not isinstance(encoder.edit, Edit):
+    if encoder.edit is None:
         return recipe | {"edit": None}, encoder
+    if not isinstance(encoder.edit, Edit):  # it has no numbers to keep
+        return recipe, encoder
     edit = calibrated(encoder.edit, encoder.source_of_nothing)
     assert isinstance(edit, Edit)
     if edit.unfitted:

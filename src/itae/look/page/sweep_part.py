@@ -110,6 +110,7 @@ def _columns(
     names = [f"{side}.{name}" for name in dict.fromkeys([*told.table, *told.metrics]) for side in _SIDES]
     wanted = [f"{name}.mean" if f"{name}.mean" in table else name for name in names]
     wanted += ["artifact_rate", "bimodality", "timing.total_s"]
+    wanted += ["passes"] if "passes" in table and table["passes"].nunique() > 1 else []
     found = [name for name in wanted if name in table and METRIC.match(name) and table[name].notna().any()]
     found.sort(key=lambda name: name != column)  # what chose stands first
     metrics = {name: name.removesuffix(".mean") for name in found}
