@@ -275,3 +275,23 @@ def view(picture, down, right, mirrored):
         for x in range(side):
             out[y, x] = picture[min(max(y - down, 0), side - 1), min(max(x - right, 0), side - 1)]
     return np.asarray(ImageOps.mirror(Image.fromarray(out))) if mirrored else out
+
+
+def column_sums(q, k, scale):
+    """Return what each token gets from all rows, mean over heads, [N], of q and k [H, N, D] of one image."""
+    heads, tokens, _ = q.shape
+    total = np.zeros(tokens)
+    for head in range(heads):
+        for i in range(tokens):
+            total += softmax(scale * k[head] @ q[head, i])
+    return total / heads
+
+
+def times_others(signal, mask):
+    """Return what is flagged of a signal [B, S, T] over the median of the rest of its image and head, as one list."""
+    found = []
+    for image, flagged in zip(signal, mask, strict=True):
+        for values, some in zip(image, flagged, strict=True):
+            if not some.all():
+                found += (values[some] / np.median(values[~some])).tolist()
+    return found

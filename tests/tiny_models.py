@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
@@ -45,6 +47,27 @@ class ByHand(VisionTransformer):
         self.blocks[1].attn.forward = lambda x, **kwargs: x.mean(dim=1, keepdim=True).expand_as(x)
 
 
+class Sinks(VisionTransformer):
+    """A model in which the values of patches `SILENT` are next to nothing."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        for block, left in zip(self.blocks, (0.03, 0.01), strict=True):
+            block.attn.qkv.register_forward_hook(functools.partial(_silenced, left))
+
+
+SILENT = (2, 9)
+
+
+def _silenced(left, _qkv, _args, out):
+    third = out.shape[-1] // 3
+    if out.shape[1] == 1:  # the CLS token alone, at the end of a pass
+        return out
+    silenced = out.clone()
+    silenced[:, [1 + patch for patch in SILENT], 2 * third :] *= left
+    return silenced
+
+
 class Lost(VisionTransformer):
     """A model that counts a CLS token and has none, as timm's with ``pos_embed="none"`` did from 1.0.23 to 1.0.25."""
 
@@ -55,6 +78,11 @@ class Lost(VisionTransformer):
 @register_model
 def tiny_vit(pretrained=False, **options):
     return build(VisionTransformer, pretrained=pretrained, **options)
+
+
+@register_model
+def tiny_sinks(pretrained=False, **options):
+    return build(Sinks, pretrained=pretrained, **options)
 
 
 @register_model

@@ -22,7 +22,8 @@ from itae.embed.about import notes_on_edit
 )
 def test_where_all_is_flagged_the_option_for_the_other_end_is_named(detector, told):
     source = SimpleNamespace(facts=SimpleNamespace(caveats=lambda _: []), dataset=SimpleNamespace(name="d"))
-    sides = [SimpleNamespace(meta={"skipped": [], "fits": {}}, vectors=np.full((2, 2), i)) for i in range(2)]
+    meta = {"skipped": [], "fits": {}}
+    sides = [SimpleNamespace(meta=meta, vectors=np.full((2, 2), i), diagnostics={}) for i in range(2)]
     rows = [{"artifact_rate": 1.0, "tied": 0, "left_alone": 3}]
     (note,) = notes_on_edit(source, Edit(detector, Floor(), (0,)), rows, *sides)
     assert note.startswith("Every patch (or every patch of some head) was flagged in 3 (image, block) pairs")

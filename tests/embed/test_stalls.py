@@ -14,6 +14,7 @@ from stalls import Stalls
 
 from itae.base.runtime import Runtime
 from itae.edits.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.edits.augment import Augment, AugmentEdit
 from itae.edits.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edits.edit import Edit
 from itae.edits.registers import RegisterEdit, TestTimeRegisters
@@ -103,9 +104,9 @@ def test_no_attenuator_waits(worker, how, queries):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_registers_and_other_poolings_wait_no_more(worker, pool):
+def test_registers_views_and_other_poolings_wait_no_more(worker, pool):
     registers = RegisterEdit(TestTimeRegisters(rule="mad", k=1.0, outlier_layer=0), {0: (3, 5), 1: (1,)})
-    edits = [None, registers, *edits_of(NORM, (0,), 3)]
+    edits = [None, registers, AugmentEdit(Augment(18)), *edits_of(NORM, (0,), 3)]
     whole = counted(worker, edits)
     assert set(whole) == {"numpy"}
     with Stalls() as stalls:

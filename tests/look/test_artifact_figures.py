@@ -62,6 +62,22 @@ def test_layers_show_shares_and_attention():
     assert layer_figure([]) is None
 
 
+def test_sinks_are_drawn_beside_them_where_they_are_known():
+    sinks = {str(i): {"attention_max": 2.0 + i} for i in range(4)}
+    sinks["3"] |= {"attention_flagged": 8.0, "values_flagged": 0.05}
+    panel = layer_figure([layer(3, 1.0)], sinks).axes[2]
+    drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in panel.lines[1:]}
+    assert drawn == {
+        "attention, the most attended patch": ([0, 1, 2, 3], [2, 3, 4, 5]),
+        "attention, flagged": ([3], [8.0]),
+        "length of the value, flagged": ([3], [0.05]),
+    }
+    low, high = panel.get_ylim()
+    assert low < 0.05
+    assert high > 8
+    assert len(layer_figure([layer(3, 1.0)], {"0": {"attention_max": 1.5}}).axes[2].lines) == 2, "nothing flagged"
+
+
 def cut(image, rows, columns):
     """Return the pictures of a mosaic, [rows][columns], each without the white around it."""
     found = [np.hsplit(row, columns) for row in np.vsplit(np.asarray(image.get_array()), rows)]

@@ -194,7 +194,7 @@ def _seen(ready: OpenJob, embeddings: Mapping[str, Embeddings], outcome: Outcome
     source = ready.source
     return Seen(
         embeddings["baseline"], embeddings["edited"], outcome.clusters, source.images.class_names, about["layers"],
-        about["edit"], source.facts.grid, source.picture, ready.settings.runtime.projection,
+        about["edit"], source.facts.grid, source.picture, ready.settings.runtime.projection, about["sinks"],
     )  # fmt: skip
 
 

@@ -80,6 +80,9 @@ def _rows_by_block(result: Mapping[str, Any], seen: Seen) -> list[dict[str, Any]
         row = rows.setdefault(edited["layer"], {"layer": edited["layer"]})
         row |= {name: value for name, value in edited.items() if name != "signal"}
         row |= {f"signal_{p}": value for p, value in edited["signal"].items()}
+    for block, sinks in result["sinks"].items():
+        row = rows.setdefault(int(block), {"layer": int(block)})
+        row |= {f"sinks_{name}": value for name, value in sinks.items()}
     return [{key: value for key, value in rows[layer].items() if value is not None} for layer in sorted(rows)]
 
 

@@ -11,6 +11,7 @@ from itae.edits.edit import passes_of
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
+from itae.embed.diagnostics.sinks import sinks_of
 from itae.images.image_set import count_classes
 
 if TYPE_CHECKING:
@@ -27,8 +28,9 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
     dict
         ``edit``, its spec or None; ``passes``, how many forward passes an image takes; ``layers``, rows of
         `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by layer; ``bimodality``, its mean over them;
-        ``norms`` by site of the untouched model; ``seen``, see `seen_of`, by side where there is something to say;
-        ``device``, on which the embeddings were computed; ``fits``, ``registers``, ``grid``, ``images``.
+        ``norms`` by site of the untouched model; ``sinks`` by block, see `itae.embed.diagnostics.sinks.sinks_of`;
+        ``seen``, see `seen_of`, by side where there is something to say; ``device``, on which the embeddings were
+        computed; ``fits``, ``registers``, ``grid``, ``images``.
     """
     layers = by_layer(edited.diagnostics, len(edited.ids))
     sides = {"baseline": baseline, "edited": edited}
@@ -39,6 +41,7 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
         "bimodality": mean_known(row["bimodality"] for row in layers),
         "layers": layers,
         "norms": by_site(baseline.diagnostics),
+        "sinks": sinks_of(baseline.diagnostics, edited.diagnostics),
         "seen": {side: seen for side, entry in sides.items() if (seen := seen_of(entry))},
         "device": ", ".join(dict.fromkeys(str(entry.meta.get("device", "?")) for entry in sides.values())),
         "fits": edited.meta["fits"],

@@ -64,6 +64,10 @@ class Watch:
         order.
     attention
         Whether `paid` is wanted there; it is None otherwise. The model needs a CLS token.
+    values
+        Called as ``values(position, flags, site)`` before `flags` is, where whoever looks on is shown operands.
+    calls
+        Called as ``calls(layer, call)`` for every block of the untouched model.
     operands, output
         Called as ``operands(layer, q, k, v)`` and ``output(layer, tokens)`` for every block of the untouched model.
     longer
@@ -76,6 +80,8 @@ class Watch:
     operands: Callable[[int, Tensor, Tensor, Tensor], None] | None = None
     output: Callable[[int, Tensor], None] | None = None
     longer: Callable[[int, int, Tensor], None] = _nobody
+    values: Callable[[int, Flags, Site], None] | None = None
+    calls: Callable[[int, Call], None] | None = None
 
 
 @dataclass
@@ -294,10 +300,13 @@ class SharedPass:
         whole = bool(self._untouched()) or getattr(self.model, "rope_mixed", False) or end > self.last
         shown = look and None in self.edits
         operands, output = (self.watch.operands, self.watch.output) if shown else (None, None)
+        calls = self.watch.calls if shown else None
 
         def seen(layer: int, call: Call, x: Tensor) -> None:
             if operands is not None:
                 operands(layer, call.q, call.k, call.v)
+            if calls is not None:
+                calls(layer, call)
             if layer in finders:
                 assert flagged is not None
                 site = self._site(call, layer, x, digests)
@@ -312,7 +321,7 @@ class SharedPass:
                 if output:
                     handle = block.register_forward_hook(lambda _block, _args, y, i=i: output(i, y))
                     stack.callback(handle.remove)
-            if operands or finders or any(whole or layer < end for layer in taped):
+            if operands or calls or finders or any(whole or layer < end for layer in taped):
                 stack.enter_context(door)
             with contextlib.suppress(Stop):
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
@@ -422,6 +431,8 @@ class SharedPass:
             rules.append((edit.attenuator, keys))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:
+                if self.watch.values is not None and batch.look:
+                    self.watch.values(position, flags, site)
                 self.watch.flags(position, site.layer, flags, paid)
         return rules
 

@@ -243,6 +243,11 @@ class Worker:
             assert isinstance(flag_collector, FlagCollector)
             flag_collector.see(*args)
 
+        def values(position: int, *args: Any) -> None:
+            flag_collector = collectors[position]
+            assert isinstance(flag_collector, FlagCollector)
+            flag_collector.values(*args)
+
         def longer(position: int, layer: int, tokens: Any) -> None:
             if isinstance(outlier_collector := collectors[position], OutlierCollector):
                 outlier_collector.see(layer, tokens)
@@ -250,8 +255,8 @@ class Worker:
         attention = whole and self.source.facts.has_cls
         for each in collectors:
             if isinstance(each, NormCollector):
-                return Watch(flags, attention, each.operands, each.output, longer)
-        return Watch(flags, attention, longer=longer)
+                return Watch(flags, attention, each.operands, each.output, longer, values, each.calls)
+        return Watch(flags, attention, longer=longer, values=values if whole else None)
 
     def vectors(self, images: ImageSet, edit: AnyEdit | None, advance: Callable[[int], None]) -> np.ndarray:
         """Return the vectors of some pictures, float32 [n, E]; nothing is looked at on the way, and nothing written."""

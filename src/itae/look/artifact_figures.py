@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.embed.diagnostics.norms import NORM_EDGES, SITES, histograms
-from itae.look.figures import FLAGGED, KEPT, clean
+from itae.look.figures import COLOURS, FLAGGED, KEPT, clean
 from itae.look.style import plain_style
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _PANEL_OF = {"query": "q", "key": "k", "value": "v"}
 _FLOOR = 1e-4  # share of a block's patches that is drawn white
 _ROWS = 6  # images below each other
 _ATTENTION = "cividis"
+_REST = COLOURS[-1]  # of what is not flagged
 _DIM = 0.55  # of the picture under marked patches
 _CELL, _GAP, _HEAD = 1.45, 0.02, 0.45  # of a grid of pictures: inches a cell, cells between and above them
 
@@ -89,37 +90,86 @@ def _mark_thresholds(ax: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
 
 
 @plain_style()
-def layer_figure(layers: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """Draw the share of flagged patches in each edited block, and the CLS token's attention on them."""
+def layer_figure(
+    layers: Sequence[Mapping[str, Any]], sinks: Mapping[str, Mapping[str, float]] | None = None
+) -> Figure | None:
+    """Draw the share of flagged patches in each edited block, the CLS token's attention on them, and their values.
+
+    Parameters
+    ----------
+    layers
+        Rows of `by_layer`.
+    sinks
+        By block, as `itae.embed.diagnostics.sinks.sinks_of` returns them.
+    """
     if not layers:
         return None
     from matplotlib.figure import Figure
 
     known = any(row["cls_attention_before"] is not None for row in layers)
-    width = 4.6 * (1 + known)
+    count = 1 + known + bool(sinks)
+    width = 4.6 * count
     figure = Figure(figsize=(width, 3.2))
     figure.subplots_adjust(left=0.45 / width, right=1 - 0.1 / width, bottom=0.15, top=0.91, wspace=0.12)
-    axes = figure.subplots(1, 1 + known, squeeze=False)[0]
-    places = np.arange(len(layers))
+    axes = figure.subplots(1, count, squeeze=False)[0]
     panels: list[tuple[str, list[tuple[str, str, str, str]]]] = [
         ("patches flagged (%)", [("artifact_rate", "", KEPT, "o")])
     ]
     if known:
         lines = [("cls_attention_before", "before", FLAGGED, "s"), ("cls_attention_after", "after", KEPT, "o")]
         panels.append(("CLS attention on flagged patches (%)", lines))
-    for ax, (title, lines) in zip(axes, panels, strict=True):
-        for name, label, colour, marker in lines:
-            values = [np.nan if row[name] is None else 100 * row[name] for row in layers]
-            ax.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.4, label=label)
-        ax.set_xticks(places, [str(row["layer"]) for row in layers])
-        top = max(1.0, ax.get_ylim()[1])
-        ax.set_ylim(-0.02 * top, top)
-        ax.set_title(title, fontsize=9, loc="left")
-        ax.set_xlabel("edited block", fontsize=9)
-        clean(ax)
+    for ax, (title, lines) in zip(axes, panels, strict=False):
+        _percent_by_block(ax, layers, title, lines)
     if known:
         axes[1].legend(fontsize=8, frameon=False)
+    if sinks:
+        _draw_sinks(axes[-1], sinks)
     return figure
+
+
+def _percent_by_block(
+    ax: Axes, layers: Sequence[Mapping[str, Any]], title: str, lines: Sequence[tuple[str, str, str, str]]
+) -> None:
+    places = np.arange(len(layers))
+    for name, label, colour, marker in lines:
+        values = [np.nan if row[name] is None else 100 * row[name] for row in layers]
+        ax.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.4, label=label)
+    ax.set_xticks(places, [str(row["layer"]) for row in layers])
+    top = max(1.0, ax.get_ylim()[1])
+    ax.set_ylim(-0.02 * top, top)
+    ax.set_title(title, fontsize=9, loc="left")
+    ax.set_xlabel("edited block", fontsize=9)
+    clean(ax)
+
+
+_SINKS = (
+    ("attention_max", "attention, the most attended patch", _REST, "", "--"),
+    ("attention_flagged", "attention, flagged", FLAGGED, "s", "-"),
+    ("values_flagged", "length of the value, flagged", KEPT, "o", "-"),
+)
+
+
+def _draw_sinks(ax: Axes, sinks: Mapping[str, Mapping[str, float]]) -> None:
+    """Draw what patches get and say against the median of the others, over all blocks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
+
+    ax.axhline(1.0, color=_REST, linewidth=0.8)
+    for name, label, colour, marker, style in _SINKS:
+        known = {int(block): row[name] for block, row in sinks.items() if name in row}
+        if known:
+            ax.plot(list(known), list(known.values()), color=colour, marker=marker, markersize=5, linewidth=1.4,
+                    linestyle=style, label=label)  # fmt: skip
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.set_ylim(min(low, 0.4), max(high, 2.5))
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.minorticks_off()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set_title("times the median of the image's other patches", fontsize=9, loc="left")
+    ax.set_xlabel("block", fontsize=9)
+    clean(ax)
+    ax.legend(fontsize=8, frameon=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,8 @@ class Seen:
         Returns what the model sees of an image, uint8 [S, S, 3], by its id; None where the images are gone.
     projection
         As in `itae.base.runtime.Runtime`.
+    sinks
+        By block, as `itae.embed.diagnostics.sinks.sinks_of` returns them; results of before have none.
     """
 
     baseline: Embeddings
@@ -62,6 +64,7 @@ class Seen:
     grid: tuple[int, int]
     picture: Callable[[str], np.ndarray] | None
     projection: str
+    sinks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Run, images: ImageSet | None, clustered: bool) -> Seen:
@@ -102,6 +105,7 @@ class Seen:
             tuple(run.result["grid"]),
             (lambda name: images.pixels(place[name], transform)) if images else None,
             run.settings["runtime"].get("projection", "pca"),
+            run.result.get("sinks") or {},
         )
 
     @cached_property
@@ -142,7 +146,7 @@ def makers(seen: Seen) -> dict[str, Callable[[], Figure | None]]:
     return {
         "signal": lambda: signal_figure(*signal_seen(seen)),
         "norms": lambda: norm_figure(seen.baseline.diagnostics, seen.layers, seen.edit),
-        "layers": lambda: layer_figure(seen.layers),
+        "layers": lambda: layer_figure(seen.layers, seen.sinks),
         "artifacts": lambda: example_figure(*seen.examples),
         "embeddings": lambda: embedding_figure(
             seen.baseline.vectors, seen.edited.vectors, seen.groups, seen.grouped_by, seen.projection

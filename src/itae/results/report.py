@@ -90,7 +90,7 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.append(("cost", f"{passes} forward passes an image"))
         if rates:
             found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
-        found += _attention(result["layers"]) + _registers(result.get("registers"))
+        found += _attention(result["layers"]) + _sinks(result.get("sinks") or {}) + _registers(result.get("registers"))
         far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
     found += before.details(result) if result.get("shown") is None else [(str(a), str(b)) for a, b in result["details"]]
@@ -121,6 +121,19 @@ def _attention(layers: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     blocks = ", ".join(str(row["layer"]) for row in known)
     text = f"of the CLS token on them: {before} before, {after} after (mean of block{'s' * (len(known) > 1)} {blocks})"
     return [("attention", text)]
+
+
+def _sinks(found: Mapping[str, Mapping[str, float]]) -> list[tuple[str, str]]:
+    """Return a detail about the values of what is flagged, and the attention that it draws, if they are known."""
+    parts = []
+    for name, text in (
+        ("values_flagged", "of flagged patches {} times as long as of the others"),
+        ("attention_flagged", "all tokens attend to them {} times as much"),
+    ):
+        if known := {block: row[name] for block, row in found.items() if name in row}:
+            least, most = min(known.values()), max(known.values())
+            parts.append(text.format(f"{least:.2g}" if len(known) == 1 else f"{least:.2g} to {most:.2g}"))
+    return [("values", "; ".join(parts) + " (medians)")] if parts else []
 
 
 def _registers(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 DRAFT = "draft.json"
-_SHARDS = 2  # what is in a shard; those of another version of itae with other arrays are not taken up
+_SHARDS = 3  # what is in a shard; those of another version of itae with other arrays are not taken up
 Finish = Callable[[dict[str, np.ndarray]], tuple[dict[str, np.ndarray], dict[str, Any]]]
 
 

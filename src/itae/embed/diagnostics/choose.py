@@ -39,8 +39,9 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
 
     images, places = len(positions), np.asarray(positions, np.int64)
     wanted = np.isin(places, looked_at(n))
+    examples = np.flatnonzero(np.isin(places, example_rows(n))).tolist()
     if edit is None:
-        return NormCollector(facts, images, wanted) if diagnostics else Collector(images)
+        return NormCollector(facts, images, wanted, examples, places) if diagnostics else Collector(images)
     if isinstance(edit, RegisterEdit):
         return OutlierCollector(edit, images, facts.prefix) if diagnostics else Collector(images)
     if isinstance(edit, AugmentEdit):
@@ -49,5 +50,4 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
     if not diagnostics:
         return FlagCollector(edit, images)
     height, width = facts.grid
-    examples = np.flatnonzero(np.isin(places, example_rows(n))).tolist()
     return FlagCollector(edit, images, height * width, wanted, examples, places)

@@ -22,11 +22,13 @@ import numpy as np
 from itae.base.memory import own_memory
 from itae.embed.diagnostics.collect import Collector, bimodality, quantiles
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES, counted
+from itae.embed.diagnostics.norms import NORM_EDGES
 from itae.embed.diagnostics.per_image import FLAGS, exact
+from itae.embed.diagnostics.sinks import VALUES, counted_values
 
 if TYPE_CHECKING:
     from itae.edits.edit import Edit
-    from itae.edits.site import Flags, Paid
+    from itae.edits.site import Flags, Paid, Site
 
 
 class FlagCollector(Collector):
@@ -75,6 +77,7 @@ class FlagCollector(Collector):
             "signal_flagged": np.zeros((depth, len(SIGNAL_EDGES) - 1), np.int64),
         }
         if self._whole:
+            self._sums[VALUES] = np.zeros((depth, len(NORM_EDGES) - 1), np.int64)
             self._sums["flagged_at"] = np.zeros((depth, patches), np.int64)
             self._sums |= {"paid": np.zeros((2, depth)), "paid_of": np.zeros(depth, np.int64)}
             places = np.arange(images) if positions is None else positions
@@ -97,6 +100,18 @@ class FlagCollector(Collector):
         if self._whole and self._wanted[some].any():
             self._see_paid(i, some, flags, paid)
             self._see_examples(i, some, flags, paid)
+
+    def values(self, flags: Flags, site: Site) -> None:
+        """Take how long the values of flagged patches are where one batch comes to a block; `see` follows."""
+        i = self._place[site.layer]
+        wanted = self._wanted[self._so_far[i] : self._so_far[i] + len(flags.mask)]
+        if self._whole and wanted.any():
+            # Once for all edits that have the same flags here, which live at least as long as the site does.
+            counts = site.once(("values", id(flags)), lambda: counted_values(site, flags.mask, wanted))
+            self.later({"counts": counts}, partial(self._add_values, i))
+
+    def _add_values(self, i: int, found: dict[str, np.ndarray]) -> None:
+        self._sums[VALUES][i] += found["counts"]
 
     def _add_counts(self, i: int, some: slice, found: dict[str, np.ndarray]) -> None:
         for name, value in zip(("threshold", "threshold_of"), found["sums"], strict=True):

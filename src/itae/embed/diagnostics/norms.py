@@ -5,13 +5,15 @@ interpretability literature: ``q[l]``, ``k[l]``, ``v[l]`` enter the attention of
 the norm is of the H*D vector, or of each head's D), ``resid_post[l]`` is the residual stream behind the block.
 Norms are taken in fp32, of patch tokens alone.
 
-Memory is bounded: one histogram a site, and one a head, over the images that are looked at (`looked_at`).
+Memory is bounded: one histogram a site, and one a head, over the images that are looked at (`looked_at`). In the few
+whose maps are kept it is seen, too, how much attention each patch gets from all tokens (`columns`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from itae.base.device import on_device
 from itae.base.memory import own_memory
 from itae.edits.bimodal import VALLEY
 from itae.embed.diagnostics.collect import Collector, Later, bimodality, counts_of, quantiles
+from itae.embed.diagnostics.columns import column_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from itae.vit.door import Call
     from itae.vit.facts import Facts
 
 _BINS_PER_DECADE = 32
@@ -34,6 +38,8 @@ NORM_EDGES = np.logspace(*_DECADES, _BINS + 1)
 
 SITES = ("q", "k", "v", "resid_post")
 _PREFIX = "norm."
+COLUMNS_OF, COLUMNS = "example_columns_of", "example_columns"
+"""In an entry's diagnostics: positions of some images [k], and what each of their patches gets, float16 [k, L, T]."""
 _SMOOTH = 1.5  # bins: a mode is no ripple of the histogram
 _FEWEST = 1e-4  # share of the patches that a mode holds at least
 
@@ -49,10 +55,28 @@ class NormCollector(Collector):
         How many will come.
     wanted
         Which of them are looked at, bool [images].
+    examples
+        Places in the shard of those of which column sums of attention are kept, some of `wanted`.
+    positions
+        Of the images in the whole set, for the examples to tell; by default that of the shard.
     """
 
-    def __init__(self, facts: Facts, images: int, wanted: np.ndarray) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        images: int,
+        wanted: np.ndarray,
+        examples: Sequence[int] = (),
+        positions: np.ndarray | None = None,
+    ) -> None:
         super().__init__(images)
+        height, width = facts.grid
+        self._examples = np.array(examples, np.int64)
+        places = np.arange(images) if positions is None else positions
+        self._some = {
+            COLUMNS_OF: places[self._examples],
+            COLUMNS: own_memory((len(examples), facts.depth, height * width), np.float16),
+        }
         self._prefix, self._wanted = facts.prefix, wanted
         shapes: dict[str, tuple[int, ...]] = dict.fromkeys(SITES, (facts.depth,))
         shapes |= {f"{name}.head": (facts.depth, facts.heads) for name in SITES[:3]}
@@ -65,6 +89,17 @@ class NormCollector(Collector):
         """Take what enters the attention of a block, [B, H, N, D] each."""
         rows = self._rows(q)
         self._heads.append([x[rows, :, self._prefix :].float().norm(dim=-1) for x in (q, k, v)])
+
+    def calls(self, layer: int, call: Call) -> None:
+        """Take the attention call of a block, of which the examples' column sums are kept."""
+        since = self._examples - self._sent
+        for example in np.flatnonzero((since >= 0) & (since < len(call.q))).tolist():
+            image = int(since[example])
+            sums_N = column_sums(call.q[image], call.k[image], call.scale)
+            self.later({"row": sums_N[self._prefix :]}, partial(self._keep, (example, layer)))
+
+    def _keep(self, place: tuple[int, int], found: dict[str, np.ndarray]) -> None:
+        self._some[COLUMNS][place] = found["row"]
 
     def output(self, layer: int, x: Tensor) -> None:
         """Take the tokens behind a block, [B, N, E]."""
@@ -103,13 +138,18 @@ class NormCollector(Collector):
         self.later({"counts": _binned(norms.reshape(math.prod(counts.shape[:-1]), -1))}, add)
 
 
+def bins_of(norms: Tensor) -> Tensor:
+    """Return the bin of each norm."""
+    # What isn't finite is counted anywhere: the vectors won't be, either, and that ends the run.
+    place = (norms.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
+    return place.clamp_(0, _BINS - 1).long()
+
+
 def _binned(norms_GX: Tensor) -> Tensor:
     """Return a histogram for each row, [G, bins]."""
     import torch
 
-    # What isn't finite is counted anywhere: the vectors won't be, either, and that ends the run.
-    place = (norms_GX.log10() - _DECADES[0]).mul_(_BINS_PER_DECADE).nan_to_num_(nan=0.0)
-    place = place.clamp_(0, _BINS - 1).long()
+    place = bins_of(norms_GX)
     rows = torch.arange(0, len(place) * _BINS, _BINS, device=place.device)
     return counts_of((place + rows.unsqueeze(1)).flatten(), len(rows) * _BINS).view(len(rows), _BINS)
 

@@ -32,7 +32,10 @@ _CAPTIONS = {
     "signal": "The detector's signal in each edited block: all patches in blue, flagged ones in orange, the threshold "
     "dashed.",
     "layers": "The share of patches that each edited block flags, and the CLS token's attention on them: what they "
-    "would get without the edit of that block, and what they do get, in the same images.",
+    "would get without the edit of that block, and what they do get, in the same images. Last, against the median of "
+    "the patches that aren't flagged: how long the values of flagged ones are, and how much attention they get from "
+    "all tokens in the untouched model; dashed, what an image's most attended patch gets against its median one. "
+    "Attention on values of next to no length is a head that says nothing.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
     "embeddings": "Both sets of embeddings on the same two axes.",
     "clusters": "The share of each class in each cluster, of the clustering that was chosen without labels. A clean "
