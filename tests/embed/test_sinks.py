@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from itae.base.runtime import Runtime
-from itae.edits.attenuate import Fade, Floor, Scale
-from itae.edits.detect import VectorNorm
+from itae.edits.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.edits.detect import Random, VectorNorm
 from itae.edits.edit import Edit
+from itae.embed.about import about_edit, notes_on_edit
 from itae.embed.diagnostics import columns
 from itae.embed.diagnostics.collect import example_rows, looked_at
 from itae.embed.diagnostics.norms import COLUMNS, COLUMNS_OF, NORM_EDGES
-from itae.embed.diagnostics.sinks import VALUES, flagged_values, sinks_of, times_others
+from itae.embed.diagnostics.sinks import SILENT, VALUES, flagged_values, sinks_of, times_others
 from itae.embed.extract import extract
 from itae.embed.source import Source
 from itae.images.datasets import Digits, ImageFolder
@@ -194,6 +195,63 @@ def test_an_entry_of_before_gives_its_rows_and_norms_and_what_it_lacks_is_of_few
 
 
 # --- what is told
+
+
+def told(tmp_path, weights, edit, name="tiny_sinks"):
+    source = source_of(tmp_path, weights, name)
+    baseline, edited = extract(source, [None, edit], CPU)
+    about = about_edit(source, edit, baseline, edited)
+    return about, notes_on_edit(source, edit, about["layers"], baseline, edited)
+
+
+@pytest.mark.parametrize("rule", [Floor(), Scale(), Scale(0.3), Cap(), Blend(), MeanValue()])
+def test_who_breaks_a_silence_is_told(tmp_path, weights, rule):
+    about, notes = told(tmp_path, weights, Edit(LOW, rule, (0, 1)))
+    assert set(about["artifact_rate"].values()) == {2 / 16}, "the silent patches and no other"
+    ratios = {block: about["sinks"][block]["values_flagged"] for block in "01"}
+    assert all(0 < ratio < 0.05 for ratio in ratios.values()), ratios
+    (note,) = [note for note in notes if "attenuator=fade" in note]
+    least = min(ratios, key=ratios.__getitem__)
+    assert f"In block {least} the values of flagged patches are {ratios[least]:.2g} times as long" in note
+    assert "(below 0.25 in 2 of 2 blocks)" in note
+    names = {Floor: "floor", Scale: "scale", Cap: "cap", Blend: "blend", MeanValue: "mean_value"}
+    assert f"attenuator={names[type(rule)]} hands" in note
+
+
+def test_one_block_alone_is_named_without_a_count(tmp_path, weights):
+    _, notes = told(tmp_path, weights, Edit(LOW, Floor(), (1,)))
+    assert any("In block 1 the values of flagged" in note and "blocks)" not in note for note in notes), notes
+
+
+def test_fade_leaves_them_silent(tmp_path, weights):
+    about, notes = told(tmp_path, weights, Edit(LOW, Fade(), (0, 1)))
+    assert about["sinks"]["0"]["values_flagged"] < SILENT
+    assert not any("silen" in note or "fade" in note for note in notes), notes
+
+
+@pytest.mark.parametrize("detector", [Random(rate=0.2), VectorNorm(rule="quantile", quantile=0.2)])
+def test_of_ordinary_patches_nothing_is_told(tmp_path, weights, detector):
+    about, notes = told(tmp_path, weights, Edit(detector, Floor(), (0, 1)), "tiny_vit")
+    assert 0.5 < about["sinks"]["0"]["values_flagged"] < 1.2
+    assert not any("attenuator=" in note for note in notes), notes
+
+
+def test_which_attenuators_hand_attention_on():
+    class Doubled(Attenuator):
+        def operands(self, k, v, flags, prefix):
+            return k, v * 2, None
+
+    rules = (Floor, Scale, Fade, Blend, Cap, MeanValue, Doubled)
+    assert [rule().renormalises for rule in rules] == [True, True, False, True, True, True, False]
+
+
+@pytest.mark.parametrize("rule", [Floor, Scale, Fade, Blend, Cap, MeanValue])
+def test_they_do_so_by_their_weights(rule):
+    z = torch.randn(2, 3, 7, 7, generator=torch.Generator().manual_seed(0))
+    flags = torch.zeros(2, 1, 7, dtype=torch.bool)
+    flags[:, :, 3:5] = True
+    summed = rule(0.6).weights(z, flags, 1).sum(dim=-1)
+    assert torch.allclose(summed, torch.ones(())) == rule(0.6).renormalises
 
 
 def test_a_line_of_the_report_has_both_ratios(itae_, tmp_path):

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from itae.base.checks import number, one_of
 from itae.base.errors import UserError
@@ -79,6 +79,14 @@ class Attenuator:
     def by_row(self) -> bool:
         """Whether there is a formula for the weights of single rows, in `weights` or `logits`."""
         return type(self).weights is not Attenuator.weights or type(self).logits is not Attenuator.logits
+
+    @property
+    def renormalises(self) -> bool:
+        """Whether rows still sum to 1, so that what flagged patches lose is handed to others.
+
+        So it is where logits are what is edited, whose softmax follows.
+        """
+        return type(self).logits is not Attenuator.logits
 
     def spec(self) -> dict[str, Any]:
         """Return all settings as plain values: the attenuator's part of the cache key."""
@@ -172,6 +180,8 @@ class MeanValue(Attenuator):
 
     An image (or head) in which every patch is flagged is left alone.
     """
+
+    renormalises: ClassVar[bool] = True  # as `weights` has it
 
     def operands(self, k: Tensor, v: Tensor, flags: Tensor, prefix: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Pull flagged values towards the mean of the others."""

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.edits.edit import passes_of
+from itae.base.names import choice_of, public_name
+from itae.edits.edit import Edit, passes_of
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
-from itae.embed.diagnostics.sinks import sinks_of
+from itae.embed.diagnostics.sinks import SILENT, flagged_values, sinks_of
 from itae.images.image_set import count_classes
 
 if TYPE_CHECKING:
@@ -120,7 +121,25 @@ def notes_on_edit(
         sided = hasattr(getattr(edit, "detector", None), "side")
         hint = "; detector.side chooses which end of the signal is flagged" if sided else ""
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs{hint}.")
-    return notes
+    return notes + _silence_broken(edit, edited)
+
+
+def _silence_broken(edit: AnyEdit, edited: Embeddings) -> list[str]:
+    """Say where attention is handed to others that was paid to patches whose values are next to nothing."""
+    if not isinstance(edit, Edit) or not getattr(edit.attenuator, "renormalises", False):
+        return []
+    short = {layer: ratio for layer, ratio in flagged_values(edited.diagnostics).items() if ratio < SILENT}
+    if not short:
+        return []
+    least = min(short, key=lambda layer: short[layer])
+    name = choice_of(public_name(type(edit.attenuator)))
+    more = f" (below {SILENT:g} in {len(short)} of {len(edit.layers)} blocks)" if len(edit.layers) > 1 else ""
+    return [
+        f"In block {least} the values of flagged patches are {short[least]:.2g} times as long as those of the others"
+        f"{more}. A head that pays attention to such patches says next to nothing, and may mean to; attenuator={name} "
+        "hands that attention to other patches, so that it speaks. attenuator=fade takes it and hands it to nobody: "
+        "try that beside this one before you believe a gain or a harm."
+    ]
 
 
 def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
