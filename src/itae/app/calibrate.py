@@ -43,7 +43,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     """
     from itae.app.job import open_job
     from itae.app.settings import Settings
-    from itae.edits.edit import Edit
+    from itae.edits.found import ByDetector
     from itae.embed.calibration import write_calibration
     from itae.embed.settle import fitted
     from itae.embed.source import whole_images
@@ -54,7 +54,7 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path} can't be written: there is no such folder; choose another place.")
     job = open_job(Settings.of(plain_config(cfg)))
-    if not isinstance(job.edit, Edit) or not job.edit.unfitted:
+    if not isinstance(job.edit, ByDetector) or not job.edit.unfitted:
         raise UserError(
             "itae calibrate fits the thresholds of detector.rule=bimodal; set it, with layers and a strength that "
             "leave something to edit, and without detector.calibration."

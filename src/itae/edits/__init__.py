@@ -4,6 +4,7 @@
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
 `controls`   what an edit is held against
 `edit`       a detector, an attenuator and some blocks
+`found`      what edits by a detector have in common
 `registers`  another kind of edit: a token more that takes the outliers
 `augment`    another kind: the mean over several views of an image
 `site`       what a detector sees and returns

@@ -20,7 +20,8 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.base.runtime import Runtime
 from itae.base.versions import versions
-from itae.edits.edit import AnyEdit, Edit
+from itae.edits.edit import AnyEdit
+from itae.edits.found import ByDetector
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
 from itae.embed.diagnostics.put_together import put_together
 from itae.embed.find_rows import as_array, find_rows
@@ -210,7 +211,7 @@ def _finished(
     """Return the diagnostics of what the shards hold, and what an entry says of where its rows were made."""
     height, width = source.facts.grid
     given, passed = taken.given(), found["passed"]
-    fixed = {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES} if isinstance(edit, Edit) else {}
+    fixed = {"layers": np.array(edit.layers), "signal_edges": SIGNAL_EDGES} if isinstance(edit, ByDetector) else {}
     arrays, told = put_together(found, digests, fixed, given[0] if given else None, height * width)
     here = ["ray" if runtime.engine == "ray" else str(runtime.torch_device())] if passed.any() else []
     there = [name for donor in given for name in str(donor.meta.get("device", "?")).split(", ")] if told else []

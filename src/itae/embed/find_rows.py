@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.edits.edit import Edit
+from itae.edits.found import ByDetector
 from itae.embed.diagnostics.choose import collector
 from itae.embed.row_space import row_space, without_numbers
 from itae.embed.rows import Taken
@@ -54,7 +54,7 @@ def find_rows(
         some = alike.get(canonical(_space_of(key, settled)), [])
         taken[key].take(digests, [donor for donor in some if donor.meta.get("diagnostics") or not whole])
     _tell(taken, len(images))
-    _tell_other_numbers([key for key, edit in edits.items() if isinstance(edit, Edit) and edit.calibration is None
+    _tell_other_numbers([key for key, edit in edits.items() if isinstance(edit, ByDetector) and edit.calibration is None
                          and not taken[key].given()], settled, there, digests)  # fmt: skip
     return taken
 

@@ -14,12 +14,12 @@ from itae.edits.bimodal import Fit, fit_threshold
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from itae.edits.edit import Edit
+    from itae.edits.found import ByDetector
     from itae.embed.replay import SharedPass
 
 
 def fit_layers(
-    shared: SharedPass, edits: Sequence[Edit], batches: Iterable[tuple[Tensor, Sequence[bytes]]]
+    shared: SharedPass, edits: Sequence[ByDetector], batches: Iterable[tuple[Tensor, Sequence[bytes]]]
 ) -> list[dict[int, Fit]]:
     """Return the fit of each edited layer, for each of `edits`.
 

@@ -24,7 +24,8 @@ from itae.embed.rows import Taken, parts_of
 from itae.embed.worker import Fits, Worker, calibrated_together
 
 if TYPE_CHECKING:
-    from itae.edits.edit import AnyEdit, Edit
+    from itae.edits.edit import AnyEdit
+    from itae.edits.found import ByDetector
     from itae.edits.registers import RegisterEdit, RegisterNeurons
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
@@ -56,7 +57,7 @@ class RayWorkers:
         self.job, self.place = ray.put((source, images, runtime)), Place.here()
         self.asked = runtime.ray
 
-    def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
+    def calibrate(self, edits: Mapping[Key, ByDetector]) -> Fits:
         """Fit thresholds as `Worker.calibrate` does, edits that share a walk together."""
         together = calibrated_together(edits).values()
         out: Fits = {}

@@ -18,7 +18,7 @@ from itae.store.store import Begun, Key, Store
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
-    from itae.edits.edit import Edit
+    from itae.edits.found import ByDetector
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _furthest(store: Store, key: Key, n: int, runtime: Runtime) -> tuple[int, Wa
     return max(do, default=None)
 
 
-def kept_fits(store: Store, key: Key, edit: Edit, n: int, way: Way) -> dict[int, Fit] | None:
+def kept_fits(store: Store, key: Key, edit: ByDetector, n: int, way: Way) -> dict[int, Fit] | None:
     """Return the thresholds that shards were made with, or were to be made with; None without any.
 
     Made anew, on another machine for example, they would differ in the last digit, and no shard would do any more.

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from itae.edits.bimodal import Fit
-from itae.edits.edit import AnyEdit, Edit
+from itae.edits.edit import AnyEdit
+from itae.edits.found import ByDetector
 from itae.edits.registers import RegisterEdit, RegisterNeurons
 from itae.embed.kept import FITS, NEURONS
 from itae.embed.resume import Way, kept_fits
@@ -39,7 +40,7 @@ def settle(
     edits, made
         Of each entry that is to be made, and how its shards are.
     """
-    unfitted = {key: edit for key, edit in edits.items() if isinstance(edit, Edit) and edit.unfitted}
+    unfitted = {key: edit for key, edit in edits.items() if isinstance(edit, ByDetector) and edit.unfitted}
     begun = {key: kept_fits(source.store, key, edit, len(images), made[key]) for key, edit in unfitted.items()}
     fits = {key: found for key, found in begun.items() if found is not None}
     fits |= fitted(source, images, engine, {key: edit for key, edit in unfitted.items() if key not in fits})
@@ -54,7 +55,9 @@ def settle(
     return settled, {key: _ready(edit, fits.get(key), neurons.get(key)) for key, edit in edits.items()}
 
 
-def fitted(source: Source, images: ImageSet, engine: Engine, edits: Mapping[Key, Edit]) -> dict[Key, dict[int, Fit]]:
+def fitted(
+    source: Source, images: ImageSet, engine: Engine, edits: Mapping[Key, ByDetector]
+) -> dict[Key, dict[int, Fit]]:
     """Return the thresholds of edits, those that were fitted before on the same images as they are kept."""
     root = source.store.root
     keys = {key: source.fit_key(edit, images) for key, edit in edits.items()}
@@ -84,7 +87,7 @@ def _found(
 
 def _given(edit: AnyEdit | None) -> dict[int, Fit]:
     """Return the thresholds that an edit came with."""
-    if not isinstance(edit, Edit) or edit.thetas is None:
+    if not isinstance(edit, ByDetector) or edit.thetas is None:
         return {}
     return {
         layer: Fit(theta, "no two modes in the calibration" if math.isnan(theta) else "from a calibration")
@@ -95,7 +98,7 @@ def _given(edit: AnyEdit | None) -> dict[int, Fit]:
 
 def _ready(edit: AnyEdit | None, fits: dict[int, Fit] | None, neurons: RegisterNeurons | None) -> AnyEdit | None:
     """Return the edit with what was fitted or found for it."""
-    if isinstance(edit, Edit) and fits is not None:
+    if isinstance(edit, ByDetector) and fits is not None:
         return edit.with_thetas({layer: fit.theta for layer, fit in fits.items()})
     if isinstance(edit, RegisterEdit) and neurons is not None:
         return edit.with_neurons(neurons)

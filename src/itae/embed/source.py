@@ -14,7 +14,8 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
-from itae.edits.edit import AnyEdit, Edit
+from itae.edits.edit import AnyEdit
+from itae.edits.found import ByDetector
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
 from itae.images.dataset import Dataset
@@ -116,7 +117,7 @@ class Source:
         """Return the key that searches had when it told the data set by its names, too."""
         return {"space": self._unpooled, "dataset": self._dataset, "search": edit.settings.search_spec()}
 
-    def fit_key(self, edit: Edit, images: ImageSet) -> dict[str, Any]:
+    def fit_key(self, edit: ByDetector, images: ImageSet) -> dict[str, Any]:
         """Return all that fitted thresholds depend on, as `search_key` does for neurons.
 
         The first block that is looked at is as the untouched model has it, so there it is neither attenuator nor

@@ -35,7 +35,8 @@ from itae.store.entry import canonical
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
-    from itae.edits.edit import AnyEdit, Edit
+    from itae.edits.edit import AnyEdit
+    from itae.edits.found import ByDetector
     from itae.edits.registers import RegisterEdit, RegisterNeurons
     from itae.embed.replay import SharedPass, Watch
     from itae.embed.source import Source
@@ -106,7 +107,7 @@ class Worker:
             known.parent.mkdir(parents=True, exist_ok=True)
             replace_file(known, about)
 
-    def calibrate(self, edits: Mapping[Key, Edit]) -> Fits:
+    def calibrate(self, edits: Mapping[Key, ByDetector]) -> Fits:
         """Fit each edit's threshold of each layer, without labels, on images drawn with its seed."""
         from itae.embed.fit_layers import fit_layers
 
@@ -290,9 +291,9 @@ def _positions(whole: ImageSet, images: ImageSet) -> list[int]:
     return [rows[name] for name in images.ids]
 
 
-def calibrated_together(edits: Mapping[Key, Edit]) -> dict[tuple[int, int, int], dict[Key, Edit]]:
+def calibrated_together(edits: Mapping[Key, ByDetector]) -> dict[tuple[int, int, int], dict[Key, ByDetector]]:
     """Return the edits in groups that share a walk over calibration images: how many, their seed, the first block."""
-    out: dict[tuple[int, int, int], dict[Key, Edit]] = {}
+    out: dict[tuple[int, int, int], dict[Key, ByDetector]] = {}
     for key, edit in edits.items():
         judge = edit.judge
         together = (judge.calibration_images, judge.calibration_seed, edit.looks[0])

@@ -33,7 +33,7 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
         How many the whole set has.
     """
     from itae.edits.augment import AugmentEdit
-    from itae.edits.edit import Edit
+    from itae.edits.found import ByDetector
     from itae.edits.registers import RegisterEdit
     from itae.embed.diagnostics.norms import NormCollector
 
@@ -46,7 +46,7 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
         return OutlierCollector(edit, images, facts.prefix) if diagnostics else Collector(images)
     if isinstance(edit, AugmentEdit):
         return Collector(images)
-    assert isinstance(edit, Edit)
+    assert isinstance(edit, ByDetector)
     if not diagnostics:
         return FlagCollector(edit, images)
     height, width = facts.grid

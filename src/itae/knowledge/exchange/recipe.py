@@ -16,7 +16,8 @@ from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.runtime import Runtime
-from itae.edits.edit import AnyEdit, Edit, told_thetas
+from itae.edits.edit import AnyEdit
+from itae.edits.found import ByDetector, told_thetas
 from itae.edits.registers import RegisterEdit
 from itae.embed.calibration import calibrated
 from itae.embed.encoder import Encoder
@@ -57,10 +58,10 @@ def recipe_of(plain: Mapping[str, Any], edited: bool, store: Store, runtime: Run
         )
     if encoder.edit is None:
         return recipe | {"edit": None}, encoder
-    if not isinstance(encoder.edit, Edit):  # it has no numbers to keep
+    if not isinstance(encoder.edit, ByDetector):  # it has no numbers to keep
         return recipe, encoder
     edit = calibrated(encoder.edit, encoder.source_of_nothing)
-    assert isinstance(edit, Edit)
+    assert isinstance(edit, ByDetector)
     if edit.unfitted:
         raise UserError(
             "detector.rule=bimodal is fitted, and a knowledge base keeps the numbers; give them with "
@@ -116,7 +117,7 @@ def _edit_of(node: Mapping[str, Any] | None, facts: Facts) -> AnyEdit | None:
     made = {name: construct(name, node[name]) for name in EDITED}
     detector, attenuator = made["control"](made["detector"], made["attenuator"])
     edit: AnyEdit | None = made["edit"].make(detector, attenuator, node["layers"], facts)
-    if isinstance(edit, Edit) and (thetas := node.get("thetas")) is not None:
+    if isinstance(edit, ByDetector) and (thetas := node.get("thetas")) is not None:
         known = {int(layer): math.nan if theta is None else theta for layer, theta in thetas.items()}
         return edit.with_thetas(known)
     return edit
