@@ -295,3 +295,30 @@ def times_others(signal, mask):
             if not some.all():
                 found += (values[some] / np.median(values[~some])).tolist()
     return found
+
+
+def local_outlier_factors(x, k):
+    """Local outlier factor (Breunig et al., 2000) of each token of one image: x [T, E] -> [T]; by the definitions."""
+    t = len(x)
+    d = [[math.dist(a, b) for b in x] for a in x]
+    far = [sorted(d[a][b] for b in range(t) if b != a)[min(k, t - 1) - 1] for a in range(t)]
+    near = [[b for b in range(t) if b != a and d[a][b] <= far[a]] for a in range(t)]
+    density = [1 / np.mean([max(d[a][b], far[b]) for b in near[a]]) for a in range(t)]
+    return np.array([np.mean([density[b] for b in near[a]]) / density[a] for a in range(t)])
+
+
+def neighbour_mean(x, flagged, grid, a=1.0):
+    """Tokens x [T, E] of one image, flagged ones drawn by `a` to the mean of their unflagged neighbours, if any."""
+    rows, columns = grid
+    out = [list(token) for token in x]
+    for y, c in itertools.product(range(rows), range(columns)):
+        around = [
+            (y + dy) * columns + c + dc
+            for dy, dc in itertools.product((-1, 0, 1), repeat=2)
+            if (dy or dc) and 0 <= y + dy < rows and 0 <= c + dc < columns
+        ]
+        others = [x[j] for j in around if not flagged[j]]
+        if flagged[y * columns + c] and others:
+            mean = np.mean(others, axis=0)
+            out[y * columns + c] = [(1 - a) * old + a * new for old, new in zip(x[y * columns + c], mean, strict=True)]
+    return np.array(out)

@@ -14,6 +14,7 @@ from itae.base.device import forward_context
 from itae.edits.attention import attend
 from itae.edits.bimodal import fit_threshold
 from itae.edits.detect import ClsAttention, OtherEnd, Random, ResidualNorm, VectorNorm
+from itae.edits.local_outlier import LocalOutlierFactor
 from itae.edits.site import Site
 from itae.vit.door import Call
 
@@ -40,6 +41,16 @@ def detector(name, scope="token", **options):
     if name in ("residual", "cls_attention"):
         return (ResidualNorm if name == "residual" else ClsAttention)(**options)
     return VectorNorm(vector=name, scope=scope, **options)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_local_outlier_factors(precision, device):
+    with forward_context(device, precision), torch.inference_mode():
+        flags = LocalOutlierFactor(neighbours=5, threshold=1.02)(site(device))
+    assert flags.mask.device.type == device.type
+    assert flags.mask.any()
+    for i, x in enumerate(operands()[3].double().numpy()):
+        near(flags.signal[i, 0], torch.from_numpy(reference.local_outlier_factors(x[PREFIX:], 5)), 1e-6)
 
 
 @pytest.mark.parametrize("rule", NUMBERS)

@@ -27,6 +27,7 @@ PUBLIC = {
     "itae.edit": "itae.edits.edit",
     "itae.errors": "itae.base.errors",
     "itae.feedback": "itae.search.rules",
+    "itae.local_outlier": "itae.edits.local_outlier",
     "itae.registers": "itae.edits.registers",
     "itae.repair": "itae.tasks.editing.repair",
     "itae.tracking": "itae.track.tracking",

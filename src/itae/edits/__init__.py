@@ -2,6 +2,7 @@
 
 `detect`     the detectors: value, key, query and residual norm, attention, random
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
+`local_outlier`  one more detector: patches in thin places of their image's tokens
 `controls`   what an edit is held against
 `edit`       a detector, an attenuator and some blocks
 `found`      what edits by a detector have in common
