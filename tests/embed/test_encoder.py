@@ -75,6 +75,15 @@ def test_neurons_that_are_searched_make_no_space(tmp_path):
         recipe_of(plain("edit=test_time_registers"), True, Store(tmp_path), CPU)
 
 
+def test_an_edit_of_tokens_by_a_detector_makes_a_space(tmp_path):
+    words = ("edit=neighbour_mean", "detector=lof", "layers=last2")
+    recipe, encoder = recipe_of(plain(*words), True, Store(tmp_path), CPU)
+    assert encoder.space["edit"]["neighbour_mean"]["strength"] == 1
+    assert encoder_of(recipe, Store(tmp_path), CPU).space == encoder.space
+    with pytest.raises(UserError, match=r"control=MeanValue changes.*edit=neighbour_mean"):
+        recipe_of(plain(*words, "control=mean_value"), True, Store(tmp_path), CPU)
+
+
 def test_a_checkpoint_is_found_from_any_folder(tmp_path, monkeypatch):
     from importlib import resources
 

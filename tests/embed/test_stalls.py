@@ -17,6 +17,8 @@ from itae.edits.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.edits.augment import Augment, AugmentEdit
 from itae.edits.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edits.edit import Edit
+from itae.edits.local_outlier import LocalOutlierFactor
+from itae.edits.neighbour_mean import NeighbourMean, NeighbourMeanEdit
 from itae.edits.registers import RegisterEdit, TestTimeRegisters
 from itae.embed.fit_layers import fit_layers
 from itae.embed.register_search import search
@@ -42,6 +44,7 @@ DETECTORS = {
     "bimodal": VectorNorm(rule="bimodal"),
     "residual": ResidualNorm(rule="quantile", quantile=0.2),
     "cls_attention": ClsAttention(rule="quantile", quantile=0.2),
+    "local outlier factor": LocalOutlierFactor(neighbours=5, rule="quantile", quantile=0.2),
     "random": Random(rate=0.2),
     "as many, at random": Random(match=NORM),
     "as many of the other end": OtherEnd(match=NORM),
@@ -104,9 +107,10 @@ def test_no_attenuator_waits(worker, how, queries):
 
 
 @pytest.mark.parametrize("pool", ["cls", "mean"])
-def test_registers_views_and_other_poolings_wait_no_more(worker, pool):
+def test_edits_of_tokens_and_other_poolings_wait_no_more(worker, pool):
     registers = RegisterEdit(TestTimeRegisters(rule="mad", k=1.0, outlier_layer=0), {0: (3, 5), 1: (1,)})
-    edits = [None, registers, AugmentEdit(Augment(18)), *edits_of(NORM, (0,), 3)]
+    replaced = [NeighbourMeanEdit(NORM, NeighbourMean(0.5), layers, (4, 4)) for layers in ((0, 1), (1,))]
+    edits = [None, registers, *replaced, AugmentEdit(Augment(18)), *edits_of(NORM, (0,), 3)]
     whole = counted(worker, edits)
     assert set(whole) == {"numpy"}
     with Stalls() as stalls:

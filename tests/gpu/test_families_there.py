@@ -11,6 +11,7 @@ from mixes import ATTENUATORS, MIXES, fast_detector
 from itae.base.device import forward_context
 from itae.edits.detect import Random
 from itae.edits.edit import Edit
+from itae.edits.neighbour_mean import NeighbourMean, NeighbourMeanEdit
 from itae.edits.registers import RegisterEdit, TestTimeRegisters
 from itae.embed.prove import prove
 from itae.embed.replay import SharedPass
@@ -71,6 +72,20 @@ def test_a_lower_precision_is_used_and_near(family, precision, device):
 def test_test_time_registers(family, device):
     model = model_of(family)
     edit = RegisterEdit(TestTimeRegisters(rule="mad", k=2.0, outlier_layer=1), {0: (3, 5, 40), 1: (7,)})
+    pixels, want = in_fp64(model, "cls", [None, edit], 2)
+    model = model.to(device)
+    with forward_context(device, "fp32"):
+        out = SharedPass(model, model.num_prefix_tokens, "cls", [None, edit])(pixels.to(device), families.digests(2))
+    for embedding, one in zip(out, want, strict=True):
+        near(embedding, one)
+    assert (out[0] - out[1]).norm() / out[0].norm() > 10 * FP32
+
+
+@pytest.mark.parametrize("family", ["dinov2", "registers", "dinov3", "clip"])
+def test_the_mean_of_neighbours(family, device):
+    model = model_of(family)
+    grid = model.patch_embed.grid_size
+    edit = NeighbourMeanEdit(Random(rate=0.2), NeighbourMean(), (0, 2), grid)
     pixels, want = in_fp64(model, "cls", [None, edit], 2)
     model = model.to(device)
     with forward_context(device, "fp32"):

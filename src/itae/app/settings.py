@@ -17,10 +17,11 @@ from itae.base.checks import one_of, whole
 from itae.base.construct import GROUPS_OF_TASKS, NEEDS, call, check_options, construct
 from itae.base.errors import UserError
 from itae.base.identity import identity
+from itae.base.names import public_target
 from itae.base.place import at_home
 from itae.base.runtime import OnRay, Runtime
-from itae.edits.controls import NoControl
-from itae.edits.edit import ATTENTION, Attention, parse_layers
+from itae.edits.controls import controlled
+from itae.edits.edit import ATTENTION, READS, parse_layers
 from itae.images.dataset import Dataset
 from itae.vit.backbone import Backbone
 
@@ -82,9 +83,7 @@ class Settings:
         made = {group: construct(group, plain[group]) for group in NEEDS if group not in GROUPS_OF_TASKS}
         parts = {group: construct(group, plain.get(group)) for group in made["task"].groups}
         control = made.pop("control")
-        if not isinstance(made["edit"], Attention) and not isinstance(control, NoControl):
-            raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
-        made["detector"], made["attenuator"] = control(made["detector"], made["attenuator"])
+        made["detector"], made["attenuator"] = controlled(made["edit"], control, made["detector"], made["attenuator"])
         return cls(
             **made,
             parts=parts,
@@ -102,9 +101,9 @@ def is_wandb(plain: Mapping[str, Any]) -> bool:
     return str((plain.get("tracker") or {}).get("_target_")) == "itae.tracking.Wandb"
 
 
-def is_attention(plain: Mapping[str, Any]) -> bool:
-    """Whether a config's edit is one of attention, which reads detector, attenuator and layers."""
-    return (plain.get("edit") or {}).get("_target_", ATTENTION) == ATTENTION
+def reads(plain: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a config's edit reads of it beside its own group: detector, attenuator and layers, some or none."""
+    return READS.get(public_target((plain.get("edit") or {}).get("_target_", ATTENTION)), ())
 
 
 def runtime_of(node: Any) -> Runtime:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.app.settings import is_attention
+from itae.app.settings import reads
 from itae.app.started import in_a_sweep
 from itae.base.beside import beside
 from itae.embed.diagnostics.norms import NORM_EDGES, histograms
@@ -26,7 +26,9 @@ def names(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a tracker calls the run."""
     from hydra.core.hydra_config import HydraConfig
 
-    what = plain["layers"] if is_attention(plain) else plain["edit"]["_target_"].rpartition(".")[2]
+    read = reads(plain)
+    edit = [] if "attenuator" in read else [plain["edit"]["_target_"].rpartition(".")[2]]
+    what = " ".join([*edit, *([str(plain["layers"])] if "layers" in read else [])])
     name = [str(plain["backbone"].get("model_name")), str(plain["dataset"].get("name")), str(what)]
     group = Path(HydraConfig.get().sweep.dir).name if in_a_sweep() else None
     return {"name": " ".join(name), "group": group, "job_type": plain["task"]["_target_"].rpartition(".")[2]}

@@ -28,6 +28,7 @@ PUBLIC = {
     "itae.errors": "itae.base.errors",
     "itae.feedback": "itae.search.rules",
     "itae.local_outlier": "itae.edits.local_outlier",
+    "itae.neighbour_mean": "itae.edits.neighbour_mean",
     "itae.registers": "itae.edits.registers",
     "itae.repair": "itae.tasks.editing.repair",
     "itae.tracking": "itae.track.tracking",

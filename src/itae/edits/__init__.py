@@ -6,8 +6,9 @@
 `controls`   what an edit is held against
 `edit`       a detector, an attenuator and some blocks
 `found`      what edits by a detector have in common
-`registers`  another kind of edit: a token more that takes the outliers
-`augment`    another kind: the mean over several views of an image
+`neighbour_mean`  another kind of edit: flagged tokens become the mean of their neighbours
+`registers`  another: a token more that takes the outliers
+`augment`    another: the mean over several views of an image
 `site`       what a detector sees and returns
 `bimodal`    a threshold between two modes, fitted without labels: the fit itself
 `attention`  rows of attention under several rules

@@ -12,7 +12,9 @@ from typing import Any
 
 from itae.base.checks import whole
 from itae.base.errors import UserError
+from itae.base.names import choice_of, public_name
 from itae.edits import attenuate, detect
+from itae.edits.edit import READS
 
 
 @dataclass(frozen=True)
@@ -75,3 +77,35 @@ class MeanValue:
     def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
         """Return the detector and `itae.edits.attenuate.MeanValue` at the same strength for the same rows."""
         return detector, attenuate.MeanValue(strength=attenuator.strength, queries=attenuator.queries)
+
+
+def controlled(
+    edit: Any, control: Any, detector: Any, attenuator: attenuate.Attenuator
+) -> tuple[Any, attenuate.Attenuator]:
+    """Return what is run in the place of the detector and the attenuator of a job.
+
+    Parameters
+    ----------
+    edit
+        What the group ``edit`` names, before it is made.
+    control, detector, attenuator
+        Of the job.
+
+    Raises
+    ------
+    UserError
+        If the edit would not read what the control changes: the run would be the edit itself.
+    """
+    if isinstance(control, NoControl):
+        return detector, attenuator
+    names = [public_name(cls) for cls in type(edit).__mro__]
+    read = next((READS[name] for name in names if name in READS), ())
+    if "detector" not in read:
+        raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
+    instead, how = control(detector, attenuator)
+    if how is not attenuator and "attenuator" not in read:
+        raise UserError(
+            f"control={type(control).__name__} changes what is done to the attention, and edit={choice_of(names[0])} "
+            "does nothing to that; use control=none, random or other_side."
+        )
+    return instead, how

@@ -3,8 +3,8 @@
 ``embeddings = f(dataset, backbone, edit)``: this is the third argument. Two edits that can't give different
 vectors have the same spec; no edit at all is None.
 
-There are several kinds behind one seam, `AnyEdit`: an `Edit` changes what is attended to, an edit of tokens
-(`itae.edits.registers`) what an MLP writes, with tokens to spare, and one of views (`itae.edits.augment`) what is
+There are several kinds behind one seam, `AnyEdit`: an `Edit` changes what is attended to, `itae.edits.neighbour_mean`
+what enters a block, `itae.edits.registers` what an MLP writes, with tokens to spare, and `itae.edits.augment` what is
 looked at.
 """
 
@@ -186,3 +186,5 @@ def passes_of(edit: AnyEdit | None) -> int:
 
 ATTENTION = "itae.edit.Attention"
 """The edit of a config that names none, as all did before there were others."""
+READS = {ATTENTION: ("detector", "attenuator", "layers"), "itae.neighbour_mean.NeighbourMean": ("detector", "layers")}
+"""What an edit of ours reads of a config beside its own group, by its public name; any other nothing of these."""

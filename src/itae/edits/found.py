@@ -1,4 +1,8 @@
-"""What edits have in common that go by a detector: where it looks, its thresholds, and what it flags."""
+"""What edits have in common that go by a detector: where it looks, its thresholds, and what it flags.
+
+`itae.edits.edit.Edit` attenuates the attention that is paid to what is flagged, `itae.edits.neighbour_mean` replaces
+its tokens.
+"""
 
 from __future__ import annotations
 

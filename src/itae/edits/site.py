@@ -75,12 +75,16 @@ class Flags(_Remembered):
     tied
         [B, S, 1] bool: nothing is flagged since too many patches have one and the same signal. None where no rule can
         be kept from flagging by that.
+    stuck
+        [B, 1, 1] bool: some flagged patch was left as it was, for want of an unflagged neighbour. None where the edit
+        asks no neighbours.
     """
 
     mask: Tensor
     signal: Tensor
     threshold: Tensor
     tied: Tensor | None = None
+    stuck: Tensor | None = None
 
 
 Paid: TypeAlias = "tuple[Tensor, Tensor | None]"

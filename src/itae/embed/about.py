@@ -9,6 +9,7 @@ import numpy as np
 
 from itae.base.names import choice_of, public_name
 from itae.edits.edit import Edit, passes_of
+from itae.edits.neighbour_mean import NeighbourMeanEdit
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
@@ -118,6 +119,11 @@ def notes_on_edit(
             "the rule to go by: nothing was flagged there."
         )
     if alone := sum(row["left_alone"] for row in layers):
+        if isinstance(edit, NeighbourMeanEdit):
+            return [
+                *notes,
+                f"In {alone} (image, block) pairs some flagged patch had flagged neighbours alone and stayed.",
+            ]
         sided = hasattr(getattr(edit, "detector", None), "side")
         hint = "; detector.side chooses which end of the signal is flagged" if sided else ""
         notes.append(f"Every patch (or every patch of some head) was flagged in {alone} (image, block) pairs{hint}.")

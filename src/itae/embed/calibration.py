@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from itae.base.errors import UserError
 from itae.base.identity import key_of
 from itae.base.place import at_home
-from itae.edits.edit import AnyEdit, Edit
+from itae.edits.edit import AnyEdit
+from itae.edits.found import ByDetector
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
@@ -29,9 +30,10 @@ log = logging.getLogger(__name__)
 FORMAT = "itae calibration 1"
 _TRANSFORM = ("resize", "decode", "interpolation", "mean", "std")  # of which files of earlier versions lack some
 _FITTED_WITH = ("calibration_images", "calibration_seed")
+_FITTED_UNDER = ("attenuator", "neighbour_mean", "layers")
 
 
-def write_calibration(path: Path, source: Source, edit: Edit, fits: Mapping[int, Fit]) -> None:
+def write_calibration(path: Path, source: Source, edit: ByDetector, fits: Mapping[int, Fit]) -> None:
     """Write the fitted thresholds of `edit` on `source` to `path`, which must not be there yet."""
     from itae.base.versions import versions
 
@@ -63,7 +65,7 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     UserError
         If the file can't be read, is for another backbone or detector, or lacks a block.
     """
-    if not isinstance(edit, Edit) or edit.calibration is None:
+    if not isinstance(edit, ByDetector) or edit.calibration is None:
         return edit
     path = edit.calibration
     told = _read(at_home(path))
@@ -88,14 +90,14 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     return made
 
 
-def _warn_of_another_edit(edit: Edit, source: Source, told: dict[str, Any]) -> None:
+def _warn_of_another_edit(edit: ByDetector, source: Source, told: dict[str, Any]) -> None:
     """Say so where thresholds of later blocks were fitted on a stream that was edited in another way."""
     ours = edit.spec(source.facts.depth, source.backbone.pool)
     theirs = told.get("edit") or {}
-    if len(edit.looks) > 1 and any(ours[name] != theirs.get(name) for name in ("attenuator", "layers")):
+    if len(edit.looks) > 1 and any(ours.get(name) != theirs.get(name) for name in _FITTED_UNDER):
         log.warning(
-            "The thresholds of %s were fitted under another attenuator or other layers: blocks behind the first edited "
-            "one saw another stream.", edit.calibration
+            "The thresholds of %s were fitted under another attenuator or other layers, or another edit: blocks behind "
+            "the first edited one saw another stream.", edit.calibration
         )  # fmt: skip
 
 
@@ -126,7 +128,7 @@ def _backbone(source: Source) -> dict[str, Any]:
     return told | {name: transform[name] for name in _TRANSFORM}
 
 
-def _detector(edit: Edit) -> dict[str, Any]:
+def _detector(edit: ByDetector) -> dict[str, Any]:
     judge = replace(edit.judge, calibration=None)
     told = key_of(judge)
     return {name: value for name, value in told.items() if name not in (*_FITTED_WITH, "fit")}

@@ -9,7 +9,9 @@ they differ. There, what comes before attention (norm, q, k, v) and the detector
 edit's first block it is the untouched model's.
 
 Edits that add a token have streams of their own, from the first block on. Edits that take the mean over views of an
-image have the untouched pass as their first; each other view passes once, whoever wants it.
+image have the untouched pass as their first; each other view passes once, whoever wants it. An edit that replaces
+tokens runs its blocks on others than its detector looked at there: what comes before attention is then computed once
+more.
 
 **Finish on the CLS row.** An embedding that is the CLS token, or its projection, needs one row of the last block's
 attention, and the patches' queries only if a detector reads them. All edits' rows go through the rest of that block
@@ -35,6 +37,8 @@ from itae.edits.attention import Rule, attend, cls_logits, cls_rows
 from itae.edits.attenuate import Attenuator
 from itae.edits.augment import AugmentEdit, View
 from itae.edits.edit import AnyEdit, Edit
+from itae.edits.found import ByDetector
+from itae.edits.neighbour_mean import NeighbourMeanEdit
 from itae.edits.site import Flags, Paid, Site
 from itae.embed.record import Record, Stop
 from itae.vit.door import Call, Door, Tape, exactly_once, fused, fused_qkv
@@ -244,7 +248,7 @@ class SharedPass:
         """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
         self.edits[position] = edit
         self._does[position] |= edit.does()
-        if isinstance(edit, Edit):
+        if isinstance(edit, ByDetector):
             thetas = edit.thetas if edit.detector.fitted else dict.fromkeys(edit.looks)
             self._finds[position] |= {layer: edit.finds(layer) for layer in edit.looks if layer in (thetas or ())}
 
@@ -276,7 +280,7 @@ class SharedPass:
         """Return the positions of the edits by their first block, or by the first that is looked at to be fitted."""
         starts: dict[int, list[int]] = {}
         for position, edit in enumerate(self.edits):
-            if isinstance(edit, Edit):
+            if isinstance(edit, ByDetector):
                 starts.setdefault((edit.looks if to_fit else edit.layers)[0], []).append(position)
         return starts
 
@@ -327,11 +331,11 @@ class SharedPass:
                 record.tokens = self.model.forward_features(pixels)  # type: ignore[operator]
         return record
 
-    def _finders(self) -> dict[int, dict[str, Edit]]:
+    def _finders(self) -> dict[int, dict[str, ByDetector]]:
         """Return, for each block in which patches are found for others, an edit for each way to find them."""
-        finders: dict[int, dict[str, Edit]] = {}
+        finders: dict[int, dict[str, ByDetector]] = {}
         for edit, names in zip(self.edits, self._finds, strict=True):
-            if isinstance(edit, Edit) and edit.found_in is not None:
+            if isinstance(edit, ByDetector) and edit.found_in is not None:
                 finders.setdefault(edit.found_in, {})[names[edit.found_in]] = edit
         return finders
 
@@ -369,15 +373,22 @@ class SharedPass:
         assert edit is not None
         return edit
 
-    def _edit(self, positions: list[int]) -> Edit:
-        """Return one of several edits of attention that all do the same at the place in question."""
+    def _edit(self, positions: list[int]) -> ByDetector:
+        """Return one of several edits by a detector that all do the same at the place in question."""
         edit = self._any_edit(positions)
-        assert isinstance(edit, Edit)
+        assert isinstance(edit, ByDetector)
         return edit
+
+    def _replaces(self, positions: list[int], layer: int) -> bool:
+        """Whether these edits replace tokens that enter a block."""
+        edit = self._any_edit(positions)
+        return isinstance(edit, NeighbourMeanEdit) and layer in edit.layers
 
     def _block(self, batch: _Batch, x: Tensor, layer: int, parting: _Parting) -> Tensor:
         """Run one block for the next of the ways that part there."""
         way = parting.step()
+        if self._replaces(way, layer):
+            return self._replaced_block(batch, x, layer, parting, way)
         edit = self._any_edit(way)
         edited = edit.attends(layer)
         kwargs = longer(batch.record.kwargs(layer), edit.extra)
@@ -405,6 +416,39 @@ class SharedPass:
         exactly_once(layer, door.calls)
         return y
 
+    def _replaced_block(self, batch: _Batch, x: Tensor, layer: int, parting: _Parting, way: list[int]) -> Tensor:
+        """Run one block, on tokens of which some are replaced, for the next of the ways that part there."""
+        if parting.site is None:
+            call = self._operands(batch, x, layer, tape=parting.tape)
+            parting.site = self._site(call, layer, x, batch.digests)
+        replaced, show = self._replaced(batch, parting.site, way)
+
+        def answer(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+            show(Call(q, k, v, options))
+            return F.scaled_dot_product_attention(q, k, v, **options)
+
+        door = Door(answer)
+        with door:
+            y = self.blocks[layer](replaced, **batch.record.kwargs(layer))
+        exactly_once(layer, door.calls)
+        return y
+
+    def _replaced(self, batch: _Batch, site: Site, way: list[int]) -> tuple[Tensor, Callable[[Call], None]]:
+        """Return the tokens that enter a block, some replaced, and what shows the flags, given the call on these."""
+        edit = self._edit(way)
+        assert isinstance(edit, NeighbourMeanEdit)
+        x, flags = edit.replaced(site.x, self._flags(batch, site, way[0], edit), self.prefix)
+
+        def show(call: Call) -> None:
+            paid: Paid | None = None
+            if self.watch.attention and batch.look:
+                after = cls_logits(call.q, call.k, call.scale).softmax(dim=-1)[:, :, 0, self.prefix :]
+                paid = self._cls_weights(site), after
+            for position in way:
+                self.watch.flags(position, site.layer, flags, paid)
+
+        return x, show
+
     def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
         """Keep the CLS row of the last block's attention for each of the edits."""
         edits = [self._any_edit([position]) for position in positions]
@@ -415,6 +459,12 @@ class SharedPass:
         ways = self._ways(self.last, positions)
         edited = [way for way in ways if self._any_edit(way).attends(self.last)]
         rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
+        for way in (way for way in ways if self._replaces(way, self.last)):
+            replaced, show = self._replaced(batch, site, way)
+            call_on_these = self._operands(batch, replaced, self.last, qkv=qkv)
+            show(call_on_these)
+            edited.append(way)
+            rows.append(call_on_these.plain(call_on_these.q[:, :, :1]))
         if len(edited) < len(ways):
             edited.append([position for way in ways if way not in edited for position in way])
             rows.append(call.plain(call.q[:, :, :1]))
@@ -426,6 +476,7 @@ class SharedPass:
         rules = []
         for way in ways:
             edit = self._edit(way)
+            assert isinstance(edit, Edit)
             flags = self._flags(batch, site, way[0], edit)
             keys = flags.once("keys", lambda mask=flags.mask: F.pad(mask, (self.prefix, 0)))  # type: ignore[misc]
             rules.append((edit.attenuator, keys))
@@ -436,7 +487,7 @@ class SharedPass:
                 self.watch.flags(position, site.layer, flags, paid)
         return rules
 
-    def _flags(self, batch: _Batch, site: Site, position: int, edit: Edit) -> Flags:
+    def _flags(self, batch: _Batch, site: Site, position: int, edit: ByDetector) -> Flags:
         """Return what an edit flags at a site, found once for all edits that find the same."""
         if edit.found_in is not None:
             return batch.flagged[self._finds[position][edit.found_in]]
@@ -444,11 +495,14 @@ class SharedPass:
 
     def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:
         """Return what the CLS token pays to the patches, before and after."""
-        z = _cls_logits(site)
-        before = site.once("CLS weights", lambda: z.softmax(dim=-1)[:, :, 0, self.prefix :])
+        before = self._cls_weights(site)
         if not attenuator.by_row:
             return before, None
-        return before, attenuator.weights(z.clone(), flags, self.prefix)[:, :, 0, self.prefix :]
+        return before, attenuator.weights(_cls_logits(site).clone(), flags, self.prefix)[:, :, 0, self.prefix :]
+
+    def _cls_weights(self, site: Site) -> Tensor:
+        """Return what the CLS token pays to the patches of an untouched call, [B, H, T]."""
+        return site.once("CLS weights", lambda: _cls_logits(site).softmax(dim=-1)[:, :, 0, self.prefix :])
 
     def _site(self, call: Call, layer: int, x: Tensor, digests: Sequence[bytes]) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests)

@@ -157,7 +157,7 @@ def told(edit: dict[str, Any]) -> str:
         return _call(edit["registers"])
     if "augment" in edit:
         return _views(edit["augment"])
-    parts = [_call(edit[part]) for part in ("detector", "attenuator")]
+    parts = [_call(edit[part]) for part in ("detector", "attenuator", "neighbour_mean") if part in edit]
     layers = ",".join(str(layer) for layer in edit["layers"])
     return f"{parts[0]} > {parts[1]} in blocks {layers}"
 

@@ -12,7 +12,7 @@ import pandas as pd
 from itae.base.errors import UserError, did_you_mean
 from itae.base.names import choice_of
 from itae.edits.detect import RULE_NUMBERS
-from itae.edits.edit import ATTENTION
+from itae.edits.edit import ATTENTION, READS
 from itae.edits.registers import RULES as EDIT_RULES
 from itae.results.before import TASK
 from itae.results.shown import Shown
@@ -73,10 +73,12 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
         kept["dataset.decode"] = kept["dataset.decode"].fillna("full")
     if "edit._target_" in kept:
         kept["edit._target_"] = kept["edit._target_"].fillna(ATTENTION)
-        other = kept["edit._target_"] != ATTENTION
-        if "layers" in kept:
-            other &= kept["layers"].astype("string").fillna("") != "none"  # no edit, whichever it is called
-        kept.loc[other, [n for n in kept if n.partition(".")[0] in ("detector", "attenuator", "layers")]] = pd.NA
+        for target in kept["edit._target_"].unique():
+            other = kept["edit._target_"] == target
+            if "layers" in kept:
+                other &= kept["layers"].astype("string").fillna("") != "none"  # no edit, whichever it is called
+            groups = {"detector", "attenuator", "layers"} - set(READS.get(target, ()))
+            kept.loc[other, [n for n in kept if n.partition(".")[0] in groups]] = pd.NA
     if "edit.rule" in kept:
         for rule, number in EDIT_RULES.items():
             unread = [f"edit.{n}" for n in EDIT_RULES.values() if n and n != number and f"edit.{n}" in kept]

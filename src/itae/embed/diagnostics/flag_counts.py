@@ -35,8 +35,8 @@ def counted(flags: Flags) -> dict[str, Tensor]:
         ``sums`` [2] in fp64: of the images' thresholds (with ``scope: head`` means over heads), and of how many have
         one. ``signals`` [2, bins]: histograms of the signal of the patches that are not flagged, and of those that are.
         ``flagged_at`` [T]: images in which a patch is flagged in any head. Of each image, [B]: ``flagged``, how many
-        are; ``share``, of patches and heads; ``alone_in``, whether every patch is, of some head; ``tied_in``, whether
-        for ties none is.
+        are; ``share``, of patches and heads; ``alone_in``, whether every patch is, of some head, or, where neighbours
+        are asked, whether some flagged patch has none; ``tied_in``, whether for ties none is.
     """
     return flags.once("counted", lambda: _counted(flags))
 
@@ -51,7 +51,7 @@ def _counted(flags: Flags) -> dict[str, Tensor]:
     found = {
         "sums": torch.stack([thresholds, known_BS1.double().mean(dim=(1, 2)).sum()]),
         "share": mask_BST.float().mean(dim=(1, 2)),
-        "alone_in": mask_BST.all(dim=-1).any(dim=-1),
+        "alone_in": (mask_BST.all(dim=-1) if flags.stuck is None else flags.stuck[..., 0]).any(dim=-1),
         "signals": histograms(flags.signal, mask_BST),
         "flagged_at": any_head_BT.sum(dim=0),
         "flagged": any_head_BT.sum(dim=-1),

@@ -27,7 +27,7 @@ from itae.embed.diagnostics.per_image import FLAGS, exact
 from itae.embed.diagnostics.sinks import VALUES, counted_values
 
 if TYPE_CHECKING:
-    from itae.edits.edit import Edit
+    from itae.edits.found import ByDetector
     from itae.edits.site import Flags, Paid, Site
 
 
@@ -53,7 +53,7 @@ class FlagCollector(Collector):
 
     def __init__(
         self,
-        edit: Edit,
+        edit: ByDetector,
         images: int,
         patches: int = 0,
         wanted: np.ndarray | None = None,
@@ -181,7 +181,8 @@ def by_layer(diagnostics: Mapping[str, np.ndarray], n: int) -> list[dict[str, An
     list of dict
         ``layer``; ``artifact_rate``, the mean share of flagged patches (of patches and heads with
         ``scope: head``); ``artifacts_per_image``; ``images_with_artifacts``, a share; ``left_alone``, the number
-        of images in which every patch (with ``scope: head``: of some head) was flagged; ``tied``, the number of images
+        of images in which every patch (with ``scope: head``: of some head) was flagged, or, under
+        ``edit=neighbour_mean``, some patch with all its neighbours; ``tied``, the number of images
         in which (or in some head of which) nothing was, since too many patches have the same signal; ``threshold``,
         its mean over the images that have one;
         ``signal``, quantiles of the signal over all patches and images, to 1 %; ``bimodality``, see `bimodality`;

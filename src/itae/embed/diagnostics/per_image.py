@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 FLAGS = ("flagged", "share", "tied_in", "alone_in")
-"""Of an edit of attention, [n, L]: flagged patches, those of any head; the share that is flagged, of patches and heads;
-whether nothing was flagged for ties; whether every patch was, of some head."""
+"""Of an edit that goes by a detector, [n, L]: flagged patches, those of any head; the share that is flagged, of patches
+and heads; whether nothing was flagged for ties; whether every patch was, of some head, or, of an edit that asks
+neighbours, whether some flagged patch has none that is not flagged."""
 OUTLIERS = ("outlier_share",)
 """Of an edit that adds a token, [n]: the share of the patches that are outliers still, NaN where nobody counted."""
 _SUM_OF = {"share": "rate", "tied_in": "tied", "alone_in": "left_alone", "outlier_share": "outliers_left"}

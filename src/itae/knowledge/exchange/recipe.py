@@ -16,6 +16,7 @@ from itae.base.construct import construct
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.runtime import Runtime
+from itae.edits.controls import controlled
 from itae.edits.edit import AnyEdit
 from itae.edits.found import ByDetector, told_thetas
 from itae.edits.registers import RegisterEdit
@@ -115,7 +116,7 @@ def _edit_of(node: Mapping[str, Any] | None, facts: Facts) -> AnyEdit | None:
     if node is None:
         return None
     made = {name: construct(name, node[name]) for name in EDITED}
-    detector, attenuator = made["control"](made["detector"], made["attenuator"])
+    detector, attenuator = controlled(made["edit"], made["control"], made["detector"], made["attenuator"])
     edit: AnyEdit | None = made["edit"].make(detector, attenuator, node["layers"], facts)
     if isinstance(edit, ByDetector) and (thetas := node.get("thetas")) is not None:
         known = {int(layer): math.nan if theta is None else theta for layer, theta in thetas.items()}
