@@ -201,6 +201,37 @@ def silhouette(points, clusters):
     return float(np.mean(values))
 
 
+def coding_length(points, clusters, epsilon):
+    """Nats, by the eigenvalues of each cluster's second moments, one point at a time."""
+    n, width = len(points), len(points[0])
+    total = 0.0
+    for cluster in set(clusters.tolist()):
+        own = [point for point, other in zip(points, clusters, strict=True) if other == cluster]
+        moments = sum(np.outer(point, point) for point in own) / len(own)
+        values = np.clip(np.linalg.eigvalsh(moments), 0, None)
+        volume = sum(math.log(1 + width * value / epsilon) for value in values)
+        total += (len(own) + width) / 2 * volume + len(own) * math.log(n / len(own))
+    return total
+
+
+def effective_rank(vectors):
+    """By the singular values themselves."""
+    values = np.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)
+    shares = values / values.sum()
+    return math.exp(-sum(share * math.log(share) for share in shares if share > 0))
+
+
+def separation(vectors, labels):
+    """1 - within / total, each as the mean squared distance of pairs: no mean is computed."""
+    unit = [v / np.linalg.norm(v) for v in vectors]
+
+    def scatter(rows):
+        return sum(float(((unit[i] - unit[j]) ** 2).sum()) for i in rows for j in rows) / (2 * len(rows))
+
+    within = sum(scatter([i for i, label in enumerate(labels) if label == name]) for name in set(labels.tolist()))
+    return 1 - within / scatter(range(len(unit)))
+
+
 def feedback(
     rule, query, yes, no, is_text=False, yes_weight=0.75, no_weight=0.25, temperature=0.1, power=0.7, gamma=0.7
 ):

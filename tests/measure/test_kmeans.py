@@ -186,7 +186,7 @@ def test_seeds():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"k": 0}, "clusterer.k=0 must be a whole number of at least 1, or null"),
+        ({"k": 0}, "clusterer.k=0 must be a whole number of at least 1, auto"),
         ({"k": 2.5}, "clusterer.k=2.5"),
         ({"restarts": 0}, "clusterer.restarts=0"),
         ({"restarts": True}, "clusterer.restarts=True"),
@@ -211,8 +211,7 @@ def test_settings_out_of_range(settings, said):
 def test_k():
     assert KMeans().check(100, 10) == 10
     assert KMeans(k=7).check(100, 10) == KMeans(k=7).check(7, None) == 7
-    with pytest.raises(UserError, match=r"clusterer\.k is not set"):
-        KMeans().check(100, None)
+    assert KMeans().check(100, None) is KMeans(k="auto").check(100, 10) is None, "still to be chosen"
     with pytest.raises(UserError, match=r"clusterer.k=8 is more clusters than there are images \(7\)"):
         KMeans(k=8).check(7, None)
     with pytest.raises(UserError, match="number of classes=10 is more"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -24,7 +24,7 @@ from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.threads import omp_threads
 from itae.measure.cluster.clustered import Objective, Partition
-from itae.measure.cluster.numbered import Numbered, checked_seeds, drawn_seeds, listed_seeds
+from itae.measure.cluster.numbered import Numbered, at_most, checked_seeds, drawn_seeds, listed_seeds
 from itae.measure.cluster.points import blocks, checked
 from itae.measure.faiss_backend import load_faiss, pick_gpus, replicated_index, require_faiss
 
@@ -40,7 +40,7 @@ class KMeans(Numbered):
 
     Parameters
     ----------
-    k
+    k, candidates
         See `Numbered`.
     restarts
         Fits a seed stands for; the one of lowest inertia over all points is kept. Default 10.
@@ -90,7 +90,7 @@ class KMeans(Numbered):
         """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
         return listed_seeds(self.seeds, base_seed)
 
-    def check(self, n: int, n_classes: int | None) -> int:
+    def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; a `UserError` where FAISS is missing, too."""
         require_faiss()
         return super().check(n, n_classes)
@@ -133,7 +133,7 @@ class KMeans(Numbered):
         where = "cpu" if on_cpu else "cuda:" + ",".join(map(str, gpus))
         vectors_NE = np.ascontiguousarray(vectors_NE, dtype=np.float32)
         n = len(vectors_NE)
-        replace(self, k=k).check(n, None)
+        at_most(k, n)
         whole("seed", seed, low=0)
         vectors_NE = checked(vectors_NE, self.spherical, "spherical k-means")
         cpus = omp_threads()

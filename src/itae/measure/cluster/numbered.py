@@ -1,14 +1,24 @@
-"""What clusterers have in common that are told the number of clusters, and those that draw seeds."""
+"""What clusterers have in common that are told the number of clusters, and those that draw seeds.
+
+The number may also be left to be chosen without labels (`itae.measure.cluster.choose_k`). Whoever clusters both sides
+of a run chooses it, once, and gives it to both: a number for each would make their difference one of numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from itae.base.checks import whole
-from itae.base.errors import UserError
+from itae.base.errors import UserError, did_you_mean
+
+AUTO = "auto"
+"""The k that is chosen without labels."""
+_LADDER = (*range(2, 13), 14, 16, 18, 20, 22, 24, 27, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100, 120, 150, 200)
+_A_CLUSTER = 5  # images that a cluster has on average, at least, by the ladder
 
 
 @dataclass(frozen=True)
@@ -18,7 +28,11 @@ class Numbered:
     Parameters
     ----------
     k
-        Number of clusters; default None, the number of classes of the data set (label information: say so).
+        Number of clusters. None (default): the number of classes of the data set (label information: say so), and
+        ``auto`` where images have none. ``auto``: chosen among the candidates without labels, by
+        `itae.measure.cluster.choose_k.choose_k`, on the untouched embeddings, for both sides.
+    candidates
+        Numbers of clusters to choose among, each once; None (default) for those of `ladder`.
 
     Raises
     ------
@@ -26,33 +40,107 @@ class Numbered:
         When a setting is out of its range.
     """
 
-    k: int | None = None
+    k: int | str | None = None
+    candidates: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check every value."""
-        whole("clusterer.k", self.k, low=1, optional=True)
+        given = self.k is not None and self.k != AUTO
+        if given and (isinstance(self.k, bool) or not isinstance(self.k, int) or self.k < 1):
+            raise UserError(
+                f"clusterer.k={self.k!r} must be a whole number of at least 1, auto (chosen without labels) or null "
+                f"(the number of classes).{did_you_mean(self.k, [AUTO])}"
+            )
+        if self.candidates is None:
+            return
+        if given:
+            raise UserError(
+                f"clusterer.candidates={_told(self.candidates)} is what k is chosen among, and clusterer.k={self.k} "
+                "says which it is; set clusterer.k=auto, or leave one of them out."
+            )
+        object.__setattr__(self, "candidates", _checked(self.candidates))
 
-    def check(self, n: int, n_classes: int | None) -> int:
-        """Return the number of clusters for `n` points of `n_classes` classes; cheap, so ask it first.
+    def to_choose(self, n: int, n_classes: int | None) -> tuple[int, ...] | None:
+        """Return the candidates for k where it is to be chosen for `n` points, or None where it is known.
 
         Raises
         ------
         UserError
-            When there is no k to take, or more clusters than points.
+            When there are fewer points than a candidate has clusters, or candidates that nobody chooses among.
         """
-        if self.k is None and not n_classes:
+        if self.k is not None and self.k != AUTO:
+            return None
+        if self.k is None and n_classes:
+            if self.candidates is not None:
+                raise UserError(
+                    f"clusterer.candidates={_told(self.candidates)} is for clusterer.k=auto, and these images have "
+                    f"{n_classes} classes, which clusterer.k=null takes for k; set clusterer.k=auto, or leave them out."
+                )
+            return None
+        if self.candidates is None:
+            return ladder(n)
+        if self.candidates[-1] > n:
             raise UserError(
-                "clusterer.k is not set and the images carry no labels to count classes from; "
-                "set it, e.g. clusterer.k=10."
+                f"clusterer.candidates={_told(self.candidates)} has {self.candidates[-1]}, which is more clusters than "
+                f"there are images ({n}); leave out what is above {n}, or take more images (dataset.limit)."
             )
+        return tuple(self.candidates)
+
+    def check(self, n: int, n_classes: int | None) -> int | None:
+        """Return the number of clusters for `n` points of `n_classes` classes; cheap, so ask it first.
+
+        None where it is still to be chosen among the candidates of `to_choose`.
+
+        Raises
+        ------
+        UserError
+            When there are more clusters than points, as k or among the candidates.
+        """
+        if self.to_choose(n, n_classes) is not None:
+            return None
         k, source = (self.k, "clusterer.k") if self.k is not None else (n_classes, "the number of classes")
-        assert k is not None
-        if k > n:
-            raise UserError(
-                f"{source}={k} is more clusters than there are images ({n}); "
-                f"set clusterer.k to at most {n}, or take more images (dataset.limit)."
-            )
-        return k
+        return at_most(k, n, source)
+
+
+def at_most(k: object, n: int, source: str = "clusterer.k") -> int:
+    """Return a number of clusters that `n` points can have; a `UserError`, naming its `source`, for any other."""
+    whole(source, k, low=1)
+    assert isinstance(k, int)
+    if k > n:
+        raise UserError(
+            f"{source}={k} is more clusters than there are images ({n}); "
+            f"set clusterer.k to at most {n}, or take more images (dataset.limit)."
+        )
+    return k
+
+
+def ladder(n: int) -> tuple[int, ...]:
+    """Return the candidates for k of `n` points where none are given.
+
+    From 2 to 12 all, then ever wider apart, up to 200 and to a fifth of the points: a coarse answer about many
+    clusters, where a fine one would take a clustering for each. One cluster is none of them: who asks for clusters has
+    some in mind, and who doubts it lists a 1.
+    """
+    return tuple(k for k in _LADDER if k <= max(n // _A_CLUSTER, min(n, 2))) or (1,)
+
+
+def _checked(candidates: Any) -> tuple[int, ...]:
+    """Return candidates as they are kept, the smallest first; a `UserError` names what can't be some."""
+    listed = isinstance(candidates, Sequence) and not isinstance(candidates, str)
+    if not listed or not candidates or len({str(one) for one in candidates}) < len(candidates):
+        raise UserError(
+            f"clusterer.candidates={_told(candidates)} must list one number of clusters or more, each once, as "
+            "[5,10,20], or be null."
+        )
+    for one in candidates:
+        whole("A number in clusterer.candidates", one, low=1)
+    return tuple(sorted(candidates))
+
+
+def _told(candidates: Any) -> str:
+    if isinstance(candidates, Sequence) and not isinstance(candidates, str):
+        return f"[{','.join(map(str, candidates))}]"
+    return repr(candidates)
 
 
 def checked_seeds(seeds: int | Sequence[int]) -> int | tuple[int, ...]:
