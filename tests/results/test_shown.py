@@ -95,7 +95,7 @@ def test_an_old_result_says_what_clustering_does(run):
     assert shown.over == f"{len(result['baseline']['seeds'])} seeds"
     assert [name for name in shown.metrics if shown.metrics[name].better == "lower"] == ["inertia"]
     assert [name for name in shown.metrics if not shown.metrics[name].labels] == [
-        "inertia", "silhouette", "silhouette_common"
+        "inertia", "silhouette", "silhouette_common", "effective_rank"
     ]  # fmt: skip
     unlabelled = shown_of(result | {"delta": None})
     assert (unlabelled.headline, unlabelled.table) == ("inertia", ("inertia", "silhouette"))

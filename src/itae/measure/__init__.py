@@ -9,6 +9,9 @@
 `retrieval`      recall and precision of a ranking, MAP@R
 `forgetting`     accuracy step by step, transfer and forgetting
 `silhouette`     criteria that need no labels
+`spaces`         how many directions a space uses, and how far its classes lie apart
+`agreement`      how much two clusterings agree
+`centroids`      how far images lie from the middle of their cluster
 `intervals`      how far a difference is open
 `distance`       how far an edit moved each embedding
 """

@@ -8,9 +8,9 @@ percentiles of a bootstrap. `experiments/06_intervals` counts how often it holds
 
 ACC and purity keep the matching of clusters and classes that all images gave, so they are means over images. ACC of
 those in a cluster is a ratio of two such means: an image's value is what it adds to the ratio where that is linear
-(Cochran, 1977, Sampling Techniques, 6.3). NMI and ARI are not means: there an image's value is its pseudo-value,
-``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey, 1958), whose variance is on average not too small (Efron &
-Stein, 1981). AMI has no interval: its correction for chance takes longer than the rest.
+(Cochran, 1977, Sampling Techniques, 6.3). So is the separation of classes. NMI and ARI are not means: there an image's
+value is its pseudo-value, ``n T - (n - 1) T'`` with ``T'`` the score without it (Tukey, 1958), whose variance is on
+average not too small (Efron & Stein, 1981). AMI has no interval: its correction for chance takes longer than the rest.
 
 Images of the same bytes are drawn together. Embeddings, neighbours and clusterings are taken as they are: what k-means
 would make of other images is not in an interval.
@@ -55,6 +55,8 @@ def delta_intervals(
 ) -> dict[str, tuple[float, float] | None]:
     """Return the 95 % intervals of the mean deltas of the scores of `image_values` that both sides have.
 
+    And of the separation of their classes.
+
     Parameters
     ----------
     labels_N
@@ -70,6 +72,8 @@ def delta_intervals(
         image_values(labels_N, before.per_seed, before.knn_correct),
         image_values(labels_N, after.per_seed, after.knn_correct),
     ]
+    for values, side in zip(sides, (before, after), strict=True):
+        values |= {} if side.separation is None else {"separation": side.separation[None]}
     both = sides[0].keys() & sides[1].keys()
     return {name: mean_interval(by_group(sides[1][name] - sides[0][name], groups_N)) for name in both}
 

@@ -18,7 +18,7 @@ from itae.measure.matching import one_to_one
 
 METRICS = ("acc", "nmi", "ami", "ari", "purity")
 """What a clustering is scored by."""
-LABELLED = (*METRICS, "acc_clustered", "knn")
+LABELLED = (*METRICS, "acc_clustered", "knn", "separation")
 """All that has seen labels: to choose by it makes an oracle."""
 _VOTES = 2**22  # held at a time: a class's votes of an image are one
 _NAMED = 3  # of the small classes
@@ -198,11 +198,11 @@ def paired_delta(baseline: Mapping[str, Any], edited: Mapping[str, Any]) -> dict
     Parameters
     ----------
     baseline, edited
-        What `summarise` or the clustering task returned, on the same seeds. Scores both have are compared;
-        inertia is not, since the two live in different spaces.
+        What `summarise` or the clustering task returned, on the same seeds. Scores both have are compared, and
+        the effective ranks; inertia is not, since the two live in different spaces.
     """
     assert baseline.get("seeds") == edited.get("seeds")
-    both = [name for name in LABELLED if name in baseline and name in edited]
+    both = [name for name in (*LABELLED, "effective_rank") if name in baseline and name in edited]
     columns = [zip(baseline[m]["per_seed"], edited[m]["per_seed"], strict=True) for m in both]
     return {m: _spread(list(starmap(_difference, pairs))) for m, pairs in zip(both, columns, strict=True)}
 

@@ -13,6 +13,8 @@ METRICS: dict[str, dict[str, Any]] = {
     "inertia": {"better": "lower", "labels": False, "space": "own"},
     "silhouette": {"labels": False, "space": "own"},
     "silhouette_common": {"title": "silhouette common", "labels": False, "space": "common"},
+    "separation": {"title": "class separation"},
+    "effective_rank": {"title": "effective rank", "better": None, "labels": False, "space": "own"},
 }
 """What clustering's metrics are, in the order of columns.
 

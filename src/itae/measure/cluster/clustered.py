@@ -152,6 +152,8 @@ class Clustered:
         bool [n], whether the neighbours name each image's class; None where that was not asked.
     objective
         That of the assignments, or None where the clusterer has none.
+    separation
+        float64 [n], what each image adds to the separation of classes (`itae.measure.spaces.separation`), or None.
     """
 
     metrics: dict[str, Any]
@@ -159,3 +161,4 @@ class Clustered:
     per_seed: np.ndarray | None = None
     knn_correct: np.ndarray | None = None
     objective: Objective | None = None
+    separation: np.ndarray | None = None
