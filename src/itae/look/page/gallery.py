@@ -13,6 +13,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.measure import knn
+from itae.measure.centroids import as_clustered, centroids
 from itae.measure.cluster.points import BLOCK
 from itae.measure.matching import one_to_one
 
@@ -51,27 +52,14 @@ def placement_of(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool
     from sklearn.metrics import pairwise_distances_argmin_min
     from sklearn.utils import gen_batches
 
-    present, own_N = np.unique(clusters_N, return_inverse=True)
-    sums_KE = np.zeros((len(present), vectors_NE.shape[1]))
-
-    def some_of(rows: np.ndarray | slice) -> np.ndarray:
-        wide_NE = vectors_NE[rows].astype(np.float64)
-        return wide_NE / np.linalg.norm(wide_NE, axis=1, keepdims=True) if spherical else wide_NE
-
-    for some in gen_batches(len(vectors_NE), BLOCK):
-        np.add.at(sums_KE, own_N[some], some_of(some))
-    centroids_KE = sums_KE / np.bincount(own_N)[:, None]
-    if present[0] < 0:
-        centroids_KE, present, own_N = centroids_KE[1:], present[1:], own_N - 1
-    if spherical:
-        centroids_KE /= np.linalg.norm(centroids_KE, axis=1, keepdims=True)
-    distance, other = np.full(len(own_N), np.nan), np.full(len(own_N), np.inf)
-    for k in range(len(present)):
-        for some in gen_batches(len(own_N), BLOCK):
-            rows = np.arange(some.start, some.stop)[own_N[some] == k]
+    present, centroids_KE = centroids(vectors_NE, clusters_N, spherical)
+    distance, other = np.full(len(clusters_N), np.nan), np.full(len(clusters_N), np.inf)
+    for k, cluster in enumerate(present):
+        for some in gen_batches(len(clusters_N), BLOCK):
+            rows = np.arange(some.start, some.stop)[clusters_N[some] == cluster]
             if not len(rows):
                 continue
-            here = some_of(rows)
+            here = as_clustered(vectors_NE[rows], spherical)
             distance[rows] = np.linalg.norm(here - centroids_KE[k], axis=1)
             if len(present) > 1:
                 other[rows] = pairwise_distances_argmin_min(here, np.delete(centroids_KE, k, axis=0))[1]
