@@ -145,12 +145,12 @@ def test_an_unlabelled_folder_has_assignments_and_no_scores(compose, tmp_path, c
         (tmp_path / "photos").mkdir(exist_ok=True)
         Image.new("RGB", (20, 20), (20 * i, 100, 255 - 20 * i)).save(tmp_path / "photos" / f"{i:02d}.png")
     folder = ["dataset=imagefolder", f"dataset.root={tmp_path / 'photos'}", *QUICK[1:]]
-    with pytest.raises(UserError, match=r"clusterer\.k"):
-        run(compose(*folder), tmp_path / "none")
     found = run(compose(*folder, "clusterer.k=3"), tmp_path / "run")
     assert found.result["delta"] is None
     assert "acc" not in found.result["baseline"]
-    assert (tmp_path / "run" / "assignments.csv").read_text().splitlines()[0] == "id,baseline,edited,moved"
+    assert (tmp_path / "run" / "assignments.csv").read_text().splitlines()[
+        0
+    ] == "id,baseline,edited,moved,baseline_distance,edited_distance"
     assert "inertia" in capsys.readouterr().out
     assert found.baseline.labels is None
 

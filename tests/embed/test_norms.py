@@ -368,7 +368,10 @@ def test_a_run_has_them_all_and_a_cached_one_the_same(itae_):
     for name in ("norms", "moved", "layers"):
         assert first[name] == second[name]
     assert len(first["norms"]) == 4 * 6
-    assert Path("first/assignments.csv").read_text().splitlines()[0] == "id,label,baseline,edited,moved"
+    assert (
+        Path("first/assignments.csv").read_text().splitlines()[0]
+        == "id,label,baseline,edited,moved,baseline_distance,edited_distance"
+    )
     assert itae_(*words, "runtime.diagnostics=maybe")[2].startswith("itae: runtime.diagnostics='maybe' must be true or")
 
 

@@ -71,7 +71,7 @@ def test_the_lowest_inertia_is_told_apart_by_inertia_not_by_acc(points):
 
 
 def test_no_k_and_no_classes(points):
-    with pytest.raises(UserError, match=r"clusterer\.k is not set"):
+    with pytest.raises(UserError, match=r"clusterer\.k is still to be chosen among \d+ candidates"):
         cluster_and_score(points[0], None, None, KMeans(), 0)
 
 

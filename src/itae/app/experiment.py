@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from itae.app import tracked
 from itae.app.compose import plain_config, refuse_unread
 from itae.app.job import OpenJob, embed, in_hand, open_job
-from itae.app.settings import Settings
+from itae.app.settings import SELECTIONS, Settings
 from itae.app.started import in_a_sweep, started
 from itae.base.beside import beside
 from itae.base.errors import UserError
@@ -148,7 +148,7 @@ def _measure(ready: OpenJob, folder: Path) -> tuple[dict[str, Any], Outcome, See
         "cached": not any(entry.fresh for entry in embeddings.values()),
         "figures": [os.path.relpath(path, folder) for path in figures],
         "captions": {name: caption for name, (caption, _) in outcome.figures.items()},
-        "selection": ready.settings.selection,
+        "selection": max(ready.settings.selection, outcome.selection, key=SELECTIONS.index),
         "timing": {
             "open_s": ready.seconds,
             "extract_s": computed - began,

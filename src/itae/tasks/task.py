@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from itae.base.checks import one_of
 from itae.base.errors import UserError
 from itae.look.run_figures import NAMES
 from itae.measure.distance import cosine_distance
@@ -159,6 +160,9 @@ class Outcome:
         By metric, what each image of the edited side adds to it: numbers [repeats, n], the mean over images of each
         repeat being ``per_seed`` of the metric. Kept beside the result, so that an edit can be held against its random
         control image by image; a metric that is no mean over images has none.
+    selection
+        How the task itself chose what it was left to choose: ``proxy``, by a criterion that needs no labels, or
+        ``fixed``, by none. The result's ``selection`` is that of the settings or this, whichever has seen more.
     image_groups
         Whole numbers from 0, equal for images that are drawn together, [n]; by default each is by itself.
     """
@@ -177,6 +181,7 @@ class Outcome:
     tracked: Mapping[str, Any] = field(default_factory=dict)
     image_values: Mapping[str, np.ndarray] = field(default_factory=dict)
     image_groups: np.ndarray | None = None
+    selection: str = "fixed"
 
     def __post_init__(self) -> None:
         """Bring all that is written to values that JSON has, and check what readers rely on."""
@@ -185,6 +190,7 @@ class Outcome:
         for side, metric in itertools.product(("baseline", "edited"), self.shown.table):
             if metric not in getattr(self, side):
                 raise UserError(f"An outcome's {side} lacks {metric!r}, which its table shows; give both sides each.")
+        one_of("An outcome's selection", self.selection, ("fixed", "proxy"))
         for name in self.figures:
             if not re.fullmatch(r"[\w-]+", name) or name in NAMES:
                 raise UserError(

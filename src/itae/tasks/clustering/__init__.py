@@ -2,6 +2,8 @@
 
 `task`               its settings; both sides clustered, scored and paired
 `cluster_and_score`  cluster with several seeds, and score
+`choice`             the number of clusters, where it is to be chosen
+`reading`            how much both clusterings agree, and what the two spaces are like, in words
 `notes`              what to know of the classes before believing a score
 `links`              a folder of links for each cluster
 """

@@ -19,11 +19,12 @@ from itae.measure.cluster.clustered import BOTH, OWN, Clustered, Clusterer, Part
 from itae.measure.knn import neighbours
 from itae.measure.scores import LABELLED, acc_clustered, knn_chance, knn_correct, scores, summarise, unscored
 from itae.measure.silhouette import Space
+from itae.measure.spaces import effective_rank, separation
 
 log = logging.getLogger(__name__)
 
 _TAKEN = {"n", "k", "seeds", "device", "silhouette", "silhouette_common", "clusters", "noise_share", "largest_share",
-          "empty_clusters", *LABELLED}  # fmt: skip
+          "empty_clusters", "effective_rank", *LABELLED}  # fmt: skip
 
 
 def spaces(clusterer: Clusterer, untouched_NE: np.ndarray, own_NE: np.ndarray) -> np.ndarray | list[np.ndarray]:
@@ -66,7 +67,7 @@ def cluster_and_score(
     n_classes
         The number of clusters where the clusterer names none.
     clusterer
-        Settings of the clustering.
+        Settings of the clustering; a k that is yet to be chosen must have been (`itae.measure.cluster.choose_k`).
     seed
         The base seed; equal base seeds give baseline and edited vectors the same list of seeds.
     device
@@ -85,8 +86,9 @@ def cluster_and_score(
         the clusterer leaves points out; with labels ``acc``, ``nmi``, ``ami``, ``ari``, ``purity``, and
         ``acc_clustered`` beside noise. As a list of one value a fit: numbers of its own, ``empty_clusters`` where k is
         given, ``largest_share``. Under the objective's `Objective.best`, as ``lowest_inertia``: seed, objective,
-        silhouette and scores of that fit. With labels, and other images that may vote, ``knn``: its accuracy in the
-        same shape, of one value, ``chance`` (see `itae.measure.scores.knn_chance`), ``k``, ``temperature`` and
+        silhouette and scores of that fit. Of the space (`itae.measure.spaces`), in the same shape, of one value:
+        ``effective_rank``, and with labels ``separation``. With labels, and other images that may vote, ``knn``: its
+        accuracy in that shape, ``chance`` (see `itae.measure.scores.knn_chance`), ``k``, ``temperature`` and
         ``protocol``.
         ``assignments``: those of the fit of the best objective, of the first where there is no objective.
 
@@ -97,6 +99,11 @@ def cluster_and_score(
     """
     vectors_NE = vectors if isinstance(vectors, np.ndarray) else vectors[-1]
     k = clusterer.check(len(vectors_NE), n_classes)
+    if k is None and (candidates := to_choose(clusterer, len(vectors_NE), n_classes)):
+        raise UserError(
+            f"clusterer.k is still to be chosen among {len(candidates)} candidates: choose it by "
+            "itae.measure.cluster.choose_k.choose_k, once for all that is to be compared, or set it."
+        )
     given = clusterer.seed_list(seed)
     seeds = [] if given is None else [int(one) for one in given]
     runs = _fits(clusterer, vectors, k, seeds, device)
@@ -114,21 +121,31 @@ def cluster_and_score(
     if k is not None:
         metrics["empty_clusters"] = [k - run.clusters for run in runs]
     metrics["largest_share"] = [run.largest_share for run in runs]
+    apart = None if labels is None else separation(vectors_NE, labels)
+    metrics |= {"effective_rank": _once(effective_rank(vectors_NE))}
+    metrics |= {} if labels is None else {"separation": _once(None if apart is None else float(apart.mean()))}
     if objective:
         metrics[objective.best] = {"seed": seeds[best] if seeds else None, **per_seed[best]}
     near = knn_correct(labels, *voters, temperature) if labels is not None and voters[0].size else None
     if labels is not None and near is not None:
-        right = float(near.mean())
-        metrics["knn"] = {
-            "mean": right,
-            "std": None,
-            "per_seed": [right],  # it knows no seeds
+        metrics["knn"] = _once(float(near.mean())) | {
             "chance": knn_chance(labels, *voters, temperature),
             "k": voters[0].shape[1],
             "temperature": temperature,
             "protocol": "leave-one-out",
         }
-    return Clustered(metrics, runs[best].assignments.astype(np.int64), _packed(runs), near, objective)
+    return Clustered(metrics, runs[best].assignments.astype(np.int64), _packed(runs), near, objective, apart)
+
+
+def to_choose(clusterer: Clusterer, n: int, n_classes: int | None) -> tuple[int, ...] | None:
+    """Return the candidates for k where a clusterer is told it and it is yet to be chosen, else None."""
+    found: tuple[int, ...] | None = clusterer.to_choose(n, n_classes) if hasattr(clusterer, "to_choose") else None
+    return found
+
+
+def _once(value: float | None) -> dict[str, Any]:
+    """Return what knows no seeds in the shape of what does."""
+    return {"mean": value, "std": None, "per_seed": [value]}
 
 
 def _fits(

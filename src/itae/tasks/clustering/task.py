@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,9 @@ import numpy as np
 
 from itae.base.checks import number, whole
 from itae.images.image_set import count_classes
-from itae.measure.faiss_backend import why_on_cpu
+from itae.measure.agreement import between
+from itae.measure.centroids import distances
+from itae.measure.faiss_backend import require_faiss, why_on_cpu
 from itae.measure.intervals import with_intervals
 from itae.measure.knn import same_bytes
 from itae.measure.scores import paired_delta, small_classes
@@ -20,14 +23,17 @@ from itae.measure.silhouette import SAMPLE, Space
 from itae.results.assignments import ASSIGNMENTS, write_assignments
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.shown import Metric, Shown, shown_of
-from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces
+from itae.tasks.clustering.choice import CAPTION, choice_figure, in_result, notes, told, tracked, with_k
+from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces, to_choose
 from itae.tasks.clustering.links import remove_links, write_links
 from itae.tasks.clustering.notes import class_notes
+from itae.tasks.clustering.reading import reading
 from itae.tasks.task import BaseTask, File, Job, Outcome
 
 if TYPE_CHECKING:
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
+    from itae.measure.cluster.choose_k import Choice
     from itae.measure.cluster.clustered import Clustered
     from itae.store.entry import Embeddings
 
@@ -73,8 +79,11 @@ class Clustering(BaseTask):
         self.usable(job, job.source, job.source.images)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
-        """Ask the clusterer whether it can do with so many images and classes."""
-        job.parts["clusterer"].check(len(images), images.n_classes)
+        """Ask the clusterer whether it can do with so many images and classes, and who chooses k, if it is chosen."""
+        clusterer = job.parts["clusterer"]
+        clusterer.check(len(images), images.n_classes)
+        if to_choose(clusterer, len(images), images.n_classes):
+            require_faiss()
 
     def clear(self, folder: Path) -> None:
         """Remove what another run left: clusterings that would be taken for this one's, and folders of links."""
@@ -85,34 +94,40 @@ class Clustering(BaseTask):
         """Cluster and score both sides, and pair them."""
         began = time.perf_counter()
         baseline, edited = embeddings["baseline"], embeddings["edited"]
-        before, after = (self._clustered(job, entry, baseline) for entry in (baseline, edited))
+        clusterer, choice = with_k(job, baseline)
+        before, after = (self._clustered(job, clusterer, entry, baseline) for entry in (baseline, edited))
         common = _silhouettes_in_common(job, baseline, before, after)
         seconds = time.perf_counter() - began
         delta = _delta(before, after, edited)
+        agree = between(before, after)
         return Outcome(
             baseline=before.metrics | {"silhouette_common": common[0]},
             edited=after.metrics | {"silhouette_common": common[1]},
             delta=delta,
-            shown=_shown(before, delta),
-            result={"timing": {"cluster_s": seconds}},
-            details=_details(before, after, delta),
+            shown=_shown(before, delta, choice),
+            result={"timing": {"cluster_s": seconds}, "agreement": agree} | in_result(choice),
+            details=[*told(choice), *_details(before, after, delta), *reading(before, after, delta, agree)],
             notes=[
+                *notes(choice),
                 *class_notes(job.source.images.class_names, edited),
                 *_about_images(job, edited, before),
                 *filter(None, [why_on_cpu(job.runtime.device)]),
             ],
             clusters=(before.assignments, after.assignments),
             files=_files(job, baseline, edited, before, after),
+            figures={"k": (CAPTION, partial(choice_figure, choice))} if choice else {},
+            tracked={"agreement": agree} | tracked(choice),
+            selection="proxy" if choice else "fixed",
             parts=[{"kind": "clusters", "title": "Clusters",
                     "spherical": bool(getattr(job.parts["clusterer"], "spherical", False))}],
         )  # fmt: skip
 
-    def _clustered(self, job: Job, entry: Embeddings, baseline: Embeddings) -> Clustered:
+    def _clustered(self, job: Job, clusterer: Any, entry: Embeddings, baseline: Embeddings) -> Clustered:
         """Cluster and score one side, once for all jobs that ask for the same."""
-        clusterer = job.parts["clusterer"]
         classes = count_classes(entry.labels)  # of the images that are left: one that lost all of its own is none
         return job.memo.once(
-            (entry.path, baseline.path if getattr(clusterer, "spaces", "own") == "both" else None, job.settings_text),
+            (entry.path, baseline.path if getattr(clusterer, "spaces", "own") == "both" else None, job.settings_text,
+             getattr(clusterer, "k", None)),
             lambda: cluster_and_score(
                 spaces(clusterer, baseline.vectors, entry.vectors), entry.labels, classes, clusterer, job.seed,
                 job.runtime.device, same_bytes(entry.digests), self.knn, self.temperature,
@@ -142,7 +157,7 @@ def _delta(before: Clustered, after: Clustered, edited: Embeddings) -> dict[str,
     return with_intervals(delta, edited.labels, before, after, same_bytes(edited.digests))
 
 
-def _shown(before: Clustered, delta: Mapping[str, Any] | None) -> Shown:
+def _shown(before: Clustered, delta: Mapping[str, Any] | None, choice: Choice | None) -> Shown:
     """Return what k-means says of its metrics, with the clusterer's own objective, and what else it has."""
     usual = shown_of({"baseline": before.metrics, "delta": delta})
     metrics = dict(usual.metrics)
@@ -156,7 +171,8 @@ def _shown(before: Clustered, delta: Mapping[str, Any] | None) -> Shown:
     table = [name for name in usual.table if name in metrics] if delta else [*own, "silhouette"]
     more = [one.name for one in _MORE if one.name in before.metrics]
     headline = usual.headline if delta else (own or ["silhouette"])[0]
-    return Shown(headline, usual.criterion, (*table, *more), metrics, _about(before), usual.over)
+    about = f"k={choice.k}, chosen without labels" if choice else _about(before)
+    return Shown(headline, usual.criterion, (*table, *more), metrics, about, usual.over)
 
 
 def _about(clustered: Clustered) -> str:
@@ -197,9 +213,12 @@ def _files(job: Job, baseline: Embeddings, edited: Embeddings, before: Clustered
     images = job.source.images
     names = [images.class_names[i] for i in edited.labels] if edited.labels is not None else None
     clusters = before.assignments, after.assignments
+    spherical = bool(getattr(job.parts["clusterer"], "spherical", False))
 
     def assignments(folder: Path) -> None:
-        write_assignments(folder / ASSIGNMENTS, edited.ids, names, *clusters, job.distances(baseline, edited))
+        moved, sides = job.distances(baseline, edited), zip((baseline, edited), clusters, strict=True)
+        far = [distances(side.vectors, own, spherical) for side, own in sides]
+        write_assignments(folder / ASSIGNMENTS, edited.ids, names, *clusters, moved, far)
 
     files = [
         File(ASSIGNMENTS, assignments),
