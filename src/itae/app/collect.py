@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.table import Table
 
@@ -18,6 +19,7 @@ from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.look.sweep_figures import draw_sweep
+from itae.results.agreements import AGREEMENTS, Agreements, agreements, write_agreements
 from itae.results.controls import against_random, by_task, print_controls
 from itae.results.find import RESULT, find_results
 from itae.results.rows import (
@@ -57,12 +59,18 @@ def main(argv: Sequence[str]) -> int:
     table = against_random(table, out)
     winners = choose(table, best, shown) if best else []
     written = write_table(table, out)
+    agree = agreements(table, out)
+    if agree:
+        written.append(write_agreements(agree, out / AGREEMENTS))
+    else:
+        (out / AGREEMENTS).unlink(missing_ok=True)  # of an earlier call, which collected other runs
     figures, left_out = _figures(table, metric, out / "figures", shown)
     if best is None:
         _tell_unranked(table, metric, shown, out)
     else:
         _tell_ranking(table, winners, best, metric, shown)
     print_controls(table, metric, shown, out)
+    _tell_agreements(agree, out)
     _tell_files(table, damaged, written, _drawn(figures, table, metric), left_out)
     return 0
 
@@ -174,6 +182,19 @@ def _drawn(figures: list[Path], table: pd.DataFrame, metric: str) -> str:
         "none: they are drawn along the number of detector.rule, attenuator.strength, layers and, where there is a "
         "delta, the share of flagged patches, and none of these tells apart runs that compare"
     )
+
+
+def _tell_agreements(found: Agreements | None, out: Path) -> None:
+    """Say how much runs of several clusterers agree: the pair that does least, and where all pairs are."""
+    if found is None:
+        return
+    i, j = np.unravel_index(np.argmin(found.ari), found.ari.shape)
+    say(
+        f"agreement  of {len(found.names)} runs' clusters of the same images, without labels: the least ARI is "
+        f"{found.ari[i, j]:.4f}, of {found.names[i]} and {found.names[j]}; all pairs in {out / AGREEMENTS}"
+    )
+    for note in found.notes:
+        say(f"note       agreement: {note}")
 
 
 def _tell_files(

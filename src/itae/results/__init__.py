@@ -9,6 +9,7 @@
 `rows`         which rows compare, and what tells them apart
 `controls`     an edit against random patches
 `assignments`  ``assignments.csv``
+`agreements`   how much runs of several clusterers agree
 `clusterings`  ``clusterings.npz``
 `image_values` ``image_values.npz``
 `report`       the table on the console

@@ -17,6 +17,7 @@ from itae.look.page.pictures import address
 from itae.look.page.run_part import commands
 from itae.look.sweep_figures import draw_sweep
 from itae.measure.scores import told_interval
+from itae.results.agreements import agreements, as_rows
 from itae.results.report import with_std
 from itae.results.rows import (
     SEED,
@@ -90,6 +91,7 @@ def sweep_part(table: pd.DataFrame, home: Path, best: str | None, shown: Shown) 
         "again": _again(home),
         "failed": table.loc[table["status"] != "ok", ["folder", "error"]].fillna("").to_dict("records"),
         "figures": _figures(table, headline_of(table, shown), shown),
+        "agreement": as_rows(agree) if (agree := agreements(table, home)) else None,
         "table": _interactive(columns),
         "explore": {
             "columns": {name: _plain(columns[name]) for name in columns},
