@@ -188,7 +188,7 @@ def _tell_agreements(found: Agreements | None, out: Path) -> None:
     """Say how much runs of several clusterers agree: the pair that does least, and where all pairs are."""
     if found is None:
         return
-    i, j = np.unravel_index(np.argmin(found.ari), found.ari.shape)
+    i, j = map(int, np.unravel_index(np.argmin(found.ari), found.ari.shape))
     say(
         f"agreement  of {len(found.names)} runs' clusters of the same images, without labels: the least ARI is "
         f"{found.ari[i, j]:.4f}, of {found.names[i]} and {found.names[j]}; all pairs in {out / AGREEMENTS}"

@@ -23,7 +23,7 @@ def centroids(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = 
     if present_K[0] < 0:
         present_K, means_KE = present_K[1:], means_KE[1:]
     if spherical:
-        means_KE = means_KE / np.linalg.norm(means_KE, axis=1, keepdims=True)
+        means_KE = as_clustered(means_KE, spherical)
     return present_K, means_KE
 
 
@@ -44,6 +44,10 @@ def distances(vectors_NE: np.ndarray, clusters_N: np.ndarray, spherical: bool = 
 
 
 def as_clustered(vectors_NE: np.ndarray, spherical: bool) -> np.ndarray:
-    """Return some vectors in float64, and of unit length if `spherical`."""
+    """Return some vectors in float64, and of unit length if `spherical`; one of no length stays."""
     wide_NE = vectors_NE.astype(np.float64)
-    return wide_NE / np.linalg.norm(wide_NE, axis=1, keepdims=True) if spherical else wide_NE
+    if not spherical:
+        return wide_NE
+    length_N1 = np.linalg.norm(wide_NE, axis=1, keepdims=True)
+    unit_NE: np.ndarray = wide_NE / np.where(length_N1 > 0, length_N1, 1)
+    return unit_NE

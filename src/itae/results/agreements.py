@@ -72,8 +72,8 @@ def agreements(table: pd.DataFrame, home: Path) -> Agreements | None:
         return None
     chosen = _some(clusterers[rows])
     named = labels(science(ok.loc[chosen]), [SEED] if _one_seed(ok.loc[chosen]) else [])
-    found = np.array([[agreement(read[i][1], read[j][1])["ari"] for j in chosen] for i in chosen])
-    return Agreements(list(named), list(ok.loc[chosen, "folder"]), found, _notes(len(chosen), len(rows), len(ok)))
+    ari = np.array([[agreement(read[i][1], read[j][1])["ari"] for j in chosen] for i in chosen])
+    return Agreements(list(named), list(ok.loc[chosen, "folder"]), ari, _notes(len(chosen), len(rows), len(ok)))
 
 
 def write_agreements(found: Agreements, path: Path) -> Path:
