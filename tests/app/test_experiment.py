@@ -118,7 +118,7 @@ def test_assignments_are_listed(done):
     with (done.folder / "assignments.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["id"] for row in rows] == done.baseline.ids
-    assert list(rows[0]) == ["id", "label", "baseline", "edited", "moved"]
+    assert list(rows[0]) == ["id", "label", "baseline", "edited", "moved", "baseline_distance", "edited_distance"]
     assert [row["label"] for row in rows] == [str(label) for label in done.baseline.labels]
     assert np.mean([float(row["moved"]) for row in rows]) == pytest.approx(done.result["moved"]["mean"], abs=1e-6)
     for side in ("baseline", "edited"):

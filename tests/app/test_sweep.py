@@ -338,7 +338,10 @@ def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
 @pytest.mark.parametrize(
     ("base", "words"),
     [
-        ("toy_task.Width", ("task._target_=somebodys.Mine", "~task.knn", "~task.temperature", "dataset.limit=30")),
+        (
+            "toy_task.Width",
+            ("task._target_=somebodys.Mine", "~task.knn", "~task.temperature", "~task.words", "dataset.limit=30"),
+        ),
         ("toy_clusterer.Two", ("clusterer=mine", "dataset.limit=30", "hydra.searchpath=[file://conf]")),
     ],
 )

@@ -15,7 +15,14 @@ from itae.results.clusterings import CLUSTERINGS
 from itae.results.image_values import IMAGE_VALUES, read_image_values
 
 WORDS = (
-    *("task._target_=toy_task.OfEach", "~task.knn", "~task.temperature", "dataset.limit=30", "tracker=none"),
+    *(
+        "task._target_=toy_task.OfEach",
+        "~task.knn",
+        "~task.temperature",
+        "~task.words",
+        "dataset.limit=30",
+        "tracker=none",
+    ),
     *("backbone=digits_vit_artifacts", "detector.rule=quantile", "detector.quantile=0.1", "layers=all"),
 )
 

@@ -11,7 +11,7 @@ import pytest
 
 import itae
 
-TASK = ("task._target_=toy_task.Width", "~task.knn", "~task.temperature")
+TASK = ("task._target_=toy_task.Width", "~task.knn", "~task.temperature", "~task.words")
 SMALL = (*TASK, "dataset.limit=30", "backbone=digits_vit_artifacts", "detector.rule=quantile", "detector.quantile=0.1")
 CLUSTERING = ("acc", "nmi", "inertia", "silhouette", "k-means", "seeds")
 

@@ -89,7 +89,8 @@ function gallery(shown) {
   const list = document.getElementById("cluster-list");
   const panel = document.getElementById("cluster");
   const share = (part, whole) => `${Math.round((100 * part) / whole)} %`;
-  const told = (cluster) => cluster.top.map(([name, count]) => `${name}: ${share(count, cluster.size)}`).join(", ");
+  const classes = (cluster) => cluster.top.map(([name, count]) => `${name}: ${share(count, cluster.size)}`).join(", ");
+  const told = (cluster) => [(cluster.words || []).join(", "), classes(cluster)].filter(Boolean).join("; ");
   const ROWS = {
     central: "Most central",
     doubtful: "Most doubtful: another centroid is nearly as near",

@@ -14,7 +14,7 @@ import yaml
 
 from itae.base.errors import UserError
 from itae.embed.about import told_seen
-from itae.look.page.gallery_part import gallery_part
+from itae.look.page.gallery_part import SIDES, gallery_part
 from itae.look.page.pictures import address
 from itae.look.run_figures import Seen, draw_run
 from itae.results.report import details, score_rows, title, with_std
@@ -110,9 +110,19 @@ def _with_clusters(
     return {
         "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
         "figures": _figures(run, seen, {_LIVELIER}),
-        "gallery": gallery_part(seen, clusters, images, spherical, most),
+        "gallery": _with_words(gallery_part(seen, clusters, images, spherical, most), about.get("words")),
         "clusters": str(about.get("title", "Clusters")),
     }
+
+
+def _with_words(gallery: dict[str, Any], words: Any) -> dict[str, Any]:
+    """Put beside each cluster the words that it is named by, if it is; whatever a result has there is shown as text."""
+    for side in SIDES if isinstance(words, Mapping) else ():
+        told = words.get(side)
+        for cluster in gallery[side]["clusters"]:
+            own = told.get(str(cluster["number"])) if isinstance(told, Mapping) else None
+            cluster["words"] = [str(word) for word in own] if isinstance(own, list) else []
+    return gallery
 
 
 def _without_clusters(run: Run, images: ImageSet | None, trust: bool) -> dict[str, Any]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itae.base.construct import construct
 from itae.base.runtime import Runtime
 from itae.search.text.encoder import TextEncoder
-from itae.search.text.towers import tower_of
+from itae.search.text.towers import Tower, tower_of
 from itae.store.store import Store
+
+if TYPE_CHECKING:
+    from itae.vit.backbone import Backbone
 
 
 def text_encoder(recipe: Mapping[str, Any], runtime: Runtime, store: Store | None = None) -> TextEncoder:
@@ -33,8 +36,13 @@ def text_encoder(recipe: Mapping[str, Any], runtime: Runtime, store: Store | Non
     UserError
         If there is no text tower in that space, its package isn't installed, or its weights aren't there.
     """
-    tower = tower_of(recipe["backbone"])
-    backbone = construct("backbone", recipe["backbone"])
+    tower_of(recipe["backbone"])
+    return encoder_of(construct("backbone", recipe["backbone"]), runtime, store)
+
+
+def encoder_of(backbone: Backbone, runtime: Runtime, store: Store | None = None) -> TextEncoder:
+    """Return the text tower of a backbone's space, as `text_encoder` does of a recipe."""
+    tower = _tower(backbone)
     if not tower.configs:
         from itae.search.text.digits_tower import DigitsText
 
@@ -46,3 +54,20 @@ def text_encoder(recipe: Mapping[str, Any], runtime: Runtime, store: Store | Non
     with tempfile.TemporaryDirectory() as nowhere:
         facts = backbone.facts(store.root / ".facts" if store else Path(nowhere))
     return OpenClipText(tower, weights_of_texts(backbone, facts, tower), runtime.torch_device())
+
+
+def require_tower(backbone: Backbone) -> bool:
+    """Return whether a backbone's text tower is the embedded one; a `UserError` if there is none, or no package for it.
+
+    Nothing is loaded.
+    """
+    if not _tower(backbone).configs:
+        return True
+    from itae.search.text.open_clip_tower import require_open_clip
+
+    require_open_clip()
+    return False
+
+
+def _tower(backbone: Backbone) -> Tower:
+    return tower_of({"model_name": backbone.model_name, "pool": backbone.pool})

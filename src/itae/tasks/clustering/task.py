@@ -28,6 +28,7 @@ from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces, t
 from itae.tasks.clustering.links import remove_links, write_links
 from itae.tasks.clustering.notes import class_notes
 from itae.tasks.clustering.reading import reading
+from itae.tasks.clustering.words import check_words, checked_words, named, on_page, told_words
 from itae.tasks.task import BaseTask, File, Job, Outcome
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ class Clustering(BaseTask):
         such readout. Where there are not so many other images, all of them vote. Default 20.
     temperature
         Of the votes, at least 0.001; see `itae.measure.scores.knn_correct`. Default 0.07.
+    words
+        Words, or a text file with one a line, of which each cluster is named by those that set it apart, where the
+        model has a text tower; see `itae.tasks.clustering.words`. None (default) for no names.
 
     Raises
     ------
@@ -69,13 +73,17 @@ class Clustering(BaseTask):
 
     knn: int = 20
     temperature: float = 0.07
+    words: str | Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         whole("task.knn", self.knn, 0)
         number("task.temperature", self.temperature, 0.001)
+        object.__setattr__(self, "words", checked_words(self.words))
 
     def check(self, job: Job) -> None:
-        """Ask the clusterer whether it can do with so many images and classes."""
+        """Ask the clusterer whether it can do with so many images and classes, and whether words can be read."""
+        if self.words is not None:
+            check_words(job, self.words)
         self.usable(job, job.source, job.source.images)
 
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
@@ -100,13 +108,16 @@ class Clustering(BaseTask):
         seconds = time.perf_counter() - began
         delta = _delta(before, after, edited)
         agree = between(before, after)
+        names = named(job, self.words, ((baseline, before), (edited, after)))
         return Outcome(
             baseline=before.metrics | {"silhouette_common": common[0]},
             edited=after.metrics | {"silhouette_common": common[1]},
             delta=delta,
             shown=_shown(before, delta, choice),
-            result={"timing": {"cluster_s": seconds}, "agreement": agree} | in_result(choice),
-            details=[*told(choice), *_details(before, after, delta), *reading(before, after, delta, agree)],
+            result={"timing": {"cluster_s": seconds}, "agreement": agree, **in_result(choice),
+                    **({"words": names} if names else {})},
+            details=[*told(choice), *_details(before, after, delta), *reading(before, after, delta, agree),
+                     *told_words(names)],
             notes=[
                 *notes(choice),
                 *class_notes(job.source.images.class_names, edited),
@@ -119,7 +130,7 @@ class Clustering(BaseTask):
             tracked={"agreement": agree} | tracked(choice),
             selection="proxy" if choice else "fixed",
             parts=[{"kind": "clusters", "title": "Clusters",
-                    "spherical": bool(getattr(job.parts["clusterer"], "spherical", False))}],
+                    "spherical": bool(getattr(job.parts["clusterer"], "spherical", False)), **on_page(names)}],
         )  # fmt: skip
 
     def _clustered(self, job: Job, clusterer: Any, entry: Embeddings, baseline: Embeddings) -> Clustered:
