@@ -162,3 +162,15 @@ class Clustered:
     knn_correct: np.ndarray | None = None
     objective: Objective | None = None
     separation: np.ndarray | None = None
+
+
+def largest_first(assignments_N: np.ndarray) -> np.ndarray:
+    """Return the same clusters, int64 [N], the largest of them 0; of equal ones that of the first point comes first.
+
+    Noise stays noise.
+    """
+    numbers, first, own_N, sizes = np.unique(assignments_N, return_index=True, return_inverse=True, return_counts=True)
+    there = np.flatnonzero(numbers >= 0)
+    rank = np.full(len(numbers), NOISE)
+    rank[there[np.lexsort((first[there], -sizes[there]))]] = np.arange(len(there))
+    return rank[own_N]

@@ -19,6 +19,7 @@ from itae.base.errors import UserError
 
 BLOCK = 8192  # rows looked at together
 IN_MEMORY = 2**30  # bytes of a memory map's rows that are copied into memory at most
+SCALES = ("none", "unit")  # of the rows of both sides: as they are, or of length 1
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
 
 
