@@ -353,3 +353,54 @@ def neighbour_mean(x, flagged, grid, a=1.0):
             mean = np.mean(others, axis=0)
             out[y * columns + c] = [(1 - a) * old + a * new for old, new in zip(x[y * columns + c], mean, strict=True)]
     return np.array(out)
+
+
+def reachability_weights(points, around):
+    """Weights of the minimum spanning tree of mutual reachability of points [N, E], by Kruskal over all pairs."""
+    n, far = len(points), [[math.dist(a, b) for b in points.astype(float)] for a in points.astype(float)]
+    core = [sorted(row)[around - 1] for row in far]
+    tree, weights = list(range(n)), []
+    pairs = itertools.combinations(range(n), 2)
+    for weight, i, j in sorted((max(far[i][j], core[i], core[j]), i, j) for i, j in pairs):
+        if tree[i] != tree[j]:
+            weights.append(weight)
+            tree = [tree[i] if one == tree[j] else one for one in tree]
+    return weights
+
+
+def agglomerated(points, k, linkage):
+    """Clusters of points [N, E] by merging the two of least distance until `k` are left, and the merges' distances."""
+    clusters, merges = [[i] for i in range(len(points))], []
+    points = points.astype(float)
+
+    def apart(a, b):
+        if linkage == "ward":
+            squares = sum((points[a].mean(0) - points[b].mean(0)) ** 2)
+            return math.sqrt(2 * len(a) * len(b) / (len(a) + len(b)) * squares)
+        every = [math.dist(points[i], points[j]) for i in a for j in b]
+        return {"single": min, "complete": max, "average": lambda x: sum(x) / len(x)}[linkage](every)
+
+    while len(clusters) > k:
+        pairs = itertools.combinations(range(len(clusters)), 2)
+        distance, i, j = min((apart(clusters[i], clusters[j]), i, j) for i, j in pairs)
+        merges.append(distance)
+        clusters[i] += clusters.pop(j)
+    found = np.empty(len(points), int)
+    for number, members in enumerate(clusters):
+        found[members] = number
+    return found, merges
+
+
+def log_likelihood(points, means, covariances, shares):
+    """Mean log-density of points [N, E] under a mixture with whole covariances [K, E, E]; and the likeliest of each."""
+    total, likeliest = 0.0, []
+    for x in points.astype(float):
+        each = []
+        for mean, covariance, share in zip(means, covariances, shares, strict=True):
+            away = x - mean
+            exponent = -0.5 * away @ np.linalg.inv(covariance) @ away
+            root = math.sqrt((2 * math.pi) ** len(x) * np.linalg.det(covariance))
+            each.append(share * math.exp(exponent) / root)
+        total += math.log(sum(each))
+        likeliest.append(int(np.argmax(each)))
+    return total / len(points), likeliest
