@@ -51,7 +51,11 @@ GATHERED = {
     "itae.images.digits": "itae.data",
     "itae.images.inshop": "itae.data",
     "itae.images.sop": "itae.data",
+    "itae.measure.cluster.agglomerative": "itae.cluster",
+    "itae.measure.cluster.gmm": "itae.cluster",
+    "itae.measure.cluster.hdbscan": "itae.cluster",
     "itae.measure.cluster.kmeans": "itae.cluster",
+    "itae.measure.cluster.spectral": "itae.cluster",
     "itae.search.rule": "itae.feedback",
     "itae.search.trained": "itae.feedback",
 }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from itae.measure.cluster.agglomerative import Agglomerative
+from itae.measure.cluster.gmm import Gmm
+from itae.measure.cluster.hdbscan import Hdbscan
 from itae.measure.cluster.kmeans import KMeans
+from itae.measure.cluster.spectral import Spectral
 
-__all__ = ["KMeans"]
+__all__ = ["Agglomerative", "Gmm", "Hdbscan", "KMeans", "Spectral"]
