@@ -5,7 +5,7 @@
 `choice`             the number of clusters, where it is to be chosen
 `reading`            how much both clusterings agree, and what the two spaces are like, in words
 `words`              clusters named by words
-`notes`              what to know of the classes before believing a score
+`notes`              what to know of classes and clusters before believing a score
 `links`              a folder of links for each cluster
 """
 

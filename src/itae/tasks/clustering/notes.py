@@ -1,9 +1,9 @@
-"""What a reader has to know of a run's classes before believing a score."""
+"""What a reader has to know of a run's classes and clusters before believing a score."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +13,7 @@ from itae.images.walk import listed
 from itae.measure.scores import unscored
 
 if TYPE_CHECKING:
+    from itae.measure.cluster.clustered import Clustered
     from itae.store.store import Embeddings
 
 
@@ -39,6 +40,27 @@ def class_notes(class_names: Sequence[str], entry: Embeddings) -> list[str]:
             f"{sum(map(len, torn))} images have the bytes of one of another class ({some}), be it by a link or a copy: "
             "no clustering gets them all right."
         )
+    return notes
+
+
+def cluster_notes(clusterer: object, sides: Mapping[str, Clustered]) -> list[str]:
+    """Say how many clusters were found on each side where that was not given, and where all images are noise.
+
+    Parameters
+    ----------
+    clusterer
+        What has clustered.
+    sides
+        What was found of each, by its name.
+    """
+    name, notes = type(clusterer).__name__, []
+    if any(one.metrics["k"] is None for one in sides.values()):
+        told = ", ".join(f"{one.metrics['clusters']['mean']:g} {side}" for side, one in sides.items())
+        notes.append(f"{name} finds the number of clusters on each side by itself: {told}.")
+    empty = [side for side, one in sides.items() if (one.assignments < 0).all()]
+    if empty:
+        which, lower = " and ".join(empty), "its settings ask for larger or denser clusters than there are"
+        notes.append(f"{name} found no cluster ({which}): all images are noise; {lower}.")
     return notes
 
 

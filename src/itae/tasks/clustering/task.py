@@ -26,7 +26,7 @@ from itae.results.shown import Metric, Shown, shown_of
 from itae.tasks.clustering.choice import CAPTION, choice_figure, in_result, notes, told, tracked, with_k
 from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces, to_choose
 from itae.tasks.clustering.links import remove_links, write_links
-from itae.tasks.clustering.notes import class_notes
+from itae.tasks.clustering.notes import class_notes, cluster_notes
 from itae.tasks.clustering.reading import reading
 from itae.tasks.clustering.words import check_words, checked_words, named, on_page, told_words
 from itae.tasks.task import BaseTask, File, Job, Outcome
@@ -122,6 +122,7 @@ class Clustering(BaseTask):
                 *notes(choice),
                 *class_notes(job.source.images.class_names, edited),
                 *_about_images(job, edited, before),
+                *cluster_notes(job.parts["clusterer"], {"baseline": before, "edited": after}),
                 *filter(None, [why_on_cpu(job.runtime.device)]),
             ],
             clusters=(before.assignments, after.assignments),
