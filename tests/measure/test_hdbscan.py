@@ -131,6 +131,15 @@ def test_umap_that_is_missing_is_told_before_any_work(monkeypatch):
         Hdbscan(reduce="umap")
 
 
+def test_no_faiss_is_told_before_any_work(monkeypatch):
+    def missing():
+        raise UserError("Clustering needs faiss")
+
+    monkeypatch.setattr("itae.measure.cluster.hdbscan.require_faiss", missing)
+    with pytest.raises(UserError, match="Clustering needs faiss"):
+        Hdbscan().check(100, None)
+
+
 @pytest.mark.parametrize(
     ("settings", "n", "said"),
     [

@@ -25,6 +25,7 @@ from itae.measure.cluster.numbered import checked_seeds, listed_seeds
 from itae.measure.cluster.points import SCALES, checked
 from itae.measure.cluster.reach import reachability_tree
 from itae.measure.cluster.reduce import REDUCTIONS, reduced, require_umap
+from itae.measure.faiss_backend import require_faiss
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ class Hdbscan:
 
     def check(self, n: int, n_classes: int | None) -> None:
         """Refuse more points for a cluster, or around a point, than there are; the fit finds the clusters."""
+        require_faiss()
         for word in ("min_cluster_size", "min_samples"):
             value = getattr(self, word)
             if value is not None and value > n:
