@@ -404,3 +404,19 @@ def log_likelihood(points, means, covariances, shares):
         total += math.log(sum(each))
         likeliest.append(int(np.argmax(each)))
     return total / len(points), likeliest
+
+
+def stretched(blocks, tokens):
+    """First left singular vector behind each block, from what its two branches give of tokens [n, E] -> [L, E].
+
+    A branch is a function of tokens; each token's mean is 0 and its standard deviation 1, so that a norm divides by 1.
+    What is linear of a branch is fitted.
+    """
+    so_far, found = np.eye(tokens.shape[1]), []
+    for branches in blocks:
+        for branch in branches:
+            moved = branch(tokens)
+            fit = np.linalg.lstsq(tokens - tokens.mean(axis=0), moved - moved.mean(axis=0), rcond=1e-10)[0]
+            so_far = so_far + fit.T @ so_far
+        found.append(np.linalg.svd(so_far)[0][:, 0])
+    return np.array(found)

@@ -5,6 +5,7 @@
 `checkpoint`   a file of weights held against a model: what has to be in it, and what doesn't matter
 `facts`        what is known of a model without its weights
 `reachable`    whether a model's attention can be edited
+`linear`       a block taken for linear, and what all blocks stretch most
 `door`         the one place where an attention call is seen, and answered
 `tokens`       a token more behind the patches
 `digits_vit`   the embedded model

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 POOLS = ("cls", "mean", "head", "projection")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
-_FACTS_FORMAT = 5
+_FACTS_FORMAT = 6
 
 
 @dataclass(frozen=True)
@@ -301,6 +301,7 @@ def _create_plain(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _facts_of(model: Any, name: str, side: int) -> Facts:
+    from itae.vit.linear import unreadable
     from itae.vit.reachable import neurons
 
     cfg = model.pretrained_cfg
@@ -319,6 +320,7 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         hub_file=cfg.get("hf_hub_filename"),
         neurons=neurons(model),
         projects=hasattr(getattr(model, "head", None), "out_features"),
+        unreadable=unreadable(model),
     )
 
 

@@ -34,6 +34,8 @@ class Facts:
         Inputs of each block's ``mlp.fc2``; 0 where not every block has one, or can't take a token more.
     projects
         Whether a linear head follows the model's own pooling, which may be a projection into a joint space.
+    unreadable
+        Which part of which block can't be taken for linear, see `itae.vit.linear`; empty where all can.
     """
 
     architecture: str
@@ -50,6 +52,7 @@ class Facts:
     hub_file: str | None
     neurons: int = 0
     projects: bool = False
+    unreadable: str = ""
 
     def caveats(self, dataset: str) -> list[str]:
         """Say what a reader has to know of the embedded backbones, which are toys, before believing a number."""
