@@ -21,7 +21,7 @@ PUBLIC = {
     "itae.controls": "itae.edits.controls",
     "itae.corrupt": "itae.tasks.editing.corrupt",
     "itae.data": "itae.images.datasets",
-    "itae.detect": "itae.edits.detect",
+    "itae.detect": "itae.edits.detectors",
     "itae.digits_clip": "itae.vit.digits_clip",
     "itae.digits_vit": "itae.vit.digits_vit",
     "itae.edit": "itae.edits.edit",
@@ -45,6 +45,7 @@ EXPORTED = {
 }
 """A package that exports a class by its own name, and the module where that is written."""
 GATHERED = {
+    "itae.edits.detect": "itae.detect",
     "itae.images.cars": "itae.data",
     "itae.images.cub": "itae.data",
     "itae.images.dataset": "itae.data",

@@ -1,6 +1,7 @@
 """Which patch tokens are artifacts, and what is done about them.
 
-`detect`     the detectors: value, key, query and residual norm, attention, random
+`detectors`  those detectors that are chosen as `itae.detect`, from one place
+`detect`     what they have in common; value, key, query and residual norm, attention, random
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
 `local_outlier`  one more detector: patches in thin places of their image's tokens
 `controls`   what an edit is held against
