@@ -20,6 +20,7 @@ from itae.edits.edit import Edit
 from itae.edits.local_outlier import LocalOutlierFactor
 from itae.edits.neighbour_mean import NeighbourMean, NeighbourMeanEdit
 from itae.edits.registers import RegisterEdit, TestTimeRegisters
+from itae.edits.singular_defect import SingularDefect
 from itae.embed.fit_layers import fit_layers
 from itae.embed.register_search import search
 from itae.embed.replay import SharedPass
@@ -28,6 +29,7 @@ from itae.embed.worker import Worker
 from itae.images.datasets import Digits
 from itae.store.store import Store
 from itae.vit.backbone import Backbone
+from itae.vit.linear import directions
 
 IMAGES = 8
 MOST = 4  # dtypes of results: one array each
@@ -45,6 +47,7 @@ DETECTORS = {
     "residual": ResidualNorm(rule="quantile", quantile=0.2),
     "cls_attention": ClsAttention(rule="quantile", quantile=0.2),
     "local outlier factor": LocalOutlierFactor(neighbours=5, rule="quantile", quantile=0.2),
+    "singular_defect": SingularDefect(stds=1.0),
     "random": Random(rate=0.2),
     "as many, at random": Random(match=NORM),
     "as many of the other end": OtherEnd(match=NORM),
@@ -59,7 +62,9 @@ def worker(tmp_path_factory):
     weights = tiny_models.save(folder / "tiny.safetensors")
     backbone = Backbone("tiny_vit", checkpoint=str(weights), image_size=32, module="tiny_models")
     source = Source.open(Digits(limit=IMAGES), backbone, Store(folder / "cache"))
-    return Worker(source, source.images, Runtime("cpu", IMAGES, 0))
+    worker = Worker(source, source.images, Runtime("cpu", IMAGES, 0))
+    directions(worker.model)  # which are read from the weights once for a model, and then at hand
+    return worker
 
 
 def replace_runtime(worker, batch_size):

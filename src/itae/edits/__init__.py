@@ -4,6 +4,7 @@
 `detect`     what they have in common; value, key, query and residual norm, attention, random
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
 `local_outlier`  one more detector: patches in thin places of their image's tokens
+`singular_defect`  one more: patches along the direction that the weights stretch most
 `controls`   what an edit is held against
 `edit`       a detector, an attenuator and some blocks
 `found`      what edits by a detector have in common

@@ -37,13 +37,14 @@ RULE_NUMBERS = {
     "mad": ("k",),
     "ratio": ("ratio",),
     "bimodal": ("calibration_images", "calibration_seed"),
+    "std": ("stds",),  # of `itae.edits.singular_defect`
 }
 _NUMBERS = {name for names in RULE_NUMBERS.values() for name in names}
-_FLOATS = ("threshold", "quantile", "k", "ratio")
+_FLOATS = ("threshold", "quantile", "k", "ratio", "stds")
 MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
 # Norms of equal patches may differ by a few roundings of fp32, from batch to batch: such a MAD, relative to the median,
 # counts as 0.
-_ROUNDING = 2.0**-20
+ROUNDING = 2.0**-20
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,14 @@ class Detector:
     side: str = "low"
     scope: str = "token"
 
+    rules: ClassVar[tuple[str, ...]] = RULES
     scopes: ClassVar[tuple[str, ...]] = ("token", "head")
     needs_cls: ClassVar[bool] = False
+    reads_weights: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Check every value."""
-        one_of("detector.rule", self.rule, RULES)
+        one_of("detector.rule", self.rule, self.rules)
         one_of("detector.side", self.side, ("low", "high"))
         one_of("detector.scope", self.scope, self.scopes)
         if self.rule == "absolute" and self.threshold is None:
@@ -114,7 +117,7 @@ class Detector:
                 f"detector.calibration={self.calibration} holds fitted thresholds, and detector.rule={self.rule} takes "
                 "none; set detector.rule=bimodal or leave the file out."
             )
-        if self.rule == "bimodal" and type(self).cut is not Detector.cut:
+        if self.rule == "bimodal" and not type(self).cut.__module__.startswith("itae."):
             raise UserError(
                 f"detector.rule=bimodal: {type(self).__name__} has a cut of its own, which a fitted threshold never "
                 "asks; leave detector.rule=mad."
@@ -145,7 +148,7 @@ class Detector:
             return threshold.masked_fill(threshold == median, math.nan)
         assert self.rule == "mad", "a bimodal threshold is fitted beforehand and passed in"
         deviation = quantile((signal - median).abs(), 0.5)
-        spread = self.k * MAD_TO_STD * deviation.masked_fill(deviation <= _ROUNDING * median.abs(), math.nan)
+        spread = self.k * MAD_TO_STD * deviation.masked_fill(deviation <= ROUNDING * median.abs(), math.nan)
         return median - spread if low else median + spread
 
     def __call__(self, site: Site, theta: float | None = None) -> Flags:

@@ -19,6 +19,7 @@ from itae.edits.detect import (
     VectorNorm,
     quantile,
 )
+from itae.edits.singular_defect import SingularDefect
 
 __all__ = [
     "MAD_TO_STD",
@@ -31,6 +32,7 @@ __all__ = [
     "OtherEnd",
     "Random",
     "ResidualNorm",
+    "SingularDefect",
     "VectorNorm",
     "quantile",
 ]

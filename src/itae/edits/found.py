@@ -116,7 +116,13 @@ class ByDetector:
         raise NotImplementedError
 
     def check(self, facts: Facts) -> None:
-        """Raise a `UserError` if the detector needs a CLS token and the model has none."""
+        """Raise a `UserError` if the detector needs a CLS token that isn't there, or weights that can't be read."""
+        if facts.unreadable and getattr(self.judge, "reads_weights", False):
+            raise UserError(
+                f"detector=singular_defect: {facts.architecture} has a block that can't be taken for linear "
+                f"({facts.unreadable}), so no direction can be read from its weights; choose another detector, or "
+                "another backbone."
+            )
         if self.detector.needs_cls and not facts.has_cls:
             raise UserError(f"detector=cls_attention: {facts.architecture} has no CLS token; choose another detector.")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class Site(_Remembered):
     digests
         B of 32 bytes, the sha256 of each image's file; what a detector draws at random must depend on this, and neither
         on the batch nor on the data set.
+    model
+        The frozen model, for a detector that goes by its weights.
     """
 
     q: Tensor
@@ -60,6 +62,7 @@ class Site(_Remembered):
     layer: int
     scale: float
     digests: Sequence[bytes]
+    model: nn.Module | None = None
 
 
 @dataclass(frozen=True)

@@ -505,7 +505,7 @@ class SharedPass:
         return site.once("CLS weights", lambda: _cls_logits(site).softmax(dim=-1)[:, :, 0, self.prefix :])
 
     def _site(self, call: Call, layer: int, x: Tensor, digests: Sequence[bytes]) -> Site:
-        return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests)
+        return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests, self.model)
 
     def _operands(
         self,
