@@ -133,6 +133,8 @@ def test_no_seeds_and_k_only_without_a_distance():
     assert Agglomerative().check(100, 10) == 10
     assert Agglomerative(k=4).check(100, None) == 4
     assert Agglomerative(distance=0.0).check(100, 10) is None
+    assert Agglomerative(distance=0.0).to_choose(100, None) is None, "of images without labels, too"
+    assert Agglomerative().to_choose(100, None)[0] == 2
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,11 @@ class Agglomerative(Numbered):
     def seed_list(self, base_seed: int) -> None:
         """Return None: no fit differs from another."""
 
-    def check(self, n: int, n_classes: int | None) -> int | None:  # type: ignore[override]
+    def to_choose(self, n: int, n_classes: int | None) -> tuple[int, ...] | None:
+        """Return the candidates for k, as of `Numbered`; None where `distance` finds it."""
+        return super().to_choose(n, n_classes) if self.distance is None else None
+
+    def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`, or None where `distance` finds it; refuse what can't be."""
         if self.neighbours is None:
             if n > DENSE_MOST:

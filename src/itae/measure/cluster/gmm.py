@@ -98,7 +98,7 @@ class Gmm(Numbered):
         """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
         return listed_seeds(self.seeds, base_seed)
 
-    def check(self, n: int, n_classes: int | None) -> int:
+    def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; a mixture needs two points."""
         if n < 2:
             raise UserError(f"A mixture of Gaussians needs two images or more, and there is {n}; take more images.")

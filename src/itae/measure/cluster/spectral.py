@@ -78,7 +78,7 @@ class Spectral(Numbered):
         """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
         return listed_seeds(self.seeds, base_seed)
 
-    def check(self, n: int, n_classes: int | None) -> int:
+    def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; refuse more neighbours than there are points."""
         require_faiss()
         check_neighbours(self.neighbours, n)
