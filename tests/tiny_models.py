@@ -86,6 +86,12 @@ def tiny_sinks(pretrained=False, **options):
 
 
 @register_model
+def tiny_reg4(pretrained=False, **options):
+    """With four registers behind its CLS token."""
+    return build(VisionTransformer, pretrained=pretrained, reg_tokens=4, **options)
+
+
+@register_model
 def tiny_nowhere(pretrained=False, **options):
     """Whose tokens have no position."""
     return build(VisionTransformer, pretrained=pretrained, pos_embed="none", **options)

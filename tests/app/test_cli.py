@@ -256,6 +256,11 @@ MISTAKES = [
     # the backbone
     ("backbone.pool=clss", "backbone.pool='clss'", "cls, mean, head, projection"),
     ("backbone=siglip_b16 backbone.pool=cls", "backbone.pool=cls", "no CLS token", "mean or head"),
+    (
+        "backbone.pool=cls_registers",
+        "backbone.pool=cls_registers: digits_vit has no register tokens",
+        "dinov2_s14_reg4",
+    ),
     ("backbone.pool=projection", "backbone.pool=projection: digits_vit has no projection", "backbone=clip_b16"),
     ("backbone.precision=fp8", "backbone.precision='fp8'", "fp32, bf16, fp16"),
     ("backbone.image_size=33", "image_size=33", "patch size 4", "use 32"),

@@ -6,7 +6,7 @@ import reference
 import torch
 
 from itae.base.errors import UserError
-from itae.edits.attention import attend, cls_logits, cls_rows, edited_rows
+from itae.edits.attention import attend, edited_rows, first_logits, first_rows
 from itae.edits.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.vit.door import Call
 
@@ -51,7 +51,7 @@ def test_every_rule_is_the_slow_one(rule, scope, queries, strength):
         for b in range(len(q))
     ]
     np.testing.assert_allclose(out.numpy(), np.array(want), atol=2e-6)
-    (row,) = cls_rows(Call(q, k, v, {}), [(attenuator, padded(mask))], PREFIX, cls_logits(q, k, 5**-0.5))
+    (row,) = first_rows(Call(q, k, v, {}), [(attenuator, padded(mask))], PREFIX, first_logits(q, k, 5**-0.5))
     np.testing.assert_allclose(row.numpy(), np.array(want)[:, :, :1], atol=2e-6)
     # The fused formula and the one by row say the same, row by row.
     by_row = attenuator.weights(q @ k.transpose(-2, -1) * 5**-0.5, padded(mask), PREFIX) @ v
@@ -88,7 +88,7 @@ def test_cls_rows_of_many_edits_are_each_their_own():
     masks = [padded(some_flags(scope)) for scope in ("token", "head")]
     answers = [(rule(strength=a), mask) for rule in (*RULES.values(), Fused) for a in (0.4, 1.0) for mask in masks]
     for (attenuator, mask), row in zip(
-        answers, cls_rows(Call(q, k, v, {}), answers, PREFIX, cls_logits(q, k, 5**-0.5)), strict=True
+        answers, first_rows(Call(q, k, v, {}), answers, PREFIX, first_logits(q, k, 5**-0.5)), strict=True
     ):
         want = rows_of(q[:, :, :1], k, v, attenuator, mask, PREFIX, 5**-0.5)
         torch.testing.assert_close(row, want, atol=2e-6, rtol=0)

@@ -8,13 +8,12 @@ from dataclasses import replace
 from unittest import mock
 
 import families
-import numpy as np
 import pytest
-import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixes import ATTENUATORS, MIXES, BrokenError, fast_detector, state_of
+from slow_forward import slow
 
 from itae.base.errors import UserError
 from itae.edits.attenuate import Fade, Floor, Scale
@@ -24,69 +23,7 @@ from itae.edits.site import Flags
 from itae.embed import replay
 from itae.embed.record import Record
 from itae.embed.replay import SharedPass, Watch
-from itae.vit.door import Door, Tape, _one_query
-
-
-def slow(model, pixels, detector, attenuator, layers, found_in=None):
-    """Return the tokens [B, N, E] of an edited forward in fp64; `detector` = (signal, scope, rule, number, side).
-
-    With `found_in` the flags are those of that block in an untouched forward, which is run first.
-    """
-    if found_in is not None:
-        masks = []
-        slow_flags(model, pixels, detector, found_in, masks)
-    name, scope, rule, number, side = detector
-    how, strength, queries = attenuator
-    model, prefix = families.double(model), model.num_prefix_tokens
-    inputs = []
-    handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
-    plain = torch.nn.functional.scaled_dot_product_attention
-
-    def attention(q, k, v, **kwargs):
-        if len(inputs) - 1 not in layers:
-            return plain(q, k, v, **kwargs)
-        scale = q.shape[-1] ** -0.5
-        out = []
-        for b in range(len(q)):
-            arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
-            s = reference.signal(name, scope, *arrays, prefix, scale)
-            flags = np.array([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
-            flags = flags if found_in is None else np.array(masks[b])
-            flags = np.broadcast_to(flags, (q.shape[1], flags.shape[1]))
-            out.append(reference.attention(*arrays[:3], flags, prefix, scale, how, strength, queries))
-        return torch.tensor(np.array(out))
-
-    try:
-        with mock.patch("torch.nn.functional.scaled_dot_product_attention", attention):
-            return model.forward_features(pixels.double())
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.float()
-
-
-def slow_flags(model, pixels, detector, layer, masks):
-    """Append each image's flags in block `layer` of the untouched model to `masks`."""
-    name, scope, rule, number, side = detector
-    model, prefix = families.double(model), model.num_prefix_tokens
-    inputs = []
-    handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in model.blocks]
-    plain = torch.nn.functional.scaled_dot_product_attention
-
-    def attention(q, k, v, **kwargs):
-        if len(inputs) - 1 == layer:
-            for b in range(len(q)):
-                arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
-                s = reference.signal(name, scope, *arrays, prefix, q.shape[-1] ** -0.5)
-                masks.append([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
-        return plain(q, k, v, **kwargs)
-
-    try:
-        with mock.patch("torch.nn.functional.scaled_dot_product_attention", attention):
-            model.forward_features(pixels.double())
-    finally:
-        for handle in handles:
-            handle.remove()
+from itae.vit.door import Door, Tape, _few_queries
 
 
 def pooled(model, tokens, pool):
@@ -183,7 +120,7 @@ def test_a_projection_is_the_models_head_on_its_pooling_under_every_edit(family)
         for detector, (how, strength, queries), layers in mixes
     ]
     shared = SharedPass(model, model.num_prefix_tokens, "projection", [None, *edits])
-    assert shared.cls_finish == (family in ("clip", "plain"))
+    assert bool(shared.finish_rows) == (family in ("clip", "plain"))
     out = shared(pixels, families.digests(2))
     assert torch.equal(out[0], model(pixels)), "the baseline is the untouched model, bit for bit"
     for mix, embedding in zip(mixes, out[1:], strict=True):
@@ -368,7 +305,7 @@ def test_keys_and_values_without_queries_are_those_with_them(bias, low):
     torch.manual_seed(0)
     qkv, x = torch.nn.Linear(24, 72, bias=bias), torch.randn(3, 7, 24)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=low):
-        whole, short = qkv(x), _one_query(x, qkv.weight, qkv.bias)
+        whole, short = qkv(x), _few_queries(x, qkv.weight, qkv.bias)
     assert short.dtype == whole.dtype
     assert not short[:, 1:, :24].any()
     tolerance = {"atol": 2e-2, "rtol": 1e-2} if low else {"atol": 1e-6, "rtol": 1e-5}

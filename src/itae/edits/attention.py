@@ -103,10 +103,10 @@ def _by_head(a_BHRX: Tensor, b_BHXY: Tensor) -> Tensor:
     return torch.stack([a_BHRX[:, h] @ b_BHXY[:, h] for h in range(a_BHRX.shape[1])], dim=1)
 
 
-def cls_logits(q: Tensor, k: Tensor, scale: float) -> Tensor:
-    """Return the scaled logits of the CLS row, [B, H, 1, N] in fp32."""
+def first_logits(q: Tensor, k: Tensor, scale: float, rows: int = 1) -> Tensor:
+    """Return the scaled logits of the first rows, by default the CLS row alone: [B, H, R, N] in fp32."""
     with torch.autocast(q.device.type, enabled=False):
-        return _by_head(q[:, :, :1].float() * scale, k.float().transpose(-2, -1))
+        return _by_head(q[:, :, :rows].float() * scale, k.float().transpose(-2, -1))
 
 
 def attend(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
@@ -120,29 +120,47 @@ def attend(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
 
 
 def _cls_row_edited(call: Call, rules: Sequence[Rule], prefix: int) -> list[Tensor]:
-    rows = cls_rows(call, rules, prefix, cls_logits(call.q, call.k, call.scale))
+    rows = first_rows(call, rules, prefix, first_logits(call.q, call.k, call.scale))
     outs = list(_copies(call.plain(call.q), len(rules)))
     for out, row in zip(outs, rows, strict=True):
         out[:, :, :1] = row
     return outs
 
 
-def cls_rows(call: Call, rules: Sequence[Rule], prefix: int, z_BH1N: Tensor) -> list[Tensor]:
-    """Return the CLS row of the attention under each of several rules, [B, H, 1, D] each.
+def first_rows(call: Call, rules: Sequence[Rule], prefix: int, z_BHRN: Tensor) -> list[Tensor]:
+    """Return the first rows of the attention under each of several rules, all of them edited, [B, H, R, D] each.
 
-    The one row of logits, as `cls_logits` gives them, and one product with the values serve all whose formula is by
-    row.
+    Their logits, as `first_logits` gives them, and one product with the values serve all whose formula is by row.
     """
-    q_BH1D = call.q[:, :, :1]
+    q_BHRD = call.q[:, :, : z_BHRN.shape[2]]
 
     def by_row(some: Sequence[Rule]) -> Sequence[Tensor]:
         with torch.autocast(call.q.device.type, enabled=False):
-            weights = [attenuator.weights(z_BH1N.clone(), flags, prefix) for attenuator, flags in some]
-            return _by_head(torch.cat(weights, dim=2).to(call.v.dtype), call.v).split(1, dim=2)
+            weights = [attenuator.weights(z_BHRN.clone(), flags, prefix) for attenuator, flags in some]
+            return _by_head(torch.cat(weights, dim=2).to(call.v.dtype), call.v).split(z_BHRN.shape[2], dim=2)
 
     return _parted(
         rules,
         lambda attenuator: attenuator.by_row,
         by_row,
-        lambda some: edited_rows(q_BH1D, call.k, call.v, some, prefix, call.scale),
+        lambda some: edited_rows(q_BHRD, call.k, call.v, some, prefix, call.scale),
+    )
+
+
+def prefix_rows(call: Call, rules: Sequence[Rule], prefix: int, z_BHPN: Tensor) -> list[Tensor]:
+    """Return the rows of all prefix tokens under each of several rules, [B, H, P, D] each.
+
+    As `first_rows` where the rule is for all rows; one for the CLS row alone leaves the others as they are.
+    """
+
+    def of_cls(some: Sequence[Rule]) -> Sequence[Tensor]:
+        edited = first_rows(call, some, prefix, z_BHPN[:, :, :1])
+        others = call.plain(call.q[:, :, 1 : z_BHPN.shape[2]])
+        return [torch.cat([row, others], dim=2) for row in edited]
+
+    return _parted(
+        rules,
+        lambda attenuator: attenuator.queries == "all",
+        lambda some: first_rows(call, some, prefix, z_BHPN),
+        of_cls,
     )

@@ -15,7 +15,8 @@ more.
 
 **Finish on the CLS row.** An embedding that is the CLS token, or its projection, needs one row of the last block's
 attention, and the patches' queries only if a detector reads them. All edits' rows go through the rest of that block
-together, as a batch of single CLS tokens: everything in a block but attention works token by token.
+together, as a batch of single CLS tokens: everything in a block but attention works token by token. One that is made of
+the CLS token and the registers needs the few rows of the prefix tokens, which go the same way.
 
 Letters: B images, H heads, N tokens, D head width, E embedding width, S = 1 or H.
 """
@@ -33,7 +34,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from itae.base.identity import key_of
-from itae.edits.attention import Rule, attend, cls_logits, cls_rows
+from itae.edits.attention import Rule, attend, first_logits, first_rows, prefix_rows
 from itae.edits.attenuate import Attenuator
 from itae.edits.augment import AugmentEdit, View
 from itae.edits.edit import AnyEdit, Edit
@@ -42,7 +43,7 @@ from itae.edits.neighbour_mean import NeighbourMeanEdit
 from itae.edits.site import Flags, Paid, Site
 from itae.embed.record import Record, Stop
 from itae.vit.door import Call, Door, Tape, exactly_once, fused, fused_qkv
-from itae.vit.tokens import appended, longer
+from itae.vit.tokens import appended, longer, registers
 
 Fitting = Callable[[int, list[int], list[Tensor]], float]
 """Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
@@ -137,8 +138,9 @@ class SharedPass:
     prefix
         How many tokens before the first patch.
     pool
-        ``cls``, ``mean`` (of the patch tokens), ``head`` (the model's own pooling) or ``projection`` (that, through
-        the model's head).
+        ``cls``, ``mean`` (of the patch tokens), ``head`` (the model's own pooling), ``projection`` (that, through
+        the model's head) or ``cls_registers`` (the CLS token, then the mean of
+        the registers).
     edits
         What to compute, in this order; None is the untouched model.
     watch
@@ -153,8 +155,10 @@ class SharedPass:
         self.last = len(self.blocks) - 1
         self.edits = list(edits)
         self.watch = watch or Watch()
-        # Only the CLS row of the last block is needed, and known to be all that is.
-        self.cls_finish = pool == "cls" or (pool == "projection" and prefix > 0 and _reads_cls(model))
+        self.registers = slice(prefix - registers(model), prefix)
+        # Only the first rows of the last block are needed, and known to be all that are; 0 where all may be.
+        reads_cls = pool == "cls" or (pool == "projection" and prefix > 0 and _reads_cls(model))
+        self.finish_rows = prefix if pool == "cls_registers" else int(reads_cls)
         self._does: list[dict[int, str]] = [{} for _ in edits]
         self._finds: list[dict[int, str]] = [{} for _ in edits]
         for position, edit in enumerate(edits):
@@ -347,8 +351,8 @@ class SharedPass:
         `tape` has that block's way to its attention call on these tokens.
         """
         while layer <= self.last:
-            if layer == self.last and self.cls_finish:
-                self._cls_rows(batch, x, positions, tape)
+            if layer == self.last and self.finish_rows:
+                self._last_rows(batch, x, positions, tape)
                 return
             ways = self._ways(layer, positions)
             parting, tape = _Parting(ways, tape), None
@@ -442,15 +446,15 @@ class SharedPass:
         def show(call: Call) -> None:
             paid: Paid | None = None
             if self.watch.attention and batch.look:
-                after = cls_logits(call.q, call.k, call.scale).softmax(dim=-1)[:, :, 0, self.prefix :]
+                after = first_logits(call.q, call.k, call.scale).softmax(dim=-1)[:, :, 0, self.prefix :]
                 paid = self._cls_weights(site), after
             for position in way:
                 self.watch.flags(position, site.layer, flags, paid)
 
         return x, show
 
-    def _cls_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
-        """Keep the CLS row of the last block's attention for each of the edits."""
+    def _last_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
+        """Keep the rows of the last block's attention that the embedding reads, for each of the edits."""
         edits = [self._any_edit([position]) for position in positions]
         # Nobody needs the other tokens' queries, unless a detector looks at them.
         qkv = None if any(edit.reads_queries for edit in edits) else fused_qkv(self.blocks[self.last])
@@ -458,18 +462,19 @@ class SharedPass:
         site = self._site(call, self.last, x, batch.digests)
         ways = self._ways(self.last, positions)
         edited = [way for way in ways if self._any_edit(way).attends(self.last)]
-        rows = cls_rows(call, self._rules(batch, site, edited), self.prefix, _cls_logits(site))
+        of = first_rows if self.finish_rows == 1 else prefix_rows
+        rows = of(call, self._rules(batch, site, edited), self.prefix, _first_logits(site, self.finish_rows))
         for way in (way for way in ways if self._replaces(way, self.last)):
             replaced, show = self._replaced(batch, site, way)
             call_on_these = self._operands(batch, replaced, self.last, qkv=qkv)
             show(call_on_these)
             edited.append(way)
-            rows.append(call_on_these.plain(call_on_these.q[:, :, :1]))
+            rows.append(call_on_these.plain(call_on_these.q[:, :, : self.finish_rows]))
         if len(edited) < len(ways):
             edited.append([position for way in ways if way not in edited for position in way])
-            rows.append(call.plain(call.q[:, :, :1]))
+            rows.append(call.plain(call.q[:, :, : self.finish_rows]))
         for way, row in zip(edited, rows, strict=True):
-            batch.rows += [(position, x[:, :1], row) for position in way]
+            batch.rows += [(position, x[:, : self.finish_rows], row) for position in way]
 
     def _rules(self, batch: _Batch, site: Site, ways: list[list[int]]) -> list[Rule]:
         """Return what each way does at one attention call, and show what it flags to whoever is looking."""
@@ -498,11 +503,11 @@ class SharedPass:
         before = self._cls_weights(site)
         if not attenuator.by_row:
             return before, None
-        return before, attenuator.weights(_cls_logits(site).clone(), flags, self.prefix)[:, :, 0, self.prefix :]
+        return before, attenuator.weights(_first_logits(site).clone(), flags, self.prefix)[:, :, 0, self.prefix :]
 
     def _cls_weights(self, site: Site) -> Tensor:
         """Return what the CLS token pays to the patches of an untouched call, [B, H, T]."""
-        return site.once("CLS weights", lambda: _cls_logits(site).softmax(dim=-1)[:, :, 0, self.prefix :])
+        return site.once("CLS weights", lambda: _first_logits(site).softmax(dim=-1)[:, :, 0, self.prefix :])
 
     def _site(self, call: Call, layer: int, x: Tensor, digests: Sequence[bytes]) -> Site:
         return Site(call.q, call.k, call.v, x, self.prefix, layer, call.scale, digests, self.model)
@@ -523,25 +528,25 @@ class SharedPass:
             caught.append(Call(q, k, v, kwargs))
             raise Stop
 
-        with contextlib.suppress(Stop), Door(answer, tape, qkv):
+        with contextlib.suppress(Stop), Door(answer, tape, qkv, self.finish_rows):
             self.blocks[layer](x, **longer(batch.record.kwargs(layer), extra))
         exactly_once(layer, len(caught))
         return caught[0]
 
     def _finish(self, batch: _Batch) -> None:
-        """Run the last block's rest and the final norm on the CLS tokens of all edits, as one batch.
+        """Run the last block's rest and the final norm on the first tokens of all edits, as one batch.
 
-        The block runs on sequences of the CLS token alone; the door answers its attention call with the
+        The block runs on sequences of these tokens alone; the door answers its attention call with the
         rows that are already known, so that the attention's own tail (inner norm, gate, projection) follows.
         """
         if not batch.rows:
             return
         positions, x, row = zip(*batch.rows, strict=True)
-        known_BH1D = torch.cat(row)
+        known_BHRD = torch.cat(row)
         kwargs = batch.record.kwargs(self.last)
         if "rope" in kwargs:  # a position for each patch, and there are none here; q and k aren't used
             kwargs = {**kwargs, "rope": None}
-        with Door(lambda q, k, v, **_: known_BH1D) as door:
+        with Door(lambda q, k, v, **_: known_BHRD) as door:
             tokens = self.blocks[self.last](torch.cat(x), **kwargs)
         exactly_once(self.last, door.calls)
         embeddings = self._pool(self.model.norm(tokens))  # type: ignore[operator]
@@ -552,6 +557,8 @@ class SharedPass:
             return tokens[:, 0].float()
         if self.pool == "mean":
             return tokens[:, self.prefix :].float().mean(dim=1)
+        if self.pool == "cls_registers":
+            return torch.cat([tokens[:, 0].float(), tokens[:, self.registers].float().mean(dim=1)], dim=1)
         return self.model.forward_head(tokens, pre_logits=self.pool == "head").float()  # type: ignore[operator]
 
 
@@ -560,5 +567,5 @@ def _reads_cls(model: nn.Module) -> bool:
     return getattr(model, "global_pool", None) == "token" and getattr(model, "attn_pool", None) is None
 
 
-def _cls_logits(site: Site) -> Tensor:
-    return site.once("CLS logits", lambda: cls_logits(site.q, site.k, site.scale))
+def _first_logits(site: Site, rows: int = 1) -> Tensor:
+    return site.once(("first logits", rows), lambda: first_logits(site.q, site.k, site.scale, rows))

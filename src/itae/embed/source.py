@@ -147,7 +147,7 @@ class Source:
             some = sum(array.nbytes for array in found.some().values())
             shards = -(-n // shard) * (_HEADERS + found.nbytes)
             entry = lists + 2 * found.nbytes + _ENTRY  # whose sums have eight bytes each
-            each.append(4 * n * self.facts.width + some + max(shards, entry))
+            each.append(4 * n * self.backbone.width(self.facts) + some + max(shards, entry))
         return sum(each) + max(each, default=0)
 
     def check(self, edit: AnyEdit | None) -> None:

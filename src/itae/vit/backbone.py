@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-POOLS = ("cls", "mean", "head", "projection")
+POOLS = ("cls", "mean", "head", "projection", "cls_registers")
 PRECISIONS = ("fp32", "bf16", "fp16")
 _SMALL = 10_000_000  # weights; a forward of so many is sooner done than SymPy is imported for one on meta
 _FACTS_FORMAT = 6
@@ -56,7 +56,8 @@ class Backbone:
     pool
         The embedding: ``cls`` is the CLS token after the final norm, ``mean`` the mean patch token after it,
         ``head`` the model's own pooling (what its classifier would see), ``projection`` that through the head which
-        CLIP has in a classifier's place: the space that it shares with its texts.
+        CLIP has in a classifier's place: the space that it shares with its texts. ``cls_registers`` is [CLS ; mean of
+        the trained register tokens] after the final norm, twice as wide (arXiv 2501.04784).
     precision
         ``fp32``, or autocast to ``bf16`` or ``fp16``.
     module
@@ -158,6 +159,10 @@ class Backbone:
             "precision": self.precision,
         }
 
+    def width(self, facts: Facts) -> int:
+        """Return how many numbers an embedding has; a projection, told by its weights alone, may have others."""
+        return (2 if self.pool == "cls_registers" else 1) * facts.width
+
     # --- the model
 
     def facts(self, memo: Path) -> Facts:
@@ -179,6 +184,13 @@ class Backbone:
             remember(path, facts)
         if self.pool == "cls" and not facts.has_cls:
             raise UserError(f"backbone.pool=cls: {self.model_name} has no CLS token; use backbone.pool=mean or head.")
+        if self.pool == "cls_registers" and not (facts.has_cls and facts.registers):
+            lacks = "register tokens" if facts.has_cls else "CLS token"
+            raise UserError(
+                f"backbone.pool=cls_registers: {self.model_name} has no {lacks}; use backbone.pool="
+                f"{'cls, ' if facts.has_cls else ''}mean or head, or a model with both (backbone=dinov2_s14_reg4, "
+                "dinov3_s16)."
+            )
         if self.pool == "projection" and not facts.projects:
             raise UserError(
                 f"backbone.pool=projection: {self.model_name} has no projection into a space of images and texts; use "
@@ -303,6 +315,7 @@ def _create_plain(name: str, options: dict[str, Any]) -> nn.Module:
 def _facts_of(model: Any, name: str, side: int) -> Facts:
     from itae.vit.linear import unreadable
     from itae.vit.reachable import neurons
+    from itae.vit.tokens import registers
 
     cfg = model.pretrained_cfg
     return Facts(
@@ -321,6 +334,7 @@ def _facts_of(model: Any, name: str, side: int) -> Facts:
         neurons=neurons(model),
         projects=hasattr(getattr(model, "head", None), "out_features"),
         unreadable=unreadable(model),
+        registers=registers(model),
     )
 
 

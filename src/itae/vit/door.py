@@ -53,12 +53,12 @@ class Door(TorchFunctionMode):
     """Answer every ``scaled_dot_product_attention`` call with `answer(q, k, v, **kwargs)`, and count them.
 
     With a `tape`, what comes before the next call is taken from there, or recorded. With `qkv`, the layer that gives
-    all three, the queries are computed for the first token alone.
+    all three, the queries are computed for the first `rows` tokens alone.
     """
 
-    def __init__(self, answer: Answer, tape: Tape | None = None, qkv: nn.Linear | None = None) -> None:
+    def __init__(self, answer: Answer, tape: Tape | None = None, qkv: nn.Linear | None = None, rows: int = 1) -> None:
         super().__init__()
-        self.answer, self.tape, self.qkv = answer, tape, qkv
+        self.answer, self.tape, self.qkv, self.rows = answer, tape, qkv, rows
         self.calls = 0
         if tape is not None:
             tape.rewind()
@@ -73,7 +73,7 @@ class Door(TorchFunctionMode):
         if self.tape is not None:
             return self.tape.step(func, args, kwargs)
         if self.qkv is not None and func is F.linear and len(args) == 3 and args[1] is self.qkv.weight:
-            return _one_query(*args)
+            return _few_queries(*args, count=self.rows)
         return func(*args, **kwargs)
 
 
@@ -83,8 +83,8 @@ def fused_qkv(block: nn.Module) -> nn.Linear | None:
     return qkv if isinstance(qkv, nn.Linear) and qkv.out_features % 3 == 0 else None
 
 
-def _one_query(x_BNE: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Return ``F.linear(x, weight, bias)`` with zeros for the first third, the query, of all tokens but the first."""
+def _few_queries(x_BNE: Tensor, weight: Tensor, bias: Tensor | None, count: int = 1) -> Tensor:
+    """Return ``F.linear(x, weight, bias)`` with zeros for the first third, the query, of all but the first tokens."""
     device, dtype = x_BNE.device.type, x_BNE.dtype
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
@@ -93,7 +93,7 @@ def _one_query(x_BNE: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     third = len(weight) // 3
     out = x.new_empty(*x.shape[:-1], len(weight))
     out[..., :third] = 0
-    out[:, :1, :third] = F.linear(x[:, :1], weight[:third], bias[:third])
+    out[:, :count, :third] = F.linear(x[:, :count], weight[:third], bias[:third])
     rows = out.view(-1, len(weight))  # written in place: a copy of k and v would eat up half of the gain
     torch.addmm(bias[third:], x.reshape(-1, x.shape[-1]), weight[third:].t(), out=rows[:, third:])
     return out

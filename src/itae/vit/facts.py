@@ -36,6 +36,8 @@ class Facts:
         Whether a linear head follows the model's own pooling, which may be a projection into a joint space.
     unreadable
         Which part of which block can't be taken for linear, see `itae.vit.linear`; empty where all can.
+    registers
+        Trained register tokens, the last ones before the first patch.
     """
 
     architecture: str
@@ -53,6 +55,7 @@ class Facts:
     neurons: int = 0
     projects: bool = False
     unreadable: str = ""
+    registers: int = 0
 
     def caveats(self, dataset: str) -> list[str]:
         """Say what a reader has to know of the embedded backbones, which are toys, before believing a number."""

@@ -1,4 +1,4 @@
-"""A token more behind the patches, which has no position."""
+"""Tokens that no patch stands behind: the registers that a model was trained with, and one more, without a position."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from itae.base.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+
+def registers(model: nn.Module) -> int:
+    """Return how many register tokens a timm model was trained with; they are the last ones before the first patch."""
+    tokens = getattr(model, "reg_token", None)
+    return 0 if tokens is None else int(tokens.shape[1])
 
 
 def appended(model: nn.Module, x_BNE: Tensor, extra: int) -> Tensor:
