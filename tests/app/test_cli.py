@@ -401,6 +401,9 @@ MISTAKES = [
     ("detector.layer=0 detector.scope=head", "detector.scope=head", "detector.scope=token"),
     ("control=randm", "control=randm", "Did you mean 'random'?"),
     ("control=random control.seed=-1", "control.seed=-1", "at least 0"),
+    ("control=shuffle control.seed=-1", "control.seed=-1", "at least 0"),
+    ("control=register_mean", "control=register_mean: digits_vit has no register tokens", "another control"),
+    ("control=register_mean control.calibration_images=1", "control.calibration_images=1", "at least 2"),
     ("control=other_side detector=random", "control=other_side", "Random has no side"),
     ("prepare dataset=imagefolder dataset.root={}/no", "/no'", "does not exist"),
 ]

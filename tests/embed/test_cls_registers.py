@@ -18,6 +18,7 @@ from itae.base.errors import UserError
 from itae.edits.attenuate import Scale
 from itae.edits.detect import VectorNorm
 from itae.edits.edit import Edit
+from itae.edits.neighbour_mean import NeighbourMean, NeighbourMeanEdit
 from itae.edits.registers import RegisterEdit, TestTimeRegisters
 from itae.embed.prove import prove
 from itae.embed.replay import SharedPass, Watch
@@ -70,6 +71,18 @@ def test_the_finish_on_prefix_rows_is_the_block_as_a_whole(how, queries):
     moved = (fast[0] - untouched).abs()
     assert moved[:, :width].max() > 1e-3, "the CLS token moves"
     assert (moved[:, width:].max() > 1e-3) == (queries == "all"), "registers move by a rule for all rows alone"
+
+
+@pytest.mark.parametrize("layers", [(2,), (1, 2)])
+def test_tokens_that_are_replaced_where_they_enter_the_last_block_reach_the_registers_too(layers):
+    model = families.small("registers")
+    pixels, digests = families.pixels(model, 3), families.digests(3)
+    edit = NeighbourMeanEdit(VectorNorm(k=1.0), NeighbourMean(), layers, model.patch_embed.grid_size)
+    shared = SharedPass(model, 5, "cls_registers", [None, edit, Edit(VectorNorm(k=1.0), Scale(), layers)])
+    untouched, fast, _ = shared(pixels, digests)
+    shared.finish_rows = 0
+    torch.testing.assert_close(fast, shared(pixels, digests)[1], atol=1e-5, rtol=1e-5)
+    assert (fast - untouched)[:, model.embed_dim :].abs().max() > 1e-3
 
 
 def test_the_last_block_runs_on_prefix_tokens_alone_and_computes_their_queries_alone():

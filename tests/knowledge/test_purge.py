@@ -11,6 +11,8 @@ import pytest
 from bases import STORES, base, content, image, made, picture, vector
 
 from itae.base.errors import UserError
+from itae.edits.gathered import Gathered
+from itae.embed import kept_arrays
 from itae.knowledge.base import open_knowledge
 from itae.knowledge.disk.folder import OnDisk
 from itae.knowledge.ledger import purge as purging
@@ -89,6 +91,19 @@ def test_no_byte_is_left_on_the_disk(tmp_path):
     assert other.images.get(image(STAYS[0])) == picture(STAYS[0])
     assert other.verify().problems == ()
     assert subprocess.run(["grep", "-rqa", "anna", str(tmp_path)], check=False).returncode == 1
+
+
+def test_values_of_deleted_images_that_a_control_drew_from_go_too(tmp_path):
+    kb = filled("lance", tmp_path)
+    for name, ids in {"with": [GONE[0], STAYS[0]], "without": [STAYS[2]]}.items():
+        owners = np.stack([np.frombuffer(image(each), np.uint8) for each in ids])[None]
+        values = np.stack([vector(each) / np.linalg.norm(vector(each)) for each in ids]).astype(np.float32)[None]
+        kept_arrays.remember(tmp_path / "cache", {"a": name}, Gathered({"owners.3": owners, "values.3": values}, 2))
+    assert any(name.endswith(".safetensors") for name, _ in found_in(tmp_path / "cache"))
+    done = kb.purge(tmp_path / "cache")
+    assert found_in(tmp_path) == set()
+    assert [path.suffix for path in done.entries] == [".safetensors"]
+    assert kept_arrays.recall(tmp_path / "cache", {"a": "without"}) is not None
 
 
 def test_no_byte_is_left_of_all_that_one_edit_added(tmp_path):

@@ -59,6 +59,10 @@ def calibrate(cfg: DictConfig, path: Path) -> dict[int, Fit]:
             "itae calibrate fits the thresholds of detector.rule=bimodal; set it, with layers and a strength that "
             "leave something to edit, and without detector.calibration."
         )
+    if job.edit.ungathered:
+        raise UserError(
+            "itae calibrate fits the thresholds of the edit itself; leave out control=shuffle, which takes them, too."
+        )
     images, _ = whole_images(job.source)
     key = job.source.key(job.edit)
     engine = partial(Worker, job.source, images, job.settings.runtime)

@@ -20,7 +20,7 @@ from itae.base.identity import identity
 from itae.base.names import public_target
 from itae.base.place import at_home
 from itae.base.runtime import OnRay, Runtime
-from itae.edits.controls import controlled
+from itae.edits.controls import controlled, edit_under
 from itae.edits.edit import ATTENTION, READS, parse_layers
 from itae.images.dataset import Dataset
 from itae.vit.backbone import Backbone
@@ -84,6 +84,7 @@ class Settings:
         parts = {group: construct(group, plain.get(group)) for group in made["task"].groups}
         control = made.pop("control")
         made["detector"], made["attenuator"] = controlled(made["edit"], control, made["detector"], made["attenuator"])
+        made["edit"] = edit_under(control, made["edit"])
         return cls(
             **made,
             parts=parts,

@@ -31,6 +31,7 @@ PUBLIC = {
     "itae.neighbour_mean": "itae.edits.neighbour_mean",
     "itae.registers": "itae.edits.registers",
     "itae.repair": "itae.tasks.editing.repair",
+    "itae.shuffle": "itae.edits.shuffle",
     "itae.tracking": "itae.track.tracking",
     "itae.users": "itae.search.users",
     "itae.vote": "itae.knowledge.answers.vote",

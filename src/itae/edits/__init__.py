@@ -11,6 +11,9 @@
 `neighbour_mean`  another kind of edit: flagged tokens become the mean of their neighbours
 `registers`  another: a token more that takes the outliers
 `augment`    another: the mean over several views of an image
+`register_mean`  another, for a control: registers that say nothing of the image
+`shuffle`    an attenuator for a control: values of other images
+`gathered`   what an edit takes from calibration images beside thresholds
 `site`       what a detector sees and returns
 `bimodal`    a threshold between two modes, fitted without labels: the fit itself
 `attention`  rows of attention under several rules

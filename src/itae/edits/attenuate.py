@@ -18,6 +18,7 @@ S = 1 or H. Flags come as [B, S, N] bool over all tokens, False for the prefix.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,6 +27,8 @@ from itae.base.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from itae.edits.site import Site
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ class Attenuator:
         So it is where logits are what is edited, whose softmax follows.
         """
         return type(self).logits is not Attenuator.logits
+
+    def lacking(self, layers: Sequence[int]) -> tuple[int, ...]:
+        """Return the blocks for which something is yet to be gathered of calibration images."""
+        return ()
+
+    def known(self, layer: int) -> str | None:
+        """Return what tells apart what was gathered for a block, or None."""
+        return None
+
+    def at(self, site: Site) -> Attenuator:
+        """Return what is done at one attention call: itself, unless something is drawn for its images."""
+        return self
 
     def spec(self) -> dict[str, Any]:
         """Return all settings as plain values: the attenuator's part of the cache key."""

@@ -1,20 +1,25 @@
 """Controls: what the numbers have to be held against before an edit is believed.
 
 A control takes the detector and the attenuator of a job and returns what is run in their place, so that
-``control=none,random,other_side,mean_value`` is an axis of any sweep. A new one is a class with a ``__call__`` and a
-yaml.
+``control=none,random,other_side,mean_value`` is an axis of any sweep. One that has a ``make`` is run in the place of
+the whole edit. A new one is a class with a ``__call__`` and a yaml.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itae.base.checks import whole
 from itae.base.errors import UserError
+from itae.base.identity import identity
 from itae.base.names import choice_of, public_name
-from itae.edits import attenuate, detect
-from itae.edits.edit import READS
+from itae.edits import attenuate, detect, shuffle
+from itae.edits.edit import READS, parse_layers
+from itae.edits.register_mean import RegisterMeanEdit
+
+if TYPE_CHECKING:
+    from itae.vit.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,66 @@ class MeanValue:
         return detector, attenuate.MeanValue(strength=attenuator.strength, queries=attenuator.queries)
 
 
+@dataclass(frozen=True)
+class Shuffle:
+    """The same patches, their values replaced by those of flagged patches of other images, in the same block.
+
+    It puts the attenuator `itae.edits.shuffle.Shuffle` in the place of the run's. The values are those of the
+    detector's calibration images (``detector.calibration_images``, ``detector.calibration_seed``), whatever its rule.
+
+    Parameters
+    ----------
+    seed
+        Seed of the draw, at least 0.
+    """
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the seed."""
+        whole("control.seed", self.seed, low=0)
+
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
+        """Return the detector and `itae.edits.shuffle.Shuffle` at the same strength for the same rows."""
+        judge = getattr(detector, "match", None) or detector  # one of somebody's own needn't have calibration images
+        drawn = {
+            name: getattr(judge, name) for name in ("calibration_images", "calibration_seed") if hasattr(judge, name)
+        }
+        return detector, shuffle.Shuffle(attenuator.strength, attenuator.queries, seed=self.seed, **drawn)
+
+
+@dataclass(frozen=True)
+class RegisterMean:
+    """In the place of the edit: the model's trained registers are what they are on the average, in every block.
+
+    See `itae.edits.register_mean`. Detector and attenuator are not read; ``layers=none`` is the untouched model.
+
+    Parameters
+    ----------
+    calibration_images, calibration_seed
+        On how many images the means are taken, and which; the authors take 10,000.
+    """
+
+    calibration_images: int = 256
+    calibration_seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check both values."""
+        whole("control.calibration_images", self.calibration_images, low=2)
+        whole("control.calibration_seed", self.calibration_seed, low=0)
+
+    def __call__(self, detector: Any, attenuator: attenuate.Attenuator) -> tuple[Any, attenuate.Attenuator]:
+        """Return both as they are: what `make` returns reads neither."""
+        return detector, attenuator
+
+    def make(self, detector: Any, attenuator: Any, layers: Any, facts: Facts) -> RegisterMeanEdit | None:
+        """Return the edit in a model of these facts, or None where no block is edited."""
+        if not parse_layers(layers, facts.depth):
+            return None
+        drawn = {"calibration_images": self.calibration_images, "calibration_seed": self.calibration_seed}
+        return RegisterMeanEdit(identity(self) | drawn, facts.depth, facts.registers)
+
+
 def controlled(
     edit: Any, control: Any, detector: Any, attenuator: attenuate.Attenuator
 ) -> tuple[Any, attenuate.Attenuator]:
@@ -109,3 +174,8 @@ def controlled(
             "does nothing to that; use control=none, random or other_side."
         )
     return instead, how
+
+
+def edit_under(control: Any, edit: Any) -> Any:
+    """Return what makes the edit of a job: its own, or a control that is run in its place."""
+    return control if hasattr(control, "make") else edit

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from itae.base.errors import UserError, did_you_mean
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from itae.edits.attenuate import Attenuator
+    from itae.edits.gathered import Gathered
     from itae.vit.facts import Facts
 
 METHOD = 2
@@ -95,6 +96,15 @@ class Edit(ByDetector):
         """Whether a block is edited."""
         return layer in self.layers
 
+    def does(self) -> dict[int, str]:
+        """Return what is done in each block for which all is known: threshold, and what is gathered."""
+        lacking = self.lacking()
+        return {layer: told for layer, told in super().does().items() if layer not in lacking}
+
+    def lacking(self) -> tuple[int, ...]:
+        """Return the blocks for which the attenuator needs something that is yet to be gathered."""
+        return self.attenuator.lacking(self.layers)
+
     def check(self, facts: Facts) -> None:
         """Raise a `UserError` if a CLS token is needed and the model has none."""
         super().check(facts)
@@ -106,7 +116,11 @@ class Edit(ByDetector):
     def at(self, layer: int) -> str:
         """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""
         look = layer if self.found_in is None else self.found_in
-        return repr((self.finds(look), key_of(self.attenuator)))
+        return repr((self.finds(look), key_of(self.attenuator), self.attenuator.known(layer)))
+
+    def with_gathered(self, found: Gathered) -> Edit:
+        """Return the edit with what was gathered for its attenuator."""
+        return replace(self, attenuator=self.attenuator.with_gathered(found))  # type: ignore[attr-defined]
 
     def spec(self, depth: int, pool: str) -> dict[str, Any]:
         """Return what the vectors depend on, as plain values: the edit's part of the cache key."""

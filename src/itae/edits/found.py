@@ -84,6 +84,19 @@ class ByDetector:
         """Whether thresholds have to be fitted before the edit can be made."""
         return self.detector.fitted and self.thetas is None
 
+    def to_fit(self, layer: int) -> bool:
+        """Whether the threshold of a block has to be fitted, and isn't yet."""
+        return self.detector.fitted and layer in self.looks and layer not in (self.thetas or {})
+
+    def lacking(self) -> tuple[int, ...]:
+        """Return the blocks for which something is yet to be gathered of calibration images."""
+        return ()
+
+    @property
+    def ungathered(self) -> bool:
+        """Whether something has to be gathered of calibration images before the edit can be made."""
+        return bool(self.lacking())
+
     @property
     def extra(self) -> int:
         """No token is added."""

@@ -5,6 +5,8 @@
 `extract`          what is missing is computed, the rest is read
 `settle`           thresholds and neurons, known before a pass
 `kept`             the files that they are kept in
+`gather`           values and registers of calibration images, for edits that take some
+`kept_arrays`      the files that these are kept in
 `row_space`        what a row depends on beside the image
 `find_rows`        which other entries have rows that are missing
 `rows`             what is taken from them, and what has to pass

@@ -32,7 +32,7 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
         `itae.embed.diagnostics.flags.by_layer`; ``artifact_rate`` by layer; ``bimodality``, its mean over them;
         ``norms`` by site of the untouched model; ``sinks`` by block, see `itae.embed.diagnostics.sinks.sinks_of`;
         ``seen``, see `seen_of`, by side where there is something to say; ``device``, on which the embeddings were
-        computed; ``fits``, ``registers``, ``grid``, ``images``.
+        computed; ``fits``, ``registers``, ``gathered``, ``grid``, ``images``.
     """
     layers = by_layer(edited.diagnostics, len(edited.ids))
     sides = {"baseline": baseline, "edited": edited}
@@ -48,6 +48,7 @@ def about_edit(source: Source, edit: AnyEdit | None, baseline: Embeddings, edite
         "device": ", ".join(dict.fromkeys(str(entry.meta.get("device", "?")) for entry in sides.values())),
         "fits": edited.meta["fits"],
         "registers": _registers(edited),
+        "gathered": edited.meta.get("gathered"),
         "grid": list(source.facts.grid),
         "images": {"n": len(edited.ids), "classes": count_classes(edited.labels), "skipped": edited.meta["skipped"]},
     }
@@ -109,6 +110,7 @@ def notes_on_edit(
     if edit is None:
         return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
     notes += _whether_it_did_anything(layers, baseline, edited)
+    notes += _nothing_to_take(edited)
     unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
     if unfit:
         of = len(edited.meta["fits"])
@@ -145,6 +147,19 @@ def _silence_broken(edit: AnyEdit, edited: Embeddings) -> list[str]:
         f"{more}. A head that pays attention to such patches says next to nothing, and may mean to; attenuator={name} "
         "hands that attention to other patches, so that it speaks. attenuator=fade takes it and hands it to nobody: "
         "try that beside this one before you believe a gain or a harm."
+    ]
+
+
+def _nothing_to_take(edited: Embeddings) -> list[str]:
+    """Say in which blocks there are no values to put in the place of flagged patches."""
+    gathered = edited.meta.get("gathered") or {}
+    values = gathered.get("values") or {}
+    empty = [layer for layer, count in values.items() if not count]
+    if not empty:
+        return []
+    return [
+        f"control=shuffle: in {len(empty)} of {len(values)} edited blocks (block {empty[0]}) nothing was flagged in "
+        f"{gathered['images']} calibration images, so there is no value of another image and nothing is changed there."
     ]
 
 

@@ -15,11 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from itae.edits.found import ByDetector
-    from itae.embed.replay import SharedPass
+    from itae.embed.replay import Gathering, SharedPass
 
 
 def fit_layers(
-    shared: SharedPass, edits: Sequence[ByDetector], batches: Iterable[tuple[Tensor, Sequence[bytes]]]
+    shared: SharedPass,
+    edits: Sequence[ByDetector],
+    batches: Iterable[tuple[Tensor, Sequence[bytes]]],
+    gather: Gathering | None = None,
 ) -> list[dict[int, Fit]]:
     """Return the fit of each edited layer, for each of `edits`.
 
@@ -28,9 +31,11 @@ def fit_layers(
     shared
         A pass of the model with these edits.
     edits
-        Edits whose detectors have a fitted rule.
+        Edits whose detectors have a fitted rule, or for which something is gathered.
     batches
         Pixels [b, 3, S, S] and digests (b of 32 bytes) of the calibration images.
+    gather
+        What takes the values of flagged patches on the way, see `itae.embed.replay.SharedPass.walk`.
     """
     fits: list[dict[int, Fit]] = [{} for _ in edits]
 
@@ -46,5 +51,5 @@ def fit_layers(
             fits[position][layer] = found
         return found.theta
 
-    shared.walk(batches, fit)
+    shared.walk(batches, fit, gather)
     return fits

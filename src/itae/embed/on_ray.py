@@ -21,12 +21,14 @@ from itae.base.place import Place
 from itae.base.runtime import Runtime
 from itae.embed.ray_cluster import begun, connected, done, told
 from itae.embed.rows import Taken, parts_of
-from itae.embed.worker import Fits, Worker, calibrated_together
+from itae.embed.worker import Fits, Worker, calibrated_together, gathered_together
 
 if TYPE_CHECKING:
-    from itae.edits.edit import AnyEdit
+    from itae.edits.edit import AnyEdit, Edit
     from itae.edits.found import ByDetector
+    from itae.edits.register_mean import RegisterMeanEdit
     from itae.edits.registers import RegisterEdit, RegisterNeurons
+    from itae.embed.gather import Settled
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
     from itae.store.store import Draft, Key
@@ -69,6 +71,14 @@ class RayWorkers:
         """Search as `Worker.search` does, on one worker."""
         ((_, found),) = self._done([self._task(_search, ray.put(edits))])
         return dict(found)
+
+    def gather_for(self, edits: Mapping[Key, Edit | RegisterMeanEdit]) -> dict[Key, Settled]:
+        """Gather as `Worker.gather_for` does, edits that share images together."""
+        together = gathered_together(edits).values()
+        out: dict[Key, Settled] = {}
+        for _, found in self._done([self._task(_gather, ray.put(some)) for some in together]):
+            out |= found
+        return out
 
     def fill(
         self,
@@ -141,6 +151,12 @@ def _calibrate(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef
 def _search(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, RegisterNeurons]:
     place.enter()
     return _worker(job[0]).search(ray.get(edits[0]))
+
+
+@told
+def _gather(place: Place, job: list[ray.ObjectRef], edits: list[ray.ObjectRef]) -> dict[Key, Settled]:
+    place.enter()
+    return _worker(job[0]).gather_for(ray.get(edits[0]))
 
 
 @told

@@ -11,7 +11,7 @@ edit's first block it is the untouched model's.
 Edits that add a token have streams of their own, from the first block on. Edits that take the mean over views of an
 image have the untouched pass as their first; each other view passes once, whoever wants it. An edit that replaces
 tokens runs its blocks on others than its detector looked at there: what comes before attention is then computed once
-more.
+more. One that sets registers has a stream of its own, too.
 
 **Finish on the CLS row.** An embedding that is the CLS token, or its projection, needs one row of the last block's
 attention, and the patches' queries only if a detector reads them. All edits' rows go through the rest of that block
@@ -26,7 +26,8 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import UnionType
 from typing import Any
 
 import torch
@@ -40,6 +41,8 @@ from itae.edits.augment import AugmentEdit, View
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.found import ByDetector
 from itae.edits.neighbour_mean import NeighbourMeanEdit
+from itae.edits.register_mean import RegisterMeanEdit
+from itae.edits.shuffle import Flagged, Pool, Shuffle, flagged_values
 from itae.edits.site import Flags, Paid, Site
 from itae.embed.record import Record, Stop
 from itae.vit.door import Call, Door, Tape, exactly_once, fused, fused_qkv
@@ -47,6 +50,8 @@ from itae.vit.tokens import appended, longer, registers
 
 Fitting = Callable[[int, list[int], list[Tensor]], float]
 """Called with a block's index, the positions of edits, and what their detector sees there; returns the threshold."""
+Gathering = Callable[[int, list[int], Pool], None]
+"""Called with a block's index, the positions of edits, and the values of what they flag there."""
 
 # Ways that part whose attention is computed together; it is held until their turn, 4BNE bytes each.
 _AHEAD = 8
@@ -192,8 +197,10 @@ class SharedPass:
             self._finish(batch)
             return [batch.out[position] for position in range(len(self.edits))]
 
-    def walk(self, batches: Iterable[tuple[Tensor, Sequence[bytes]]], fit: Fitting) -> None:
-        """Go through the edits' blocks in order with all of `batches`, to fit thresholds on the way.
+    def walk(
+        self, batches: Iterable[tuple[Tensor, Sequence[bytes]]], fit: Fitting, gather: Gathering | None = None
+    ) -> None:
+        """Go through the edits' blocks in order with all of `batches`, to fit thresholds and gather values on the way.
 
         Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
         with the same history share the stream, and those with the same detector the fit. Where patches are found in
@@ -206,27 +213,43 @@ class SharedPass:
         fit
             Called as ``fit(layer, positions, signals)`` with what the detector of the edits at `positions` sees of
             each batch; returns the threshold.
+        gather
+            Called, if anything is to be gathered, as ``gather(layer, positions, pool)`` with the values of what the
+            edits at `positions` flag in a block. Edits of patches that are found elsewhere have their thresholds then.
         """
         with torch.inference_mode(), fused(self.blocks):
-            starts = self._starts(to_fit=True)
-            each = [
-                _Batch(self._record(pixels, digests, starts=starts).only_inputs(), digests)
-                for pixels, digests in batches
-            ]
+            visits = {p: edit.looks if edit.unfitted else edit.layers for p, edit in enumerate(self._by_detector())}
+            starts: dict[int, list[int]] = {}
+            for position, layers in visits.items():
+                starts.setdefault(layers[0], []).append(position)
+            each = []
+            for pixels, digests in batches:
+                flagged: dict[str, Flags] = {}
+                record = self._record(pixels, digests, flagged=flagged if gather else None, starts=starts)
+                each.append(_Batch(record.only_inputs(), digests, flagged=flagged))
             for first, positions in starts.items():
-                self._settle([(batch, batch.record.inputs.pop(first)) for batch in each], first, positions, fit)
+                streams = [(batch, batch.record.inputs.pop(first)) for batch in each]
+                self._settle(streams, first, {p: visits[p][-1] for p in positions}, fit, gather)
 
-    def _settle(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
-        """Fit the edits at `positions`, which have one stream so far, from block `layer` on."""
-        while positions:
-            self._fit_block(streams, layer, [p for p in positions if layer in self._edit([p]).looks], fit)
-            positions = [p for p in positions if layer < self._edit([p]).looks[-1]]  # the others are done
-            ways = self._ways(layer, positions)
+    def _settle(
+        self, streams: _Streams, layer: int, ends: dict[int, int], fit: Fitting, gather: Gathering | None
+    ) -> None:
+        """Settle edits, given by their positions and last blocks, of one stream so far, from block `layer` on."""
+        while ends:
+            self._fit_block(streams, layer, [p for p in ends if self._edit([p]).to_fit(layer)], fit)
+            if gather:
+                self._gather_block(streams, layer, [p for p in ends if layer in self._edit([p]).lacking()], gather)
+            ends = {p: end for p, end in ends.items() if layer < end}  # the others are done
+            ways = self._ways(layer, list(ends))
             for way in ways[:-1]:
-                self._settle(self._advanced(streams, layer, way), layer + 1, way, fit)
+                advanced = self._advanced(streams, layer, way)
+                self._settle(advanced, layer + 1, {p: ends[p] for p in way}, fit, gather)
             if ways:
-                positions = ways[-1]
-                streams, layer = self._advanced(streams, layer, positions), layer + 1
+                ends = {p: ends[p] for p in ways[-1]}
+                streams, layer = self._advanced(streams, layer, ways[-1]), layer + 1
+
+    def _by_detector(self) -> list[ByDetector]:
+        return [self._edit([position]) for position in range(len(self.edits))]
 
     def _advanced(self, streams: _Streams, layer: int, positions: list[int]) -> _Streams:
         return [(batch, self._block(batch, x, layer, _Parting([positions]))) for batch, x in streams]
@@ -247,6 +270,29 @@ class SharedPass:
                 edit = self._edit([position])
                 edit = edit.with_thetas({**(edit.thetas or {}), layer: theta})
                 self._take(position, edit)
+
+    def _gather_block(self, streams: _Streams, layer: int, positions: list[int], gather: Gathering) -> None:
+        """Give edits the values of what they flag in a block, those together that flag the same."""
+        alike: dict[str, list[int]] = {}
+        for position in positions:
+            edit = self._edit([position])
+            look = layer if edit.found_in is None else edit.found_in
+            alike.setdefault(self._finds[position][look], []).append(position)
+        found: list[list[Flagged]] = [[] for _ in alike]
+        parts = [1] * len(alike)
+        for batch, x in streams if alike else []:
+            site = self._site(self._operands(batch, x, layer), layer, x, batch.digests)
+            for i, group in enumerate(alike.values()):
+                flags = self._flags(batch, site, group[0], self._edit(group))
+                found[i].append(flagged_values(site, flags))
+                parts[i] = flags.mask.shape[1]
+        for some, count, group in zip(found, parts, alike.values(), strict=True):
+            pool = Pool.of(some, count)
+            gather(layer, group, pool)
+            for position in group:
+                edit = self._edit([position])
+                assert isinstance(edit, Edit) and isinstance(edit.attenuator, Shuffle)  # noqa: PT018
+                self._take(position, replace(edit, attenuator=edit.attenuator.with_pool(layer, pool)))
 
     def _take(self, position: int, edit: AnyEdit) -> None:
         """Have `edit` at `position`, and keep what it does in a form to compare, which is not free to make."""
@@ -280,12 +326,12 @@ class SharedPass:
                 longer.setdefault(edit.extra, []).append(position)
         return longer
 
-    def _starts(self, to_fit: bool = False) -> dict[int, list[int]]:
-        """Return the positions of the edits by their first block, or by the first that is looked at to be fitted."""
+    def _starts(self, kinds: type | UnionType = ByDetector | RegisterMeanEdit) -> dict[int, list[int]]:
+        """Return the positions of the edits that add no token, of one kind or all, by their first block."""
         starts: dict[int, list[int]] = {}
         for position, edit in enumerate(self.edits):
-            if isinstance(edit, ByDetector):
-                starts.setdefault((edit.looks if to_fit else edit.layers)[0], []).append(position)
+            if edit is not None and isinstance(edit, kinds):
+                starts.setdefault(edit.layers[0], []).append(position)
         return starts
 
     # --- the untouched model, recorded
@@ -300,7 +346,7 @@ class SharedPass:
     ) -> Record:
         """Run the untouched model; what is found there for edits of other blocks goes into `flagged`."""
         # No tape where thresholds are fitted: many batches are held there.
-        taped = sorted(self._starts())[-_TAPED:] if starts is None else []
+        taped = sorted(self._starts(ByDetector))[-_TAPED:] if starts is None else []
         starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
         finders = self._finders() if flagged is not None else {}
         end = max([*starts, *(layer + 1 for layer in finders)], default=0)
@@ -352,7 +398,10 @@ class SharedPass:
         """
         while layer <= self.last:
             if layer == self.last and self.finish_rows:
-                self._last_rows(batch, x, positions, tape)
+                sets = any(isinstance(self.edits[position], RegisterMeanEdit) for position in positions)
+                for way in self._ways(layer, positions) if sets else [positions]:
+                    entering = self._entering(way, x, layer)
+                    self._last_rows(batch, entering, way, tape if entering is x else None)
                 return
             ways = self._ways(layer, positions)
             parting, tape = _Parting(ways, tape), None
@@ -394,11 +443,12 @@ class SharedPass:
         if self._replaces(way, layer):
             return self._replaced_block(batch, x, layer, parting, way)
         edit = self._any_edit(way)
+        entering = self._entering(way, x, layer)
         edited = edit.attends(layer)
         kwargs = longer(batch.record.kwargs(layer), edit.extra)
-        if not edited and (parting.tape is None or edit.extra):
+        if not edited and (parting.tape is None or edit.extra or entering is not x):
             with edit.inside(self.blocks[layer], layer, self.prefix):
-                y = self.blocks[layer](x, **kwargs)
+                y = self.blocks[layer](entering, **kwargs)
             for position in way if edit.extra else ():
                 self.watch.longer(position, layer, y)
             return y
@@ -453,6 +503,11 @@ class SharedPass:
 
         return x, show
 
+    def _entering(self, way: list[int], x: Tensor, layer: int) -> Tensor:
+        """Return what enters a block for the edits of one way: `x` itself unless they replace it."""
+        edit = self._any_edit(way)
+        return edit.entering(x, layer, self.prefix) if isinstance(edit, RegisterMeanEdit) else x
+
     def _last_rows(self, batch: _Batch, x: Tensor, positions: list[int], tape: Tape | None) -> None:
         """Keep the rows of the last block's attention that the embedding reads, for each of the edits."""
         edits = [self._any_edit([position]) for position in positions]
@@ -484,7 +539,7 @@ class SharedPass:
             assert isinstance(edit, Edit)
             flags = self._flags(batch, site, way[0], edit)
             keys = flags.once("keys", lambda mask=flags.mask: F.pad(mask, (self.prefix, 0)))  # type: ignore[misc]
-            rules.append((edit.attenuator, keys))
+            rules.append((edit.attenuator.at(site), keys))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
             for position in way:
                 if self.watch.values is not None and batch.look:

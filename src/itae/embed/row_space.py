@@ -14,6 +14,7 @@ from itae.edits.detect import RULE_NUMBERS
 from itae.store.entry import FORMAT
 
 _FITTED_BY = {*RULE_NUMBERS["bimodal"], "fit"}
+_GATHERED_BY = {"calibration_images", "calibration_seed"}
 _SEARCHED_BY = {"top_k", "highest_layer", "calibration_images", "calibration_seed", "rule", "threshold", "fit"}
 
 
@@ -23,7 +24,8 @@ def row_space(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     Parameters
     ----------
     meta
-        What `meta.json` says; of an entry in the making ``format``, ``space``, ``fits`` and ``search`` will do.
+        What `meta.json` says; of an entry in the making ``format``, ``space``, ``fits``, ``search`` and ``gathered``
+        will do.
     """
     if meta["format"] != FORMAT:
         return None
@@ -31,7 +33,8 @@ def row_space(meta: Mapping[str, Any]) -> dict[str, Any] | None:
     if edit is None:
         return dict(space)
     if "registers" not in edit:
-        return {**space, "edit": _with_thetas(edit, meta.get("fits") or {})}
+        told = _with_gathered(edit, meta.get("gathered"))
+        return None if told is None else {**space, "edit": _with_thetas(told, meta.get("fits") or {})}
     found = meta.get("search") or {}
     if "neurons" not in found or "theta" not in found:
         return None
@@ -47,6 +50,17 @@ def without_numbers(space: Mapping[str, Any]) -> dict[str, Any]:
         if part in edit:
             edit[part] = {name: value for name, value in edit[part].items() if name not in names}
     return {**space, "edit": edit}
+
+
+def _with_gathered(edit: Mapping[str, Any], gathered: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return an edit with the digest of what was gathered, in the place of the images; None where that isn't known."""
+    parts = [part for part in ("attenuator", "register_mean") if _GATHERED_BY & set(edit.get(part) or ())]
+    if not parts:
+        return dict(edit)
+    if gathered is None:
+        return None
+    told = {part: {name: value for name, value in edit[part].items() if name not in _GATHERED_BY} for part in parts}
+    return {**edit, **told, "gathered": gathered["digest"]}
 
 
 def _with_thetas(edit: Mapping[str, Any], fits: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
-from itae.edits.edit import AnyEdit
-from itae.edits.found import ByDetector
+from itae.edits.edit import AnyEdit, Edit
+from itae.edits.found import ByDetector, told_thetas
+from itae.edits.register_mean import RegisterMeanEdit
 from itae.edits.registers import RegisterEdit
 from itae.embed.diagnostics.choose import collector
 from itae.images.dataset import Dataset
@@ -128,6 +129,23 @@ class Source:
         spec = edit.spec(self.facts.depth, self.backbone.pool)
         what = {"method": spec["method"], "judge": key_of(judge)} if len(edit.looks) == 1 else spec
         return {"space": self._unpooled, "images": _content(images, drawn), "looks": list(edit.looks), "edit": what}
+
+    def gather_key(self, edit: Edit | RegisterMeanEdit, images: ImageSet) -> dict[str, Any]:
+        """Return all that what is gathered for an edit depends on, its thresholds among it; None while unfitted.
+
+        Values of one edited block are of the untouched stream, whatever is done with them there.
+        """
+        asks: Any = edit if isinstance(edit, RegisterMeanEdit) else edit.attenuator
+        drawn = drawn_rows(len(images), asks.calibration_images, asks.calibration_seed)
+        thetas = edit.thetas if isinstance(edit, Edit) else None
+        spec = edit.spec(self.facts.depth, self.backbone.pool)
+        unread = ("attenuator",) if len(edit.layers) == 1 else ()
+        return {
+            "space": self._unpooled,
+            "images": _content(images, drawn),
+            "edit": {name: value for name, value in spec.items() if name not in unread},
+            "thetas": None if thetas is None else told_thetas(thetas),
+        }
 
     @property
     def _unpooled(self) -> dict[str, Any]:

@@ -35,9 +35,11 @@ from itae.store.entry import canonical
 
 if TYPE_CHECKING:
     from itae.edits.bimodal import Fit
-    from itae.edits.edit import AnyEdit
+    from itae.edits.edit import AnyEdit, Edit
     from itae.edits.found import ByDetector
+    from itae.edits.register_mean import RegisterMeanEdit
     from itae.edits.registers import RegisterEdit, RegisterNeurons
+    from itae.embed.gather import Settled
     from itae.embed.replay import SharedPass, Watch
     from itae.embed.source import Source
     from itae.images.image_set import ImageSet
@@ -137,6 +139,25 @@ class Worker:
                     found[name] = search(self.model, self.source.facts.prefix, settings, batches)
                 NEURONS.remember(self.source.store.root, what, found[name])
             out[key] = found[name]
+        return out
+
+    def gather_for(self, edits: Mapping[Key, Edit | RegisterMeanEdit]) -> dict[Key, Settled]:
+        """Gather what edits take from calibration images, without labels, and fit what is fitted on the way."""
+        from itae.embed.gather import gather_values, register_means
+
+        out: dict[Key, Settled] = {}
+        facts = self.source.facts
+        for (count, seed, first), alike in gathered_together(edits).items():
+            images = self._drawn(count, seed)
+            log.info("Looking at %d images for what is put in the place of tokens.", len(images))
+            with self._at_work("the number of calibration_images"):
+                sample = self._pixels(images)
+                if first is None:
+                    means = register_means(self.model, facts.prefix, facts.registers, sample)
+                    out |= dict.fromkeys(alike, (means, {}))
+                else:
+                    some = list(alike.values())
+                    out |= zip(alike, gather_values(self._shared_pass(some), some, sample), strict=True)  # type: ignore[arg-type]
         return out
 
     def fill(
@@ -297,5 +318,26 @@ def calibrated_together(edits: Mapping[Key, ByDetector]) -> dict[tuple[int, int,
     for key, edit in edits.items():
         judge = edit.judge
         together = (judge.calibration_images, judge.calibration_seed, edit.looks[0])
+        out.setdefault(together, {})[key] = edit
+    return out
+
+
+def gathered_together(
+    edits: Mapping[Key, Edit | RegisterMeanEdit],
+) -> dict[tuple[int, int, int | None], dict[Key, Edit | RegisterMeanEdit]]:
+    """Return the edits in groups that share calibration images, and a walk over them from a block on, if they take one.
+
+    Parameters
+    ----------
+    edits
+        Those for which something has to be gathered.
+    """
+    from itae.edits.register_mean import RegisterMeanEdit
+
+    out: dict[tuple[int, int, int | None], dict[Key, Edit | RegisterMeanEdit]] = {}
+    for key, edit in edits.items():
+        asks = edit if isinstance(edit, RegisterMeanEdit) else edit.attenuator
+        first = None if isinstance(edit, RegisterMeanEdit) else edit.layers[0]
+        together = (asks.calibration_images, asks.calibration_seed, first)  # type: ignore[union-attr]
         out.setdefault(together, {})[key] = edit
     return out

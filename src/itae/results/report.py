@@ -91,6 +91,7 @@ def details(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         if rates:
             found.append(("artifacts", f"share of patches flagged, by block: {', '.join(rates)}"))
         found += _attention(result["layers"]) + _sinks(result.get("sinks") or {}) + _registers(result.get("registers"))
+        found += _gathered(result.get("gathered"))
         far = "cosine distance of the embeddings: mean {mean:.4g}, 95 % below {p95:.4g}"
         found.append(("moved", far.format(**result["moved"])))
     found += before.details(result) if result.get("shown") is None else [(str(a), str(b)) for a, b in result["details"]]
@@ -151,10 +152,21 @@ def _registers(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
     ]
 
 
+def _gathered(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return a detail about what was taken from calibration images, if anything was."""
+    if not found:
+        return []
+    if found["values"] is None:
+        return [("calibration", f"means over {found['images']} images, digest {found['digest'][:8]}")]
+    blocks = ", ".join(f"{layer}: {count}" for layer, count in found["values"].items())
+    return [("calibration", f"values of flagged patches of {found['images']} images, by block: {blocks}")]
+
+
 def told(edit: dict[str, Any]) -> str:
     """Return an edit's spec in a few words."""
-    if "registers" in edit:
-        return _call(edit["registers"])
+    for part in ("registers", "register_mean"):
+        if part in edit:
+            return _call(edit[part])
     if "augment" in edit:
         return _views(edit["augment"])
     parts = [_call(edit[part]) for part in ("detector", "attenuator", "neighbour_mean") if part in edit]

@@ -96,6 +96,12 @@ class Sets:
                 "give its numbers with detector.calibration=FILE (itae calibrate FILE ... makes one), choose another "
                 "rule, or leave out the gallery."
             )
+        if getattr(edit, "ungathered", False):
+            raise UserError(
+                "task.gallery: the control takes numbers of calibration images of each set (control=shuffle, "
+                "register_mean), so that rows and queries would be of two spaces; choose another control, or leave out "
+                "the gallery."
+            )
 
     def check_rows(self, kind: str, ids: Sequence[str]) -> Said:
         """Return what is said of rows; a `UserError` where none has a label, or all are of one class or one group.

@@ -34,6 +34,7 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
     """
     from itae.edits.augment import AugmentEdit
     from itae.edits.found import ByDetector
+    from itae.edits.register_mean import RegisterMeanEdit
     from itae.edits.registers import RegisterEdit
     from itae.embed.diagnostics.norms import NormCollector
 
@@ -44,7 +45,7 @@ def collector(edit: AnyEdit | None, facts: Facts, positions: Sequence[int], diag
         return NormCollector(facts, images, wanted, examples, places) if diagnostics else Collector(images)
     if isinstance(edit, RegisterEdit):
         return OutlierCollector(edit, images, facts.prefix) if diagnostics else Collector(images)
-    if isinstance(edit, AugmentEdit):
+    if isinstance(edit, AugmentEdit | RegisterMeanEdit):
         return Collector(images)
     assert isinstance(edit, ByDetector)
     if not diagnostics:

@@ -14,9 +14,10 @@ from typing import Any
 
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.base.names import choice_of
 from itae.base.place import at_home
 from itae.base.runtime import Runtime
-from itae.edits.controls import controlled
+from itae.edits.controls import controlled, edit_under
 from itae.edits.edit import AnyEdit
 from itae.edits.found import ByDetector, told_thetas
 from itae.edits.registers import RegisterEdit
@@ -56,6 +57,12 @@ def recipe_of(plain: Mapping[str, Any], edited: bool, store: Store, runtime: Run
         raise UserError(
             "edit=test_time_registers searches its neurons on a data set, and a knowledge base has none; leave it out, "
             "or choose edit=attention."
+        )
+    if getattr(encoder.edit, "ungathered", False):
+        control = choice_of(recipe["edit"]["control"]["_target_"])
+        raise UserError(
+            f"control={control} takes numbers of calibration images, and a knowledge base has no such images; leave it "
+            "out, or choose another control."
         )
     if encoder.edit is None:
         return recipe | {"edit": None}, encoder
@@ -117,7 +124,7 @@ def _edit_of(node: Mapping[str, Any] | None, facts: Facts) -> AnyEdit | None:
         return None
     made = {name: construct(name, node[name]) for name in EDITED}
     detector, attenuator = controlled(made["edit"], made["control"], made["detector"], made["attenuator"])
-    edit: AnyEdit | None = made["edit"].make(detector, attenuator, node["layers"], facts)
+    edit: AnyEdit | None = edit_under(made["control"], made["edit"]).make(detector, attenuator, node["layers"], facts)
     if isinstance(edit, ByDetector) and (thetas := node.get("thetas")) is not None:
         known = {int(layer): math.nan if theta is None else theta for layer, theta in thetas.items()}
         return edit.with_thetas(known)

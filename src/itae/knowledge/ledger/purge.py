@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from itae.base.errors import UserError
+from itae.embed.kept_arrays import forget
 from itae.knowledge.disk.pictures import Pictures
 from itae.knowledge.ledger.about import GOING_ON, HEAD, indexes_of, read_tags, write_tags
 from itae.knowledge.ledger.journal import Edit, Touched, file_of, sealed_edit
@@ -263,4 +264,5 @@ def _cleared(cache: Path, digests: set[bytes]) -> tuple[tuple[Path, ...], tuple[
             continue
         if any(each.tobytes() in digests for each in np.ascontiguousarray(rows)):
             (gone if store.remove(item) else kept).append(item.path)
+    gone += forget(cache, digests)
     return tuple(gone), tuple(kept)
