@@ -73,7 +73,7 @@ def main() -> None:
         before = None
         for n in args.points:
             words = [sys.executable, __file__, name, "--one", str(n)]
-            took = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+            took = json.loads(subprocess.run(words, check=True, capture_output=True, encoding="utf-8").stdout)
             ratio = f", {took['mb'] / before:.2f} times the line above" if before else ""
             line = (
                 f"{name:14} {n:7,} x {WIDTH}: {took['mb']:6.0f} MB over a base of {took['base']:.0f} MB{ratio}; "
