@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from itae import load_run
+from itae.edits.local_outlier import LocalOutlierFactor
 from itae.results import rows as collect_rows
 from itae.results.find import find_results
 from itae.results.table import read_table
@@ -110,6 +111,14 @@ def test_thresholds_are_fitted_and_kept_for_both_edits_of_one_block(itae_, tmp_p
     status, _, err = itae_(*words, *file, "edit=attention")
     assert status == 0, err
     assert "were fitted under another attenuator or other layers, or another edit" in " ".join(err.split())
+
+
+def test_it_is_said_where_all_other_patches_are_neighbours(itae_):
+    words = ("dataset.limit=20", "clusterer.seeds=1", "runtime.report=false", "runtime.diagnostics=false")
+    status, out, err = itae_(*SMALL, *words, "detector=lof", "detector.neighbours=63")
+    assert status == 0, err
+    assert "detector.neighbours=63: an image has 64 patches, so all others are neighbours" in " ".join(out.split())
+    assert LocalOutlierFactor(neighbours=62).caveat(64) is None
 
 
 @pytest.mark.parametrize(

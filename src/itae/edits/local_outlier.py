@@ -49,7 +49,7 @@ class LocalOutlierFactor(Detector):
     ----------
     neighbours
         k, at least 1. An image of no more patches than that has all others for neighbours, and no outliers: density is
-        then the same for all.
+        then nearly the same for all, which the run says.
     rule, threshold, side
         As of any detector, but the default is ``absolute``: 2 and above is flagged.
     """
@@ -64,6 +64,15 @@ class LocalOutlierFactor(Detector):
         """Check every value."""
         whole("detector.neighbours", self.neighbours, low=1)
         super().__post_init__()
+
+    def caveat(self, patches: int) -> str | None:
+        """Say what a reader has to know where an image has so many patches, if there is something."""
+        if self.neighbours < patches - 1:
+            return None
+        return (
+            f"detector.neighbours={self.neighbours}: an image has {patches} patches, so all others are neighbours, all "
+            "tokens have nearly the same density and none stands out; set it to half of them at most."
+        )
 
     def signal(self, site: Site) -> Tensor:
         """Return the factors, [B, 1, T]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,10 @@ def notes_on_edit(
     notes += _whose(baseline, edited)
     if edit is None:
         return [*notes, "No edit: detector, layers or strength leave nothing to do, so both columns are one backbone."]
+    if (told := getattr(getattr(edit, "judge", None), "caveat", None)) and (
+        caveat := told(math.prod(source.facts.grid))
+    ):
+        notes.append(caveat)
     notes += _whether_it_did_anything(layers, baseline, edited)
     notes += _nothing_to_take(edited)
     unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
