@@ -132,7 +132,7 @@ def _bridges(vectors_NE: np.ndarray, component_N: np.ndarray, count: int) -> tup
     members = [order[bounds[c] : bounds[c + 1]] for c in range(count)]
     means_CE = np.stack([vectors_NE[rows].mean(axis=0, dtype=np.float64) for rows in members])
     apart_CC = euclidean_distances(means_CE - means_CE.mean(axis=0))
-    apart_CC += max(1e-9, 1e-9 * float(apart_CC.max()))  # of equal means, too: to SciPy 0 is no link
+    apart_CC += 1  # which changes no tree; to SciPy no distance, as of equal means, is no link
     tree = minimum_spanning_tree(apart_CC).tocoo()
     ends: list[tuple[int, int]] = []
     with progress(count - 1, "joining components", "pairs") as advance:
