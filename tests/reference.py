@@ -368,8 +368,11 @@ def reachability_weights(points, around):
     return weights
 
 
-def agglomerated(points, k, linkage):
-    """Clusters of points [N, E] by merging the two of least distance until `k` are left, and the merges' distances."""
+def agglomerated(points, k, linkage, links=None):
+    """Clusters of points [N, E] by merging the two of least distance until `k` are left, and the merges' distances.
+
+    With links [N, N], two are merged only if there is one between them.
+    """
     clusters, merges = [[i] for i in range(len(points))], []
     points = points.astype(float)
 
@@ -382,6 +385,8 @@ def agglomerated(points, k, linkage):
 
     while len(clusters) > k:
         pairs = itertools.combinations(range(len(clusters)), 2)
+        if links is not None:
+            pairs = [(i, j) for i, j in pairs if links[np.ix_(clusters[i], clusters[j])].any()]
         distance, i, j = min((apart(clusters[i], clusters[j]), i, j) for i, j in pairs)
         merges.append(distance)
         clusters[i] += clusters.pop(j)

@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from itae.base.errors import UserError
 from itae.measure.cluster.agglomerative import LINKAGES, Agglomerative
 from itae.measure.cluster.clustered import largest_first
+from itae.measure.cluster.graph import neighbour_graph
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.scores import scores
 
@@ -63,6 +64,16 @@ def test_a_graph_of_all_neighbours_is_none(kind):
     points = np.random.default_rng(1).normal(size=(60, 5)).astype(np.float32)
     dense, graph = (Agglomerative(linkage=kind, neighbours=m).fit(points, 6) for m in (None, 59))
     assert same(dense.assignments, graph.assignments)
+
+
+def test_only_what_is_linked_is_merged():
+    points = np.random.default_rng(3).normal(size=(60, 3)).astype(np.float32)
+    links = neighbour_graph(points, 4).links.toarray()
+    slow, merges = reference.agglomerated(points, 6, "ward", links)
+    found = Agglomerative(neighbours=4).fit(points, 6)
+    assert same(found.assignments, slow)
+    assert found.info["last_merge"] == pytest.approx(merges[-1], rel=1e-5)
+    assert not same(Agglomerative(neighbours=None).fit(points, 6).assignments, slow), "without links it is another one"
 
 
 @pytest.mark.parametrize("neighbours", [None, 6])
