@@ -185,7 +185,7 @@ MISTAKES = [
     ("backbone=digits_clip backbone.pool=cls task.words=[one,two]", "task.words", "backbone.pool=cls"),
     ("backbone=digits_clip task.words=[one,cat]", "knows no word of 'cat'"),
     ("backbone=digits_clip task.words=no.txt", "task.words=no.txt", "is no file"),
-    ("task.words=[]", "task.words", "has 0 words"),
+    ("task.words=''", "task.words=''", "must list words"),
     ("task.words=[one,one]", "task.words", "has 1 words"),
     ("task.words=[1,2]", "task.words=[1, 2]", "must list words"),
     ("task.words=3", "task.words=3", "must list words"),

@@ -61,8 +61,8 @@ def test_words_come_as_a_list_or_from_a_file(tmp_path):
     file.write_text("cat\n\n  a red car \ncat\n")
     assert vocabulary(str(file)) == ("cat", "a red car")
     assert vocabulary(("a", "b")) == ("a", "b")
-    assert checked_words(["a", "b", "a"]) == ("a", "b")
-    assert checked_words(None) is None
+    assert checked_words(["a", "b", "a"]) == ["a", "b"]
+    assert checked_words(None) == checked_words([]) == []
     file.write_text("cat\n")
     with pytest.raises(UserError, match="has 1 words"):
         vocabulary(str(file))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -59,7 +59,7 @@ class Clustering(BaseTask):
         Of the votes, at least 0.001; see `itae.measure.scores.knn_correct`. Default 0.07.
     words
         Words, or a text file with one a line, of which each cluster is named by those that set it apart, where the
-        model has a text tower; see `itae.tasks.clustering.words`. None (default) for no names.
+        model has a text tower; see `itae.tasks.clustering.words`. None at all (default): no names.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class Clustering(BaseTask):
 
     knn: int = 20
     temperature: float = 0.07
-    words: str | Sequence[str] | None = None
+    words: str | Sequence[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         whole("task.knn", self.knn, 0)
@@ -82,7 +82,7 @@ class Clustering(BaseTask):
 
     def check(self, job: Job) -> None:
         """Ask the clusterer whether it can do with so many images and classes, and whether words can be read."""
-        if self.words is not None:
+        if self.words:
             check_words(job, self.words)
         self.usable(job, job.source, job.source.images)
 

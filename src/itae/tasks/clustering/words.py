@@ -30,15 +30,17 @@ _TOLD = 12  # clusters in a line of the table
 
 
 def checked_words(words: Any) -> Any:
-    """Return the setting ``task.words`` as it is kept: words, a file's name or None; a `UserError` for any other."""
-    if words is None or (isinstance(words, str) and words.strip()):
+    """Return the setting ``task.words`` as it is kept: words, a file's name, or none; a `UserError` for any other."""
+    if isinstance(words, str) and words.strip():
         return words
+    if words is None or (isinstance(words, Sequence) and not isinstance(words, str) and not words):
+        return []
     listed = isinstance(words, Sequence) and not isinstance(words, str)
     if not listed or not all(isinstance(word, str) and word.strip() for word in words):
         raise UserError(
             f"task.words={words!r} must list words, as [cat,dog,'a red car'], or name a text file with one a line."
         )
-    return _several(tuple(words), "task.words")
+    return list(_several(words, "task.words"))
 
 
 def _several(words: Sequence[str], source: str) -> tuple[str, ...]:
@@ -109,10 +111,10 @@ def name_clusters(
 
 
 def named(
-    job: Job, words: str | Sequence[str] | None, sides: Sequence[tuple[Embeddings, Clustered]]
+    job: Job, words: str | Sequence[str], sides: Sequence[tuple[Embeddings, Clustered]]
 ) -> dict[str, dict[str, list[tuple[str, float]]]]:
     """Return the words of each side's clusters, by ``baseline`` and ``edited`` and number; nothing without words."""
-    if words is None:
+    if not words:
         return {}
     known = vocabulary(words)
     words_WE = _vectors(job, known)
