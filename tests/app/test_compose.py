@@ -107,3 +107,11 @@ def test_a_class_goes_by_its_public_name_at_any_depth():
         "detector": {"like": {"_target_": "itae.detect.VectorNorm"}, "_target_": "mine.Detector"},
         "tracker": {"all": [{"_target_": "itae.tracking.Wandb", "name": "itae.track.tracking.Wandb"}]},
     }
+
+
+def test_an_option_that_one_job_of_a_sweep_lacks_is_told_by_job(itae_):
+    """What is known is composed while Hydra runs the sweep."""
+    status, _, err = itae_("-m", "clusterer=kmeans,hdbscan", "clusterer.k=auto", "tracker=none")
+    assert status == 2
+    assert "1 of 2 jobs can't run" in err
+    assert "job 1 (clusterer=hdbscan): There is no option 'clusterer.k' as things are; it belongs to" in err

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -50,8 +51,13 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
         A folder with configs of one's own, searched beside those of the package.
     """
     more = [searchpath(config_dir)] if config_dir else []
-    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return hydra.compose("config", [*more, *as_typed(words)])
+    running = GlobalHydra.instance().hydra  # of a sweep, say, one of whose jobs has an option that isn't there
+    GlobalHydra.instance().hydra = None
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            return hydra.compose("config", [*more, *as_typed(words)])
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def searchpath(config_dir: str) -> str:
