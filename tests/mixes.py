@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itae.edits.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.edits.combined import Combined
 from itae.edits.detect import ClsAttention, ResidualNorm, VectorNorm
 
 ATTENUATORS = {"floor": Floor, "cap": Cap, "scale": Scale, "fade": Fade, "blend": Blend, "mean_value": MeanValue}
@@ -12,8 +13,8 @@ NUMBERS = {"quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio",
 
 def fast_detector(name, scope, rule, number, side):
     options = {"scope": scope, "rule": rule, "side": side, NUMBERS[rule][0]: number}
-    if name == "residual":
-        return ResidualNorm(**options)
+    if name in ("residual", "combined"):
+        return (ResidualNorm if name == "residual" else Combined)(**options)
     return ClsAttention(**options) if name == "cls_attention" else VectorNorm(vector=name, **options)
 
 
@@ -25,6 +26,7 @@ MIXES = [
     (("query", "head", "ratio", 1.1, "low"), ("blend", 0.5, "all"), (0, 2)),
     (("residual", "token", "quantile", 0.13, "high"), ("fade", 0.8, "cls"), (1, 2)),
     (("cls_attention", "token", "quantile", 0.13, "high"), ("mean_value", 1.0, "all"), (0, 1)),
+    (("combined", "token", "quantile", 0.13, "high"), ("scale", 1.0, "all"), (0, 1, 2)),
 ]
 
 

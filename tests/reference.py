@@ -20,10 +20,19 @@ def signal(name, scope, q, k, v, x, prefix, scale):
     if name == "cls_attention":
         rows = [softmax(scale * (k[h] @ q[h, 0])) for h in range(len(q))]
         return np.mean(rows, axis=0)[None, prefix:]
+    if name == "combined":
+        return np.array([[math.hypot(*two) / math.sqrt(2) for two in zip(*_in_medians(k, v, prefix), strict=True)]])
     vector = {"query": q, "key": k, "value": v}[name][:, prefix:]
     if scope == "head":
         return np.array([[math.sqrt((t * t).sum()) for t in head] for head in vector])
     return np.array([[math.sqrt((vector[:, j] ** 2).sum()) for j in range(vector.shape[1])]])
+
+
+def _in_medians(k, v, prefix):
+    """Norms of keys and of values, [T] each, in units of their median."""
+    for vectors in (k, v):
+        norms = [math.sqrt((vectors[:, j] ** 2).sum()) for j in range(prefix, vectors.shape[1])]
+        yield [norm / np.median(norms) for norm in norms]
 
 
 def threshold(s, rule, number, side):

@@ -66,7 +66,13 @@ def test_the_contract_names_these_files():
             )
         ),
         *(f"detector/{name}_norm" for name in ("value", "key", "query", "residual")),
-        *("detector/none", "detector/cls_attention", "detector/singular_defect", "detector/random"),
+        *(
+            "detector/none",
+            "detector/cls_attention",
+            "detector/combined",
+            "detector/singular_defect",
+            "detector/random",
+        ),
         *(f"attenuator/{name}" for name in ("floor", "scale", "fade", "blend", "cap", "mean_value")),
         *(
             "task/clustering",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from itae.base.errors import UserError
 from itae.edits.attenuate import Floor
+from itae.edits.combined import Combined
 from itae.edits.detect import ClsAttention, Detector, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm, quantile
 from itae.edits.edit import Edit
 from itae.edits.site import Site
@@ -19,12 +20,12 @@ from itae.embed.replay import SharedPass, Watch
 
 NUMBERS = {"absolute": ("threshold", 3.0), "quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.2)}
 SIGNALS = [("query", "token"), ("query", "head"), ("key", "token"), ("key", "head"), ("value", "token")]
-SIGNALS += [("value", "head"), ("residual", "token"), ("cls_attention", "token")]
+SIGNALS += [("value", "head"), ("residual", "token"), ("cls_attention", "token"), ("combined", "token")]
 
 
 def make(name, scope, **options):
-    if name == "residual":
-        return ResidualNorm(scope=scope, **options)
+    if name in ("residual", "combined"):
+        return (ResidualNorm if name == "residual" else Combined)(scope=scope, **options)
     if name == "cls_attention":
         return ClsAttention(scope=scope, **options)
     return VectorNorm(vector=name, scope=scope, **options)
@@ -49,8 +50,8 @@ def expected(s, name, scope, rule, number, side):
 @pytest.mark.parametrize(("name", "scope"), SIGNALS)
 def test_every_rule_on_every_signal_is_the_slow_one(name, scope, rule, side):
     key, number = NUMBERS[rule]
-    if rule == "absolute" and name == "cls_attention":
-        number = 0.05
+    if rule == "absolute":
+        number = {"cls_attention": 0.05, "combined": 1.0}.get(name, number)
     s = site()
     flags = make(name, scope, rule=rule, side=side, **{key: number})(s)
     signals, thetas = expected(s, name, scope, rule, number, side)
@@ -304,7 +305,7 @@ def test_wrong_settings_are_told(options, words):
     assert words in str(told.value)
 
 
-@pytest.mark.parametrize("cls", [ResidualNorm, ClsAttention])
+@pytest.mark.parametrize("cls", [ResidualNorm, ClsAttention, Combined])
 def test_a_signal_without_heads_has_no_head_scope(cls):
     with pytest.raises(UserError, match="scope"):
         cls(scope="head")

@@ -15,6 +15,7 @@ from stalls import Stalls
 from itae.base.runtime import Runtime
 from itae.edits.attenuate import Blend, Cap, Fade, Floor, MeanValue, Scale
 from itae.edits.augment import Augment, AugmentEdit
+from itae.edits.combined import Combined
 from itae.edits.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edits.edit import Edit
 from itae.edits.local_outlier import LocalOutlierFactor
@@ -48,6 +49,7 @@ DETECTORS = {
     "cls_attention": ClsAttention(rule="quantile", quantile=0.2),
     "local outlier factor": LocalOutlierFactor(neighbours=5, rule="quantile", quantile=0.2),
     "singular_defect": SingularDefect(stds=1.0),
+    "combined": Combined(signals=["query", "key", "value", "residual"]),
     "random": Random(rate=0.2),
     "as many, at random": Random(match=NORM),
     "as many of the other end": OtherEnd(match=NORM),

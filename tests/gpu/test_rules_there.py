@@ -13,6 +13,7 @@ from mixes import ATTENUATORS
 from itae.base.device import forward_context
 from itae.edits.attention import attend
 from itae.edits.bimodal import fit_threshold
+from itae.edits.combined import Combined
 from itae.edits.detect import ClsAttention, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edits.local_outlier import LocalOutlierFactor
 from itae.edits.site import Site
@@ -21,7 +22,8 @@ from itae.vit.door import Call
 HEADS, PATCHES, PREFIX, WIDTH = 2, 21, 3, 64
 NUMBERS = {"absolute": ("threshold", 8.0), "quantile": ("quantile", 0.13), "mad": ("k", 1.0), "ratio": ("ratio", 1.1)}
 SIGNALS = [("query", "token"), ("key", "head"), ("value", "token"), ("value", "head")]
-SIGNALS += [("residual", "token"), ("cls_attention", "token")]
+SIGNALS += [("residual", "token"), ("cls_attention", "token"), ("combined", "token")]
+ALL_HEADS = {"residual": ResidualNorm, "cls_attention": ClsAttention, "combined": Combined}
 
 
 def operands(seed=0):
@@ -38,8 +40,8 @@ def site(device, seed=0):
 
 
 def detector(name, scope="token", **options):
-    if name in ("residual", "cls_attention"):
-        return (ResidualNorm if name == "residual" else ClsAttention)(**options)
+    if name in ALL_HEADS:
+        return ALL_HEADS[name](**options)
     return VectorNorm(vector=name, scope=scope, **options)
 
 
@@ -57,7 +59,9 @@ def test_local_outlier_factors(precision, device):
 @pytest.mark.parametrize(("name", "scope"), SIGNALS)
 def test_every_rule_on_every_signal(name, scope, rule, device):
     key, number = NUMBERS[rule]
-    number = {"cls_attention": 0.05, "residual": 11.0}.get(name, number) if rule == "absolute" else number
+    number = (
+        {"cls_attention": 0.05, "residual": 11.0, "combined": 1.0}.get(name, number) if rule == "absolute" else number
+    )
     for side in ("low", "high"):
         with forward_context(device, "fp32"), torch.inference_mode():
             flags = detector(name, scope, rule=rule, side=side, **{key: number})(site(device))

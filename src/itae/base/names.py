@@ -46,6 +46,7 @@ EXPORTED = {
 }
 """A package that exports a class by its own name, and the module where that is written."""
 GATHERED = {
+    "itae.edits.combined": "itae.detect",
     "itae.edits.detect": "itae.detect",
     "itae.edits.singular_defect": "itae.detect",
     "itae.images.cars": "itae.data",

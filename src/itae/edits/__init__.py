@@ -2,6 +2,7 @@
 
 `detectors`  those detectors that are chosen as `itae.detect`, from one place
 `detect`     what they have in common; value, key, query and residual norm, attention, random
+`combined`   a detector that takes several of these norms as one
 `attenuate`  the attenuators: floor, scale, fade, blend, cap, mean value
 `local_outlier`  one more detector: patches in thin places of their image's tokens
 `singular_defect`  one more: patches along the direction that the weights stretch most

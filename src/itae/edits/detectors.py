@@ -5,6 +5,7 @@ All of them can be had from here, wherever they are written: this is the module 
 
 from __future__ import annotations
 
+from itae.edits.combined import Combined
 from itae.edits.detect import (
     MAD_TO_STD,
     RULE_NUMBERS,
@@ -26,6 +27,7 @@ __all__ = [
     "RULES",
     "RULE_NUMBERS",
     "ClsAttention",
+    "Combined",
     "Detector",
     "Matched",
     "Nothing",
