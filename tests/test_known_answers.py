@@ -139,7 +139,7 @@ def quick(tmp_path_factory):
 def test_the_quick_command_runs(quick):
     results, flags = (pd.read_csv(quick / name) for name in ("results.csv", "flags.csv"))
     assert set(results["variant"]) == {"clean", *known.QUICK}
-    assert len(results) == (1 + len(known.QUICK)) * (1 + len(known.EDITS)) + len(known.QUICK)  # the truth
+    assert len(results) == (1 + len(known.QUICK)) * len(known.EDITS) + len(known.QUICK)  # the truth, too
     assert set(flags["rule"]) == {"mad", "quantile", "ratio", "bimodal"}
     assert set(flags["detector"]) == set(known.SIGNALS)
     assert (quick / "figure.png").stat().st_size > 10_000
@@ -149,7 +149,8 @@ def test_the_quick_command_runs(quick):
 @pytest.mark.xdist_group("known_answers")
 def test_the_default_setting_finds_and_undoes_two_plants(quick):
     rows = pd.read_csv(quick / "results.csv").set_index(["edit", "variant"])
-    default = rows.loc[known.DEFAULT].loc[list(known.QUICK)]
+    default = rows.loc[[known.DEFAULT, known.LABEL_FREE]].loc[pd.IndexSlice[:, list(known.QUICK)], :]
+    assert len(default) == 4
     assert (default["nmi_lost"] > 0.05).all()
     assert (default["flags_f1"] >= 0.95).all()
     assert (default["won_back"] >= 0.9).all()
@@ -161,7 +162,9 @@ def test_the_default_setting_finds_and_undoes_two_plants(quick):
 @pytest.mark.slow
 def test_a_rival_is_one_more_name(digits):
     small = replace(digits, timed=32, fitted=48)
-    rival = {known.DEFAULT: known.EDITS[known.DEFAULT], "rival": known.by("key_norm", rule="mad")}
+    by = importlib.import_module("known_edits").by
+    edits = {name: known.EDITS[name] for name in (known.DEFAULT, known.TRUTH)}
+    rival = edits | {"rival": by("key_norm", rule="mad")}
     rows = [row for results, _ in known.measure(small, ["middle"], 1, rival) for row in results]
     assert [row["edit"] for row in rows] == 2 * ["untouched", known.DEFAULT, "rival"] + [known.TRUTH]
     assert all(row["s_per_image"] > 0 for row in rows)
@@ -207,3 +210,48 @@ def test_another_seed_is_another_plant_and_has_a_place_of_its_own(tmp_path, caps
     with pytest.raises(SystemExit):
         known.main(["--seed", "1"])
     assert "--seed=1 needs --out" in capsys.readouterr().err
+
+
+def test_plants_are_drawn_within_what_the_variants_span():
+    confirm = importlib.import_module("known_confirm")
+    named = {name: planting.STRENGTHS[name] for name in confirm._NAMED}
+    assert set(named) == {"weak", "middle", "strong", "loud", "faint", "key_only", "value_only"}
+    some, again = ([next(d) for _ in range(200)] for d in (confirm.draws(5, "digits", 6) for _ in range(2)))
+    assert some == again, "a seed is a draw"
+    assert some[0] != next(confirm.draws(6, "digits", 6))
+    assert some[0] != next(confirm.draws(5, "dinov2_s", 6))
+    assert {plant["count"] for plant in some} == set(range(1, 9))
+    assert {plant["block"] for plant in some} == set(range(5)), "one is left behind it"
+    assert {plant["position"] for plant in some} == set(planting.POSITIONS)
+    for part in ("length", "key", "value"):
+        drawn = np.array([getattr(planting.STRENGTHS[plant["strength"]], part) for plant in some])
+        span = [getattr(strength, part) for strength in named.values()]
+        assert min(span) <= drawn.min() < drawn.max() <= max(span)
+        assert len(np.unique(drawn)) > 50, "in between, too"
+
+
+@pytest.mark.slow
+def test_a_drawn_plant_is_measured_and_one_that_costs_nothing_is_told(digits, monkeypatch):
+    confirm = importlib.import_module("known_confirm")
+    monkeypatch.setitem(confirm.COUNTS, "digits", 2)
+    monkeypatch.setitem(confirm.LEAST, "digits", 0.1)
+    edits = known.some([known.LABEL_FREE, known.TRUTH])
+    table = pd.DataFrame([row for rows in known.confirm(3, replace(digits, fitted=48), edits) for row in rows])
+    assert table["counted"].sum() == 2 * len(edits)
+    assert (table["counted"] == (table["nmi_lost"] >= 0.1)).all()
+    assert table.loc[~table["counted"], "f1"].isna().all()
+    truth = table[table["counted"] & (table["edit"] == known.TRUTH)]
+    assert (truth["f1"] == 1).all()
+    assert (truth["won_back"] > 0.8).all()
+    assert "digits, the truth: F1 of 0.95 in 2, 90% won back in" in known.verdict(table)
+
+
+def test_of_the_tables_only_what_was_measured_anew_is_replaced(tmp_path):
+    path = tmp_path / "results.csv"
+    old = [{"data": "digits", "variant": v, "edit": e, "nmi": 0.0} for v in ("clean", "weak") for e in ("a", "b")]
+    pd.DataFrame(old).to_csv(path, index=False)
+    new = [{"data": "digits", "variant": "weak", "edit": edit, "nmi": 1.0} for edit in ("c", "a")]
+    table = known.replaced(path, new, "edit", ["a", "c", "b"])
+    assert list(zip(table["variant"], table["edit"], table["nmi"], strict=True)) == [
+        ("clean", "a", 0.0), ("clean", "b", 0.0), ("weak", "a", 1.0), ("weak", "c", 1.0), ("weak", "b", 0.0)
+    ]  # fmt: skip
