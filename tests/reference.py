@@ -434,3 +434,51 @@ def stretched(blocks, tokens):
             so_far = so_far + fit.T @ so_far
         found.append(np.linalg.svd(so_far)[0][:, 0])
     return np.array(found)
+
+
+def turtle(spaces, k, steps, inner, gamma, lr, seed):
+    """TURTLE as torch writes it, with autograd and its optimisers, in fp64: spaces [S][n, E] -> labels [n], loss."""
+    import torch
+    from torch.nn.utils.parametrizations import weight_norm
+
+    def fresh():
+        layers = [torch.nn.Linear(space.shape[1], k).double() for space in spaces]
+        for layer in layers:
+            with torch.no_grad():
+                bound = layer.in_features**-0.5
+                drawn = torch.zeros(k, layer.in_features + 1).uniform_(-bound, bound, generator=generator)
+                layer.weight.copy_(drawn[:, :-1])
+                layer.bias.copy_(drawn[:, -1])
+        return layers
+
+    def adam(layers):
+        return torch.optim.Adam([one for layer in layers for one in layer.parameters()], lr=lr)
+
+    generator = torch.Generator().manual_seed(seed)
+    spaces = [torch.as_tensor(space).double() for space in spaces]
+    heads = [weight_norm(layer) for layer in fresh()]
+    outer = adam(heads)
+    for _ in range(steps):
+        shares = [head(space).softmax(1) for head, space in zip(heads, spaces, strict=True)]
+        tau = sum(shares) / len(shares)
+        learners = fresh()
+        optimiser = adam(learners)
+        for _ in range(inner):
+            optimiser.zero_grad()
+            sum(
+                torch.nn.functional.cross_entropy(one(space), tau.detach())
+                for one, space in zip(learners, spaces, strict=True)
+            ).backward()
+            optimiser.step()
+        loss = 0
+        for one, space, share in zip(learners, spaces, shares, strict=True):
+            mean = share.mean(0)
+            loss = (
+                loss + torch.nn.functional.cross_entropy(one(space).detach(), tau) + gamma * (mean * mean.log()).sum()
+            )
+        outer.zero_grad()
+        loss.backward()
+        outer.step()
+    with torch.no_grad():
+        tau = sum(head(space).softmax(1) for head, space in zip(heads, spaces, strict=True))
+    return tau.argmax(1).numpy(), float(loss.detach())

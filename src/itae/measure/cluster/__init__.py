@@ -12,5 +12,9 @@
 `hdbscan`     dense places, and noise between them
 `spectral`    k-means among the smoothest functions on the graph
 `gmm`         a mixture of Gaussians
+`turtle`      TURTLE, the clustering that linear classifiers learn best
+`turtle_steps`  its steps
+`trained`     what those two have in common
+`generalisation`  how well a plain classifier learns a clustering
 `clusterers`  all of them, by one name
 """

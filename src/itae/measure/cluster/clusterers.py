@@ -7,5 +7,6 @@ from itae.measure.cluster.gmm import Gmm
 from itae.measure.cluster.hdbscan import Hdbscan
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.spectral import Spectral
+from itae.measure.cluster.turtle import Turtle
 
-__all__ = ["Agglomerative", "Gmm", "Hdbscan", "KMeans", "Spectral"]
+__all__ = ["Agglomerative", "Gmm", "Hdbscan", "KMeans", "Spectral", "Turtle"]
