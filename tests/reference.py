@@ -482,3 +482,17 @@ def turtle(spaces, k, steps, inner, gamma, lr, seed):
     with torch.no_grad():
         tau = sum(head(space).softmax(1) for head, space in zip(heads, spaces, strict=True))
     return tau.argmax(1).numpy(), float(loss.detach())
+
+
+def temi_loss(students, teachers, marginals, pairs, beta):
+    """TEMI's loss of a batch: logits of H heads [H, U, C] over the temperature, marginals [H, C], pairs of rows."""
+    shares = teachers.softmax(2)
+    weights = [sum(float(one[a] @ one[b]) for one in shares) / len(shares) for a, b in pairs]
+    total = 0
+    for student, teacher, marginal in zip(students, shares, marginals, strict=True):
+        student = student.softmax(1)
+        for (a, b), weight in zip(pairs, weights, strict=True):
+            for one, other in ((a, b), (b, a)):
+                ratio = (student[one] * teacher[other]) ** beta / marginal
+                total = total - weight * ratio.sum().log() / (2 * len(pairs))
+    return total

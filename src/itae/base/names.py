@@ -60,6 +60,7 @@ GATHERED = {
     "itae.measure.cluster.hdbscan": "itae.cluster",
     "itae.measure.cluster.kmeans": "itae.cluster",
     "itae.measure.cluster.spectral": "itae.cluster",
+    "itae.measure.cluster.temi": "itae.cluster",
     "itae.measure.cluster.turtle": "itae.cluster",
     "itae.search.rule": "itae.feedback",
     "itae.search.trained": "itae.feedback",

@@ -14,6 +14,8 @@
 `gmm`         a mixture of Gaussians
 `turtle`      TURTLE, the clustering that linear classifiers learn best
 `turtle_steps`  its steps
+`temi`        TEMI, heads that give neighbours the same cluster
+`temi_steps`  its steps
 `trained`     what those two have in common
 `generalisation`  how well a plain classifier learns a clustering
 `clusterers`  all of them, by one name
