@@ -49,7 +49,7 @@ def write_cifar100(root, n=6):
     folder.mkdir(parents=True)
     for name in ("train", "test"):
         data = RNG.integers(0, 256, (n, 3072), dtype=np.uint8)
-        fine, coarse = [99 - i for i in range(n)], [i % 20 for i in range(n)]
+        fine, coarse = [99 - i % 12 for i in range(n)], [i % 20 for i in range(n)]
         batch = {b"filenames": [b"f.png"] * n, b"fine_labels": fine, b"coarse_labels": coarse, b"data": data}
         (folder / name).write_bytes(python2_pickle(batch))
     names = [b"fine%d" % i for i in range(100)]
@@ -65,7 +65,7 @@ def write_stl10(root, n=5):
         images[part] = RNG.integers(0, 256, (n, 96, 96, 3), dtype=np.uint8)
         images[part].transpose(0, 3, 2, 1).tofile(folder / f"{part}_X.bin")  # colour, column, row
         if part != "unlabeled":
-            np.array([10 - i for i in range(n)], np.uint8).tofile(folder / f"{part}_y.bin")
+            np.array([10 - i % 10 for i in range(n)], np.uint8).tofile(folder / f"{part}_y.bin")
     words = ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"]
     (folder / "class_names.txt").write_text("\n".join(words) + "\n")
     (folder / "fold_indices.txt").write_text("0 1 2\n")

@@ -51,7 +51,7 @@ def registers(rule: str) -> Make:
 
 EDITS: dict[str, Make] = {
     DEFAULT: by("value_norm"),  # conf/experiment/demo.yaml
-    LABEL_FREE: by("combined"),  # conf/experiment/label_free.yaml
+    LABEL_FREE: by("combined"),  # conf/recipe/label_free.yaml
     "key_norm": by("key_norm"),
     "residual_norm": by("residual_norm"),
     "value_norm, mad": by("value_norm", rule="mad"),

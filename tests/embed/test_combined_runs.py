@@ -1,4 +1,4 @@
-"""``experiment=label_free`` in a run: found without labels, kept in a file, and held against its controls."""
+"""``recipe=label_free`` in a run: found without labels, kept in a file, and held against its controls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from itae.look.view import load_run
 
-SMALL = ("experiment=label_free", "backbone=digits_vit_artifacts", "dataset.limit=60", "clusterer.seeds=2",
+SMALL = ("recipe=label_free", "backbone=digits_vit_artifacts", "dataset.limit=60", "clusterer.seeds=2",
          "clusterer.restarts=1", "tracker=none", "runtime.report=false")  # fmt: skip
 
 

@@ -1,0 +1,57 @@
+"""The figure of edits and clusterers: what each edit adds to each clusterer's ACC, and what that was untouched."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from drawing import save
+
+UNTOUCHED = "untouched"
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """Draw a table for each data set; a number stands out where its interval leaves zero out."""
+    sets = list(rows["data"].unique())
+    edits = [edit for edit in rows["edit"].unique() if edit != UNTOUCHED]
+    figure = Figure(figsize=(6.6 * len(sets), 1.3 + 0.42 * (len(edits) + 1)), layout="constrained")
+    for ax, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        _table(ax, rows[rows["data"] == data], [UNTOUCHED, *edits])
+        ax.set_title(f"{data}: ACC untouched, and what an edit adds", fontsize=9, loc="left")
+    figure.suptitle(
+        "bold: the 95 % interval over images and seeds leaves 0 out", fontsize=8, x=0.01, ha="left", y=0.0, va="bottom"
+    )
+    save(figure, path)
+
+
+def _table(ax: Axes, rows: pd.DataFrame, edits: list[str]) -> None:
+    clusterers = list(rows["clusterer"].unique())
+    cells = rows.set_index(["edit", "clusterer"])
+    shown = np.full((len(edits), len(clusterers)), np.nan)
+    for i, edit in enumerate(edits):
+        for j, clusterer in enumerate(clusterers):
+            if (edit, clusterer) not in cells.index:
+                continue
+            cell = cells.loc[(edit, clusterer)]
+            if edit == UNTOUCHED:
+                ax.text(j, i, f"{cell['baseline_acc']:.3f}", ha="center", va="center", fontsize=7)
+                continue
+            low, high = cell["delta_acc_low"], cell["delta_acc_high"]
+            sure = low > 0 or high < 0
+            shown[i, j] = cell["delta_acc"]
+            ax.text(j, i, f"{cell['delta_acc']:+.3f}", ha="center", va="center", fontsize=7,
+                    weight="bold" if sure else "normal")  # fmt: skip
+    most = np.nanmax(np.abs(shown)) if np.isfinite(shown).any() else 1.0
+    ax.imshow(shown, cmap="RdBu", vmin=-most * 1.6, vmax=most * 1.6, aspect="auto")
+    ax.set_xticks(range(len(clusterers)), [name.replace("_", "\n") for name in clusterers], fontsize=7)
+    ax.set_yticks(range(len(edits)), [name.replace("_", " ") for name in edits], fontsize=7)
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
