@@ -16,7 +16,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -168,8 +168,13 @@ def commands(
     }
 
 
-def options_of(doc: str | None, name: str, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Return the options of an experiment with a script of its own: pictures if there are some, and where all goes."""
+def options_of(
+    doc: str | None, name: str, argv: Sequence[str] | None, flags: Mapping[str, str] | None = None
+) -> argparse.Namespace:
+    """Return the options of an experiment with a script of its own: pictures if there are some, and where all goes.
+
+    `flags` are options of its own that are on or off, and what they do.
+    """
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--checkpoint", help="weights of DINOv2 ViT-S/14, safetensors")
     made.add_argument("--images", help="a folder of pictures, NAME-VENDOR.png in a sub-folder for each class")
@@ -177,6 +182,8 @@ def options_of(doc: str | None, name: str, argv: Sequence[str] | None) -> argpar
     made.add_argument("--work", type=Path, default=Path("outputs/experiments") / name, help="where the runs go")
     made.add_argument("--quick", action="store_true", help="little of it; the tables stay with the runs")
     made.add_argument("--draw", action="store_true", help="draw the figure again and run nothing")
+    for flag, does in (flags or {}).items():
+        made.add_argument(flag, action="store_true", help=does)
     options = made.parse_args(argv)
     if bool(options.checkpoint) != bool(options.images):
         made.error("--checkpoint and --images go together")
