@@ -267,3 +267,9 @@ def test_a_line_of_the_report_has_both_ratios(itae_, tmp_path):
     assert "values " in out
     old = {name: value for name, value in result.items() if name != "sinks"}
     assert "values" not in dict(details(old)), "of before"
+
+
+def test_columns_of_no_image_say_nothing():
+    """As where all rows are taken from an entry of before: a median of nothing would be no number, and no JSON."""
+    none = {COLUMNS: np.zeros((0, 3, 16), np.float16), COLUMNS_OF: np.zeros(0, np.int64)}
+    assert sinks_of(none, {}) == {}

@@ -95,7 +95,7 @@ def sinks_of(baseline: Mapping[str, np.ndarray], edited: Mapping[str, np.ndarray
     """
     found: dict[str, dict[str, float]] = {}
     columns = baseline.get(COLUMNS, np.zeros((0, 0, 0))).astype(np.float64)
-    for block in range(columns.shape[1]):
+    for block in range(columns.shape[1] if len(columns) else 0):  # none where all rows are an older entry's
         here = columns[:, block]
         found[str(block)] = {"attention_max": float(np.median(here.max(axis=-1) / _median(here)))}
     for layer, ratio in _flagged_attention(baseline, columns, edited).items():
