@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
-from itae.measure.cluster.numbered import Numbered, checked_seeds, drawn_seeds, listed_seeds
+from itae.measure.cluster.numbered import Seeded, drawn_seeds
 from itae.measure.cluster.points import SCALES, checked
 from itae.measure.cluster.reduce import reduced
 
@@ -33,7 +32,7 @@ _STARTS = ("kmeans", "k-means++")
 
 
 @dataclass(frozen=True)
-class Gmm(Numbered):
+class Gmm(Seeded):
     """A mixture of Gaussians by scikit-learn: settings, and the fit.
 
     Parameters
@@ -75,7 +74,6 @@ class Gmm(Numbered):
     restarts: int = 4
     iterations: int = 100
     tolerance: float = 1e-3
-    seeds: int | Sequence[int] = 10
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -87,16 +85,11 @@ class Gmm(Numbered):
         whole("clusterer.restarts", self.restarts, low=1)
         whole("clusterer.iterations", self.iterations, low=1)
         number("clusterer.tolerance", self.tolerance, low=0.0)
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
 
     @property
     def spherical(self) -> bool:
         """Whether clusters are of directions, for the page."""
         return self.scale == "unit"
-
-    def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
-        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; a mixture needs two points."""

@@ -11,7 +11,6 @@ Shapes: N points, E embedding width, K clusters.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +23,7 @@ from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.base.threads import omp_threads
 from itae.measure.cluster.clustered import Objective, Partition
-from itae.measure.cluster.numbered import Numbered, at_most, checked_seeds, drawn_seeds, listed_seeds
+from itae.measure.cluster.numbered import Seeded, at_most, drawn_seeds
 from itae.measure.cluster.points import blocks, checked
 from itae.measure.faiss_backend import load_faiss, pick_gpus, replicated_index, require_faiss
 
@@ -35,7 +34,7 @@ INITS = {"k-means++": "KMEANS_PLUS_PLUS", "afk-mc2": "AFK_MC2", "random": "RANDO
 
 
 @dataclass(frozen=True)
-class KMeans(Numbered):
+class KMeans(Seeded):
     """k-means by FAISS: settings, and the fit.
 
     Parameters
@@ -67,7 +66,6 @@ class KMeans(Numbered):
 
     restarts: int = 10
     iterations: int = 100
-    seeds: int | Sequence[int] = 10
     init: str = "k-means++"
     tolerance: float = 1e-6
     spherical: bool = False
@@ -78,17 +76,12 @@ class KMeans(Numbered):
         super().__post_init__()
         whole("clusterer.restarts", self.restarts, low=1)
         whole("clusterer.iterations", self.iterations, low=1)
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
         one_of("clusterer.init", self.init, INITS)
         number("clusterer.tolerance", self.tolerance, low=0.0)
         if self.tolerance >= 1:
             raise UserError(f"clusterer.tolerance={self.tolerance} must be at least 0 and below 1.")
         true_or_false("clusterer.spherical", self.spherical)
         whole("clusterer.gpus", self.gpus, low=1, other="all")
-
-    def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
-        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; a `UserError` where FAISS is missing, too."""

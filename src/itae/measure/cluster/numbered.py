@@ -102,6 +102,35 @@ class Numbered:
         return at_most(k, n, source)
 
 
+@dataclass(frozen=True)
+class Seeded(Numbered):
+    """A clusterer that is told the number of clusters, and whose fits differ by their seed.
+
+    Parameters
+    ----------
+    k, candidates
+        See `Numbered`.
+    seeds
+        How many seeds are drawn from the run's base seed, or the seeds themselves. Default 10; 3 where fits take long.
+
+    Raises
+    ------
+    UserError
+        When a setting is out of its range.
+    """
+
+    seeds: int | Sequence[int] = field(default=10, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Check every value."""
+        super().__post_init__()
+        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
+
+    def seed_list(self, base_seed: int) -> list[int]:
+        """Return the seeds to cluster with, see `listed_seeds`."""
+        return listed_seeds(self.seeds, base_seed)
+
+
 def at_most(k: object, n: int, source: str = "clusterer.k") -> int:
     """Return a number of clusters that `n` points can have; a `UserError`, naming its `source`, for any other."""
     whole(source, k, low=1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +20,7 @@ from itae.base.errors import UserError
 from itae.measure.cluster.clustered import Objective, Partition
 from itae.measure.cluster.graph import Graph, check_neighbours, neighbour_graph
 from itae.measure.cluster.kmeans import KMeans
-from itae.measure.cluster.numbered import Numbered, checked_seeds, listed_seeds
+from itae.measure.cluster.numbered import Seeded
 from itae.measure.cluster.points import SCALES, blocks, checked
 from itae.measure.faiss_backend import require_faiss
 
@@ -32,7 +31,7 @@ _CLOSE = 1e-6  # of an eigenvalue, to which k-means is indifferent
 
 
 @dataclass(frozen=True)
-class Spectral(Numbered):
+class Spectral(Seeded):
     """Spectral clustering of a graph of nearest neighbours: settings, and the fit.
 
     Parameters
@@ -59,7 +58,6 @@ class Spectral(Numbered):
     neighbours: int = 30
     scale: str = "none"
     restarts: int = 10
-    seeds: int | Sequence[int] = 10
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -67,16 +65,11 @@ class Spectral(Numbered):
         whole("clusterer.neighbours", self.neighbours, low=1)
         one_of("clusterer.scale", self.scale, SCALES)
         whole("clusterer.restarts", self.restarts, low=1)
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
 
     @property
     def spherical(self) -> bool:
         """Whether clusters are of directions, for the page."""
         return self.scale == "unit"
-
-    def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
-        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; refuse more neighbours than there are points."""

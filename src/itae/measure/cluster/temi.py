@@ -16,7 +16,7 @@ Shapes: N images, E embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from itae.base.checks import above_0, number, whole
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
-from itae.measure.cluster.numbered import Numbered, checked_seeds, listed_seeds
+from itae.measure.cluster.numbered import Seeded
 from itae.measure.cluster.temi_steps import Fit
 from itae.measure.cluster.trained import Columns, check_scale, scaled, training
 from itae.measure.faiss_backend import require_faiss
@@ -32,7 +32,7 @@ from itae.measure.knn import neighbours
 
 
 @dataclass(frozen=True)
-class Temi(Numbered):
+class Temi(Seeded):
     """TEMI: settings, and the fit.
 
     Parameters
@@ -72,7 +72,7 @@ class Temi(Numbered):
     lr: float = 1e-4
     batch: int = 1024
     scale: str = "unit"
-    seeds: int | Sequence[int] = 3
+    seeds: int | Sequence[int] = field(default=3, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -85,11 +85,6 @@ class Temi(Numbered):
         number("clusterer.beta", self.beta, high=1.0)
         above_0("clusterer.lr", self.lr, "a step")
         check_scale(self.scale)
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
-
-    def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
-        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`, or None where it is to be chosen.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,13 +24,13 @@ from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import BOTH, OWN, Objective, Partition
 from itae.measure.cluster.generalisation import check_folds, generalisation
-from itae.measure.cluster.numbered import Numbered, checked_seeds, drawn_seeds, listed_seeds
+from itae.measure.cluster.numbered import Seeded, drawn_seeds
 from itae.measure.cluster.trained import Columns, check_scale, scaled, several, training
 from itae.measure.cluster.turtle_steps import Fit
 
 
 @dataclass(frozen=True)
-class Turtle(Numbered):
+class Turtle(Seeded):
     """TURTLE: settings, and the fit.
 
     Parameters
@@ -76,7 +76,7 @@ class Turtle(Numbered):
     scale: str = "unit"
     restarts: int = 1
     folds: int = 0
-    seeds: int | Sequence[int] = 3
+    seeds: int | Sequence[int] = field(default=3, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -88,11 +88,6 @@ class Turtle(Numbered):
         above_0("clusterer.lr", self.lr, "a step")
         check_scale(self.scale)
         check_folds(self.folds)
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
-
-    def seed_list(self, base_seed: int) -> list[int]:
-        """Return the seeds to cluster with, see `itae.measure.cluster.numbered.listed_seeds`."""
-        return listed_seeds(self.seeds, base_seed)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`, or None where it is to be chosen.
