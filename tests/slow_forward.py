@@ -13,11 +13,13 @@ import torch
 def slow(model, pixels, detector, attenuator, layers, found_in=None):
     """Return the tokens [B, N, E] of an edited forward in fp64; `detector` = (signal, scope, rule, number, side).
 
-    With `found_in` the flags are those of that block in an untouched forward, which is run first.
+    With `found_in` the flags are those of that block in an untouched forward, which is run first; with ``each`` those
+    of the very block in one.
     """
-    if found_in is not None:
-        masks = []
-        slow_flags(model, pixels, detector, found_in, masks)
+    looks = {layer: layer if found_in == "each" else found_in for layer in layers}
+    masks = {look: [] for look in looks.values() if look is not None}
+    for look, some in masks.items():
+        slow_flags(model, pixels, detector, look, some)
     name, scope, rule, number, side = detector
     how, strength, queries = attenuator
     model, prefix = families.double(model), model.num_prefix_tokens
@@ -34,7 +36,8 @@ def slow(model, pixels, detector, attenuator, layers, found_in=None):
             arrays = [t[b].numpy() for t in (q, k, v, inputs[-1])]
             s = reference.signal(name, scope, *arrays, prefix, scale)
             flags = np.array([reference.flag(r, reference.threshold(r, rule, number, side), side) for r in s])
-            flags = flags if found_in is None else np.array(masks[b])
+            look = looks[len(inputs) - 1]
+            flags = flags if look is None else np.array(masks[look][b])
             flags = np.broadcast_to(flags, (q.shape[1], flags.shape[1]))
             out.append(reference.attention(*arrays[:3], flags, prefix, scale, how, strength, queries))
         return torch.tensor(np.array(out))

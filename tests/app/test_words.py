@@ -111,7 +111,7 @@ def test_the_options_that_are_text_are_known():
     """All of the classes that the shipped yamls name, but for those with a few fixed values."""
     choices = {"pool", "precision", "resize", "decode", "bad_image"}
     choices |= {"protocol", "gallery", "rivals", "voters", "condition", "rules", "within"}
-    choices |= {"rule", "side", "scope", "vector", "signals", "init", "mode", "queries", "gpus"}
+    choices |= {"rule", "side", "scope", "vector", "signals", "layer", "init", "mode", "queries", "gpus"}
     found = set()
     for group in NEEDS:
         for file in (conf_dir() / group).glob("*.yaml"):

@@ -295,6 +295,7 @@ def test_a_rule_of_ones_own_has_all_numbers_in_its_key():
         ({"vector": "residual"}, "query, key, value"),
         ({"layer": 1.5}, "detector.layer=1.5"),
         ({"layer": True}, "index of a block"),
+        ({"layer": "all"}, "or each, or null"),
         ({"layer": -1, "scope": "head"}, "detector.scope=token"),
         ({"rule": "mad", "calibration": "a.json"}, "detector.rule=bimodal"),
     ],

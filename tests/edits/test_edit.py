@@ -141,6 +141,14 @@ def test_found_in_the_only_edited_block_is_found_there_anyway():
     assert spec(layers=[3], detector=VectorNorm(layer=3)) == spec(layers=[3])
 
 
+def test_what_each_block_finds_untouched_is_told_unless_there_is_one_block():
+    each = make_edit(VectorNorm(layer="each"), Scale(), [2, 3], 5)
+    assert (each.found_in, each.looks, each.in_untouched) == (None, (2, 3), True)
+    assert spec(layers=[2, 3], detector=VectorNorm(layer="each"))["detector"]["layer"] == "each"
+    assert spec(layers=[3], detector=VectorNorm(layer="each")) == spec(layers=[3])
+    assert VectorNorm(layer="each", scope="head").layer == "each", "a head of one block is itself"
+
+
 def test_an_option_that_is_not_used_leaves_the_key_as_it_was():
     """Entries made before there was `layer`, `calibration` or `match` are found again."""
     assert not {"layer", "calibration", "match"} & set(VectorNorm(rule="bimodal").spec())

@@ -86,6 +86,57 @@ def test_patches_are_found_in_one_block_of_the_untouched_model_for_others(family
         torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
 
 
+FOUND_IN_EACH = [
+    (("combined", "token", "quantile", 0.2, "high"), ("scale", 1.0, "all"), (0, 1, 2)),
+    (("value", "head", "quantile", 0.2, "low"), ("floor", 1.0, "all"), (1, 2)),
+]
+
+
+@pytest.mark.parametrize("with_baseline", [True, False])
+@pytest.mark.parametrize("family", ["plain", "dinov3", "rope_mixed"])
+def test_each_edited_block_takes_what_is_found_in_it_in_the_untouched_model(family, with_baseline):
+    model = families.small(family)
+    prefix, pixels = model.num_prefix_tokens, families.pixels(model, 2)
+    edits = [
+        Edit(replace(fast_detector(*detector), layer="each"), ATTENUATORS[how](strength=a, queries=rows), layers)
+        for detector, (how, a, rows), layers in FOUND_IN_EACH
+    ]
+    own = Edit(replace(edits[0].detector, layer=None), edits[0].attenuator, edits[0].layers)
+    some = [None, *edits, own] if with_baseline else [*edits, own]
+    out = SharedPass(model, prefix, "cls", some)(pixels, families.digests(2))[with_baseline:]
+    for mix, embedding in zip(FOUND_IN_EACH, out, strict=False):
+        want = slow(model, pixels, *mix, found_in="each")[:, 0]
+        torch.testing.assert_close(embedding.double(), want, atol=5e-5, rtol=5e-5, msg=lambda m, mix=mix: f"{mix}: {m}")
+    assert (out[0] - out[-1]).norm() > 1e-3 * out[-1].norm(), "the edited stream has the same: this shows nothing"
+
+
+def test_what_each_block_finds_untouched_is_fitted_untouched():
+    """And so without regard to what is done about it, whoever walks along."""
+    model = families.small("plain")
+    sample = [(families.pixels(model, 24, seed), families.digests(24)) for seed in (2, 3)]
+    detector = VectorNorm(rule="bimodal", side="high", layer="each")
+    own = replace(detector, layer=None)
+    edits = [Edit(d, a, (0, 1, 2)) for d in (detector, own) for a in (Scale(), Fade(strength=0.5))]
+    edits.append(Edit(Random(match=detector), Scale(), (1, 2)))
+    seen = {}
+
+    def fit(layer, positions, signals):
+        whole = torch.cat(signals)
+        for position in positions:
+            seen[position, layer] = whole
+        return float(whole.quantile(0.8))
+
+    SharedPass(model, 1, "cls", edits).walk(sample, fit)
+    assert set(seen) == {(p, i) for p in range(4) for i in range(3)} | {(4, 1), (4, 2)}
+    want = {i: [] for i in range(3)}
+    watch = Watch(operands=lambda i, q, k, v: want[i].append(v[:, :, 1:].transpose(1, 2).flatten(2).norm(dim=-1)))
+    for pixels, digests in sample:
+        SharedPass(model, 1, "cls", [None], watch)(pixels, digests)
+    for (position, layer), signal in seen.items():
+        same = torch.allclose(signal[:, 0], torch.cat(want[layer]), rtol=1e-4)
+        assert same == (position in (0, 1, 4) or layer == 0), (position, layer)
+
+
 @pytest.mark.parametrize("how", ATTENUATORS)
 @pytest.mark.parametrize("family", families.FAMILIES)
 def test_an_edit_that_flags_nothing_is_the_untouched_model(family, how):

@@ -39,6 +39,8 @@ RULE_NUMBERS = {
     "bimodal": ("calibration_images", "calibration_seed"),
     "std": ("stds",),  # of `itae.edits.singular_defect`
 }
+EACH = "each"
+"""A detector's `layer` that is no block: each edited block takes what is found in it in the untouched model."""
 _NUMBERS = {name for names in RULE_NUMBERS.values() for name in names}
 _FLOATS = ("threshold", "quantile", "k", "ratio", "stds")
 MAD_TO_STD = 1.4826  # makes the MAD of a normal distribution its standard deviation
@@ -69,7 +71,8 @@ class Detector:
         ``bimodal``: a file that ``itae calibrate`` wrote; its thresholds are taken and nothing is fitted.
     layer
         The block, from either end, in which the patches are found, in the untouched model; they are then flagged in
-        every edited block. None (the default): each edited block finds its own, on the stream as it is being edited.
+        every edited block. ``each``: each edited block takes what is found in this very block of the untouched model.
+        None (the default): each edited block finds its own, on the stream as it is being edited.
     side
         ``low`` flags signal <= threshold, ``high`` flags signal >= threshold.
     scope
@@ -89,7 +92,7 @@ class Detector:
     calibration_images: int = 256
     calibration_seed: int = 0
     calibration: str | None = None
-    layer: int | None = None
+    layer: int | str | None = None
     side: str = "low"
     scope: str = "token"
 
@@ -122,9 +125,9 @@ class Detector:
                 f"detector.rule=bimodal: {type(self).__name__} has a cut of its own, which a fitted threshold never "
                 "asks; leave detector.rule=mad."
             )
-        if self.layer is not None and (isinstance(self.layer, bool) or not isinstance(self.layer, int)):
-            raise UserError(f"detector.layer={self.layer!r} must be the index of a block, or null.")
-        if self.layer is not None and self.scope == "head":
+        if self.layer not in (None, EACH) and (isinstance(self.layer, bool) or not isinstance(self.layer, int)):
+            raise UserError(f"detector.layer={self.layer!r} must be the index of a block, or each, or null.")
+        if self.layer not in (None, EACH) and self.scope == "head":
             raise UserError(
                 "detector.layer with detector.scope=head: a head of one block is no head of another; set "
                 "detector.scope=token, or detector.layer=null."

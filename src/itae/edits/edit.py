@@ -115,8 +115,7 @@ class Edit(ByDetector):
 
     def at(self, layer: int) -> str:
         """Return what is done in one edited block, in a form that is equal for two edits that do the same there."""
-        look = layer if self.found_in is None else self.found_in
-        return repr((self.finds(look), key_of(self.attenuator), self.attenuator.known(layer)))
+        return repr((self.finds(self.look(layer)), key_of(self.attenuator), self.attenuator.known(layer)))
 
     def with_gathered(self, found: Gathered) -> Edit:
         """Return the edit with what was gathered for its attenuator."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
+from itae.edits.detect import EACH, Nothing, Random
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,9 +65,18 @@ class ByDetector:
 
     @property
     def found_in(self) -> int | None:
-        """The block of the untouched model in which the patches are found, or None: each edited block finds its own."""
-        layer: int | None = getattr(self.judge, "layer", None)  # a detector of somebody's own needn't have one
-        return layer
+        """The block of the untouched model in which the patches are found, or None: in each edited block its own."""
+        layer: int | str | None = getattr(self.judge, "layer", None)  # a detector of somebody's own needn't have one
+        return layer if isinstance(layer, int) else None
+
+    @property
+    def in_untouched(self) -> bool:
+        """Whether patches are found in the untouched model, in one block or in each; else as blocks before leave it."""
+        return getattr(self.judge, "layer", None) is not None
+
+    def look(self, layer: int) -> int:
+        """Return the block in which the patches of an edited block are found."""
+        return layer if self.found_in is None else self.found_in
 
     @property
     def calibration(self) -> str | None:
@@ -87,6 +97,10 @@ class ByDetector:
     def to_fit(self, layer: int) -> bool:
         """Whether the threshold of a block has to be fitted, and isn't yet."""
         return self.detector.fitted and layer in self.looks and layer not in (self.thetas or {})
+
+    def unfitted_from(self, layer: int) -> bool:
+        """Whether a block from `layer` on has to be fitted."""
+        return any(self.to_fit(look) for look in self.looks if look >= layer)
 
     def lacking(self) -> tuple[int, ...]:
         """Return the blocks for which something is yet to be gathered of calibration images."""
@@ -179,8 +193,6 @@ class ByDetector:
 
 def flags_nothing(detector: Any) -> bool:
     """Return whether a detector is known to flag no patch of any image."""
-    from itae.edits.detect import Nothing, Random
-
     judge = getattr(detector, "match", None) or detector
     return isinstance(judge, Nothing) or (isinstance(judge, Random) and judge.rate == 0)
 
@@ -192,6 +204,8 @@ def resolved(detector: Any, chosen: tuple[int, ...], depth: int) -> Any:
     layer = getattr(detector, "layer", None)
     if layer is None:
         return detector
+    if layer == EACH:
+        return replace(detector, layer=EACH if len(chosen) > 1 else None)  # nothing is edited before the first
     if not -depth <= layer < depth:
         raise UserError(
             f"detector.layer={layer}: there is no such block in a model of {depth} blocks; use {-depth} to {depth - 1}."

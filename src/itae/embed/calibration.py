@@ -94,7 +94,8 @@ def _warn_of_another_edit(edit: ByDetector, source: Source, told: dict[str, Any]
     """Say so where thresholds of later blocks were fitted on a stream that was edited in another way."""
     ours = edit.spec(source.facts.depth, source.backbone.pool)
     theirs = told.get("edit") or {}
-    if len(edit.looks) > 1 and any(ours.get(name) != theirs.get(name) for name in _FITTED_UNDER):
+    one_stream = len(edit.looks) == 1 or edit.in_untouched
+    if not one_stream and any(ours.get(name) != theirs.get(name) for name in _FITTED_UNDER):
         log.warning(
             "The thresholds of %s were fitted under another attenuator or other layers, or another edit: blocks behind "
             "the first edited one saw another stream.", edit.calibration

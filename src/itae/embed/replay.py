@@ -94,6 +94,9 @@ class Watch:
     calls: Callable[[int, Call], None] | None = None
 
 
+_Found = dict[tuple[int, str], Flags]  # by the block, and how patches are found in it
+
+
 @dataclass
 class _Batch:
     """One batch of images on its way: what was recorded, what is done, and what is left for the CLS finish."""
@@ -101,7 +104,7 @@ class _Batch:
     record: Record
     digests: Sequence[bytes]
     look: bool = False
-    flagged: dict[str, Flags] = field(default_factory=dict)  # in the untouched model, for edits of other blocks
+    flagged: _Found = field(default_factory=dict)  # in the untouched model, for edits that look there
     out: dict[int, Tensor] = field(default_factory=dict)
     rows: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
@@ -183,7 +186,7 @@ class SharedPass:
             Whether whoever looks on is shown attention, operands and outputs; of flags everything is shown always.
         """
         with torch.inference_mode(), fused(self.blocks):
-            flagged: dict[str, Flags] = {}
+            flagged: _Found = {}
             batch = _Batch(self._record(pixels, digests, look, flagged), digests, look, flagged)
             for position in self._untouched():
                 assert batch.record.tokens is not None
@@ -204,7 +207,7 @@ class SharedPass:
 
         Each block is seen on the stream as the blocks before it leave it, edited by what was fitted there. Edits
         with the same history share the stream, and those with the same detector the fit. Where patches are found in
-        one block for others, that block alone is fitted, on the untouched stream.
+        the untouched model, the blocks that are looked at are fitted on its stream.
 
         Parameters
         ----------
@@ -224,11 +227,14 @@ class SharedPass:
                 starts.setdefault(layers[0], []).append(position)
             each = []
             for pixels, digests in batches:
-                flagged: dict[str, Flags] = {}
+                flagged: _Found = {}
                 record = self._record(pixels, digests, flagged=flagged if gather else None, starts=starts)
                 each.append(_Batch(record.only_inputs(), digests, flagged=flagged))
             for first, positions in starts.items():
                 streams = [(batch, batch.record.inputs.pop(first)) for batch in each]
+                untouched = [p for p in positions if self._edit([p]).in_untouched and self._edit([p]).unfitted]
+                self._settle_untouched(streams, first, untouched, fit)
+                positions = [p for p in positions if p not in untouched]
                 self._settle(streams, first, {p: visits[p][-1] for p in positions}, fit, gather)
 
     def _settle(
@@ -247,6 +253,15 @@ class SharedPass:
             if ways:
                 ends = {p: ends[p] for p in ways[-1]}
                 streams, layer = self._advanced(streams, layer, ways[-1]), layer + 1
+
+    def _settle_untouched(self, streams: _Streams, layer: int, positions: list[int], fit: Fitting) -> None:
+        """Fit the edits at `positions`, that look at the untouched model, from block `layer` on."""
+        while to_fit := [p for p in positions if self._edit([p]).unfitted_from(layer)]:
+            self._fit_block(streams, layer, [p for p in to_fit if self._edit([p]).to_fit(layer)], fit)
+            if not any(self._edit([p]).unfitted_from(layer + 1) for p in to_fit):
+                return
+            streams = [(batch, self.blocks[layer](x, **batch.record.kwargs(layer))) for batch, x in streams]
+            layer += 1
 
     def _by_detector(self) -> list[ByDetector]:
         return [self._edit([position]) for position in range(len(self.edits))]
@@ -276,8 +291,7 @@ class SharedPass:
         alike: dict[str, list[int]] = {}
         for position in positions:
             edit = self._edit([position])
-            look = layer if edit.found_in is None else edit.found_in
-            alike.setdefault(self._finds[position][look], []).append(position)
+            alike.setdefault(self._finds[position][edit.look(layer)], []).append(position)
         found: list[list[Flagged]] = [[] for _ in alike]
         parts = [1] * len(alike)
         for batch, x in streams if alike else []:
@@ -341,10 +355,10 @@ class SharedPass:
         pixels: Tensor,
         digests: Sequence[bytes],
         look: bool = False,
-        flagged: dict[str, Flags] | None = None,
+        flagged: _Found | None = None,
         starts: Iterable[int] | None = None,
     ) -> Record:
-        """Run the untouched model; what is found there for edits of other blocks goes into `flagged`."""
+        """Run the untouched model; what is found there for edits that look there goes into `flagged`."""
         # No tape where thresholds are fitted: many batches are held there.
         taped = sorted(self._starts(ByDetector))[-_TAPED:] if starts is None else []
         starts = set(self._starts() if starts is None else starts) | {0 for _ in self._with_tokens()}
@@ -364,7 +378,7 @@ class SharedPass:
             if layer in finders:
                 assert flagged is not None
                 site = self._site(call, layer, x, digests)
-                flagged.update({name: edit.flag(site) for name, edit in finders[layer].items()})
+                flagged.update({(layer, name): edit.flag(site) for name, edit in finders[layer].items()})
 
         record = Record(starts, None if whole else end, taped, seen)
         door = Door(record.listen)
@@ -382,11 +396,12 @@ class SharedPass:
         return record
 
     def _finders(self) -> dict[int, dict[str, ByDetector]]:
-        """Return, for each block in which patches are found for others, an edit for each way to find them."""
+        """Return, for each block of the untouched model that edits look at, an edit for each way to find patches."""
         finders: dict[int, dict[str, ByDetector]] = {}
         for edit, names in zip(self.edits, self._finds, strict=True):
-            if isinstance(edit, ByDetector) and edit.found_in is not None:
-                finders.setdefault(edit.found_in, {})[names[edit.found_in]] = edit
+            if isinstance(edit, ByDetector) and edit.in_untouched:
+                for look in edit.looks:
+                    finders.setdefault(look, {})[names[look]] = edit
         return finders
 
     # --- edits, replayed
@@ -549,8 +564,9 @@ class SharedPass:
 
     def _flags(self, batch: _Batch, site: Site, position: int, edit: ByDetector) -> Flags:
         """Return what an edit flags at a site, found once for all edits that find the same."""
-        if edit.found_in is not None:
-            return batch.flagged[self._finds[position][edit.found_in]]
+        if edit.in_untouched:
+            look = edit.look(site.layer)
+            return batch.flagged[look, self._finds[position][look]]
         return site.once(("flags", self._finds[position][site.layer]), lambda: edit.flag(site))
 
     def _paid(self, site: Site, attenuator: Attenuator, flags: Tensor) -> Paid:

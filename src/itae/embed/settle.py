@@ -72,7 +72,9 @@ def _fits_and_values(
     fits = {key: found for key, found in begun.items() if found is not None}
     left = {key: edit for key, edit in unfitted.items() if key not in fits}
     # The stream of their later blocks has values in it that are gathered in the earlier ones.
-    together = {key: edit for key, edit in left.items() if edit.ungathered and len(edit.looks) > 1}
+    together = {
+        key: edit for key, edit in left.items() if edit.ungathered and len(edit.looks) > 1 and not edit.in_untouched
+    }
     fits |= fitted(source, images, engine, {key: edit for key, edit in left.items() if key not in together})
     gathered, also = _gathered(source, images, engine, {
         key: edit if (thetas := fits.get(key)) is None else _with(edit, thetas)

@@ -121,13 +121,13 @@ class Source:
     def fit_key(self, edit: ByDetector, images: ImageSet) -> dict[str, Any]:
         """Return all that fitted thresholds depend on, as `search_key` does for neurons.
 
-        The first block that is looked at is as the untouched model has it, so there it is neither attenuator nor
-        control.
+        Where the untouched model is looked at it is neither attenuator nor control; the first block that is looked at
+        is as that has it.
         """
         judge = edit.judge
         drawn = drawn_rows(len(images), judge.calibration_images, judge.calibration_seed)
         spec = edit.spec(self.facts.depth, self.backbone.pool)
-        what = {"method": spec["method"], "judge": key_of(judge)} if len(edit.looks) == 1 else spec
+        what = {"method": spec["method"], "judge": key_of(judge)} if len(edit.looks) == 1 or edit.in_untouched else spec
         return {"space": self._unpooled, "images": _content(images, drawn), "looks": list(edit.looks), "edit": what}
 
     def gather_key(self, edit: Edit | RegisterMeanEdit, images: ImageSet) -> dict[str, Any]:
