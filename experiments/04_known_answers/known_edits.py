@@ -11,7 +11,7 @@ from torch import Tensor
 
 from itae.edits.attenuate import Attenuator, Fade, Floor, Scale
 from itae.edits.combined import Combined
-from itae.edits.detect import ClsAttention, Detector, Random, ResidualNorm, VectorNorm
+from itae.edits.detect import EACH, ClsAttention, Detector, Random, ResidualNorm, VectorNorm
 from itae.edits.edit import AnyEdit, Edit, make_edit
 from itae.edits.registers import TestTimeRegisters
 from itae.edits.site import Flags, Site
@@ -35,9 +35,16 @@ Make = Callable[[Facts], AnyEdit | None]
 """Makes an edit for a model of these facts. A rival method is one more of these, under one more name in `EDITS`."""
 
 
-def by(name: str, attenuator: Attenuator | None = None, layers: str = "all", rule: str = "bimodal") -> Make:
+def by(
+    name: str,
+    attenuator: Attenuator | None = None,
+    layers: str = "all",
+    rule: str = "bimodal",
+    where: str | None = None,
+) -> Make:
     """Return what makes the edit of a signal, `scale` at strength 1 in all blocks unless it is told otherwise."""
-    return lambda facts: make_edit(replace(SIGNALS[name], rule=rule), attenuator or Scale(), layers, facts.depth)
+    detector = replace(SIGNALS[name], rule=rule, layer=where)
+    return lambda facts: make_edit(detector, attenuator or Scale(), layers, facts.depth)
 
 
 def _random(facts: Facts) -> Edit | None:
@@ -51,7 +58,7 @@ def registers(rule: str) -> Make:
 
 EDITS: dict[str, Make] = {
     DEFAULT: by("value_norm"),  # conf/experiment/demo.yaml
-    LABEL_FREE: by("combined"),  # conf/recipe/label_free.yaml
+    LABEL_FREE: by("combined", where=EACH),  # conf/recipe/label_free.yaml
     "key_norm": by("key_norm"),
     "residual_norm": by("residual_norm"),
     "value_norm, mad": by("value_norm", rule="mad"),
