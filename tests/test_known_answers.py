@@ -234,7 +234,7 @@ def test_plants_are_drawn_within_what_the_variants_span():
 def test_a_drawn_plant_is_measured_and_one_that_costs_nothing_is_told(digits, monkeypatch):
     confirm = importlib.import_module("known_confirm")
     monkeypatch.setitem(confirm.COUNTS, "digits", 2)
-    monkeypatch.setitem(confirm.LEAST, "digits", 0.1)
+    monkeypatch.setattr(confirm, "LEAST", 0.1)
     edits = known.some([known.LABEL_FREE, known.TRUTH])
     table = pd.DataFrame([row for rows in known.confirm(3, replace(digits, fitted=48), edits) for row in rows])
     assert table["counted"].sum() == 2 * len(edits)
@@ -244,6 +244,9 @@ def test_a_drawn_plant_is_measured_and_one_that_costs_nothing_is_told(digits, mo
     assert (truth["f1"] == 1).all()
     assert (truth["won_back"] > 0.8).all()
     assert "digits, the truth: F1 of 0.95 in 2, 90% won back in" in known.verdict(table)
+    assert list(known.confirm(3, digits, edits, table.to_dict("records"))) == [], "it goes on where it was left"
+    with pytest.raises(ValueError, match="seed 4"):
+        next(known.confirm(4, digits, edits, table.to_dict("records")))
 
 
 def test_of_the_tables_only_what_was_measured_anew_is_replaced(tmp_path):

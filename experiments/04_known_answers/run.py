@@ -222,17 +222,17 @@ def run(args: argparse.Namespace, root: Path) -> None:
 
 
 def confirm_all(args: argparse.Namespace, root: Path) -> None:
-    """Write confirm.csv as far as it is, plant by plant, and tell what came out."""
-    rows: list[dict] = []
-    plans = []
+    """Write confirm.csv as far as it is, plant by plant, go on where it ends, and tell what came out."""
+    path, plans = args.out / "confirm.csv", []
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
     if args.only != "dinov2_s":
-        plans.append((open_digits(root), some((LABEL_FREE, DEFAULT, TRUTH))))
+        plans.append((open_digits(root), some((LABEL_FREE,))))
     if args.checkpoint and args.only != "digits":
         plans.append((open_dinov2(root, args.checkpoint, args.images, args.limit, size=args.size), some((LABEL_FREE,))))
     for data, edits in plans:
-        for told in confirm(args.confirm, data, edits):
+        for told in confirm(args.confirm, data, edits, [row for row in rows if row["data"] == data.name]):
             rows += told
-            pd.DataFrame(rows).round(5).to_csv(args.out / "confirm.csv", index=False)
+            pd.DataFrame(rows).round(5).to_csv(path, index=False)
     print(verdict(pd.DataFrame(rows)))
 
 
