@@ -502,7 +502,8 @@ LONG = (
     "incremental_digits",
     "knowledge_edits",
 )  # of which all that is swept takes more than a quick test may
-ELSEWHERE = ("category_retrieval", "feedback_emoji")  # which need data of their own: tests/test_feedback_experiments.py
+ELSEWHERE = ("category_retrieval", "feedback_emoji", "leaderboard", "model_size")
+"""Which need data or models of their own: tests/test_feedback_experiments.py, tests/test_leaderboard.py."""
 EXPERIMENTS = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ELSEWHERE})
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS]
 
