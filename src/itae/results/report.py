@@ -222,8 +222,6 @@ def with_std(value: Any, sign: str = "") -> str:
     if value.get("mean") is None:
         return "none"
     mean, std = value["mean"], value.get("std")
-    if std is None and abs(mean) > 1 and float(mean).is_integer():  # a count: no score is a whole number beyond 1
-        return f"{mean:{sign}.0f}"
     return _number(mean, sign) + ("" if std is None else f" ± {_number(std, '', mean)}")
 
 
