@@ -19,7 +19,7 @@ UNTOUCHED = "untouched"
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Draw a table for each data set; a number stands out where its interval leaves zero out."""
-    sets = list(rows["data"].unique())
+    sets = list(rows.loc[rows["edit"] != UNTOUCHED, "data"].unique())
     edits = [edit for edit in rows["edit"].unique() if edit != UNTOUCHED]
     figure = Figure(figsize=(6.6 * len(sets), 1.3 + 0.42 * (len(edits) + 1)), layout="constrained")
     for ax, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):

@@ -46,7 +46,8 @@ RECIPES = (
 FEW = ("label_free", "augment")
 CONTROLS = ("random", "shuffle", "mean_value")
 """Of ``recipe=label_free``."""
-UNTOUCHED = "untouched"
+UNTOUCHED, CLEAN = "untouched", "digits"
+"""No edit; and what has no artifacts, so that there is nothing to edit: it is clustered alone."""
 METRICS = ("acc", "nmi", "ari")
 COSTED = (300, 900)
 """Images of two runs, whose CPU time differs by that of a pass over the difference."""
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs, costs = [], []
         for data, words in sources(options).items():
             runs += sweep(options, data, words)
-            costs += cost(options, data, words)
+            costs += cost(options, data, words) if data != CLEAN else ()
         rows = pd.DataFrame([row(data, run) for data, run in runs])
         rows.round(4).to_csv(out / "results.csv", index=False)
         pd.DataFrame(against_kmeans(runs)).round(4).to_csv(out / "clusterers.csv", index=False)
@@ -72,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def sources(options: Any) -> dict[str, list[str]]:
     """Return the words of each model and its images."""
-    made = {"planted digits": ["backbone=digits_vit_artifacts", "dataset=digits"]}
+    made = {
+        CLEAN: ["backbone=digits_vit", "dataset=digits"],
+        "planted digits": ["backbone=digits_vit_artifacts", "dataset=digits"],
+    }
     if options.checkpoint:
         made["emoji, DINOv2-S"] = [
             *("backbone=dinov2_s14", f"backbone.checkpoint={quoted(options.checkpoint)}"),
@@ -85,6 +89,8 @@ def sweep(options: Any, data: str, words: Sequence[str]) -> list[tuple[str, Run]
     """Run each edit with each clusterer, and the controls; return the runs."""
     folders = []
     for name, axes in sweeps(options.quick, options.all).items():
+        if data == CLEAN and UNTOUCHED not in name:
+            continue
         folder = options.work / f"{data.partition(',')[0].replace(' ', '_')}-{name}"
         told = [*words, *axes, "tracker=none", "runtime.report=false"]
         start([*told, f"paths.cache={quoted(options.work / 'cache')}", f"hydra.sweep.dir={quoted(folder)}"])
