@@ -112,6 +112,7 @@ def test_the_options_that_are_text_are_known():
     choices = {"pool", "precision", "resize", "decode", "bad_image"}
     choices |= {"protocol", "gallery", "rivals", "voters", "condition", "rules", "within"}
     choices |= {"rule", "side", "scope", "vector", "signals", "layer", "init", "mode", "queries", "gpus"}
+    choices |= {"k", "linkage", "covariance", "reduce", "scale", "spaces"}
     found = set()
     for group in NEEDS:
         for file in (conf_dir() / group).glob("*.yaml"):

@@ -28,7 +28,7 @@ TEXTS = frozenset(
         "dataset.name", "dataset.root", "dataset.split",
         "detector.calibration",
         "paths.cache", "paths.data",
-        "task.at", "task.attributes", "task.group", "task.labels", "task.truth",
+        "task.at", "task.attributes", "task.group", "task.labels", "task.truth", "task.words",
         "tracker.entity", "tracker.group", "tracker.name", "tracker.notes", "tracker.project", "tracker.tags",
         "hydra.job.name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir",
         "hydra.launcher.account", "hydra.launcher.address", "hydra.launcher.partition", "hydra.launcher.qos",
@@ -38,7 +38,7 @@ TEXTS = frozenset(
     }
 )  # fmt: skip
 """Options whose value is a name of the user's own: of a folder, a file, a model, a project."""
-LISTS = frozenset({"tracker.tags"})
+LISTS = frozenset({"task.words", "tracker.tags"})
 """Those of them that take several."""
 OVERLAYS = ("experiment", "recipe")
 """Groups of files that set what is anywhere; none of one, one, or a list of them may be chosen."""
