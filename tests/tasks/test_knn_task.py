@@ -489,10 +489,10 @@ def test_a_sweep_of_edits_asks_the_untouched_side_once_and_is_collected(itae_, m
     asked_of, search = [], module.neighbours_of_queries
     monkeypatch.setattr(module, "neighbours_of_queries", lambda *args: asked_of.append(1) or search(*args))
     words = [word for word in SMALL if not word.startswith("hydra")]
-    status, out, err = itae_("-m", *words, "attenuator.strength=0,0.5,1", "hydra.sweep.dir=jobs")
+    status, out, err = itae_("-m", *words, "attenuator.strength=0,1", "hydra.sweep.dir=jobs")
     assert status == 0, out + err
-    assert len(asked_of) == 3, "the untouched side and two edits; strength 0 is the untouched side"
-    found = [result(f"jobs/{i}") for i in range(3)]
+    assert len(asked_of) == 2, "the untouched side and one edit; strength 0 is the untouched side"
+    found = [result(f"jobs/{i}") for i in range(2)]
     assert len({json.dumps(one["baseline"]) for one in found}) == 1
     assert all(change["mean"] == 0 for change in found[0]["delta"].values())
     status, out, err = itae_("collect", "jobs", "--metric", "top_1")
