@@ -21,13 +21,14 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     """Draw a table for each data set; a number stands out where its interval leaves zero out."""
     sets = list(rows.loc[rows["edit"] != UNTOUCHED, "data"].unique())
     edits = [edit for edit in rows["edit"].unique() if edit != UNTOUCHED]
-    figure = Figure(figsize=(6.6 * len(sets), 1.3 + 0.42 * (len(edits) + 1)), layout="constrained")
+    figure = Figure(figsize=(7.2 * len(sets), 1.3 + 0.42 * (len(edits) + 1)), layout="constrained")
     for ax, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         _table(ax, rows[rows["data"] == data], [UNTOUCHED, *edits])
-        ax.set_title(f"{data}: ACC untouched, and what an edit adds", fontsize=9, loc="left")
-    figure.suptitle(
-        "bold: the 95 % interval over images and seeds leaves 0 out", fontsize=8, x=0.01, ha="left", y=0.0, va="bottom"
-    )
+        ax.set_title(
+            f"{data}: ACC untouched, and what an edit adds (bold: its 95 % interval leaves 0 out)",
+            fontsize=9,
+            loc="left",
+        )
     save(figure, path)
 
 
@@ -46,8 +47,8 @@ def _table(ax: Axes, rows: pd.DataFrame, edits: list[str]) -> None:
             low, high = cell["delta_acc_low"], cell["delta_acc_high"]
             sure = low > 0 or high < 0
             shown[i, j] = cell["delta_acc"]
-            ax.text(j, i, f"{cell['delta_acc']:+.3f}", ha="center", va="center", fontsize=7,
-                    weight="bold" if sure else "normal")  # fmt: skip
+            told = f"{cell['delta_acc']:+.3f}".replace("-0.000", "+0.000")
+            ax.text(j, i, told, ha="center", va="center", fontsize=7, weight="bold" if sure else "normal")
     most = np.nanmax(np.abs(shown)) if np.isfinite(shown).any() else 1.0
     ax.imshow(shown, cmap="RdBu", vmin=-most * 1.6, vmax=most * 1.6, aspect="auto")
     ax.set_xticks(range(len(clusterers)), [name.replace("_", "\n") for name in clusterers], fontsize=7)

@@ -1,0 +1,50 @@
+"""The experiment of edits and clusterers: its one command runs, and what is told of it is in its tables."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HERE = ROOT / "experiments" / "08_edits_and_clusterers"
+TEXTS = (HERE / "README.md", ROOT / "docs" / "edits.md", ROOT / "docs" / "clusterers.md")
+
+
+@pytest.mark.slow  # six runs in processes of their own
+def test_the_one_command_runs(tmp_path):
+    words = [sys.executable, str(HERE / "run.py"), "--quick", "--work", str(tmp_path)]
+    subprocess.run(words, check=True, cwd=tmp_path, capture_output=True)
+    table = pd.read_csv(tmp_path / "results.csv")
+    assert list(table) == list(pd.read_csv(HERE / "results.csv"))
+    assert set(table["edit"]) == {"untouched", "value_norm", "augment"}
+    assert table.groupby("edit")["clusterer"].nunique().eq(2).all()
+    plain = table[table["edit"] == "untouched"]
+    assert (plain["delta_acc"] == 0).all(), "nothing was edited"
+    assert pd.read_csv(tmp_path / "clusterers.csv").set_index("clusterer").loc["kmeans", "acc_over_kmeans_low"] <= 0
+    assert (pd.read_csv(tmp_path / "cost.csv")["passes"] > 0).all()
+    assert (tmp_path / "figure.png").stat().st_size > 5_000
+
+
+def test_one_setting_of_each_was_tried_and_nothing_chosen_by_labels():
+    table = pd.read_csv(HERE / "results.csv")
+    assert set(table["settings_tried"]) == {1}
+    assert set(table["selection"]) == {"fixed"}
+    assert not table.duplicated(["data", "edit", "clusterer"]).any()
+    assert table.groupby("data")["images"].unique().map(len).eq(1).all()
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_what_is_told_is_in_the_tables(path):
+    """Deltas are written as `+.123` beside their clusterer's column; scores as `.123`."""
+    rows = pd.read_csv(HERE / "results.csv"), pd.read_csv(HERE / "clusterers.csv")
+    there = {f"{value:.3f}".replace("0.", ".", 1) for table in rows for name in table
+             if re.search(r"acc|nmi|share", name) for value in table[name].dropna().abs()}  # fmt: skip
+    told = path.read_text(encoding="utf-8").partition("## Measured")[2]
+    said = re.findall(r"[+-]?(\.\d{3})\b", told)
+    assert len(said) >= 10
+    assert [value for value in said if not any(abs(float(value) - float(one)) < 0.0011 for one in there)] == []
