@@ -294,7 +294,8 @@ def test_photos_without_labels_end_with_a_gallery_a_list_and_folders_of_links(it
     assert (status, err) == (0, "")
     assert out.endswith(f"page       {tmp_path / 'run' / 'report.html'}\n")
     listed = [line.split(",") for line in Path("run/assignments.csv").read_text().splitlines()]
-    assert listed[0] == ["id", "baseline", "edited", "moved"]
+    distances = ["baseline_distance", "edited_distance"]
+    assert listed[0] == ["id", "baseline", "edited", "moved", *distances]
     links = {link.name: link for link in Path("run/clusters").glob("*/*")}
     assert {name: link.parent.name for name, link in links.items()} == {row[0]: row[2] for row in listed[1:]}
     assert all(link.resolve() == photos / name for name, link in links.items())
