@@ -21,7 +21,7 @@ from itae.base.errors import UserError
 from itae.measure.cluster.clustered import Partition, largest_first
 from itae.measure.cluster.graph import check_neighbours, neighbour_graph
 from itae.measure.cluster.numbered import Numbered
-from itae.measure.cluster.points import SCALES, checked
+from itae.measure.cluster.points import Scaled
 from itae.measure.faiss_backend import require_faiss
 
 log = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ _PERCOLATES = (
 
 
 @dataclass(frozen=True)
-class Agglomerative(Numbered):
+class Agglomerative(Scaled, Numbered):
     """Agglomerative clustering by scikit-learn: settings, and the fit.
 
     Parameters
@@ -81,12 +81,7 @@ class Agglomerative(Numbered):
                 )
         one_of("clusterer.linkage", self.linkage, LINKAGES)
         whole("clusterer.neighbours", self.neighbours, low=1, optional=True)
-        one_of("clusterer.scale", self.scale, SCALES)
-
-    @property
-    def spherical(self) -> bool:
-        """Whether clusters are of directions, for the page."""
-        return self.scale == "unit"
+        self.check_scale()
 
     def seed_list(self, base_seed: int) -> None:
         """Return None: no fit differs from another."""
@@ -140,8 +135,8 @@ class Agglomerative(Numbered):
         from sklearn.cluster import AgglomerativeClustering
 
         n = len(vectors_NE)
-        replace(self, k=k).check(n, None)
-        vectors_NE = checked(np.asarray(vectors_NE, np.float32), self.scale == "unit", "clusterer.scale=unit")
+        replace(self, k=k, candidates=None).check(n, None)
+        vectors_NE = self.rows(vectors_NE)
         facts: dict[str, Any] = {}
         links = None
         with memory_told(self._too_many(n)):

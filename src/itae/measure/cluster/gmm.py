@@ -21,7 +21,7 @@ from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
 from itae.measure.cluster.numbered import Seeded, drawn_seeds
-from itae.measure.cluster.points import SCALES, checked
+from itae.measure.cluster.points import Scaled
 from itae.measure.cluster.reduce import reduced
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ _STARTS = ("kmeans", "k-means++")
 
 
 @dataclass(frozen=True)
-class Gmm(Seeded):
+class Gmm(Scaled, Seeded):
     """A mixture of Gaussians by scikit-learn: settings, and the fit.
 
     Parameters
@@ -81,15 +81,10 @@ class Gmm(Seeded):
         one_of("clusterer.covariance", self.covariance, COVARIANCES)
         one_of("clusterer.reduce", self.reduce, _REDUCTIONS)
         above_0("clusterer.reg", self.reg, "mean variances")
-        one_of("clusterer.scale", self.scale, SCALES)
+        self.check_scale()
         whole("clusterer.restarts", self.restarts, low=1)
         whole("clusterer.iterations", self.iterations, low=1)
         number("clusterer.tolerance", self.tolerance, low=0.0)
-
-    @property
-    def spherical(self) -> bool:
-        """Whether clusters are of directions, for the page."""
-        return self.scale == "unit"
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; a mixture needs two points."""
@@ -125,9 +120,9 @@ class Gmm(Seeded):
             component has no covariance; when memory is too little.
         """
         n = len(vectors_NE)
-        replace(self, k=k).check(n, None)
+        replace(self, k=k, candidates=None).check(n, None)
         whole("seed", seed, low=0)
-        vectors_NE = checked(np.asarray(vectors_NE, np.float32), self.scale == "unit", "clusterer.scale=unit")
+        vectors_NE = self.rows(vectors_NE)
         lower = "lower clusterer.k, or set clusterer.covariance=diag clusterer.reduce=pca50"
         with memory_told(f"for {k} Gaussians of {n} vectors; {lower}"):
             points = reduced(vectors_NE, self.reduce).astype(np.float64)

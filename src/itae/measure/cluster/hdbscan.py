@@ -22,7 +22,7 @@ from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.measure.cluster.clustered import Partition, largest_first
 from itae.measure.cluster.numbered import checked_seeds, listed_seeds
-from itae.measure.cluster.points import SCALES, checked
+from itae.measure.cluster.points import Scaled
 from itae.measure.cluster.reach import reachability_tree
 from itae.measure.cluster.reduce import REDUCTIONS, reduced, require_umap
 from itae.measure.faiss_backend import require_faiss
@@ -33,7 +33,7 @@ _UMAP_LEAST = 10  # points
 
 
 @dataclass(frozen=True)
-class Hdbscan:
+class Hdbscan(Scaled):
     """HDBSCAN by scikit-learn: settings, and the fit. It finds the number of clusters on each side by itself.
 
     Parameters
@@ -70,15 +70,10 @@ class Hdbscan:
         whole("clusterer.min_cluster_size", self.min_cluster_size, low=2)
         whole("clusterer.min_samples", self.min_samples, low=1, optional=True)
         one_of("clusterer.reduce", self.reduce, REDUCTIONS)
-        one_of("clusterer.scale", self.scale, SCALES)
+        self.check_scale()
         object.__setattr__(self, "seeds", checked_seeds(self.seeds))
         if self.reduce == "umap":
             require_umap("clusterer.reduce=umap")
-
-    @property
-    def spherical(self) -> bool:
-        """Whether clusters are of directions, for the page."""
-        return self.scale == "unit"
 
     def seed_list(self, base_seed: int) -> list[int] | None:
         """Return the seeds of UMAP, or None without it: then no fit differs from another."""
@@ -128,7 +123,7 @@ class Hdbscan:
 
         n = len(vectors_NE)
         self.check(n, None)
-        vectors_NE = checked(np.asarray(vectors_NE, np.float32), self.scale == "unit", "clusterer.scale=unit")
+        vectors_NE = self.rows(vectors_NE)
         with memory_told(
             f"for HDBSCAN of {n} vectors; set clusterer.reduce=pca50 or take fewer images (dataset.limit)"
         ):

@@ -15,11 +15,39 @@ from pathlib import Path
 
 import numpy as np
 
+from itae.base.checks import one_of
 from itae.base.errors import UserError
 
 BLOCK = 8192  # rows looked at together
 IN_MEMORY = 2**30  # bytes of a memory map's rows that are copied into memory at most
 SCALES = ("none", "unit")  # of the rows of both sides: as they are, or of length 1
+
+
+class Scaled:
+    """A clusterer whose rows may be brought to length 1: a frozen dataclass with this field.
+
+    Parameters
+    ----------
+    scale
+        ``none`` or ``unit``.
+    """
+
+    scale: str
+
+    def check_scale(self) -> None:
+        """Raise a `UserError` for any other."""
+        one_of("clusterer.scale", self.scale, SCALES)
+
+    @property
+    def spherical(self) -> bool:
+        """Whether clusters are of directions, for the page."""
+        return self.scale == "unit"
+
+    def rows(self, vectors_NE: np.ndarray) -> np.ndarray:
+        """Return the rows that are clustered, float32 [N, E]; raises as `checked` does."""
+        return checked(np.asarray(vectors_NE, np.float32), self.scale == "unit", "clusterer.scale=unit")
+
+
 LARGEST_SQUARE = float(np.finfo(np.float32).max) / 8  # room for (x - c)^2, which may be four times as large
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from itae.base.checks import one_of, whole
+from itae.base.checks import whole
 from itae.base.device import memory_told
 from itae.base.errors import UserError
 from itae.measure.cluster.clustered import Objective, Partition
 from itae.measure.cluster.graph import Graph, check_neighbours, neighbour_graph
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.numbered import Seeded
-from itae.measure.cluster.points import SCALES, blocks, checked
+from itae.measure.cluster.points import Scaled, blocks
 from itae.measure.faiss_backend import require_faiss
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ _CLOSE = 1e-6  # of an eigenvalue, to which k-means is indifferent
 
 
 @dataclass(frozen=True)
-class Spectral(Seeded):
+class Spectral(Scaled, Seeded):
     """Spectral clustering of a graph of nearest neighbours: settings, and the fit.
 
     Parameters
@@ -63,13 +63,8 @@ class Spectral(Seeded):
         """Check every value."""
         super().__post_init__()
         whole("clusterer.neighbours", self.neighbours, low=1)
-        one_of("clusterer.scale", self.scale, SCALES)
+        self.check_scale()
         whole("clusterer.restarts", self.restarts, low=1)
-
-    @property
-    def spherical(self) -> bool:
-        """Whether clusters are of directions, for the page."""
-        return self.scale == "unit"
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`; refuse more neighbours than there are points."""
@@ -104,7 +99,7 @@ class Spectral(Seeded):
             neighbours are too many; when eigenvectors can't be found; when memory is too little.
         """
         vectors_NE = np.asarray(vectors_NE, np.float32)
-        replace(self, k=k).check(len(vectors_NE), None)
+        replace(self, k=k, candidates=None).check(len(vectors_NE), None)
         lower = "lower clusterer.neighbours or take fewer images (dataset.limit)"
         with memory_told(f"for spectral clustering of {len(vectors_NE)} vectors; {lower}"):
             smooth_NK, components = self._smooth(vectors_NE, k, device)
@@ -120,7 +115,7 @@ class Spectral(Seeded):
             digest.update(np.ascontiguousarray(vectors_NE[rows]).data)
         kept: tuple[bytes, np.ndarray, int] | None = getattr(self, "_kept", None)
         if kept is None or kept[0] != digest.digest():
-            points_NE = checked(vectors_NE, self.scale == "unit", "clusterer.scale=unit")
+            points_NE = self.rows(vectors_NE)
             graph = neighbour_graph(points_NE, self.neighbours, device)
             kept = digest.digest(), smoothest(graph, k), graph.components
             object.__setattr__(self, "_kept", kept)  # no setting
