@@ -15,7 +15,6 @@ import argparse
 import copy
 import os
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
+from turns import in_turns, ratio
 
 from itae.measure.cluster.temi import Temi
 from itae.measure.cluster.turtle import Turtle
@@ -117,26 +117,9 @@ def temi(rounds: int, whole: bool) -> None:
     say(f"TEMI, 5,000 x 384, k=24, {epochs} epochs of 100 a round, against a plain loop (at most 0.80)", times)
 
 
-def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """CPU seconds of each of `works` in each round, in turned order every other one; a first round doesn't count."""
-    times: list[list[float]] = [[] for _ in works]
-    for i in range(rounds + 1):
-        for j in range(len(works))[:: 1 if i % 2 else -1]:
-            began = time.process_time()
-            works[j]()
-            if i:
-                times[j].append(time.process_time() - began)
-    return times
-
-
 def say(what: str, times: list[list[float]]) -> None:
-    each = [ours / plain for ours, plain in zip(*times, strict=True)]
     seconds = ", ".join(f"{statistics.median(some):.2f}" for some in times)
-    print(
-        f"{what:92} {statistics.median(each):.3f}   ({min(each):.3f} to {max(each):.3f}, {len(each)} rounds; "
-        f"CPU s a round: {seconds})",
-        flush=True,
-    )
+    print(f"{what:92} {ratio(*times)}; CPU s a round: {seconds}", flush=True)
 
 
 PARTS: dict[str, Callable[[int, bool], None]] = {"turtle": turtle, "temi": temi}

@@ -24,6 +24,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pyarrow as pa
+from turns import in_turns, ratio
 
 from itae.knowledge.answers.choose import choose
 from itae.knowledge.answers.classify import classify
@@ -99,23 +100,6 @@ def made(shape: tuple[int, int], classes: int) -> Snapshot:
         vectors[at : at + len(some)], labels[at : at + len(some)] = some, codes
         at += len(some)
     return snapshot_of(vectors, labels, classes)
-
-
-def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Return the CPU seconds of each of `works` in each round, in turned order every other; the first isn't kept."""
-    times: list[list[float]] = [[] for _ in works]
-    for i in range(rounds + 1):
-        for j in range(len(works))[:: 1 if i % 2 else -1]:
-            began = time.process_time()
-            works[j]()
-            if i:
-                times[j].append(time.process_time() - began)
-    return times
-
-
-def ratio(a: list[float], b: list[float]) -> str:
-    each = [x / y for x, y in zip(a, b, strict=True)]
-    return f"{statistics.median(each):.3f}   ({min(each):.3f} to {max(each):.3f}, {len(each)} rounds)"
 
 
 def batch(scratch: Path) -> None:

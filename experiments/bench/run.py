@@ -19,8 +19,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -29,6 +30,8 @@ import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from turns import in_turns as in_turns_by
+from turns import ratio
 
 from itae import load_run
 from itae.base.memory import memory_reused
@@ -56,25 +59,8 @@ def say(what: str, value: str) -> None:
     print(f"{what:78} {value}", flush=True)
 
 
-def in_turns(rounds: int, *works: Callable[[], object]) -> list[list[float]]:
-    """Time each of `works` once a round, in turned order every other round; seconds, [work][round].
-
-    A first round doesn't count.
-    """
-    times: list[list[float]] = [[] for _ in works]
-    for i in range(rounds + 1):
-        for j in range(len(works))[:: 1 if i % 2 else -1]:
-            began = time.perf_counter()
-            works[j]()
-            if i:
-                times[j].append(time.perf_counter() - began)
-    return times
-
-
-def ratio(a: list[float], b: list[float]) -> str:
-    """Median over rounds of a / b, with the range."""
-    each = [x / y for x, y in zip(a, b, strict=True)]
-    return f"{statistics.median(each):.3f}   ({min(each):.3f} to {max(each):.3f}, {len(each)} rounds)"
+in_turns = partial(in_turns_by, clock=time.perf_counter)
+"""By the wall clock, as work on a GPU takes no CPU time."""
 
 
 class Bench:
