@@ -192,8 +192,8 @@ MISTAKES = [
     ("backbone=digits_clip task.words=no.txt", "task.words=no.txt", "is no file"),
     ("task.words=''", "task.words=''", "must list words"),
     ("task.words=[one,one]", "task.words", "has 1 words"),
-    ("task.words=[1,2]", "task.words=[1, 2]", "must list words"),
-    ("task.words=3", "task.words=3", "must list words"),
+    ("backbone=digits_clip task.words=[11,12]", "knows no word of '11'"),  # numbers are words here
+    ("backbone=digits_clip task.words=3", "task.words=3", "is no file"),
     ("task=knn clusterer.k=3", "clusterer.k=3", "it reads voter"),
     ("task=knn task.gallery=nowhere", "nowhere is no knowledge base", "itae knowledge init"),
     ("task=knn task.gallery=3", "task.gallery=3", "{split: train}"),
