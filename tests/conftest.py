@@ -226,7 +226,7 @@ def images_seen(monkeypatch):
 
     def counting(self, pixels, digests, *look):
         if len(digests) > 1:  # one is the proof that the model can be edited
-            seen.append((len(digests), len(self.edits)))
+            seen.append((len(digests), len(self.plan.edits)))
         return call(self, pixels, digests, *look)
 
     monkeypatch.setattr(SharedPass, "__call__", counting)

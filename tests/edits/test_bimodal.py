@@ -18,6 +18,7 @@ from itae.edits.detect import Random, VectorNorm
 from itae.edits.edit import Edit
 from itae.embed.fit_layers import fit_layers
 from itae.embed.replay import SharedPass, Watch
+from itae.embed.walk import walk
 
 
 def two_modes(rare=0.02, gap=1.5, n=20_000, seed=0, spread=0.1):
@@ -147,7 +148,7 @@ def test_layers_are_fitted_in_order_on_the_stream_that_is_edited():
         sites.append((layer, signals))
         return thetas[layer]
 
-    SharedPass(model, 1, "cls", [edit]).walk(batches, fit)
+    walk(SharedPass(model, 1, "cls", [edit]), batches, fit)
     assert [layer for layer, _ in sites] == [0, 2]
     seen = {}
     for i, batch in enumerate(batches):  # a threshold of 1e9 flags every patch in block 0; then look at block 2

@@ -183,7 +183,7 @@ from itae.vit.backbone import Backbone
 seen, call = [], SharedPass.__call__
 def counting(self, pixels, digests, *look):
     if len(digests) > 1:
-        seen.append((len(digests), len(self.edits)))
+        seen.append((len(digests), len(self.plan.edits)))
     return call(self, pixels, digests, *look)
 SharedPass.__call__ = counting
 backbone = Backbone("tiny_vit", checkpoint=sys.argv[1], image_size=32, module="tiny_models")
@@ -308,12 +308,12 @@ def test_the_calibration_images_are_those_of_the_seed(source, monkeypatch):
 
 def test_thresholds_of_many_edits_are_fitted_on_one_walk(source, monkeypatch):
     """Eight strengths of one last-block edit have one signal, so one fit, and one pass over the calibration images."""
-    fits, record = [], SharedPass._record
+    fits, record = [], SharedPass.record
     fit = itae.embed.fit_layers.fit_threshold
     monkeypatch.setattr("itae.embed.fit_layers.fit_threshold", lambda *args: fits.append(1) or fit(*args))
     passed = []
     monkeypatch.setattr(
-        SharedPass, "_record", lambda self, pixels, *a, **k: passed.append(len(pixels)) or record(self, pixels, *a, **k)
+        SharedPass, "record", lambda self, pixels, *a, **k: passed.append(len(pixels)) or record(self, pixels, *a, **k)
     )
     detector = VectorNorm(rule="bimodal", calibration_images=16)
     edits = [edit("last", detector, Scale(strength=a / 8)) for a in range(1, 9)]
@@ -403,7 +403,7 @@ def test_drafts_of_two_shard_sizes_both_go_on(source, monkeypatch, killed_at_sha
 
     def counting(self, pixels, digests, *look):
         if len(digests) > 1:
-            passed.extend((self.edits.index(one), digest) for one in self.edits for digest in digests)
+            passed.extend((self.plan.edits.index(one), digest) for one in self.plan.edits for digest in digests)
         return call(self, pixels, digests, *look)
 
     monkeypatch.setattr(SharedPass, "__call__", counting)

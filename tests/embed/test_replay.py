@@ -20,9 +20,10 @@ from itae.edits.attenuate import Fade, Floor, Scale
 from itae.edits.detect import ClsAttention, Nothing, OtherEnd, Random, ResidualNorm, VectorNorm
 from itae.edits.edit import Edit, make_edit
 from itae.edits.site import Flags
-from itae.embed import replay
+from itae.embed import edited_blocks, replay
 from itae.embed.record import Record
 from itae.embed.replay import SharedPass, Watch
+from itae.embed.walk import walk
 from itae.vit.door import Door, Tape, _few_queries
 
 
@@ -126,7 +127,7 @@ def test_what_each_block_finds_untouched_is_fitted_untouched():
             seen[position, layer] = whole
         return float(whole.quantile(0.8))
 
-    SharedPass(model, 1, "cls", edits).walk(sample, fit)
+    walk(SharedPass(model, 1, "cls", edits), sample, fit)
     assert set(seen) == {(p, i) for p in range(4) for i in range(3)} | {(4, 1), (4, 2)}
     want = {i: [] for i in range(3)}
     watch = Watch(operands=lambda i, q, k, v: want[i].append(v[:, :, 1:].transpose(1, 2).flatten(2).norm(dim=-1)))
@@ -255,7 +256,7 @@ def test_edits_with_the_same_history_share_it_and_one_qkv_serves_a_block():
     # k, v: 4 + 2 of block 2
     assert (len(computed), len(without_queries)) == (3 + 2, 6)
     computed.clear()
-    with Counting(), mock.patch.object(replay, "_TAPED", 1):
+    with Counting(), mock.patch.object(edited_blocks, "_TAPED", 1):
         capped = SharedPass(model, 5, "cls", [None, *edits])(pixels, digests)
     assert len(computed) == 3 + 1 + 3  # only those of block 2 were kept
     assert all(map(torch.equal, shared, capped))
@@ -279,7 +280,7 @@ def test_nothing_of_a_batch_outlives_it():
     edits.append(Edit(VectorNorm(layer=1), Scale(), (2,)))
     gc.disable()
     try:
-        with mock.patch.object(replay, "Record", noting):
+        with mock.patch.object(edited_blocks, "Record", noting):
             shared = SharedPass(model, 5, "cls", edits, Watch(operands=lambda *_: None, attention=True))
             shared(pixels, digests)
         assert [ref() for ref in kept] == [None]

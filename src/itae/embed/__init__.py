@@ -16,6 +16,10 @@
 `on_ray`           the workers of a Ray cluster
 `ray_cluster`      how to join one, and tasks on it
 `replay`           the shared pass: record once, replay under each edit
+`edited_blocks`    its blocks, each run under the edits whose turn it is
+`plan`             in which blocks edits do the same
+`watch`            who looks on, and what they are shown
+`walk`             many images through the blocks, for what edits need of calibration images
 `record`           what the untouched model did
 `prove`            whether edits of a model can be trusted
 `fit_layers`       runs the fit of ``rule: bimodal`` on a model's calibration images

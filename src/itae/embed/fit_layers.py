@@ -10,16 +10,18 @@ import torch
 
 from itae.base.errors import UserError
 from itae.edits.bimodal import Fit, fit_threshold
+from itae.embed.walk import walk
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from itae.edits.found import ByDetector
-    from itae.embed.replay import Gathering, SharedPass
+    from itae.embed.edited_blocks import EditedBlocks
+    from itae.embed.walk import Gathering
 
 
 def fit_layers(
-    shared: SharedPass,
+    blocks: EditedBlocks,
     edits: Sequence[ByDetector],
     batches: Iterable[tuple[Tensor, Sequence[bytes]]],
     gather: Gathering | None = None,
@@ -28,14 +30,14 @@ def fit_layers(
 
     Parameters
     ----------
-    shared
-        A pass of the model with these edits.
+    blocks
+        The blocks of the model with these edits.
     edits
         Edits whose detectors have a fitted rule, or for which something is gathered.
     batches
         Pixels [b, 3, S, S] and digests (b of 32 bytes) of the calibration images.
     gather
-        What takes the values of flagged patches on the way, see `itae.embed.replay.SharedPass.walk`.
+        What takes the values of flagged patches on the way, see `itae.embed.walk.walk`.
     """
     fits: list[dict[int, Fit]] = [{} for _ in edits]
 
@@ -51,5 +53,5 @@ def fit_layers(
             fits[position][layer] = found
         return found.theta
 
-    shared.walk(batches, fit, gather)
+    walk(blocks, batches, fit, gather)
     return fits

@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
     from itae.edits.bimodal import Fit
     from itae.edits.edit import Edit
-    from itae.embed.replay import SharedPass
+    from itae.embed.edited_blocks import EditedBlocks
 
 Batches = Iterable[tuple["Tensor", Sequence[bytes]]]
 Settled = tuple[Gathered, dict[int, "Fit"]]
 """What was gathered for an edit, and the thresholds that were fitted on the way."""
 
 
-def gather_values(shared: SharedPass, edits: Sequence[Edit], batches: Batches) -> list[Settled]:
+def gather_values(blocks: EditedBlocks, edits: Sequence[Edit], batches: Batches) -> list[Settled]:
     """Return the values of flagged patches for each of `edits`, and the thresholds that were fitted on the way.
 
     Parameters
     ----------
-    shared
-        A pass of the model with these edits.
+    blocks
+        The blocks of the model with these edits.
     edits
         Edits by `itae.edits.shuffle.Shuffle`.
     batches
@@ -63,7 +63,7 @@ def gather_values(shared: SharedPass, edits: Sequence[Edit], batches: Batches) -
             assert isinstance(attenuator, Shuffle)
             made[position] = attenuator.with_pool(layer, pool)
 
-    fits = fit_layers(shared, edits, counted(), gather)
+    fits = fit_layers(blocks, edits, counted(), gather)
     return [(one.gathered(images), found) for one, found in zip(made, fits, strict=True) if isinstance(one, Shuffle)]
 
 
