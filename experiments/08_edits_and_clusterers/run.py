@@ -13,10 +13,7 @@ clusterer and data set), ``clusterers.csv`` (each clusterer against k-means on t
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ import yaml
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from cost import costs_of  # noqa: E402
 from edits_figure import draw  # noqa: E402
 from run import options_of, quoted, start  # noqa: E402
 
@@ -49,8 +47,6 @@ CONTROLS = ("random", "shuffle", "mean_value")
 UNTOUCHED, CLEAN = "untouched", "digits"
 """No edit; and what has no artifacts, so that there is nothing to edit: it is clustered alone."""
 METRICS = ("acc", "nmi", "ari")
-COSTED = (300, 900)
-"""Images of two runs, whose CPU time differs by that of a pass over the difference."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,7 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         runs, costs = [], []
         for data, words in sources(options).items():
             runs += sweep(options, data, words)
-            costs += cost(options, data, words) if data != CLEAN else ()
+            if data != CLEAN:
+                recipes = ("value_norm",) if options.quick else RECIPES
+                told = [*words, f"paths.cache={quoted(options.work / 'cache')}"]
+                costs += costs_of(data, told, recipes, options.quick)
         rows = pd.DataFrame([row(data, run) for data, run in runs])
         rows.round(4).to_csv(out / "results.csv", index=False)
         pd.DataFrame(against_kmeans(runs)).round(4).to_csv(out / "clusterers.csv", index=False)
@@ -180,30 +179,6 @@ def _between(mine_SN: np.ndarray, theirs_TN: np.ndarray) -> tuple[float, float]:
         variance += side.mean(axis=1).var(ddof=1) / len(side) if len(side) > 1 else 0.0
     reach = 1.96 * float(np.sqrt(variance))
     return float(apart_N.mean()) - reach, float(apart_N.mean()) + reach
-
-
-def cost(options: Any, data: str, words: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield what a pass takes with each edit beside the untouched model, over the untouched model alone: CPU time."""
-    recipes = RECIPES if not options.quick else ("value_norm",)
-    alone = _seconds(words, "detector=none", options.quick)
-    for recipe in recipes:
-        yield {"data": data, "edit": recipe, "passes": _seconds(words, f"recipe={recipe}", options.quick) / alone}
-
-
-def _seconds(words: Sequence[str], edit: str, quick: bool) -> float:
-    """Return the CPU seconds of a pass over some images: by two runs, so that no start and no fit is in them."""
-    took = [_cpu(words, edit, images) for images in ((60, 120) if quick else COSTED)]
-    return took[1] - took[0]
-
-
-def _cpu(words: Sequence[str], edit: str, images: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        told = [*words, edit, f"dataset.limit={images}", "clusterer.k=2", "clusterer.seeds=1", "clusterer.restarts=1"]
-        told += ["tracker=none", "runtime.report=false", "runtime.diagnostics=false", "task.knn=0"]
-        told += [f"paths.cache={quoted(folder)}/cache", f"hydra.run.dir={quoted(folder)}"]
-        before = sum(os.times()[2:4])
-        subprocess.run([sys.executable, "-m", "itae", *told], check=True, stdout=subprocess.DEVNULL)
-        return sum(os.times()[2:4]) - before
 
 
 if __name__ == "__main__":
