@@ -106,6 +106,7 @@ def sweeps(quick: bool, every: bool) -> dict[str, list[str]]:
     return {
         "edits": [f"recipe={','.join(RECIPES)}", plain],
         "controls": ["recipe=label_free", f"control={','.join(CONTROLS)}", plain],
+        "controls_of_repairs": ["recipe=neighbours_lof,neighbours_singular", "control=random", plain],
         UNTOUCHED: ["detector=none", plain],
         "trained": [f"recipe={','.join(RECIPES if every else FEW)}", *trained],
         "trained_untouched": ["detector=none", *trained],
