@@ -222,6 +222,18 @@ def test_detectors_and_attenuators_go_by_their_names(tmp_path, itae_):
     assert "best       residual_norm, scale in 1: acc=0.9000, of 3" in itae_("collect", str(folder), "--best", "acc")[1]
 
 
+def test_no_run_goes_by_its_clusterer_alone(tmp_path):
+    """An edit that reads no detector keeps a word of its own beside that of its clusterer."""
+    rows = [result(layers="all"), result(layers="all", acc=0.8), result(layers="all", acc=0.7)]
+    rows[1]["settings"]["edit"] = {"_target_": "itae.augment.Augment", "views": 2}
+    rows[2]["settings"]["clusterer"] = {"_target_": "itae.cluster.Hdbscan"}
+    for one in rows[:2]:
+        one["settings"]["clusterer"] = {"_target_": "itae.cluster.KMeans"}
+    told = list(labels(science(table_of(write(tmp_path, *rows)))))
+    assert ["augment" in one for one in told] == [False, True, False]
+    assert ["hdbscan" in one for one in told] == [False, False, True]
+
+
 def test_a_class_goes_by_its_public_name_where_a_result_has_that_of_its_file(tmp_path):
     groups = {"detector": "Nothing", "control": "NoControl", "edit": "Attention"}
     rows = []

@@ -192,7 +192,9 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
     for name in least_first:
         others = [other for other in names if other != name]
         enough = bool(others) and len(rows[others].drop_duplicates()) == whole
-        if enough and rows[others].notna().any(axis=1).all():  # no row may be left without a word
+        # No row may be left without a word, and none that has one of its edit with that of its clusterer alone.
+        enough = enough and rows[others].notna().any(axis=1).all()
+        if enough and (_of_edit(rows, others) >= _of_edit(rows, names)).all():
             names = others
     numbers = [name for name in names if name in NUMBERS]
     words = []
@@ -200,6 +202,11 @@ def labels(rows: pd.DataFrame, drop: Sequence[str] = ()) -> pd.Series:
         fitted = numbers and _RULE not in names and row[numbers].isna().all() and pd.notna(row.get(_RULE))
         words.append(", ".join(_words(row[[*names, _RULE] if fitted else names])))
     return pd.Series(words, rows.index, dtype=object)
+
+
+def _of_edit(rows: pd.DataFrame, names: Sequence[str]) -> pd.Series:
+    """Return which rows these settings tell something of that is to be compared."""
+    return rows[[name for name in names if not name.startswith(_APART)]].notna().any(axis=1)
 
 
 def _words(row: pd.Series) -> Iterator[str]:
