@@ -52,6 +52,7 @@ def test_noise_is_told_beside_acc(itae_):
         assert title in out
     count = found.result["baseline"]["clusters"]["mean"]
     assert f"Hdbscan finds the number of clusters on each side by itself: {count:g} baseline" in out
+    assert re.search(rf"│ clusters +│ +{count:g} │ +\d+ │", out), "a count has no decimals"
     assert itae_("collect", "run")[0] == 0
     table = pd.read_parquet("run/results.parquet")
     assert table["edited.noise_share.mean"][0] == side["noise_share"]["mean"]

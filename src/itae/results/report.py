@@ -208,7 +208,8 @@ def with_std(value: Any, sign: str = "") -> str:
     Parameters
     ----------
     value
-        ``{"mean", "std"}``, a number, words; None where there is nothing.
+        ``{"mean", "std"}``, a number, words; None where there is nothing. What is a whole number in each of
+        ``per_seed`` was counted, and has no decimals, or one where there are several counts.
     sign
         ``+`` for one before positive numbers.
 
@@ -222,6 +223,8 @@ def with_std(value: Any, sign: str = "") -> str:
     if value.get("mean") is None:
         return "none"
     mean, std = value["mean"], value.get("std")
+    if (each := value.get("per_seed")) and all(type(one) is int for one in each):
+        return f"{mean:{sign}.0f}" if std is None else f"{mean:{sign}.1f} ± {std:.1f}"
     return _number(mean, sign) + ("" if std is None else f" ± {_number(std, '', mean)}")
 
 

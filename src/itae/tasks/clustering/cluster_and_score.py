@@ -117,6 +117,8 @@ def cluster_and_score(
     objective = runs[best].objective
     metrics: dict[str, Any] = {"n": len(vectors_NE), "k": k, "seeds": seeds, "device": runs[0].device}
     metrics |= summarise(per_seed)
+    if k is None:
+        metrics["clusters"]["per_seed"] = [run.clusters for run in runs]  # counts, which are shown without decimals
     metrics |= {name: [run.info[name] for run in runs] for name in runs[0].info}
     if k is not None:
         metrics["empty_clusters"] = [k - run.clusters for run in runs]
