@@ -64,7 +64,7 @@ def test_a_folder_without_labels_gets_a_k(itae_, tmp_path):
     itae_("report", "run")
     page = Path("run/report.html").read_text()
     assert "chosen without labels" in page
-    assert "How long the points and their clusters take" in page, "the curve, with its caption"
+    assert "Above, the coding length by the number of clusters" in page, "the curve, with its caption"
     assert run.result["delta"] is None
     assert "effective rank" in out
     assert "class separation" not in out

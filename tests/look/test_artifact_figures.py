@@ -68,9 +68,9 @@ def test_sinks_are_drawn_beside_them_where_they_are_known():
     panel = layer_figure([layer(3, 1.0)], sinks).axes[2]
     drawn = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in panel.lines[1:]}
     assert drawn == {
-        "attention, the most attended patch": ([0, 1, 2, 3], [2, 3, 4, 5]),
-        "attention, flagged": ([3], [8.0]),
-        "length of the value, flagged": ([3], [0.05]),
+        "attention, most attended patch": ([0, 1, 2, 3], [2, 3, 4, 5]),
+        "attention, flagged patches": ([3], [8.0]),
+        "value norm, flagged patches": ([3], [0.05]),
     }
     low, high = panel.get_ylim()
     assert low < 0.05

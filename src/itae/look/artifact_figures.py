@@ -143,9 +143,9 @@ def _percent_by_block(
 
 
 _SINKS = (
-    ("attention_max", "attention, the most attended patch", _REST, "", "--"),
-    ("attention_flagged", "attention, flagged", FLAGGED, "s", "-"),
-    ("values_flagged", "length of the value, flagged", KEPT, "o", "-"),
+    ("attention_max", "attention, most attended patch", _REST, "", "--"),
+    ("attention_flagged", "attention, flagged patches", FLAGGED, "s", "-"),
+    ("values_flagged", "value norm, flagged patches", KEPT, "o", "-"),
 )
 
 
@@ -166,7 +166,7 @@ def _draw_sinks(ax: Axes, sinks: Mapping[str, Mapping[str, float]]) -> None:
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     ax.minorticks_off()
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.set_title("times the median of the image's other patches", fontsize=9, loc="left")
+    ax.set_title("flagged patches / median of the others (ratio)", fontsize=9, loc="left")
     ax.set_xlabel("block", fontsize=9)
     clean(ax)
     ax.legend(fontsize=8, frameon=False)

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 _LIVELIER = "embeddings"  # the figure that the gallery shows better
 _CAPTIONS = {
-    "norms": "How long queries, keys, values and tokens are in every block of the untouched model, in some of the "
-    "images (a sixteenth, of many): the darker, the more of the block's patches. Artifacts, where there are any, are a "
-    "band of their own, apart from the rest.",
+    "norms": "Norms of queries, keys, values and tokens in every block of the untouched model, in some of the images "
+    "(a sixteenth, of many): the darker, the more of the block's patches. Artifacts, where there are any, are a band "
+    "of their own, apart from the rest.",
     "signal": "The detector's signal in each edited block: all patches in blue, flagged ones in orange, the threshold "
     "dashed.",
-    "layers": "The share of patches that each edited block flags, and the CLS token's attention on them: what they "
-    "would get without the edit of that block, and what they do get, in the same images. Last, against the median of "
-    "the patches that aren't flagged: how long the values of flagged ones are, and how much attention they get from "
-    "all tokens in the untouched model; dashed, what an image's most attended patch gets against its median one. "
-    "Attention on values of next to no length is a head that says nothing.",
+    "layers": "By block, from left to right: the share of patches that are flagged; the CLS token's attention on them, "
+    "before the edit of that block and after it; and, in the untouched model, how flagged patches compare with the "
+    "median of the others: their value norm (blue), and the attention that they get from all tokens (orange; dashed: "
+    "the patch that gets most, flagged or not). Much attention on values of nearly no norm is an attention sink: "
+    "the head says nothing there.",
     "artifacts": "What was flagged in some images, and the CLS token's attention before and after the edit.",
     "embeddings": "Both sets of embeddings on the same two axes.",
     "clusters": "The share of each class in each cluster, of the clustering that was chosen without labels. A clean "

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from itae.tasks.task import Job
 
 CAPTION = (
-    "How long the points and their clusters take to be written down, by the number of clusters: the least was taken. "
-    "Below, the silhouette of the same clusterings, a second opinion. Both of k-means on the untouched embeddings."
+    "Above, the coding length by the number of clusters: how many nats it takes to write the embeddings down, cluster "
+    "by cluster. The k of the least was taken. Below, the silhouette of the same clusterings as a second opinion (the "
+    "higher, the better). Both of k-means on the untouched embeddings."
 )
 
 
