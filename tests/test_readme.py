@@ -73,13 +73,18 @@ def places(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_rules.py").write_text(block("python", "KeyPeak"))
-    (tmp_path / "MINE" / "detector").mkdir(parents=True)
-    (tmp_path / "MINE" / "detector" / "key_peak.yaml").write_text(block("yaml", "KeyPeak"))
+    (tmp_path / "my_clusters.py").write_text(block("python", "MyBirch"))
+    for group, name, told in (
+        ("detector", "key_peak", "KeyPeak"), ("clusterer", "my_birch", "MyBirch"), ("recipe", "peaks", "key_peak")
+    ):  # fmt: skip
+        (tmp_path / "MINE" / group).mkdir(parents=True)
+        (tmp_path / "MINE" / group / f"{name}.yaml").write_text(block("yaml", told))
     save_file({"x": np.zeros(1, np.float32)}, tmp_path / "WEIGHTS.safetensors")
     for name in ("PICTURES", "PHOTOS"):
         (tmp_path / name).mkdir()
     yield
-    sys.modules.pop("my_rules", None)
+    for module in ("my_rules", "my_clusters"):
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("command", EVERY)
@@ -90,6 +95,16 @@ def test_every_command_is_understood(command, monkeypatch):
         the_verb_takes(words[0], words[1:], monkeypatch)
     elif "--help" not in words:
         assert settings_of_first_job([word for word in words if word != "-m"])
+
+
+@pytest.mark.usefixtures("places")
+def test_the_clusterer_of_the_manual_clusters():
+    clusterer = construct("clusterer", yaml.safe_load(block("yaml", "MyBirch")))
+    assert clusterer.seed_list(0) is None
+    assert clusterer.check(60, 3) == 3
+    assert clusterer.to_choose(60, None), "k=auto comes with it"
+    points_NE = np.repeat(np.float32([[0, 0], [9, 0], [0, 9]]), 20, axis=0)
+    assert np.bincount(clusterer.fit(points_NE, 3, None, "cpu").assignments).tolist() == [20, 20, 20]
 
 
 def the_verb_takes(verb, words, monkeypatch):
