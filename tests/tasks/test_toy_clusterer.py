@@ -162,6 +162,15 @@ def test_a_clusterer_of_both_spaces_gets_them(toy):
     assert "2 seeds" in out
 
 
+@pytest.mark.parametrize("k", ["auto", 0, 2.0, True])
+def test_a_number_of_clusters_is_one(toy, monkeypatch, k):
+    """Before long work: somebody's own class may hand on a k=auto that it can't choose."""
+    monkeypatch.setattr(Two, "check", lambda *_: k)
+    status, out, err = toy(*SMALL, clusterer="two")
+    assert (status, out) == (2, "")
+    assert f"Two.check returned {k!r}; it must return a whole number of clusters, or None" in err
+
+
 def test_spaces_are_handed_over_in_their_order():
     untouched, own = np.zeros((4, 2), np.float32), np.ones((4, 2), np.float32)
     assert spaces(Chains(), untouched, own) is own

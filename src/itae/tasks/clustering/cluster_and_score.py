@@ -98,7 +98,7 @@ def cluster_and_score(
         As the clusterer's ``check`` and ``fit`` and `scores` do, and when what it returns isn't what it says.
     """
     vectors_NE = vectors if isinstance(vectors, np.ndarray) else vectors[-1]
-    k = clusterer.check(len(vectors_NE), n_classes)
+    k = number_of_clusters(clusterer, len(vectors_NE), n_classes)
     if k is None and (candidates := to_choose(clusterer, len(vectors_NE), n_classes)):
         raise UserError(
             f"clusterer.k is still to be chosen among {len(candidates)} candidates: choose it by "
@@ -137,6 +137,17 @@ def cluster_and_score(
             "protocol": "leave-one-out",
         }
     return Clustered(metrics, runs[best].assignments.astype(np.int64), _packed(runs), near, objective, apart)
+
+
+def number_of_clusters(clusterer: Clusterer, n: int, n_classes: int | None) -> int | None:
+    """Return what a clusterer's ``check`` does, None where the fit finds k; a `UserError` where that is no number."""
+    k: Any = clusterer.check(n, n_classes)
+    if k is None or (isinstance(k, int | np.integer) and not isinstance(k, bool) and k > 0):
+        return None if k is None else int(k)
+    raise UserError(
+        f"{type(clusterer).__name__}.check returned {k!r}; it must return a whole number of clusters, or None where "
+        "the fit finds it. For clusterer.k=auto make the class one of itae.measure.cluster.numbered.Numbered."
+    )
 
 
 def to_choose(clusterer: Clusterer, n: int, n_classes: int | None) -> tuple[int, ...] | None:

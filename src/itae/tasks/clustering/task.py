@@ -24,7 +24,7 @@ from itae.results.assignments import ASSIGNMENTS, write_assignments
 from itae.results.clusterings import CLUSTERINGS, write_clusterings
 from itae.results.shown import Metric, Shown, shown_of
 from itae.tasks.clustering.choice import CAPTION, choice_figure, in_result, notes, told, tracked, with_k
-from itae.tasks.clustering.cluster_and_score import cluster_and_score, spaces, to_choose
+from itae.tasks.clustering.cluster_and_score import cluster_and_score, number_of_clusters, spaces, to_choose
 from itae.tasks.clustering.links import remove_links, write_links
 from itae.tasks.clustering.notes import class_notes, cluster_notes
 from itae.tasks.clustering.reading import reading
@@ -89,7 +89,7 @@ class Clustering(BaseTask):
     def usable(self, job: Job, source: Source, images: ImageSet) -> None:
         """Ask the clusterer whether it can do with so many images and classes, and who chooses k, if it is chosen."""
         clusterer = job.parts["clusterer"]
-        clusterer.check(len(images), images.n_classes)
+        number_of_clusters(clusterer, len(images), images.n_classes)
         if to_choose(clusterer, len(images), images.n_classes):
             require_faiss()
 
