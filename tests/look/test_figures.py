@@ -3,7 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from itae.edits.combined import Combined
 from itae.edits.detect import Random, VectorNorm
+from itae.edits.local_outlier import LocalOutlierFactor
 from itae.embed.diagnostics.flag_counts import SIGNAL_EDGES
 from itae.embed.diagnostics.flags import by_layer
 from itae.look.figures import FLAGGED, KEPT, save, signal_figure
@@ -46,6 +48,20 @@ def test_the_figure_shows_what_is_beyond_the_threshold(tmp_path, monkeypatch):
         every, flagged = (np.where(height > np.log10(0.5), 10**height, 0) for height in (every, flagged))
         assert (every.sum(), flagged.sum()) == (pytest.approx(3010), pytest.approx(10))
         assert flagged.nonzero()[0].min() > len(every) / 2
+
+
+def test_a_signal_is_told_in_words():
+    found = diagnostics([2])
+    for detector, words in (
+        (VectorNorm(), "signal: value norm; rule: mad; "),
+        (
+            Combined(signals=["key", "value"]),
+            "signal: key and value norm, each over its median (root mean square); rule: ",
+        ),
+        (LocalOutlierFactor(), "signal: local outlier factor; rule: absolute; "),
+    ):
+        figure = signal_figure(found, by_layer(found, 10), spec(detector))
+        assert figure.texts[0].get_text().replace("\n", " ").startswith(words)
 
 
 def test_no_threshold_marks_nothing_and_no_edit_draws_nothing(tmp_path):

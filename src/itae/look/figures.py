@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.base.names import choice_of
 from itae.look.style import plain_style
 
 if TYPE_CHECKING:
@@ -62,9 +63,8 @@ def signal_figure(
         _one_block(ax, counts, diagnostics["signal_edges"], row)
     for ax in axes[len(layers) :]:
         ax.set_axis_off()
-    name = edit["detector"].get("vector") or edit["detector"]["class"].rpartition(".")[2]
     rule = edit["detector"].get("rule", "drawn at random")
-    signal = f"signal: {name} norm" if "vector" in edit["detector"] else name
+    signal = f"signal: {_signal_of(edit['detector'])}"
     line = "mean of the images' thresholds" if rule in ("quantile", "mad", "ratio") else "threshold"
     apart = ";\n" if columns == 1 else "; "
     told = f"{signal}; rule: {rule}{apart}dashed: {line}"
@@ -73,6 +73,15 @@ def signal_figure(
         0.1 / width, 0.5, "patches (log scale); orange: flagged", va="center", ha="left", rotation=90, fontsize=9
     )
     return figure
+
+
+def _signal_of(detector: Mapping[str, Any]) -> str:
+    """Return what a detector looks at, in words."""
+    if "vector" in detector:
+        return f"{detector['vector']} norm"
+    if "signals" in detector:
+        return f"{' and '.join(detector['signals'])} norm, each over its median (root mean square)"
+    return choice_of(detector["class"]).replace("_", " ")
 
 
 def save(figure: Figure | None, folder: Path, name: str, svg: bool = True) -> list[Path]:
