@@ -181,6 +181,21 @@ def test_a_sweeps_table_sorts_and_filters(many, look):
     assert plotted() == 2, "the plot shows what the filter leaves"
 
 
+def test_a_run_whose_edit_reads_no_detector_is_in_the_plot_from_the_first(many, tmp_path, look, itae_):
+    """Along layers, which it has none of, it would be nowhere."""
+    sweep = shutil.copytree(many, tmp_path / "mixed")
+    file = sweep / "5" / "result.json"
+    told = json.loads(file.read_text())
+    told["settings"]["edit"] = {"_target_": "itae.augment.Augment", "views": 2}
+    file.write_text(json.dumps(told))
+    assert itae_("report", str(sweep), "--out", "mixed.html")[0] == 0
+    page = look(Path("mixed.html").absolute())
+    page.wait_for_selector("#explore-plot .points path")
+    chosen = [page.input_value(f"#explore-form select[name={name}]") for name in ("x", "colour")]
+    assert chosen == ["edit", "detector"]
+    assert page.evaluate("document.getElementById('explore-plot').data.flatMap(trace => trace.x)").count("augment") == 1
+
+
 def test_a_sweep_can_be_explored_and_its_best_run_is_shown_whole(many, look):
     page = look(many / "report.html")
     page.wait_for_selector("#explore-plot .points path")

@@ -8,9 +8,14 @@ function explore({ columns, settings, metrics, first }) {
   const names = [...settings, ...metrics];
   const all = columns.folder.map((_, i) => i);
   let left = all;
-  option(form.elements.x, names, settings.includes("layers") ? "layers" : settings[0] ?? names[0]);
+  // What some runs lack would leave them out of the plot; a choice of a group says more than an option of one.
+  const everywhere = settings.filter((name) => columns[name].every((value) => value !== null));
+  const telling = (found) => found.find((name) => !name.includes(".")) ?? found[0];
+  option(form.elements.x, names, everywhere.includes("layers") ? "layers" : telling(everywhere) ?? settings[0] ?? names[0]);
   option(form.elements.y, metrics, metrics.includes(first) ? first : metrics[0]);
-  option(form.elements.colour, ["nothing", ...settings], settings.find((name) => name !== form.elements.x.value) ?? "nothing");
+  const others = (found) => found.filter((name) => name !== form.elements.x.value);
+  const coloured = others(settings).find((name) => !name.includes(".")) ?? others(everywhere)[0];
+  option(form.elements.colour, ["nothing", ...settings], coloured ?? "nothing");
 
   function draw() {
     const [x, y, colour] = ["x", "y", "colour"].map((name) => form.elements[name].value);
