@@ -26,13 +26,13 @@ from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
 from itae.measure.cluster.numbered import Seeded
 from itae.measure.cluster.temi_steps import Fit
-from itae.measure.cluster.trained import Columns, check_scale, scaled, training
+from itae.measure.cluster.trained import Columns, Trained, training
 from itae.measure.faiss_backend import require_faiss
 from itae.measure.knn import neighbours
 
 
 @dataclass(frozen=True)
-class Temi(Seeded):
+class Temi(Trained, Seeded):
     """TEMI: settings, and the fit.
 
     Parameters
@@ -84,7 +84,7 @@ class Temi(Seeded):
         above_0("clusterer.beta", self.beta, "an exponent")
         number("clusterer.beta", self.beta, high=1.0)
         above_0("clusterer.lr", self.lr, "a step")
-        check_scale(self.scale)
+        self.check_scale()
 
     def check(self, n: int, n_classes: int | None) -> int | None:
         """Return the number of clusters, as of `Numbered`, or None where it is to be chosen.
@@ -134,7 +134,7 @@ class Temi(Seeded):
         n = len(vectors_NE)
         replace(self, k=k, candidates=None).check(n, None)
         whole("seed", seed, low=0)
-        rows_NE = scaled(vectors_NE, self.scale)
+        rows_NE = self.rows(vectors_NE)
         near_NK, _ = neighbours(rows_NE, self.neighbours, device)
         with (
             training(device, f"for TEMI of {n} vectors; lower clusterer.batch or clusterer.heads") as where,

@@ -12,38 +12,33 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from itae.base.checks import one_of
 from itae.base.device import forward_context, memory_told, on_device
 from itae.base.errors import UserError
 from itae.base.runtime import Runtime
-from itae.measure.cluster.points import BLOCK, checked
+from itae.measure.cluster.points import BLOCK, Scaled
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-SCALES = ("unit", "none")
 
-
-def check_scale(scale: object) -> None:
-    """Raise a `UserError` for anything but ``unit`` and ``none``."""
-    one_of("clusterer.scale", scale, SCALES)
-
-
-def scaled(vectors_NE: np.ndarray, scale: str) -> np.ndarray:
-    """Return float32 rows of length sqrt(E) for ``unit``, and as they come for ``none``.
+class Trained(Scaled):
+    """A clusterer that is trained, and whose rows may be brought to length sqrt(E): a frozen dataclass with this field.
 
     A number of a row is then about 1 whatever the width, and an edit that changes lengths alone changes nothing.
 
-    Raises
-    ------
-    UserError
-        When rows are NaN, infinite or too large to square; for ``unit``, of zero length.
+    Parameters
+    ----------
+    scale
+        ``unit`` or ``none``.
     """
-    rows_NE = checked(np.asarray(vectors_NE, dtype=np.float32), scale == "unit", "clusterer.scale=unit")
-    if scale == "unit":
-        rows_NE *= np.float32(math.sqrt(rows_NE.shape[1]))  # in place: it is a copy
-    return rows_NE
+
+    def rows(self, vectors_NE: np.ndarray) -> np.ndarray:
+        """Return float32 rows of length sqrt(E) for ``unit``, and as they come for ``none``; raises as `checked`."""
+        rows_NE = super().rows(vectors_NE)
+        if self.scale == "unit":
+            rows_NE *= np.float32(math.sqrt(rows_NE.shape[1]))  # in place: it is a copy
+        return rows_NE
 
 
 @contextlib.contextmanager
@@ -72,7 +67,7 @@ class Columns:
     Parameters
     ----------
     rows_NE
-        float32, as `scaled` returns them. On a CPU they are used where they lie, and a GPU gets a copy.
+        float32, as `Trained.rows` returns them. On a CPU they are used where they lie, and a GPU gets a copy.
     device
         Where the columns are to be.
     """

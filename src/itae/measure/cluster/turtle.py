@@ -25,12 +25,12 @@ from itae.base.progress import progress
 from itae.measure.cluster.clustered import BOTH, OWN, Objective, Partition
 from itae.measure.cluster.generalisation import check_folds, generalisation
 from itae.measure.cluster.numbered import Seeded, drawn_seeds
-from itae.measure.cluster.trained import Columns, check_scale, scaled, several, training
+from itae.measure.cluster.trained import Columns, Trained, several, training
 from itae.measure.cluster.turtle_steps import Fit
 
 
 @dataclass(frozen=True)
-class Turtle(Seeded):
+class Turtle(Trained, Seeded):
     """TURTLE: settings, and the fit.
 
     Parameters
@@ -86,7 +86,7 @@ class Turtle(Seeded):
         for name in ("steps", "inner", "batch", "restarts"):
             whole(f"clusterer.{name}", getattr(self, name), low=1)
         above_0("clusterer.lr", self.lr, "a step")
-        check_scale(self.scale)
+        self.check_scale()
         check_folds(self.folds)
 
     def check(self, n: int, n_classes: int | None) -> int | None:
@@ -140,7 +140,7 @@ class Turtle(Seeded):
         n = len(given[0])
         replace(self, k=k, candidates=None).check(n, None)
         whole("seed", seed, low=0)
-        rows = [scaled(one, self.scale) for one in given]
+        rows = [self.rows(one) for one in given]
         what = f"for TURTLE of {n} vectors; lower clusterer.batch ({min(self.batch, n)} points)"
         fits: list[Partition] = []
         with training(device, what) as where, progress(self.restarts * self.steps, "TURTLE", "steps") as advance:
