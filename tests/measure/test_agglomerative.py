@@ -111,6 +111,15 @@ def test_means_in_a_graph_are_warned_of(caplog):
     assert "clusterer.linkage=average along a graph" in caplog.text
 
 
+def test_as_far_apart_as_the_distance_is_merged():
+    points = np.array([[0], [1], [3], [7]], np.float32)
+    for distance, count in ((0.5, 4), (1, 3), (1.5, 3), (2, 2), (4, 1)):
+        found = Agglomerative(distance=distance, linkage="single", neighbours=None).fit(points, None)
+        assert found.clusters == count, distance
+    twins = Agglomerative(distance=0, neighbours=None).fit(np.repeat(points, 2, 0), None)
+    assert twins.clusters == 4
+
+
 def test_directions_don_t_depend_on_lengths():
     points, labels = shapes.blobs()
     lengths = np.random.default_rng(1).uniform(0.1, 100, (len(points), 1)).astype(np.float32)
@@ -154,6 +163,7 @@ def test_no_seeds_and_k_only_without_a_distance():
         ({"k": 0}, "clusterer.k=0"),
         ({"distance": -1.0}, "clusterer.distance=-1.0"),
         ({"distance": 2.0, "k": 3}, "clusterer.distance=2.0 finds the number of clusters and clusterer.k=3 gives it"),
+        ({"distance": 2.0, "candidates": [3, 4]}, "clusterer.candidates is what it would be chosen among"),
         ({"linkage": "wards"}, "Did you mean 'ward'?"),
         ({"neighbours": 0}, "clusterer.neighbours=0 must be a whole number of at least 1, or null"),
         ({"scale": "one"}, "clusterer.scale='one' is not one of none, unit"),

@@ -45,8 +45,9 @@ class Agglomerative(Scaled, Numbered):
         See `Numbered`.
     distance
         In place of `k`: clusters farther apart than this aren't merged, and each side has as many as are left. In units
-        of the linkage: of Ward the root of twice the growth of the sum of squares, else a Euclidean distance. Default
-        None.
+        of the linkage: of Ward the root of twice the growth of the sum of squares, else a Euclidean distance. Ward
+        along a graph now and then merges what is nearer than what was merged before it: as many merges are made, the
+        first ones, as are within it. Default None.
     linkage
         How far two clusters are apart: ``ward`` (default), by how much the sum of squared distances to the means grows;
         ``average``, ``complete`` or ``single``, the mean, largest and least distance of their points. In a graph, the
@@ -78,6 +79,11 @@ class Agglomerative(Scaled, Numbered):
                 raise UserError(
                     f"clusterer.distance={self.distance} finds the number of clusters and clusterer.k={self.k} gives "
                     "it; set one of them and leave the other null."
+                )
+            if self.candidates is not None:
+                raise UserError(
+                    f"clusterer.distance={self.distance} finds the number of clusters, and clusterer.candidates is "
+                    "what it would be chosen among; set one of them and leave the other null."
                 )
         one_of("clusterer.linkage", self.linkage, LINKAGES)
         whole("clusterer.neighbours", self.neighbours, low=1, optional=True)
@@ -145,9 +151,11 @@ class Agglomerative(Scaled, Numbered):
                 links, facts["components"] = graph.links, graph.components
                 if self.linkage in ("average", "complete"):
                     log.warning(_PERCOLATES, self.linkage, DENSE_MOST)
+            # scikit-learn leaves apart what is as far apart as that.
+            farther = None if self.distance is None else float(np.nextafter(self.distance, np.inf))
             log.info("Agglomerative: %d images are merged, which shows no progress", n)
             model = AgglomerativeClustering(
-                n_clusters=k, linkage=self.linkage, connectivity=links, distance_threshold=self.distance,
+                n_clusters=k, linkage=self.linkage, connectivity=links, distance_threshold=farther,
                 compute_full_tree=True, compute_distances=True,
             )  # fmt: skip
             model.fit(vectors_NE)
