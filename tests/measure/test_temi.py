@@ -160,9 +160,12 @@ def test_a_seed_gives_the_same_labels_whatever_else_is_drawn():
 def test_what_does_not_fit_is_refused_in_a_sentence():
     x, _ = blobs(n=30)
     wrong = {
-        "neighbours=30 is more than the other images there are .29.": {"neighbours": 30},
+        "neighbours=30 is more than each of 30 images has; set it to at most 29": {"neighbours": 30},
         "clusterer.beta": {"beta": 1.5},
-        "clusterer.hidden": {"hidden": (8, 0)},
+        "A width in clusterer.hidden=0": {"hidden": (8, 0)},
+        r"clusterer.hidden=512 must list the widths .* as \[512,256\]": {"hidden": 512},
+        "clusterer.hidden=None must list": {"hidden": None},
+        "clusterer.hidden='512' must list": {"hidden": "512"},
         "clusterer.heads": {"heads": 0},
         "clusterer.scale": {"scale": "l2"},
     }

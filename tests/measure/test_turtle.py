@@ -185,6 +185,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
         "batch=2 is fewer points than there are clusters": {"batch": 2},
         "folds=1 leaves nothing": {"folds": 1},
         "folds=31 is more folds than": {"folds": 31},
+        "folds=5001 must be a whole number of at least 0 and at most 5,000": {"folds": 5001},
         "clusterer.lr": {"lr": 0.0},
         "clusterer.gamma": {"gamma": -1.0},
         "clusterer.spaces": {"spaces": "all"},
@@ -197,6 +198,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
     quick = Turtle(steps=1)
     with pytest.raises(UserError, match="more clusters than"):
         quick.fit(x, 31, 0, "cpu")
+    with pytest.raises(UserError, match=r"batch=5 is fewer points than there may be clusters \(6\)"):
+        Turtle("auto", batch=5).check(30, None)
     with pytest.raises(UserError, match="1 of 30 embeddings are NaN"):
         quick.fit(np.where(np.arange(30)[:, None] == 4, np.nan, x), 3, 0, "cpu")
     with pytest.raises(UserError, match=r"zero length, which has no direction for clusterer\.scale=unit"):

@@ -17,8 +17,8 @@ MOST = 5000  # points that are looked at: the score is then open by less than a 
 
 
 def check_folds(folds: int, n: int | None = None) -> None:
-    """Raise a `UserError` unless `folds` is 0, for none, or 2 and up, and at most as many as `n` points."""
-    whole("clusterer.folds", folds, low=0)
+    """Raise a `UserError` unless `folds` is 0, for none, or 2 and up, and at most as many as `n` points, or `MOST`."""
+    whole("clusterer.folds", folds, low=0, high=MOST)
     if folds == 1:
         raise UserError("clusterer.folds=1 leaves nothing to train on; set 0, for no cross-validation, or 2 and up.")
     if n is not None and folds > n:

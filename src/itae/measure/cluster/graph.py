@@ -85,9 +85,10 @@ def neighbour_graph(vectors_NE: np.ndarray, k: int, device: str = "cpu") -> Grap
 def check_neighbours(neighbours: int, n: int) -> None:
     """Raise a `UserError` unless each of `n` points has so many others."""
     if neighbours >= n:
+        lower = f"set it to at most {n - 1}, or " if n > 1 else ""
         raise UserError(
             f"clusterer.neighbours={neighbours} is more than each of {n} images has; "
-            f"set it to at most {n - 1}, or take more images (dataset.limit)."
+            f"{lower}take more images (dataset.limit)."
         )
 
 

@@ -24,7 +24,7 @@ from itae.measure.cluster.clustered import Partition, largest_first
 from itae.measure.cluster.numbered import checked_seeds, listed_seeds
 from itae.measure.cluster.points import Scaled
 from itae.measure.cluster.reach import reachability_tree
-from itae.measure.cluster.reduce import REDUCTIONS, reduced, require_umap
+from itae.measure.cluster.reduce import LARGEST_SEED, REDUCTIONS, reduced, require_umap
 from itae.measure.faiss_backend import require_faiss
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Hdbscan(Scaled):
         whole("clusterer.min_samples", self.min_samples, low=1, optional=True)
         one_of("clusterer.reduce", self.reduce, REDUCTIONS)
         self.check_scale()
-        object.__setattr__(self, "seeds", checked_seeds(self.seeds))
+        object.__setattr__(self, "seeds", checked_seeds(self.seeds, LARGEST_SEED))
         if self.reduce == "umap":
             require_umap("clusterer.reduce=umap")
 
@@ -82,12 +82,13 @@ class Hdbscan(Scaled):
     def check(self, n: int, n_classes: int | None) -> None:
         """Refuse more points for a cluster, or around a point, than there are; the fit finds the clusters."""
         require_faiss()
-        for word in ("min_cluster_size", "min_samples"):
+        for word, least in (("min_cluster_size", 2), ("min_samples", 1)):
             value = getattr(self, word)
             if value is not None and value > n:
+                lower = f"set it to at most {n // 2}, since there is no cluster beside another of more, or "
                 raise UserError(
-                    f"clusterer.{word}={value} is more images than there are ({n}); set it to at most {n // 2}, "
-                    "since there is no cluster beside another of more, or take more images (dataset.limit)."
+                    f"clusterer.{word}={value} is more images than there are ({n}); "
+                    f"{lower if n // 2 >= least else ''}take more images (dataset.limit)."
                 )
         if self.reduce == "umap" and n < _UMAP_LEAST:
             raise UserError(f"clusterer.reduce=umap needs {_UMAP_LEAST} images, and there are {n}; set reduce=none.")

@@ -18,6 +18,7 @@ from itae.base.errors import UserError, did_you_mean
 AUTO = "auto"
 """The k that is chosen without labels."""
 _LADDER = (*range(2, 13), 14, 16, 18, 20, 22, 24, 27, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100, 120, 150, 200)
+_LARGEST_SEED = 2**63 - 1
 _A_CLUSTER = 5  # images that a cluster has on average, at least, by the ladder
 
 
@@ -172,15 +173,19 @@ def _told(candidates: Any) -> str:
     return repr(candidates)
 
 
-def checked_seeds(seeds: int | Sequence[int]) -> int | tuple[int, ...]:
-    """Return how many seeds, or the seeds themselves, as they are kept; a `UserError` names what can't be one."""
-    if not isinstance(seeds, Sequence):
+def checked_seeds(seeds: Any, most: int = _LARGEST_SEED) -> int | tuple[int, ...]:
+    """Return how many seeds, or the seeds themselves, as they are kept; a `UserError` names what can't be one.
+
+    `most` is the largest that whatever draws from them takes; by default what torch does.
+    """
+    if isinstance(seeds, str) or not isinstance(seeds, Sequence):
         whole("clusterer.seeds", seeds, low=1)
+        assert isinstance(seeds, int)
         return seeds
+    for seed in seeds:
+        whole("A seed in clusterer.seeds", seed, low=0, high=most)
     if not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"clusterer.seeds={list(seeds)} must list one seed or more, each once.")
-    for seed in seeds:
-        whole("clusterer.seeds", seed, low=0)
     return tuple(seeds)
 
 

@@ -16,6 +16,8 @@ from itae.base.errors import UserError
 
 REDUCTIONS = ("none", "pca50", "umap")
 COMPONENTS = 50  # principal ones
+LARGEST_SEED = 2**32 - 1
+"""That UMAP takes."""
 AXES, AROUND = 5, 15  # of UMAP: dimensions, and neighbours that each point is held against
 
 
@@ -35,8 +37,9 @@ def reduced(vectors_NE: np.ndarray, how: str, seed: int | None = None) -> np.nda
     how
         ``none``: as they are. ``pca50``: the first 50 principal components, unscaled, by the eigenvectors of the
         covariance in float64, so that the same points always give the same; all that there are where the width or the
-        number of points is less. ``umap``: UMAP to 5 dimensions by 15 neighbours and Euclidean distance, with
-        ``min_dist`` 0, as is advised before clustering (McInnes et al., 2018, arXiv:1802.03426).
+        number of points is less. ``umap``: UMAP to 5 dimensions, or the width if that is less, by 15 neighbours and
+        Euclidean distance, with ``min_dist`` 0, as is advised before clustering (McInnes et al., 2018,
+        arXiv:1802.03426); points that are all equal, which it can't lay out, stay.
     seed
         Of UMAP.
 
@@ -68,9 +71,11 @@ def _principal(vectors_NE: np.ndarray) -> np.ndarray:
 def _umap(vectors_NE: np.ndarray, seed: int | None) -> np.ndarray:
     import umap
 
-    around = min(AROUND, len(vectors_NE) - 1)
+    if not np.ptp(vectors_NE, axis=0).any():
+        return vectors_NE
+    around, axes = min(AROUND, len(vectors_NE) - 1), min(AXES, vectors_NE.shape[1])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*n_jobs value")  # that a seed means one thread
         warnings.filterwarnings("ignore", message="Graph is not fully connected")
-        reducer = umap.UMAP(n_neighbors=around, n_components=AXES, min_dist=0.0, random_state=seed, init="pca")
+        reducer = umap.UMAP(n_neighbors=around, n_components=axes, min_dist=0.0, random_state=seed, init="pca")
         return np.asarray(reducer.fit_transform(vectors_NE), np.float32)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from itae.base.checks import above_0, number, whole
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
+from itae.measure.cluster.graph import check_neighbours
 from itae.measure.cluster.numbered import Seeded
 from itae.measure.cluster.temi_steps import Fit
 from itae.measure.cluster.trained import Columns, Trained, training
@@ -44,7 +46,7 @@ class Temi(Trained, Seeded):
     heads
         Heads that are trained side by side and vote on the weight of a pair. Default 16; the time goes with it.
     hidden
-        Widths of a head between the embedding and its k outputs, with ReLU. Default 512 and 256.
+        Widths of a head between the embedding and its k outputs, with ReLU. Default 512 and 256; none for linear heads.
     beta
         Above 0, at most 1. Default .6.
     epochs
@@ -79,8 +81,14 @@ class Temi(Trained, Seeded):
         super().__post_init__()
         for name in ("neighbours", "heads", "epochs", "batch"):
             whole(f"clusterer.{name}", getattr(self, name), low=1)
-        for width in self.hidden:
-            whole("clusterer.hidden", width, low=1)
+        hidden: Any = self.hidden
+        if isinstance(hidden, str) or not isinstance(hidden, Sequence):
+            raise UserError(
+                f"clusterer.hidden={hidden!r} must list the widths between an embedding and the clusters, as "
+                "[512,256]; [] for none."
+            )
+        for width in hidden:
+            whole("A width in clusterer.hidden", width, low=1)
         above_0("clusterer.beta", self.beta, "an exponent")
         number("clusterer.beta", self.beta, high=1.0)
         above_0("clusterer.lr", self.lr, "a step")
@@ -96,10 +104,7 @@ class Temi(Trained, Seeded):
         """
         require_faiss()
         k = super().check(n, n_classes)
-        if self.neighbours >= n:
-            raise UserError(
-                f"clusterer.neighbours={self.neighbours} is more than the other images there are ({n - 1}); lower it."
-            )
+        check_neighbours(self.neighbours, n)
         return k
 
     def fit(self, vectors_NE: np.ndarray, k: int, seed: int, device: str = "auto") -> Partition:

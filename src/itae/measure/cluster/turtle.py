@@ -99,9 +99,11 @@ class Turtle(Trained, Seeded):
             the folds.
         """
         k = super().check(n, n_classes)
-        if k is not None and self.batch < k:
+        most = k if k is not None else max(self.to_choose(n, n_classes) or (1,))
+        if self.batch < most:
+            may = "are" if k is not None else "may be"
             raise UserError(
-                f"clusterer.batch={self.batch} is fewer points than there are clusters ({k}); "
+                f"clusterer.batch={self.batch} is fewer points than there {may} clusters ({most}); "
                 "raise it: a step has to see all of them."
             )
         check_folds(self.folds, n)
