@@ -191,7 +191,7 @@ MISTAKES = [
     ("backbone=digits_clip task.words=[one,cat]", "knows no word of 'cat'"),
     ("backbone=digits_clip task.words=no.txt", "task.words=no.txt", "is no file"),
     ("task.words=''", "task.words=''", "must list words"),
-    ("task.words=[one,one]", "task.words", "has 1 words"),
+    ("task.words=[one,one]", "task.words", "has a single word"),
     ("backbone=digits_clip task.words=[11,12]", "knows no word of '11'"),  # numbers are words here
     ("backbone=digits_clip task.words=3", "task.words=3", "is no file"),
     ("task=knn clusterer.k=3", "clusterer.k=3", "it reads voter"),

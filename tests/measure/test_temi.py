@@ -161,7 +161,9 @@ def test_what_does_not_fit_is_refused_in_a_sentence():
     x, _ = blobs(n=30)
     wrong = {
         "neighbours=30 is more than each of 30 images has; set it to at most 29": {"neighbours": 30},
-        "clusterer.beta": {"beta": 1.5},
+        "clusterer.beta=1.5 must be a number above 0 and at most 1": {"beta": 1.5},
+        "clusterer.beta=0 must be a number above 0 and at most 1": {"beta": 0},
+        "clusterer.lr=0 must be a number above 0[.]": {"lr": 0},
         "A width in clusterer.hidden=0": {"hidden": (8, 0)},
         r"clusterer.hidden=512 must list the widths .* as \[512,256\]": {"hidden": 512},
         "clusterer.hidden=None must list": {"hidden": None},

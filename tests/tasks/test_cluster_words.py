@@ -60,11 +60,16 @@ def test_words_come_as_a_list_or_from_a_file(tmp_path):
     file = tmp_path / "words.txt"
     file.write_text("cat\n\n  a red car \ncat\n")
     assert vocabulary(str(file)) == ("cat", "a red car")
+    file.write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")  # as Windows writes one
+    assert vocabulary(str(file)) == ("cat", "dog")
     assert vocabulary(("a", "b")) == ("a", "b")
     assert checked_words(["a", "b", "a"]) == ["a", "b"]
     assert checked_words(None) == checked_words([]) == []
     file.write_text("cat\n")
-    with pytest.raises(UserError, match="has 1 words"):
+    with pytest.raises(UserError, match="has a single word"):
+        vocabulary(str(file))
+    file.write_text("\n")
+    with pytest.raises(UserError, match="has no word"):
         vocabulary(str(file))
     file.write_bytes(b"\xff\xfe\xfa")
     with pytest.raises(UserError, match="can't be read as text"):

@@ -26,10 +26,14 @@ def number(what: str, value: object, low: float = -math.inf, high: float = math.
         raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
 
 
-def above_0(what: str, value: object, unit: str) -> None:
-    """Raise a `UserError` unless `value` is a finite number above 0 of `unit`; `what` names the setting."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise UserError(f"{what}={value!r} must be a number of {unit} above 0.")
+def above_0(what: str, value: object, unit: str = "", high: float = math.inf) -> None:
+    """Raise a `UserError` unless `value` is a finite number above 0 of `unit`, at most `high`; `what` names it.
+
+    No unit (default): a plain number.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= min(high, _LARGEST):
+        of, most = f" of {unit}" if unit else "", f" and at most {high:g}" if math.isfinite(high) else ""
+        raise UserError(f"{what}={value!r} must be a number{of} above 0{most}.")
 
 
 def whole(
@@ -56,4 +60,6 @@ def true_or_false(what: str, value: object, optional: bool = False) -> None:
 def _span(low: float, high: float) -> str:
     if math.isfinite(low) and math.isfinite(high):
         return f"a number in [{low:g}, {high:g}]"
+    if math.isfinite(high):
+        return f"a number of at most {high:g}"
     return f"a number of at least {low:g}" if math.isfinite(low) else "a finite number"

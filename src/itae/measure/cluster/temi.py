@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from itae.base.checks import above_0, number, whole
+from itae.base.checks import above_0, whole
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.measure.cluster.clustered import Objective, Partition
@@ -89,9 +89,8 @@ class Temi(Trained, Seeded):
             )
         for width in hidden:
             whole("A width in clusterer.hidden", width, low=1)
-        above_0("clusterer.beta", self.beta, "an exponent")
-        number("clusterer.beta", self.beta, high=1.0)
-        above_0("clusterer.lr", self.lr, "a step")
+        above_0("clusterer.beta", self.beta, high=1.0)
+        above_0("clusterer.lr", self.lr)
         self.check_scale()
 
     def check(self, n: int, n_classes: int | None) -> int | None:

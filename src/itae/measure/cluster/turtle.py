@@ -85,7 +85,7 @@ class Turtle(Trained, Seeded):
         number("clusterer.gamma", self.gamma, low=0.0)
         for name in ("steps", "inner", "batch", "restarts"):
             whole(f"clusterer.{name}", getattr(self, name), low=1)
-        above_0("clusterer.lr", self.lr, "a step")
+        above_0("clusterer.lr", self.lr)
         self.check_scale()
         check_folds(self.folds)
 

@@ -45,7 +45,8 @@ def checked_words(words: Any) -> Any:
 
 def _several(words: Sequence[str], source: str) -> tuple[str, ...]:
     if len(set(words)) < 2:
-        raise UserError(f"{source} has {len(set(words))} words, and clusters are told apart by several; give more.")
+        count = "a single word" if words else "no word"
+        raise UserError(f"{source} has {count}, and clusters are told apart by several; give more.")
     return tuple(dict.fromkeys(words))
 
 
@@ -55,7 +56,7 @@ def vocabulary(words: str | Sequence[str]) -> tuple[str, ...]:
         return tuple(words)
     path = at_home(Path(words))
     try:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else None
+        lines = path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"task.words={words} can't be read as text ({type(error).__name__}).") from error
     if lines is None:
