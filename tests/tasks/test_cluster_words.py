@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import itae
 from itae.base.errors import UserError
-from itae.tasks.clustering.words import checked_words, name_clusters, vocabulary
+from itae.tasks.clustering.words import checked_words, name_clusters, on_page, told_words, vocabulary
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
@@ -54,6 +54,21 @@ def test_what_all_clusters_have_in_common_names_none():
     found = name_clusters(vectors, clusters, ("common", "b", "c"), np.eye(3, dtype=np.float32))
     assert {number: [word for word, _ in named] for number, named in found.items()} == {3: ["b"], 5: ["c"]}
     assert name_clusters(vectors, np.zeros(8, int), ("a", "b", "c"), np.eye(3, dtype=np.float32)) == {0: []}
+
+
+def test_where_all_is_noise_there_is_nothing_to_name():
+    """And nothing is warned of: a mean of nothing would be."""
+    vectors, both = np.eye(3, dtype=np.float32), {"baseline": {}, "edited": {}}
+    assert name_clusters(vectors, np.full(3, -1), ("a", "b"), vectors[:2]) == {}
+    assert told_words(both) == [("words", "of the edited clusters: there are none")]
+    assert on_page(both) == {"words": {"before": {}, "after": {}}}
+
+
+def test_each_side_has_its_own_words():
+    names = {"baseline": {"0": [("cat", 0.5), ("dog", 0.2)]}, "edited": {"0": [("red", 0.4)], "1": []}}
+    assert told_words(names) == [("words", "of the edited clusters: 0: red, 1: none")]
+    assert on_page(names) == {"words": {"before": {"0": ["cat", "dog"]}, "after": {"0": ["red"], "1": []}}}
+    assert (told_words({}), on_page({})) == ([], {})
 
 
 def test_words_come_as_a_list_or_from_a_file(tmp_path):

@@ -102,6 +102,8 @@ def name_clusters(
     0. Of one cluster there is nothing to tell apart, and no word.
     """
     present_K, means_KE = centroids(vectors_NE, clusters_N, spherical=True)
+    if not len(present_K):
+        return {}
     alike_KW = means_KE @ words_WE.T.astype(np.float64)
     worth_KW = alike_KW - alike_KW.mean(axis=0)
     found = {}
@@ -130,6 +132,8 @@ def told_words(names: Mapping[str, Mapping[str, Sequence[tuple[str, float]]]]) -
     """Return the line under the table: the first word of each edited cluster."""
     if not names:
         return []
+    if not names["edited"]:
+        return [("words", "of the edited clusters: there are none")]
     each = [f"{number}: {words[0][0] if words else 'none'}" for number, words in names["edited"].items()]
     return [("words", "of the edited clusters: " + ", ".join(each[:_TOLD]) + (", ..." if len(each) > _TOLD else ""))]
 
