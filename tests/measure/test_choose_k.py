@@ -13,6 +13,7 @@ from itae.measure.cluster import choose_k as module
 from itae.measure.cluster.choose_k import choose_k, coding_length, reduced
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.numbered import ladder
+from itae.measure.silhouette import Space
 
 pytest.importorskip("faiss")
 
@@ -97,6 +98,7 @@ def test_what_is_told_are_the_numbers_of_the_clusterings():
     for k, length in zip(found.candidates, found.coding_length, strict=True):
         own = KMeans(restarts=5, iterations=50).fit(rows, k, 4, "cpu").assignments
         assert length == pytest.approx(reference.coding_length(rows, own, 0.1) / 90, rel=1e-6)
+        assert found.silhouette[found.candidates.index(k)] == Space(points).silhouette(own), "in the embeddings"
     assert found.k == found.candidates[int(np.argmin(found.coding_length))]
     assert (found.images, found.of) == (90, 90)
     assert found == choose_k(points, [2, 5, 9], 4), "the same again"
@@ -123,6 +125,21 @@ def test_directions_that_hold_the_points_are_kept():
     np.testing.assert_allclose(kept @ kept.T, rows @ rows.T, atol=1e-5)
     wide = np.random.default_rng(1).normal(size=(400, 300))
     assert reduced(unit(wide)).shape == (400, 128)
+
+
+def test_the_sign_that_a_library_gives_a_direction_means_nothing(monkeypatch):
+    rows = unit(np.random.default_rng(1).normal(size=(60, 12)))
+    found, eigh = reduced(rows), np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: (eigh(matrix)[0], -eigh(matrix)[1]))
+    np.testing.assert_array_equal(reduced(rows), found)
+
+
+def test_it_is_chosen_on_the_cpu(monkeypatch):
+    """So that it comes out the same on every machine."""
+    seen, fit = [], KMeans.fit
+    monkeypatch.setattr(KMeans, "fit", lambda self, *given: seen.append(given[3]) or fit(self, *given))
+    choose_k(np.random.default_rng(3).normal(size=(40, 6)).astype(np.float32), [2, 3], 0)
+    assert seen == ["cpu", "cpu"]
 
 
 @pytest.mark.parametrize("row", [np.nan, np.inf, 0.0])

@@ -14,6 +14,7 @@ from sklearn.metrics import adjusted_rand_score
 from itae.base.errors import UserError
 from itae.measure.cluster.hdbscan import Hdbscan
 from itae.measure.cluster.kmeans import KMeans
+from itae.measure.cluster.reduce import reduced
 from itae.measure.scores import acc_clustered, scores
 
 pytest.importorskip("faiss")
@@ -87,11 +88,38 @@ def test_the_same_points_give_the_same_and_permuted_ones_the_permuted():
     assert Hdbscan().seed_list(5) is None
 
 
+def test_how_sure_is_told_of_what_is_in_a_cluster():
+    points, _ = blobs_in_noise()
+    least = 15
+    found = Hdbscan(least, reduce="none").fit(points)
+    model = HDBSCAN(least, min_samples=least, copy=True).fit(points)
+    sure = model.probabilities_[model.labels_ >= 0].mean()
+    assert found.noise_share > 0.1
+    assert found.info["mean_probability"] == pytest.approx(sure, abs=0.02)
+    assert sure > model.probabilities_.mean() + 0.1
+
+
+def test_directions_don_t_depend_on_lengths():
+    points, labels = shapes.blobs()
+    lengths = np.random.default_rng(1).choice([0.25, 1, 4], (len(points), 1)).astype(np.float32)
+    one, other = (Hdbscan(scale="unit").fit(rows).assignments for rows in (points, points * lengths))
+    np.testing.assert_array_equal(one, other)
+    assert scores(labels, one)["acc"] > 0.9
+
+
 def test_principal_components_first():
     """Blobs in 400 dimensions of which 397 are noise."""
     points, labels = shapes.blobs(width=400, spread=0.3)
     assert Hdbscan().fit(points).clusters == 3
     assert scores(labels, Hdbscan().fit(points).assignments)["acc"] > 0.95
+
+
+def test_the_sign_that_a_library_gives_a_component_means_nothing(monkeypatch):
+    points, _ = shapes.blobs(width=60)
+    found, eigh = reduced(points, "pca50"), np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: (eigh(matrix)[0], -eigh(matrix)[1]))
+    np.testing.assert_array_equal(reduced(points, "pca50"), found)
+    assert found.shape == (180, 50)
 
 
 @pytest.mark.slow

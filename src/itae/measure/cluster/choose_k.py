@@ -21,6 +21,7 @@ import numpy as np
 from itae.base.progress import progress
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.points import checked
+from itae.measure.cluster.reduce import signed
 from itae.measure.silhouette import Space
 
 log = logging.getLogger(__name__)
@@ -150,8 +151,6 @@ def reduced(unit_NE: np.ndarray) -> np.ndarray:
     As many as principal components hold 95 % of the variance, and one for the mean, which the origin is apart from; at
     most 128 and never more than there are.
     """
-    from sklearn.utils.extmath import svd_flip
-
     n, width = unit_NE.shape
     second_EE = np.zeros((width, width))
     for start in range(0, n, SAMPLE):
@@ -162,9 +161,7 @@ def reduced(unit_NE: np.ndarray) -> np.ndarray:
     held = np.cumsum(variances) / max(variances.sum(), np.finfo(float).tiny)
     count = min(int(np.searchsorted(held, _VARIANCE - 1e-9)) + 2, width, _WIDEST)
     _, directions_EE = np.linalg.eigh(second_EE)
-    kept_ED = directions_EE[:, ::-1][:, :count]
-    kept_ED, _ = svd_flip(kept_ED, kept_ED.T, u_based_decision=True)
-    return np.asarray(unit_NE @ kept_ED, np.float32)
+    return np.asarray(unit_NE @ signed(directions_EE[:, ::-1][:, :count]), np.float32)
 
 
 def _drawn(n: int, most: int, seed: int) -> np.ndarray:

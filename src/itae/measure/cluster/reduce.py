@@ -61,11 +61,16 @@ def _principal(vectors_NE: np.ndarray) -> np.ndarray:
     for start in range(0, n, step):
         block = vectors_NE[start : start + step] - mean_E
         products_EE += block.T @ block
-    axes_ED = np.linalg.eigh(products_EE)[1][:, ::-1][:, : min(COMPONENTS, n)]
-    # An eigenvector's sign is free: its largest entry is positive here, so that nothing hangs on the library.
-    axes_ED = axes_ED * np.sign(axes_ED[np.abs(axes_ED).argmax(axis=0), np.arange(axes_ED.shape[1])])
+    axes_ED = signed(np.linalg.eigh(products_EE)[1][:, ::-1][:, : min(COMPONENTS, n)])
     parts = [(vectors_NE[start : start + step] - mean_E) @ axes_ED for start in range(0, n, step)]
     return np.concatenate(parts).astype(np.float32)
+
+
+def signed(axes_ED: np.ndarray) -> np.ndarray:
+    """Return eigenvectors, whose signs are free, with a positive largest entry each: nothing hangs on the library."""
+    largest_D = axes_ED[np.abs(axes_ED).argmax(axis=0), np.arange(axes_ED.shape[1])]
+    turned_ED: np.ndarray = axes_ED * np.sign(largest_D)
+    return turned_ED
 
 
 def _umap(vectors_NE: np.ndarray, seed: int | None) -> np.ndarray:
