@@ -107,6 +107,13 @@ def test_the_restart_of_lowest_inertia_is_kept(spherical):
     assert many.objective.value == pytest.approx(min(singles), rel=1e-6)
 
 
+def test_a_restart_ends_when_it_gains_less_than_the_tolerance():
+    points = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    took = [KMeans(restarts=1, tolerance=share).fit(points, 5, 1, "cpu").info["iterations"] for share in (1e-6, 0.01)]
+    assert took[0] > took[1] + 5
+    assert KMeans(restarts=1, iterations=3).fit(points, 5, 1, "cpu").info["iterations"] == 3
+
+
 def test_spherical_is_by_cosine_whatever_the_lengths():
     x = mixture()
     lengths = np.random.default_rng(1).uniform(0.1, 100, size=(len(x), 1)).astype(np.float32)
