@@ -89,6 +89,19 @@ def test_eigenvectors_are_found_once_for_all_seeds_and_anew_for_other_points(mon
     assert one == Spectral(seeds=3), "what is kept is no setting"
 
 
+def test_it_is_k_means_among_the_eigenvectors_with_as_many_restarts():
+    points = np.random.default_rng(0).normal(size=(240, 6)).astype(np.float32)
+    rows, inertias = smoothest(neighbour_graph(points, 10), 12), []
+    for restarts in (1, 6):
+        found = Spectral(neighbours=10, restarts=restarts).fit(points, 12, 5, "cpu")
+        own = KMeans(restarts=restarts).fit(rows, 12, 5, "cpu")
+        np.testing.assert_array_equal(found.assignments, own.assignments)
+        assert (found.objective.name, found.objective.better) == ("spectral_inertia", "lower")
+        assert found.objective.value == own.objective.value
+        inertias.append(found.objective.value)
+    assert inertias[1] < inertias[0]
+
+
 def test_same_seed_same_clusters():
     points, _ = overlapping()
     one, other = (Spectral().fit(points, 4, 7) for _ in range(2))
