@@ -355,7 +355,7 @@ def test_a_map_of_memory_is_clustered_as_an_array_is_and_never_copied_whole(monk
         np.testing.assert_array_equal(ours.assignments, theirs.assignments)
         assert ours.objective == theirs.objective
     monkeypatch.setattr(points.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 9}))
-    with pytest.raises(UserError, match=r"too little room for 0.0 GB of vectors of unit length.*set TMPDIR"):
+    with pytest.raises(UserError, match=r"too little room for 0.0 GB .*, which it needs.*set TMPDIR"):
         points.checked(mapped, True, "it")
 
 

@@ -75,7 +75,7 @@ def checked(vectors_NE: np.ndarray, unit: bool, who: str) -> np.ndarray:
     map_NE = _map_of(vectors_NE)
     if map_NE is None or vectors_NE.nbytes <= IN_MEMORY:
         return vectors_NE / lengths_N[:, None]
-    unit_NE = _scratch(map_NE, vectors_NE.shape)
+    unit_NE = _scratch(map_NE, vectors_NE.shape, who)
     for rows in blocks(len(vectors_NE)):
         unit_NE[rows] = vectors_NE[rows] / lengths_N[rows, None]
     return unit_NE
@@ -90,7 +90,7 @@ def _map_of(array: np.ndarray) -> np.memmap | None:
     return array
 
 
-def _scratch(beside: np.memmap, shape: tuple[int, ...]) -> np.ndarray:
+def _scratch(beside: np.memmap, shape: tuple[int, ...], who: str) -> np.ndarray:
     """Return a float32 array in a file that has no name: nothing is left of it, even of a process that is killed."""
     folders = [tempfile.gettempdir()]
     if beside.filename is not None and os.access(Path(beside.filename).parent, os.W_OK):
@@ -103,7 +103,7 @@ def _scratch(beside: np.memmap, shape: tuple[int, ...]) -> np.ndarray:
                 return np.memmap(file, np.float32, "w+", shape=shape)
     raise UserError(
         f"{' and '.join(folders)} have too little room for {needed / 1e9:.1f} GB of vectors of unit length, which "
-        "spherical k-means needs of those in a memory map; free some, or set TMPDIR to where there is room."
+        f"{who} needs of those in a memory map; free some, or set TMPDIR to where there is room."
     )
 
 
