@@ -58,6 +58,12 @@ def test_umap_takes_what_is_narrower_than_its_own_space_and_what_is_all_equal():
         assert (Hdbscan(2, reduce="umap").fit(np.ones((12, width), np.float32), seed=1).assignments == -1).all(), width
 
 
+def test_umap_of_few_images_is_refused_with_the_whole_word():
+    pytest.importorskip("umap")
+    with pytest.raises(UserError, match=r"needs 10 images, and there are 9; set clusterer.reduce=none"):
+        Hdbscan(2, reduce="umap").check(9, None)
+
+
 def test_a_seed_that_umap_can_t_take_is_told_before():
     pytest.importorskip("umap")
     with pytest.raises(UserError, match=r"A seed in clusterer.seeds=4294967296 must be .* at most 4,294,967,295"):

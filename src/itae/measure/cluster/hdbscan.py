@@ -91,7 +91,9 @@ class Hdbscan(Scaled):
                     f"{lower if n // 2 >= least else ''}take more images (dataset.limit)."
                 )
         if self.reduce == "umap" and n < _UMAP_LEAST:
-            raise UserError(f"clusterer.reduce=umap needs {_UMAP_LEAST} images, and there are {n}; set reduce=none.")
+            raise UserError(
+                f"clusterer.reduce=umap needs {_UMAP_LEAST} images, and there are {n}; set clusterer.reduce=none."
+            )
 
     def fit(self, vectors_NE: np.ndarray, k: None = None, seed: int | None = None, device: str = "auto") -> Partition:
         """Find dense places.
