@@ -484,15 +484,63 @@ def turtle(spaces, k, steps, inner, gamma, lr, seed):
     return tau.argmax(1).numpy(), float(loss.detach())
 
 
-def temi_loss(students, teachers, marginals, pairs, beta):
-    """TEMI's loss of a batch: logits of H heads [H, U, C] over the temperature, marginals [H, C], pairs of rows."""
+def temi(points, near, k, settings, seed):
+    """TEMI as torch writes it, in fp64: points [n, E], neighbours [n, K] -> labels [n], the loss of each head.
+
+    All images pass through all heads in every step, and what is of no pair of the batch has no weight.
+    """
+    import torch
+
+    def logits(layers):
+        values = points.T
+        for i, layer in enumerate(layers):
+            values = layer @ torch.cat([values.relu() if i else values, torch.ones(1, len(points))])
+        return values.T / 0.1
+
+    points, near = torch.as_tensor(points).double(), torch.as_tensor(near)
+    widths, draws = [points.shape[1], *settings.hidden, k], torch.Generator().manual_seed(seed)
+    students = [
+        [
+            torch.zeros(after, before + 1).uniform_(-(before**-0.5), before**-0.5, generator=draws).double()
+            for before, after in itertools.pairwise(widths)
+        ]
+        for _ in range(settings.heads)
+    ]
+    teachers = [[layer.clone() for layer in head] for head in students]
+    adam = torch.optim.Adam([layer.requires_grad_() for head in students for layer in head], lr=settings.lr)
+    marginals, generator = torch.full((settings.heads, k), 1 / k).double(), torch.Generator().manual_seed(seed)
+    for _ in range(settings.epochs):
+        totals = torch.zeros(settings.heads).double()
+        order = torch.randperm(len(points), generator=generator)
+        other = near[order, torch.randint(near.shape[1], (len(points),), generator=generator)]
+        batches = -(-len(points) // settings.batch)
+        for first, second in zip(order.tensor_split(batches), other.tensor_split(batches), strict=True):
+            taught = torch.stack([logits(head) for head in teachers])
+            marginals = 0.9 * marginals + 0.1 * taught.softmax(2)[:, torch.cat([first, second])].mean(1)
+            pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+            losses = temi_losses(
+                torch.stack([logits(head) for head in students]), taught, marginals, pairs, settings.beta
+            )
+            adam.zero_grad()
+            sum(losses).backward()
+            adam.step()
+            totals += torch.stack(losses).detach() * len(pairs)
+            for student, teacher in zip(students, teachers, strict=True):
+                for new, kept in zip(student, teacher, strict=True):
+                    kept.mul_(0.996).add_(new.detach(), alpha=0.004)
+    return logits(teachers[int(totals.argmin())]).argmax(1).numpy(), (totals / len(points)).tolist()
+
+
+def temi_losses(students, teachers, marginals, pairs, beta):
+    """TEMI's losses of a batch: logits of H heads [H, U, C] over the temperature, marginals [H, C], pairs of rows."""
     shares = teachers.softmax(2)
     weights = [sum(float(one[a] @ one[b]) for one in shares) / len(shares) for a, b in pairs]
-    total = 0
+    found = []
     for student, teacher, marginal in zip(students, shares, marginals, strict=True):
-        student = student.softmax(1)
+        student, total = student.softmax(1), 0
         for (a, b), weight in zip(pairs, weights, strict=True):
             for one, other in ((a, b), (b, a)):
                 ratio = (student[one] * teacher[other]) ** beta / marginal
                 total = total - weight * ratio.sum().log() / (2 * len(pairs))
-    return total
+        found.append(total)
+    return found

@@ -13,6 +13,7 @@ from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.temi import Temi
 from itae.measure.cluster.temi_steps import Head, agreement, backward, forward, next_marginal, pair_loss
 from itae.measure.cluster.trained import Adam, Columns
+from itae.measure.knn import neighbours
 from itae.measure.scores import scores
 
 QUICK = {"heads": 4, "hidden": (32, 16), "epochs": 40, "lr": 5e-3, "batch": 16, "neighbours": 8}
@@ -70,7 +71,7 @@ def test_a_step_by_hand_is_autograd():
             if i < 2:
                 values = torch.cat([values.relu(), torch.ones(1, 5).double()])
         outputs.append(values.T / 0.1)
-    loss = reference.temi_loss(outputs, teachers, marginals, pairs, beta)
+    loss = sum(reference.temi_losses(outputs, teachers, marginals, pairs, beta))
     loss.backward()
     first, second = torch.tensor(pairs).T
     weight, total = agreement(teachers.softmax(2), first, second), 0.0
@@ -87,6 +88,17 @@ def test_a_step_by_hand_is_autograd():
         for mine, theirs in zip(found, weights[h], strict=True):
             torch.testing.assert_close(mine, theirs.grad, rtol=1e-10, atol=1e-12)
     assert total == pytest.approx(float(loss.detach()), abs=1e-10)
+
+
+def test_it_is_the_plain_loop_of_torch():
+    """From a seed whose best head isn't the first; teachers are far behind their students after so few steps."""
+    x, _ = blobs(n=30, width=5, spread=0.6)
+    settings = Temi(heads=3, hidden=(6, 4), epochs=4, lr=0.02, batch=13, neighbours=4, scale="none")
+    found = settings.fit(x, 3, 1, "cpu")
+    labels, losses = reference.temi(x, neighbours(x, 4, "cpu")[0], 3, settings, 1)
+    assert int(np.argmin(losses)) > 0
+    assert found.objective.value == pytest.approx(min(losses), abs=1e-4)
+    np.testing.assert_array_equal(found.assignments, labels)
 
 
 def test_adam_is_torchs():
