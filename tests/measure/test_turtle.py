@@ -7,6 +7,7 @@ import pytest
 import reference
 import torch
 from point_sets import blobs
+from sklearn.linear_model import LogisticRegression
 
 from itae.base.errors import UserError
 from itae.measure.cluster.generalisation import generalisation
@@ -177,6 +178,18 @@ def test_generalisation_is_high_for_what_can_be_learnt():
     assert generalisation([x], np.zeros(len(x), int), 10, 0) == 0, "one cluster is learnt by everybody"
     two = generalisation([x, x[:, :1]], labels, 5, 0)
     assert two == pytest.approx((generalisation([x], labels, 5, 0) + generalisation([x[:, :1]], labels, 5, 0)) / 2)
+
+
+def test_of_many_points_a_draw_is_judged(monkeypatch):
+    """And by their own labels, whatever their order: what is learnt is learnt from any of them."""
+    x, labels = blobs()
+    seen, fit = [], LogisticRegression.fit
+    monkeypatch.setattr(
+        LogisticRegression, "fit", lambda self, rows, own: seen.append(len(own)) or fit(self, rows, own)
+    )
+    monkeypatch.setattr("itae.measure.cluster.generalisation.MOST", 60)
+    assert generalisation([x], labels, 3, 0) == 1
+    assert seen == [40, 40, 40]
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence():
