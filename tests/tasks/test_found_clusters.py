@@ -104,3 +104,15 @@ def test_noise_on_one_side_alone_has_a_delta(itae_):
     assert result["edited"]["noise_share"]["mean"] < 0.5
     assert np.isfinite(result["delta"]["acc"]["mean"])
     assert "Hdbscan found no cluster (baseline)" in out
+
+
+def test_what_clusters_directions_has_distances_of_directions(itae_):
+    words = ("clusterer=turtle", "clusterer.steps=5", "clusterer.seeds=1", *SMALL, "hydra.run.dir=run")
+    assert itae_(*words)[0] == 0
+    found = itae.load_run("run")
+    assert found.result["parts"][0]["spherical"] is True
+    told, vectors = found.read_assignments(), found.edited.vectors.astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for vector, cluster, far in zip(vectors, told.edited, told.distances[1], strict=True):
+        mean = vectors[told.edited == cluster].mean(axis=0)
+        assert far == pytest.approx(np.linalg.norm(vector - mean / np.linalg.norm(mean)), rel=1e-4)
