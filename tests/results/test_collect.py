@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from itae.base.errors import UserError
 from itae.look.sweep_figures import LINES, draw_sweep
 from itae.results.find import find_results
-from itae.results.rows import comparable, is_control, labels, measured, science
+from itae.results.rows import comparable, is_control, labels, measured, science, tried
 from itae.results.shown import shown_of
 from itae.results.table import read_table
 
@@ -159,6 +159,56 @@ def test_words_name_what_varies_and_is_read(tmp_path):
     assert list(frame["_number"]) == [3, 4, 0.1]
     twice = table_of(write(tmp_path / "twice", rows[0], rows[0] | {"selection": "proxy"}))
     assert len(measured(twice, "acc")) == 1
+
+
+def test_a_number_of_standard_deviations_is_the_threshold_of_its_rule(tmp_path):
+    rows = [result(rule="std") for _ in range(2)]
+    for stds, one in zip((3.0, 4.0), rows, strict=True):
+        one["settings"]["detector"] |= {"_target_": "itae.detect.SingularDefect", "stds": stds}
+    frame = measured(table_of(write(tmp_path, *rows)), "acc")
+    assert list(frame["_rule"]) == ["stds", "stds"]
+    assert list(frame["_number"]) == [3.0, 4.0]
+
+
+def told_apart(folder, *changes):
+    """Return how many settings there are, of runs that differ in some groups."""
+    rows = [result() for _ in changes]
+    for one, groups in zip(rows, changes, strict=True):
+        for group, values in groups.items():
+            old = one["settings"].get(group)
+            one["settings"][group] = old | values if isinstance(old, dict) else values
+    return tried(science(table_of(write(folder, *rows))))
+
+
+def control(name, **options):
+    return {"control": {"_target_": f"itae.controls.{name}"} | options}
+
+
+def test_what_a_control_replaces_tells_no_settings_apart(tmp_path):
+    mean = control("RegisterMean", calibration_images=256)
+    scale, fade = ({"attenuator": {"_target_": f"itae.attenuate.{name}"}} for name in ("Scale", "Fade"))
+    assert told_apart(tmp_path / "a", mean, mean | {"layers": "all"}, mean | fade, mean | {"detector": {"k": 3.0}}) == 1
+    assert told_apart(tmp_path / "b", mean, mean | {"layers": "none"}) == 2
+    assert told_apart(tmp_path / "c", mean, control("RegisterMean", calibration_images=99)) == 2
+    assert told_apart(tmp_path / "d", scale, fade) == 2
+    for i, name in enumerate(("MeanValue", "Shuffle")):
+        half = {"attenuator": fade["attenuator"] | {"strength": 0.5}}
+        assert told_apart(tmp_path / f"e{i}", control(name) | scale, control(name) | fade) == 1
+        assert told_apart(tmp_path / f"f{i}", control(name) | scale, control(name) | half) == 2
+
+
+def test_values_of_other_images_are_of_some_images_whatever_the_rule(tmp_path):
+    draws = [{"detector": {"calibration_seed": seed}} for seed in (0, 1)]
+    assert told_apart(tmp_path / "a", *draws) == 1, "a rule that fits nothing"
+    assert told_apart(tmp_path / "b", *(control("Shuffle") | one for one in draws)) == 2
+
+
+@pytest.mark.parametrize(
+    ("views", "flip", "count"), [(2, True, 1), (1, True, 1), (1, False, 1), (3, True, 2), (2, False, 2)]
+)
+def test_how_far_views_are_moved_counts_where_some_are(tmp_path, views, flip, count):
+    edits = [{"edit": {"_target_": "itae.augment.Augment", "views": views, "flip": flip, "shift": s}} for s in (4, 8)]
+    assert told_apart(tmp_path, *edits, {"edit": {"_target_": "itae.edit.Attention"}}) == count + 1
 
 
 def test_figures_show_the_numbers_of_the_table(grid, tmp_path, drawn):

@@ -18,11 +18,12 @@ from itae.results.before import TASK
 from itae.results.shown import Shown
 from itae.results.table import FIRST, METRIC
 
-_NUMBER = {"absolute": "threshold", "quantile": "quantile", "mad": "k", "ratio": "ratio"}
-NUMBERS = [f"detector.{name}" for name in ("threshold", "quantile", "k", "ratio", "rate")]
+_NUMBER = {"absolute": "threshold", "quantile": "quantile", "mad": "k", "ratio": "ratio", "std": "stds"}
+NUMBERS = [f"detector.{name}" for name in (*_NUMBER.values(), "rate")]
 """What may be called the threshold of a run; which of them is, its rule says."""
 
 NO_CONTROL = "itae.controls.NoControl"
+_SHUFFLE = "itae.controls.Shuffle"
 _RULE = "detector.rule"
 _TASK = "task._target_"
 KINDS = ("detector", "attenuator", "control", "edit", "clusterer", "voter", "corruption", "repair",
@@ -78,7 +79,7 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             if "layers" in kept:
                 other &= kept["layers"].astype("string").fillna("") != "none"  # no edit, whichever it is called
             groups = {"detector", "attenuator", "layers"} - set(READS.get(target, ()))
-            kept.loc[other, [n for n in kept if n.partition(".")[0] in groups]] = pd.NA
+            kept.loc[other, _of(groups, kept)] = pd.NA
     if "edit.rule" in kept:
         for rule, number in EDIT_RULES.items():
             unread = [f"edit.{n}" for n in EDIT_RULES.values() if n and n != number and f"edit.{n}" in kept]
@@ -89,9 +90,35 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
         for rule, own in RULE_NUMBERS.items():
             others = {number for numbers in RULE_NUMBERS.values() for number in numbers} - set(own)
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
-            kept.loc[ours & (kept["detector.rule"].astype("string") == rule).fillna(False), unread] = pd.NA
+            drawn = [name for name in unread if "calibration" in name]
+            here = ours & (kept["detector.rule"].astype("string") == rule).fillna(False)
+            kept.loc[here, [name for name in unread if name not in drawn]] = pd.NA
+            kept.loc[here & ~_is(kept, "control", _SHUFFLE), drawn] = pd.NA  # its values are of these images
+    _leave_empty(kept)
     classes = [f"{group}._target_" for group in KINDS]
     return with_choices(kept).drop(columns=["detector.vector", *classes], errors="ignore")
+
+
+def _leave_empty(rows: pd.DataFrame) -> None:
+    """Leave empty what a control puts something else in the place of, and how far views are moved where none is."""
+    means = _is(rows, "control", "itae.controls.RegisterMean")
+    if "layers" in rows:
+        means &= rows["layers"].astype("string").fillna("") != "none"  # then it is no edit, either
+    rows.loc[means, _of({"detector", "attenuator", "layers", "edit"}, rows)] = pd.NA
+    if "attenuator._target_" in rows:  # its strength and its queries are those of the control
+        rows.loc[_is(rows, "control", "itae.controls.MeanValue", _SHUFFLE), "attenuator._target_"] = pd.NA
+    if {"edit.views", "edit.flip", "edit.shift"} <= set(rows):
+        flipped = rows["edit.flip"].astype("boolean").fillna(False).astype(int)
+        rows.loc[(rows["edit.views"] <= 1 + flipped).fillna(False), "edit.shift"] = pd.NA
+
+
+def _is(rows: pd.DataFrame, group: str, *targets: str) -> pd.Series:
+    name = f"{group}._target_"
+    return rows[name].isin(targets) if name in rows else pd.Series(False, rows.index)
+
+
+def _of(groups: set[str], rows: pd.DataFrame) -> list[str]:
+    return [name for name in rows if name.partition(".")[0] in groups]
 
 
 def with_choices(table: pd.DataFrame) -> pd.DataFrame:

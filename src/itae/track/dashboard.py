@@ -20,7 +20,7 @@ from itae.track.tracking import logged_in
 from itae.track.wandb_service import starting, within
 
 _SITES = ("q", "k", "v", "resid_post")
-_NUMBERS = ("threshold", "quantile", "k", "ratio")
+_NUMBERS = ("threshold", "quantile", "k", "ratio", "stds")
 _TIMEOUT = 30.0  # seconds for each of the two
 
 
