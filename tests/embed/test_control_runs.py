@@ -9,6 +9,7 @@ import shutil
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from PIL import Image
 
 from itae.base.runtime import Runtime
@@ -70,6 +71,19 @@ def gathering(monkeypatch):
 def source_of(folder, weights, pool="cls", cache="cache"):
     backbone = Backbone("tiny_reg4", str(weights), image_size=32, pool=pool, module="tiny_models")
     return Source.open(ImageFolder(root=str(folder)), backbone, Store(folder.parent / cache))
+
+
+def longest_values(source):
+    """Return the largest norm of a patch's value in the last block, of each image."""
+    from itae.images.batches import batches
+    from itae.images.transform import normalise
+
+    model, seen = source.backbone.build(source.facts, torch.device("cpu")), []
+    model.blocks[-1].attn.qkv.register_forward_hook(lambda _qkv, _args, out: seen.append(out[:, 5:, 32:]))
+    with torch.inference_mode():
+        model.forward_features(normalise(torch.from_numpy(next(batches(source.images, source.transform, 0, N, N))),
+                                         source.transform))  # fmt: skip
+    return seen[0].norm(dim=-1).amax(dim=1).tolist()
 
 
 def shuffled(layers="all", rule="mad", strength=1.0, images=12):
@@ -198,6 +212,24 @@ def test_nothing_flagged_in_calibration_changes_nothing(folder, weights):
     layers = by_layer(edited.diagnostics, N)
     notes = notes_on_edit(source, edit, layers, untouched, edited)
     assert any("in 2 of 2 edited blocks (block 0) nothing was flagged in 12 calibration images" in n for n in notes)
+
+
+def test_where_one_image_alone_has_something_flagged_it_keeps_its_values_and_that_is_said(folder, weights):
+    """Its values would be the only ones, and an image never gets its own."""
+    from itae.embed.about import about_edit, notes_on_edit
+
+    source = source_of(folder, weights)
+    *_, third, second, loudest = sorted(longest_values(source))
+    for threshold, said in (((second + loudest) / 2, True), ((third + second) / 2, False)):
+        detector = VectorNorm(rule="absolute", threshold=threshold, side="high", calibration_images=N)
+        edit = make_edit(*Shuffle()(detector, Scale()), "last", 2)
+        untouched, edited = extract(source, [None, edit], CPU)
+        assert edited.meta["gathered"]["values"]["1"] > 0
+        layers = about_edit(source, edit, untouched, edited)["layers"]
+        assert (layers[0]["images_with_artifacts"] == 1 / N) is said
+        notes = notes_on_edit(source, edit, layers, untouched, edited)
+        assert any("control=shuffle changed no embedding" in note for note in notes) is said, notes
+        assert not any("reaches no token" in note for note in notes)
 
 
 @pytest.mark.slow

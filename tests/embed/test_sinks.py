@@ -16,6 +16,7 @@ from PIL import Image
 
 from itae.base.runtime import Runtime
 from itae.edits.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue, Scale
+from itae.edits.controls import Shuffle
 from itae.edits.detect import Random, VectorNorm
 from itae.edits.edit import Edit
 from itae.embed.about import about_edit, notes_on_edit
@@ -227,6 +228,15 @@ def test_fade_leaves_them_silent(tmp_path, weights):
     about, notes = told(tmp_path, weights, Edit(LOW, Fade(), (0, 1)))
     assert about["sinks"]["0"]["values_flagged"] < SILENT
     assert not any("silen" in note or "fade" in note for note in notes), notes
+
+
+def test_values_that_are_next_to_nothing_are_shuffled_for_such(tmp_path, weights):
+    detector, attenuator = Shuffle()(dataclasses.replace(LOW, calibration_images=8), Scale())
+    about, notes = told(tmp_path, weights, Edit(detector, attenuator, (0, 1)))
+    ratio = min(about["sinks"][block]["values_flagged"] for block in "01")
+    (note,) = [note for note in notes if "control=shuffle" in note]
+    assert f"{ratio:.2g} times as long as those of the others (below 0.25 in 2 of 2 blocks)" in note
+    assert "attenuator=" not in note
 
 
 @pytest.mark.parametrize("detector", [Random(rate=0.2), VectorNorm(rule="quantile", quantile=0.2)])

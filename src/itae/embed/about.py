@@ -11,6 +11,7 @@ import numpy as np
 from itae.base.names import choice_of, public_name
 from itae.edits.edit import Edit, passes_of
 from itae.edits.neighbour_mean import NeighbourMeanEdit
+from itae.edits.shuffle import Shuffle
 from itae.embed.diagnostics.flags import by_layer
 from itae.embed.diagnostics.norms import by_site
 from itae.embed.diagnostics.outliers import outliers_left
@@ -114,7 +115,7 @@ def notes_on_edit(
         caveat := told(math.prod(source.facts.grid))
     ):
         notes.append(caveat)
-    notes += _whether_it_did_anything(layers, baseline, edited)
+    notes += _whether_it_did_anything(edit, layers, baseline, edited)
     notes += _nothing_to_take(edited)
     unfit = [f"block {layer}: {fit['reason']}" for layer, fit in edited.meta["fits"].items() if fit["theta"] is None]
     if unfit:
@@ -138,8 +139,12 @@ def notes_on_edit(
 
 
 def _silence_broken(edit: AnyEdit, edited: Embeddings) -> list[str]:
-    """Say where attention is handed to others that was paid to patches whose values are next to nothing."""
-    if not isinstance(edit, Edit) or not getattr(edit.attenuator, "renormalises", False):
+    """Say where patches have values that are next to nothing, and what they get is not what a reader may think.
+
+    An attenuator hands the attention that was paid to them to others; a control gives them others of their kind.
+    """
+    shuffled = isinstance(edit, Edit) and isinstance(edit.attenuator, Shuffle)
+    if not isinstance(edit, Edit) or not (shuffled or getattr(edit.attenuator, "renormalises", False)):
         return []
     short = {layer: ratio for layer, ratio in flagged_values(edited.diagnostics).items() if ratio < SILENT}
     if not short:
@@ -147,11 +152,16 @@ def _silence_broken(edit: AnyEdit, edited: Embeddings) -> list[str]:
     least = min(short, key=lambda layer: short[layer])
     name = choice_of(public_name(type(edit.attenuator)))
     more = f" (below {SILENT:g} in {len(short)} of {len(edit.layers)} blocks)" if len(edit.layers) > 1 else ""
+    told = f"In block {least} the values of flagged patches are {short[least]:.2g} times as long as those of the others"
+    if shuffled:
+        return [
+            f"{told}{more}. What control=shuffle puts in their place are such values of other images, next to nothing "
+            "for next to nothing: that it moves little says nothing for or against the edit."
+        ]
     return [
-        f"In block {least} the values of flagged patches are {short[least]:.2g} times as long as those of the others"
-        f"{more}. A head that pays attention to such patches says next to nothing, and may mean to; attenuator={name} "
-        "hands that attention to other patches, so that it speaks. attenuator=fade takes it and hands it to nobody: "
-        "try that beside this one before you believe a gain or a harm."
+        f"{told}{more}. A head that pays attention to such patches says next to nothing, and may mean to; "
+        f"attenuator={name} hands that attention to other patches, so that it speaks. attenuator=fade takes it and "
+        "hands it to nobody: try that beside this one before you believe a gain or a harm."
     ]
 
 
@@ -168,7 +178,9 @@ def _nothing_to_take(edited: Embeddings) -> list[str]:
     ]
 
 
-def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddings, edited: Embeddings) -> list[str]:
+def _whether_it_did_anything(
+    edit: AnyEdit, layers: Sequence[dict[str, Any]], baseline: Embeddings, edited: Embeddings
+) -> list[str]:
     found = edited.meta.get("search")
     if found and not found["neurons"]:
         return [
@@ -182,6 +194,20 @@ def _whether_it_did_anything(layers: Sequence[dict[str, Any]], baseline: Embeddi
         ]
     if layers and not any(row["artifact_rate"] for row in layers):
         return ["Nothing was flagged: the edited backbone is the baseline."]
+    if _changed_by_nobody_else(edit, baseline, edited):
+        return [
+            "control=shuffle changed no embedding: values were gathered of the very images alone that have something "
+            "flagged, as where only one has; give it more images, or another threshold."
+        ]
     if np.array_equal(baseline.vectors, edited.vectors):
         return ["The edit changed no embedding: what it edits reaches no token that is pooled."]
     return []
+
+
+def _changed_by_nobody_else(edit: AnyEdit, baseline: Embeddings, edited: Embeddings) -> bool:
+    """Whether patches get values of other images, there are values, and no embedding is another but for rounding."""
+    if not isinstance(edit, Edit) or not isinstance(edit.attenuator, Shuffle):
+        return False
+    some = any(((edited.meta.get("gathered") or {}).get("values") or {}).values())
+    off = np.abs(np.subtract(baseline.vectors, edited.vectors, dtype=np.float64)).max(initial=0.0)
+    return some and bool(off <= 1e-5 * np.abs(baseline.vectors).max(initial=0.0))
