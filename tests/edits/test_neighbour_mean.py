@@ -355,8 +355,8 @@ def test_controls_that_choose_other_patches_go_with_it_and_others_are_refused():
     instead, how = controlled(mean, RandomControl(), detector, scale)
     assert (instead, how) == (Random(match=detector), scale)
     assert controlled(mean, OtherSide(), detector, scale)[0].match == detector
-    with pytest.raises(UserError, match=r"control=MeanValue changes.*edit=neighbour_mean.*control=none, random"):
+    with pytest.raises(UserError, match=r"control=mean_value changes.*edit=neighbour_mean.*control=none, random"):
         controlled(mean, MeanValue(), detector, scale)
     assert controlled(Attention(), MeanValue(), detector, scale)[1] != scale
-    with pytest.raises(UserError, match="control=Random goes with edit=attention"):
+    with pytest.raises(UserError, match="control=random goes with edit=attention"):
         controlled(TestTimeRegisters(), RandomControl(), detector, scale)

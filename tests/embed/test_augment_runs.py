@@ -67,7 +67,17 @@ def test_rows_are_the_mean_of_the_models_own_forwards(itae_, tmp_path):
 def test_control_goes_with_attention_alone(itae_):
     status, _, err = itae_(*SMALL, "edit=augment", "control=random")
     assert status == 2
-    assert "control=Random goes with edit=attention" in " ".join(err.split())
+    assert "control=random goes with edit=attention, and edit=augment reads no detector" in " ".join(err.split())
+
+
+def test_a_view_out_of_which_the_picture_is_moved_is_refused_before_any_pass(itae_, images_seen):
+    status, _, err = itae_(*SMALL, "edit=augment", "edit.shift=32", "edit.views=3")
+    assert status == 2
+    assert "edit.shift=32: the model takes 32 x 32 pixels" in " ".join(err.split())
+    assert "use 31 at most" in " ".join(err.split())
+    assert not images_seen
+    status, _, err = itae_(*SMALL, "edit=augment", "edit.shift=32", "edit.views=2", "runtime.report=false")
+    assert status == 0, "its views are not moved"
 
 
 @pytest.mark.figures

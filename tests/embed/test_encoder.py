@@ -80,7 +80,7 @@ def test_an_edit_of_tokens_by_a_detector_makes_a_space(tmp_path):
     recipe, encoder = recipe_of(plain(*words), True, Store(tmp_path), CPU)
     assert encoder.space["edit"]["neighbour_mean"]["strength"] == 1
     assert encoder_of(recipe, Store(tmp_path), CPU).space == encoder.space
-    with pytest.raises(UserError, match=r"control=MeanValue changes.*edit=neighbour_mean"):
+    with pytest.raises(UserError, match=r"control=mean_value changes.*edit=neighbour_mean"):
         recipe_of(plain(*words, "control=mean_value"), True, Store(tmp_path), CPU)
 
 

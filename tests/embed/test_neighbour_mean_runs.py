@@ -126,7 +126,7 @@ def test_it_is_said_where_all_other_patches_are_neighbours(itae_):
     [
         (("edit=neighbour_mean", "edit.strength=2"), "edit.strength=2"),
         (("edit=neighbour_mean", "detector.scope=head"), "detector.scope=head: edit=neighbour_mean replaces tokens"),
-        (("edit=neighbour_mean", "control=mean_value"), "control=MeanValue changes what is done to the attention"),
+        (("edit=neighbour_mean", "control=mean_value"), "control=mean_value changes what is done to the attention"),
         (("detector=lof", "detector.neighbours=0"), "detector.neighbours=0"),
         (("detector=lof", "detector.scope=head"), "detector.scope='head'"),
     ],

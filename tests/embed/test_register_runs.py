@@ -148,7 +148,7 @@ def test_where_no_patch_stands_out_nothing_is_edited_and_the_run_says_so(itae_, 
         (("edit=test_time_register",), "Did you mean 'test_time_registers'?"),
         (("edit=test_time_registers", "edit.top_k=0"), "edit.top_k=0"),
         (("edit=test_time_registers", "edit.outlier_layer=9"), "no such block in a model of 6 blocks"),
-        (("edit=test_time_registers", "control=random"), "control=Random goes with edit=attention"),
+        (("edit=test_time_registers", "control=random"), "control=random goes with edit=attention"),
         (("edit=test_time_registers_dinov2_l14",), "no such block in a model of 6 blocks"),
     ],
 )

@@ -138,6 +138,11 @@ class AugmentEdit:
         return self.settings.listed()
 
     @property
+    def farthest(self) -> int:
+        """Pixels by which a view is moved to one side at most."""
+        return max(max(abs(view.down), abs(view.right)) for view in self.views)
+
+    @property
     def passes(self) -> int:
         """How many forward passes an image takes."""
         return self.settings.views

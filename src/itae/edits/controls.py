@@ -163,14 +163,18 @@ def controlled(
     """
     if isinstance(control, NoControl):
         return detector, attenuator
+    name = choice_of(public_name(type(control)))
     names = [public_name(cls) for cls in type(edit).__mro__]
     read = next((READS[name] for name in names if name in READS), ())
     if "detector" not in read:
-        raise UserError(f"control={type(control).__name__} goes with edit=attention; use control=none.")
+        raise UserError(
+            f"control={name} goes with edit=attention, and edit={choice_of(names[0])} reads no detector; use "
+            "control=none."
+        )
     instead, how = control(detector, attenuator)
     if how is not attenuator and "attenuator" not in read:
         raise UserError(
-            f"control={type(control).__name__} changes what is done to the attention, and edit={choice_of(names[0])} "
+            f"control={name} changes what is done to the attention, and edit={choice_of(names[0])} "
             "does nothing to that; use control=none, random or other_side."
         )
     return instead, how

@@ -14,6 +14,7 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.base.identity import key_of
+from itae.edits.augment import AugmentEdit
 from itae.edits.edit import AnyEdit, Edit
 from itae.edits.found import ByDetector, told_thetas
 from itae.edits.register_mean import RegisterMeanEdit
@@ -169,9 +170,16 @@ class Source:
         return sum(each) + max(each, default=0)
 
     def check(self, edit: AnyEdit | None) -> None:
-        """Raise a `UserError` if the model lacks what `edit` needs."""
-        if edit is not None:
-            edit.check(self.facts)
+        """Raise a `UserError` if the model lacks what `edit` needs, or nothing of an image would be left in a view."""
+        if edit is None:
+            return
+        edit.check(self.facts)
+        size = self.backbone.image_size
+        if isinstance(edit, AugmentEdit) and edit.farthest >= size:
+            raise UserError(
+                f"edit.shift={edit.settings.shift}: the model takes {size} x {size} pixels, and a picture that is "
+                f"moved by so many is out of sight; use {size - 1} at most, better a tenth of that."
+            )
 
 
 def shard_of(batch_size: int) -> int:
