@@ -77,6 +77,8 @@ def result_of(recipe, data="cifar100", acc=0.8, **more):
         "selection": "fixed",
         "settings": plain,
         "artifact_rate": {"11": 0.02},
+        "images": {"n": 10},
+        "norms": {},
         **sides,
     }
 
@@ -101,14 +103,18 @@ def test_a_run_fills_its_row_and_others_are_left_out(fill, tmp_path, capsys):
     runs = write(
         tmp_path / "runs", result_of("paper"), result_of("label_free", acc=0.9), result_of("paper", "digits"),
         result_of("paper", **{"dataset.limit": 100}), result_of("paper", layers="last2"),
-        result_of("paper", clusterer="spherical_kmeans"),
+        result_of("paper", clusterer="spherical_kmeans"), result_of("paper", **{"clusterer.k": 20}),
+        result_of("paper", **{"backbone.image_size": 112}), result_of("paper", task="knn"),
+        result_of("paper", "stl10", **{"clusterer.k": 10}),
     )  # fmt: skip
     assert fill.main([runs, "--out", str(tmp_path)]) == 0
     told = capsys.readouterr().out
     for why in ("digits under", "it is not all of cifar100", "its edit is none of", "it is not k-means on the CLS"):
         assert told.count(why) == 1
+    assert told.count("it is not 100 clusters of images of 224 pixels") == 2
+    assert told.count("it is no clustering") == 1
     table = pd.read_csv(tmp_path / "results.csv").set_index(["data", "backbone", "recipe"])
-    assert table["ours_acc"].notna().sum() == 2
+    assert table["ours_acc"].notna().sum() == 3, "ten clusters are the classes of STL-10"
     row = table.loc[("cifar100", "dinov2_b14", "paper")]
     assert (row["ours_acc"], row["untouched_acc"], row["published_acc"], row["delta_acc_low"]) == (
         0.8,
@@ -122,3 +128,16 @@ def test_a_run_fills_its_row_and_others_are_left_out(fill, tmp_path, capsys):
 def test_two_runs_for_one_row_are_refused(fill, tmp_path):
     with pytest.raises(SystemExit, match="are both cifar100, dinov2_b14, paper; give one of them"):
         fill.main([write(tmp_path / "runs", result_of("paper"), result_of("paper", acc=0.9)), "--out", str(tmp_path)])
+
+
+def test_sizes_are_told_of_one_edit_and_each_run_once(tmp_path, capsys):
+    fill, none, random = script("model_size"), result_of("label_free"), result_of("label_free", control="random")
+    others = [result_of("label_free", control="mean_value"), result_of("label_free", task="knn")]
+    assert fill.main([write(tmp_path / "a", none, random, *others), "--out", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert told.count("its control is none of NoControl, Random") == told.count("it is no clustering") == 1
+    assert len(pd.read_csv(tmp_path / "results.csv")) == 1
+    with pytest.raises(SystemExit, match=r"are both cifar100, .*, NoControl; give one of them"):
+        fill.main([write(tmp_path / "b", none, none), "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="are of different edits; give the runs of one of them"):
+        fill.main([write(tmp_path / "c", none, result_of("paper", control="random")), "--out", str(tmp_path)])

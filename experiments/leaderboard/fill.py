@@ -4,7 +4,8 @@
     python experiments/leaderboard/fill.py                         none: all columns of ours empty
 
 results.csv has a row for each data set, backbone and recipe. What is no run of one of the two recipes on the whole of
-the data, by k-means on the CLS token, is named and left out. Nothing is chosen: two runs for one row are refused.
+the data, by k-means on the CLS token with as many clusters as classes, is named and left out. Nothing is chosen: two
+runs for one row are refused.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from itae.results.run import Run, mean_artifact_rate, read_run
 
 HERE = Path(__file__).parent
 DATA = {"cifar10": "test", "cifar100": "test", "stl10": "test", "tiny_imagenet": "val"}
+CLASSES = {"cifar10": 10, "cifar100": 100, "stl10": 10, "tiny_imagenet": 200}
 RECIPES = ("paper", "label_free")
 BACKBONES = ("dinov2_s14", "dinov2_b14", "dinov2_l14", "dinov2_g14")
 METRICS = ("acc", "nmi", "ari")
@@ -73,9 +75,12 @@ def place_of(run: Run) -> tuple[tuple[str, str, str] | None, str]:
     settings = run.result.get("settings") or {}
     if run.result["status"] != "ok":
         return None, f"it is {run.result['status']}"
+    if settings["task"]["_target_"] != "itae.tasks.clustering.Clustering":
+        return None, "it is no clustering"
     dataset, clusterer = settings["dataset"], settings.get("clusterer") or {}
-    models = {OmegaConf.load(conf_dir() / "backbone" / f"{name}.yaml").model_name: name for name in BACKBONES}
-    data, backbone = dataset["name"], models.get(settings["backbone"]["model_name"])
+    models = {(plain := OmegaConf.load(conf_dir() / "backbone" / f"{name}.yaml")).model_name: (name, plain.image_size)
+              for name in BACKBONES}  # fmt: skip
+    data, (backbone, size) = dataset["name"], models.get(settings["backbone"]["model_name"], (None, None))
     if data not in DATA or backbone is None:
         return None, f"{data} under {settings['backbone']['model_name']} is not in the table"
     if dataset["split"] != DATA[data] or dataset["limit"] is not None:
@@ -86,6 +91,8 @@ def place_of(run: Run) -> tuple[tuple[str, str, str] | None, str]:
         or settings["backbone"]["pool"] != "cls"
     ):
         return None, "it is not k-means on the CLS token"
+    if clusterer["k"] not in (None, CLASSES[data]) or settings["backbone"]["image_size"] != size:
+        return None, f"it is not {CLASSES[data]} clusters of images of {size} pixels"
     for recipe in RECIPES:
         if edit_of(settings) == edit_of(plain_config(compose([f"recipe={recipe}"]))):
             return (data, backbone, recipe), ""

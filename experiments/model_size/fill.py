@@ -2,15 +2,17 @@
 
     python experiments/model_size/fill.py outputs/model_size     from the result.json files in there
 
-results.csv has a row for each backbone and data set. Norms are of the untouched model's patches: those of values in the
+results.csv has a row for each backbone and data set. All runs have to be of one edit, and there is one run, and one
+draw of its control, for each row. Norms are of the untouched model's patches: those of values in the
 last block, and those of what the last block writes, which the paper-like plots of DINOv2 show.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from itae.results.run import Run, mean_artifact_rate, read_run
 
 HERE = Path(__file__).parent
 SITES = ("v", "resid_post")
+CONTROLS = ("NoControl", "Random")
+EDIT = ("edit", "detector", "attenuator", "layers")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,23 +33,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     made.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="sweeps, or folders with some")
     made.add_argument("--out", type=Path, default=HERE, help="where results.csv goes (beside this file)")
     options = made.parse_args(argv)
+    pairs: dict[tuple[str, str], dict[str, Run]] = {}
     try:
-        runs = [read_run(file) for file in find_results(options.folders)]
+        for run in (read_run(file) for file in find_results(options.folders)):
+            settings = run.result.get("settings") or {}
+            if why := why_not(run):
+                print(f"left out   {run.folder}: {why}")
+                continue
+            place = (settings["dataset"]["name"], settings["backbone"]["model_name"])
+            both, control = pairs.setdefault(place, {}), control_of(settings)
+            if control in both:
+                raise UserError(f"{run.folder} and {both[control].folder} are both {', '.join(place)}, {control}; "
+                                "give one of them.")  # fmt: skip
+            both[control] = run
+        check_alike([run for both in pairs.values() for run in both.values()])
     except UserError as error:
         raise SystemExit(str(error)) from error
-    pairs: dict[tuple[str, str], dict[str, Run]] = {}
-    for run in runs:
-        if run.result["status"] != "ok":
-            print(f"left out   {run.folder}: it is {run.result['status']}")
-            continue
-        settings = run.result["settings"]
-        control = settings["control"]["_target_"].rpartition(".")[2]
-        pairs.setdefault((settings["dataset"]["name"], settings["backbone"]["model_name"]), {})[control] = run
     rows = [line(*place, both) for place, both in pairs.items() if "NoControl" in both]
     options.out.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(options.out / "results.csv", index=False)
     print(f"{options.out / 'results.csv'}: {len(rows)} rows")
     return 0
+
+
+def why_not(run: Run) -> str:
+    """Return why a run is no row of this table, or nothing."""
+    if run.result["status"] != "ok":
+        return f"it is {run.result['status']}"
+    settings = run.result["settings"]
+    if settings["task"]["_target_"] != "itae.tasks.clustering.Clustering":
+        return "it is no clustering"
+    if control_of(settings) not in CONTROLS:
+        return f"its control is none of {', '.join(CONTROLS)}"
+    return ""
+
+
+def control_of(settings: Mapping[str, Any]) -> str:
+    return str(settings["control"]["_target_"]).rpartition(".")[2]
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise a `UserError` unless all runs are of one edit: columns of several would not compare."""
+    edits = {json.dumps([run.result["settings"][key] for key in EDIT], sort_keys=True): run for run in runs}
+    if len(edits) > 1:
+        first, second, *_ = edits.values()
+        raise UserError(f"{first.folder} and {second.folder} are of different edits; give the runs of one of them.")
 
 
 def line(data: str, backbone: str, both: dict[str, Run]) -> dict[str, Any]:
