@@ -78,6 +78,20 @@ def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):
         assert told in err
 
 
+def test_thresholds_of_the_untouched_model_are_not_taken_for_the_stream_as_it_is_edited(itae_, tmp_path):
+    path = tmp_path / "each.json"
+    words = (*WORDS, "layers=last3")
+    status, _, err = itae_("calibrate", str(path), *words, "detector.layer=each")
+    assert not status, err
+    status, _, err = itae_(*words, f"detector.calibration={path}")
+    assert status == 2
+    assert "is for detector layer='each', and this run has None" in err
+    status, _, err = itae_(*words, f"detector.calibration={path}", "detector.layer=each")
+    assert not status, err
+    status, _, err = itae_(*words, f"detector.calibration={path}", "layers=[4]")
+    assert not status, "of one block they are the same"
+
+
 @pytest.mark.parametrize("field", ["resize", "interpolation", "mean", "std"])
 def test_a_file_for_other_pixels_is_refused_whatever_differs(itae_, calibrated, field):
     """One weights file may be used under two names of timm's, whose pixels have another mean."""

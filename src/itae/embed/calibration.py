@@ -71,7 +71,9 @@ def calibrated(edit: AnyEdit | None, source: Source) -> AnyEdit | None:
     told = _read(at_home(path))
     for name, ours in (("backbone", _backbone(source)), ("detector", _detector(edit))):
         theirs = {"decode": "full"} | told[name]  # as it was before there was a choice
-        for field, value in ours.items():
+        # Of one block the stream is the untouched model's, whatever the option says; of several it is another.
+        untold = {"layer": None} if name == "detector" and len(edit.looks) > 1 else {}
+        for field, value in (untold | ours).items():
             unsaid = field in _TRANSFORM and field not in theirs
             if theirs.get(field) != value and not unsaid:
                 raise UserError(
