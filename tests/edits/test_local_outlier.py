@@ -68,6 +68,15 @@ def test_one_token_far_off_equal_ones_is_flagged_alone(fill, off):
     torch.testing.assert_close(others, torch.ones_like(others))
 
 
+def test_tokens_that_differ_by_roundings_are_equal():
+    """One is off the others by more of them, and by no more than a pass in another batch may put it."""
+    g = torch.Generator().manual_seed(0)
+    ulps = torch.randint(0, 2, (1, 49, 96), generator=g)
+    ulps[0, 17] = 6
+    x = 1 + ulps * torch.finfo(torch.float32).eps
+    torch.testing.assert_close(LocalOutlierFactor()(site(x)).signal, torch.ones(1, 1, 49))
+
+
 def test_a_clean_image_has_none_flagged_and_a_few_equal_outliers_are_found_together():
     g = torch.Generator().manual_seed(1)
     x = torch.randn(4, 64, 96, generator=g)

@@ -225,6 +225,17 @@ def test_a_pass_is_the_slow_model_and_shares_it_with_edits_of_attention(family):
             torch.testing.assert_close(out[1 + 2 * others.index(other)], attended, atol=1e-5, rtol=1e-5)
 
 
+def test_how_far_tokens_are_replaced_tells_edits_of_one_pass_apart():
+    model = families.small("plain")
+    pixels, digests = families.pixels(model, 2), families.digests(2)
+    edits = [edit(ResidualNorm(rule="quantile", quantile=0.2), (1, 2), strength) for strength in (1.0, 0.5, 1.0)]
+    full, half, again = SharedPass(model, 1, "mean", edits)(pixels, digests)
+    (alone,) = SharedPass(model, 1, "mean", edits[1:2])(pixels, digests)
+    torch.testing.assert_close(half, alone, atol=1e-5, rtol=1e-5)
+    assert torch.equal(full, again)
+    assert (full - half).norm() > 1e-2 * half.norm()
+
+
 @pytest.mark.parametrize("pool", ["cls", "mean", "head", "projection"])
 def test_an_edit_that_flags_nothing_is_the_untouched_model(pool):
     model = families.small("registers")
