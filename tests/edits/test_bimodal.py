@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from itae.base.errors import UserError
 from itae.edits.attenuate import Fade, Floor, Scale
 from itae.edits.bimodal import FIT, VALLEY, Fit, fit_threshold
-from itae.edits.detect import Random, VectorNorm
+from itae.edits.detect import Random, ResidualNorm, VectorNorm
 from itae.edits.edit import Edit
 from itae.embed.fit_layers import fit_layers
 from itae.embed.replay import SharedPass, Watch
@@ -188,6 +188,22 @@ def test_edits_are_fitted_together_as_alone(family, mixes):
             assert list(fits) == list(edit.layers) == list(alone)
             for layer in edit.layers:
                 assert fits[layer].theta == pytest.approx(alone[layer].theta, rel=1e-5)
+
+
+@pytest.mark.parametrize("layer", [None, "each", 0])
+def test_thresholds_tell_edits_of_one_pass_apart(layer):
+    """As those of two calibrations of one detector."""
+    model = families.small("plain")
+    pixels, digests = families.pixels(model, 2), families.digests(2)
+    one = Edit(ResidualNorm(rule="bimodal", layer=layer), Scale(), (1, 2))
+    seen = {}
+    watch = Watch(lambda p, i, flags, _: seen.__setitem__((p, i), flags.mask.sum().item()))
+    few, many, none = (one.with_thetas(dict.fromkeys(one.looks, theta)) for theta in (1e9, 0.0, math.nan))
+    out = SharedPass(model, 1, "mean", [few, many, none], watch)(pixels, digests)
+    assert seen == {(p, i): count for p, count in enumerate((0, 32, 0)) for i in (1, 2)}
+    for edit, embedding in zip((few, many, none), out, strict=True):
+        (alone,) = SharedPass(model, 1, "mean", [edit])(pixels, digests)
+        torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_a_layer_without_two_modes_is_left_out_and_said():
