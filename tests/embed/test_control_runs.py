@@ -143,6 +143,31 @@ def test_rows_are_taken_where_the_numbers_are_the_same_and_only_there(folder, we
         assert entry.passed == N + 1
 
 
+def digests_of(entries):
+    return [entry.meta["gathered"]["digest"] for entry in entries]
+
+
+def test_of_other_images_others_are_gathered_under_the_same_settings(folder, weights, pictures):
+    source = source_of(folder, weights)
+    before = digests_of(extract(source, [shuffled(images=N), mean_of(source, N)], CPU))
+    (folder / "00.png").unlink()
+    shutil.copy(sorted(pictures.iterdir())[-1], folder)
+    changed = source_of(folder, weights)
+    after = digests_of(extract(changed, [shuffled(images=N), mean_of(changed, N)], CPU))
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_what_is_done_in_a_block_is_felt_in_the_values_of_the_next_and_not_in_its_own(folder, weights):
+    source = source_of(folder, weights)
+    whole, half, *last = (
+        digests_of(extract(source, [shuffled(layers, strength=a)], CPU))[0]
+        for layers in ("all", "last")
+        for a in (1.0, 0.5)
+    )
+    assert whole != half
+    assert last[0] == last[1]
+
+
 def test_rows_are_functions_of_the_images_bytes(folder, weights):
     """Whatever their names, their order and the batches that they come in."""
     source = source_of(folder, weights)
@@ -177,6 +202,24 @@ def test_thresholds_that_are_fitted_on_the_way_are_kept_with_the_values(folder, 
     assert gathering == ["gather_values"], "both from files"
     assert again.meta["fits"] == entry.meta["fits"]
     np.testing.assert_allclose(again.vectors, entry.vectors, atol=1e-6)
+
+
+def test_what_is_found_in_the_untouched_model_is_fitted_there_before_values_are_gathered(folder, weights, monkeypatch):
+    from itae.edits import bimodal
+    from itae.embed import fit_layers
+
+    def third(signals, side):
+        return dataclasses.replace(bimodal.fit_threshold(signals, side), theta=float(np.quantile(signals, 0.3)))
+
+    monkeypatch.setattr(fit_layers, "fit_threshold", third)
+    detector = VectorNorm(rule="bimodal", layer="each", calibration_images=12)
+    edits = make_edit(detector, Scale(), "all", 2), make_edit(*Shuffle()(detector, Scale()), "all", 2)
+    attended, shuffled_ = (
+        extract(source_of(folder, weights, cache=f"cache{i}"), [edit], CPU)[0] for i, edit in enumerate(edits)
+    )
+    assert shuffled_.meta["fits"] == attended.meta["fits"], "whatever is done with what is flagged"
+    assert all(count > 12 for count in shuffled_.meta["gathered"]["values"].values())
+    assert np.array_equal(shuffled_.diagnostics["flagged"], attended.diagnostics["flagged"])
 
 
 def test_a_run_that_is_interrupted_goes_on_with_the_same_numbers(folder, weights, gathering, killed_at_shard_2):

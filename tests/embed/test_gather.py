@@ -286,6 +286,18 @@ def test_registers_that_are_their_means_are_those_of_the_slow_model(family, pool
         assert torch.equal(one, other), "edits beside it are as without it"
 
 
+@pytest.mark.parametrize("pool", ["cls", "mean"])
+def test_means_of_other_images_are_another_edit_of_the_same_pass(pool):
+    model = families.small("registers")
+    pixels, digests = families.pixels(model, 2), families.digests(2)
+    edits = [mean_edit(model, families.pixels(model, CALIBRATION, seed)) for seed in (5, 6, 5)]
+    one, other, again = SharedPass(model, 5, pool, edits)(pixels, digests)
+    (alone,) = SharedPass(model, 5, pool, edits[1:2])(pixels, digests)
+    torch.testing.assert_close(other, alone, atol=1e-5, rtol=1e-5)
+    assert torch.equal(one, again)
+    assert (one - other).norm() > 1e-3 * one.norm()
+
+
 def test_mean_registers_depend_on_no_batch_and_are_the_tokens_themselves_in_the_first_block():
     model = families.small("registers")
     pixels = families.pixels(model, 7)
@@ -341,6 +353,11 @@ def test_what_is_kept_comes_back_and_damage_is_noticed(tmp_path, caplog):
     assert (again.digest, again.images, again.values) == (found.digest, 4, {3: 0, 5: 2})
     assert kept_arrays.recall(tmp_path, key | {"images": "z"}) is None
     (file,) = tmp_path.glob(".gathered/*.safetensors")
+    kept_arrays.remember(tmp_path, {"of": "another"}, found)
+    (other,) = (path for path in tmp_path.glob(".gathered/*.safetensors") if path != file)
+    file.replace(other)
+    assert kept_arrays.recall(tmp_path, {"of": "another"}) is None, "found by its name, and of something else"
+    other.replace(file)
     data = bytearray(file.read_bytes())
     data[-2] ^= 1
     file.write_bytes(data)
