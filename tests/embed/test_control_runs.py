@@ -168,6 +168,21 @@ def test_what_is_done_in_a_block_is_felt_in_the_values_of_the_next_and_not_in_it
     assert last[0] == last[1]
 
 
+def test_which_images_are_looked_at_is_each_edits_own_in_one_pass_too(folder, weights):
+    source = source_of(folder, weights)
+
+    def edits():
+        for count, seed in ((12, 0), (12, 1), (13, 0)):
+            yield RegisterMean(count, seed).make(None, None, "last", source.facts)
+            detector = VectorNorm(k=1.0, calibration_images=count, calibration_seed=seed)
+            yield make_edit(*Shuffle()(detector, Scale()), "last", 2)
+
+    together = digests_of(extract(source, list(edits()), CPU))
+    assert len(set(together)) == 6
+    for i, edit in enumerate(edits()):
+        assert digests_of(extract(source_of(folder, weights, cache=f"cache{i}"), [edit], CPU)) == [together[i]]
+
+
 def test_rows_are_functions_of_the_images_bytes(folder, weights):
     """Whatever their names, their order and the batches that they come in."""
     source = source_of(folder, weights)
