@@ -19,6 +19,7 @@ from itae.edits.attenuate import Attenuator, Blend, Cap, Fade, Floor, MeanValue,
 from itae.edits.controls import Shuffle
 from itae.edits.detect import Random, VectorNorm
 from itae.edits.edit import Edit
+from itae.edits.neighbour_mean import NeighbourMean, NeighbourMeanEdit
 from itae.embed.about import about_edit, notes_on_edit
 from itae.embed.diagnostics import columns
 from itae.embed.diagnostics.collect import example_rows, looked_at
@@ -237,6 +238,14 @@ def test_values_that_are_next_to_nothing_are_shuffled_for_such(tmp_path, weights
     (note,) = [note for note in notes if "control=shuffle" in note]
     assert f"{ratio:.2g} times as long as those of the others (below 0.25 in 2 of 2 blocks)" in note
     assert "attenuator=" not in note
+
+
+def test_of_patches_that_are_replaced_the_values_are_told_as_well_and_no_attenuator_is_named(tmp_path, weights):
+    about, notes = told(tmp_path, weights, NeighbourMeanEdit(LOW, NeighbourMean(), (0, 1), grid=(4, 4)))
+    same, _ = told(tmp_path / "same", weights, Edit(LOW, Fade(), (0,)))
+    assert about["sinks"]["0"] == same["sinks"]["0"]
+    assert 0 < about["sinks"]["0"]["values_flagged"] < SILENT
+    assert not any("attenuator=" in note for note in notes), notes
 
 
 @pytest.mark.parametrize("detector", [Random(rate=0.2), VectorNorm(rule="quantile", quantile=0.2)])

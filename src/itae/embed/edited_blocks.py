@@ -211,8 +211,7 @@ class EditedBlocks:
             if self.watch.attention and batch.look:
                 after = first_logits(call.q, call.k, call.scale).softmax(dim=-1)[:, :, 0, self.prefix :]
                 paid = self._cls_weights(site), after
-            for position in way:
-                self.watch.flags(position, site.layer, flags, paid)
+            self._show(batch, site, way, flags, paid)
 
         return x, show
 
@@ -231,11 +230,15 @@ class EditedBlocks:
             keys = flags.once("keys", lambda mask=flags.mask: F.pad(mask, (self.prefix, 0)))  # type: ignore[misc]
             rules.append((edit.attenuator.at(site), keys))
             paid = self._paid(site, *rules[-1]) if self.watch.attention and batch.look else None
-            for position in way:
-                if self.watch.values is not None and batch.look:
-                    self.watch.values(position, flags, site)
-                self.watch.flags(position, site.layer, flags, paid)
+            self._show(batch, site, way, flags, paid)
         return rules
+
+    def _show(self, batch: Batch, site: Site, way: list[int], flags: Flags, paid: Paid | None) -> None:
+        """Show whoever is looking what the edits of one way flag at a site."""
+        for position in way:
+            if self.watch.values is not None and batch.look:
+                self.watch.values(position, flags, site)
+            self.watch.flags(position, site.layer, flags, paid)
 
     def flags(self, batch: Batch, site: Site, position: int, edit: ByDetector) -> Flags:
         """Return what an edit flags at a site, found once for all edits that find the same."""
