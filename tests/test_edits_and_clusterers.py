@@ -51,3 +51,16 @@ def test_what_is_told_is_in_the_tables(path):
     said = re.findall(r"[+-]?(\.\d{3})\b", told)
     assert len(said) >= 10
     assert [value for value in said if not any(abs(float(value) - float(one)) < 0.0011 for one in there)] == []
+
+
+@pytest.mark.parametrize("path", TEXTS[:2], ids=lambda path: path.stem)
+def test_what_is_told_of_a_pass_is_in_its_table(path):
+    """Ratios are written as `0.12`."""
+    costs = pd.read_csv(HERE / "cost.csv")
+    assert set(costs["data"]) == {"planted digits", "emoji, DINOv2-S"}
+    assert (costs["least"] <= costs["passes"]).all()
+    assert (costs["passes"] <= costs["most"]).all()
+    there = {f"{value:.2f}" for value in costs[["passes", "with_diagnostics"]].to_numpy().flat}
+    said = re.findall(r"(?<![.\d])(\d\.\d\d)\b", path.read_text(encoding="utf-8").partition("## Measured")[2])
+    assert len(said) >= 8
+    assert [value for value in said if value not in there] == []
