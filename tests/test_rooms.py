@@ -14,7 +14,7 @@ import pytest
 SRC = Path(__file__).parents[1] / "src"
 ROOMS = (
     "base", "images", "vit", "edits", "store", "embed", "measure", "results", "look", "knowledge",
-    "search", "tasks", "serve", "track", "app",
+    "search", "tasks", "serve", "track", "portable", "app",
 )  # fmt: skip
 """From the top down; Hydra's plugins and the package itself, which hands out names, stand below all of them."""
 INSIDE = {

@@ -19,6 +19,7 @@ Rooms, each of which imports those before it alone:
 ``tasks``    what is done with embeddings
 ``serve``    a base in a browser
 ``track``    Weights & Biases
+``portable``  deblurring networks over devices
 ``app``      the command line, Hydra, sweeps
 """
 

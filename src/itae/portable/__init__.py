@@ -1,0 +1,7 @@
+"""Deblurring networks over devices that differ: what an operator costs on each, by a clock that can be believed.
+
+`nets`       networks from a spec, and what they cost by counting
+`devices`    runtimes of this machine, and a command of one's own
+`clock`      interleaved rounds, how far a number can be trusted, and who else is at work
+`operators`  what each operator costs on each device
+"""

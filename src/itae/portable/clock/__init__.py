@@ -1,0 +1,1 @@
+"""Interleaved rounds, how far a number can be trusted, and who else is at work."""

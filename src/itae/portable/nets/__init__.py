@@ -1,0 +1,1 @@
+"""Networks from a spec, and what they cost by counting."""

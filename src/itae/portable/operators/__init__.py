@@ -1,0 +1,1 @@
+"""What each operator costs on each device."""
