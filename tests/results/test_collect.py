@@ -511,6 +511,11 @@ def test_runs_from_before_there_was_a_choice_of_decoding_compare_with_those_of_n
     assert [list(index) for index in comparable(science(table_of(write(tmp_path, *rows))))] == [[0, 1], [2]]
 
 
+def test_runs_that_failed_before_they_had_settings_are_told_by_what_they_have(tmp_path):
+    rows = ({"status": "failed", "error": "no", "settings": {"seed": seed}} for seed in (0, 1))
+    assert list(labels(science(table_of(write(tmp_path, *rows))))) == ["seed=0", "seed=1"]
+
+
 def test_a_folder_that_may_not_be_read_is_no_folder_without_runs(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -79,11 +79,11 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             if "layers" in kept:
                 other &= kept["layers"].astype("string").fillna("") != "none"  # no edit, whichever it is called
             groups = {"detector", "attenuator", "layers"} - set(READS.get(target, ()))
-            kept.loc[other, _of(groups, kept)] = pd.NA
+            _leave(kept, other, _of(groups, kept))
     if "edit.rule" in kept:
         for rule, number in EDIT_RULES.items():
             unread = [f"edit.{n}" for n in EDIT_RULES.values() if n and n != number and f"edit.{n}" in kept]
-            kept.loc[kept["edit.rule"] == rule, unread] = pd.NA
+            _leave(kept, kept["edit.rule"] == rule, unread)
     if "detector.rule" in kept:
         targets = table.get("detector._target_", pd.Series("itae.", table.index)).astype("string").fillna("itae.")
         ours = targets.str.startswith("itae.")  # somebody's own may read any of the numbers
@@ -92,8 +92,8 @@ def science(table: pd.DataFrame) -> pd.DataFrame:
             unread = [f"detector.{number}" for number in others if f"detector.{number}" in kept]
             drawn = [name for name in unread if "calibration" in name]
             here = ours & (kept["detector.rule"].astype("string") == rule).fillna(False)
-            kept.loc[here, [name for name in unread if name not in drawn]] = pd.NA
-            kept.loc[here & ~_is(kept, "control", _SHUFFLE), drawn] = pd.NA  # its values are of these images
+            _leave(kept, here, [name for name in unread if name not in drawn])
+            _leave(kept, here & ~_is(kept, "control", _SHUFFLE), drawn)  # its values are of these images
     _leave_empty(kept)
     classes = [f"{group}._target_" for group in KINDS]
     return with_choices(kept).drop(columns=["detector.vector", *classes], errors="ignore")
@@ -104,12 +104,18 @@ def _leave_empty(rows: pd.DataFrame) -> None:
     means = _is(rows, "control", "itae.controls.RegisterMean")
     if "layers" in rows:
         means &= rows["layers"].astype("string").fillna("") != "none"  # then it is no edit, either
-    rows.loc[means, _of({"detector", "attenuator", "layers", "edit"}, rows)] = pd.NA
+    _leave(rows, means, _of({"detector", "attenuator", "layers", "edit"}, rows))
     if "attenuator._target_" in rows:  # its strength and its queries are those of the control
-        rows.loc[_is(rows, "control", "itae.controls.MeanValue", _SHUFFLE), "attenuator._target_"] = pd.NA
+        _leave(rows, _is(rows, "control", "itae.controls.MeanValue", _SHUFFLE), ["attenuator._target_"])
     if {"edit.views", "edit.flip", "edit.shift"} <= set(rows):
         flipped = rows["edit.flip"].astype("boolean").fillna(False).astype(int)
-        rows.loc[(rows["edit.views"] <= 1 + flipped).fillna(False), "edit.shift"] = pd.NA
+        _leave(rows, (rows["edit.views"] <= 1 + flipped).fillna(False), ["edit.shift"])
+
+
+def _leave(rows: pd.DataFrame, which: pd.Series, names: list[str]) -> None:
+    """Leave some columns of some rows empty; pandas has a bug where there is no column."""
+    if names:
+        rows.loc[which, names] = pd.NA
 
 
 def _is(rows: pd.DataFrame, group: str, *targets: str) -> pd.Series:
