@@ -11,7 +11,7 @@ from point_sets import blobs
 from itae.base.errors import UserError
 from itae.measure.cluster.kmeans import KMeans
 from itae.measure.cluster.temi import Temi
-from itae.measure.cluster.temi_steps import Head, agreement, backward, forward, next_marginal, pair_loss
+from itae.measure.cluster.temi_steps import Head, agreement, backward, forward, next_marginal, pair_loss, product
 from itae.measure.cluster.trained import Adam, Columns
 from itae.measure.knn import neighbours
 from itae.measure.scores import scores
@@ -197,3 +197,16 @@ def test_too_little_memory_is_told(monkeypatch):
     monkeypatch.setattr("itae.measure.cluster.temi_steps.agreement", full)
     with pytest.raises(UserError, match=r"The GPU has too little memory for TEMI of 30 vectors; lower clusterer.batch"):
         Temi(**QUICK).fit(blobs(n=30)[0], 3, 0, "cpu")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_are_numpys_in_one_thread_alone(threads, monkeypatch):
+    """In several, the threads of both would spin for the same cores: four times the time."""
+    called = []
+    matmul = np.matmul
+    monkeypatch.setattr(np, "matmul", lambda *args, **more: called.append(1) or matmul(*args, **more))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    left, right, out = torch.rand(5, 7), torch.rand(7, 11), torch.empty(5, 11)
+    product(left, right, out=out)
+    torch.testing.assert_close(out, left @ right)
+    assert bool(called) == (threads == 1)
