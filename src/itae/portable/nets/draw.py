@@ -30,6 +30,8 @@ class Signal(NamedTuple):
 
 PIXELS = Signal(0.5, 0.25**2)
 """Of pictures in 0..1, about."""
+FEW = 4
+"""Channels; an output that reads fewer keeps its weights as they are drawn."""
 PLAIN = Signal(0.0, 1.0)
 """What comes out of a layer that `drawn` drew."""
 ACTIVATED = {
@@ -46,19 +48,27 @@ ACTIVATED = {
 def drawn(layer: nn.Module, reads: Signal, generator: torch.Generator, gain: float = 1.0) -> nn.Module:
     """Draw a convolution's weights and biases; its output has variance gain^2, about, and mean 0.
 
-    Weights are normal with variance gain^2 / (fan-in * variance of what is read), and the bias takes away what the mean
-    of it adds up to, as in networks without normalisation (Brock, De, Smith 2021, arXiv 2101.08692, who take the mean
-    off the weights), plus a tenth of the output's standard deviation, drawn, so that a lost bias is seen.
+    Weights are normal with variance gain^2 / (fan-in * variance of what is read). What is read has a mean that says
+    nothing and, layer by layer, drowns what does; the weights of each output add up to 0, so that it falls out, as in
+    networks without normalisation (Brock, De, Smith 2021, arXiv 2101.08692). Where an output reads few channels, or
+    pixels, that would leave edges alone, and the bias takes the mean away. Biases are a tenth of the output's standard
+    deviation, drawn, so that a lost one is seen.
     """
     assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
     assert layer.bias is not None
     transposed = isinstance(layer, nn.ConvTranspose2d)
+    inputs = (0, 2, 3) if transposed else (1, 2, 3)  # the axes of a weight that are added up
     # Each place of a transposed one's output is reached by kernel / stride taps in each direction.
     taps = layer.kernel_size[0] * layer.kernel_size[1] // (layer.stride[0] * layer.stride[1] if transposed else 1)
-    fan_in = layer.in_channels // layer.groups * taps
+    channels = layer.in_channels // layer.groups
+    weight = torch.randn(layer.weight.shape, generator=generator) * (gain / (channels * taps * reads.variance) ** 0.5)
+    bias = torch.randn(layer.bias.shape, generator=generator) * (0.1 * gain)
+    if channels < FEW or reads is PIXELS:
+        reached = weight.sum(inputs) * (taps / (layer.kernel_size[0] * layer.kernel_size[1]))
+        bias -= reads.mean * reached
+    else:
+        weight -= weight.mean(inputs, keepdim=True)
     with torch.no_grad():
-        weight = torch.randn(layer.weight.shape, generator=generator) * (gain / (fan_in * reads.variance) ** 0.5)
         layer.weight.copy_(weight)
-        total = weight.sum((0, 2, 3)) / layer.stride[0] ** 2 if transposed else weight.sum((1, 2, 3))
-        layer.bias.copy_(0.1 * gain * torch.randn(layer.bias.shape, generator=generator) - reads.mean * total)
+        layer.bias.copy_(bias)
     return layer
