@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from itae.base.checks import whole
 from itae.portable.devices.device import Cost
 from itae.portable.nets.costs import cost
+from itae.portable.nets.reach import receptive_field
 from itae.portable.nets.spec import Spec
 from itae.portable.nets.weights import checked, identity_of, load_into
 
@@ -46,6 +47,11 @@ class UNet(Spec):
         whole("net.seed", self.seed, low=0, high=2**63 - 1)
         if self.weights is not None:
             checked(self.weights)
+
+    @property
+    def receptive_field(self) -> int:
+        """The most pixels, along one axis, that a pixel of the output depends on."""
+        return receptive_field(self)
 
     def settings(self) -> dict[str, Any]:
         """Return what it is built from: its architecture, and its seed or the sha256 of its weights file."""
