@@ -49,7 +49,7 @@ class Spandrel:
         Of its constructor in spandrel. Default none: its own defaults.
     seed
         Weights are drawn from it, at least 0, as the library draws them; what the library sets to a constant, so that
-        an untrained network does nothing in part, gets normal noise of deviation `NOISE`. Default 0.
+        an untrained network does nothing in part, gets normal noise of deviation .2. Default 0.
     weights
         In their place, a .safetensors file under the authors' names. Default None.
     name
