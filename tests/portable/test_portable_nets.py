@@ -30,6 +30,10 @@ CONF = Path(__file__).parents[2] / "conf" / "portable" / "net"
 NAFNET = {"width": 8, "middle_blk_num": 1, "enc_blk_nums": [1], "dec_blk_nums": [1]}
 
 
+NETS: tuple[Net, ...] = (UNet(), Spandrel())
+"""For mypy: both are what a device converts."""
+
+
 def shipped(name: str) -> Net:
     """Return the network of a yaml."""
     options = yaml.safe_load((CONF / f"{name}.yaml").read_text())

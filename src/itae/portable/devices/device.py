@@ -29,10 +29,13 @@ class Cost(NamedTuple):
 class Net(Protocol):
     """A network to be deployed: sharp picture = net(blurred picture), both float32 [1, 3, H, W] in 0..1."""
 
-    name: str
-    """What tables call it."""
-    multiple: int
-    """Height and width have to be multiples of it."""
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def multiple(self) -> int:
+        """Height and width have to be multiples of it."""
 
     def settings(self) -> Mapping[str, Any]:
         """Return what it is built from, as plain values: with its weights, its identity."""
