@@ -82,6 +82,7 @@ def _write(holder: Path, text: str) -> None:
     with contextlib.suppress(OSError):
         holder.unlink(missing_ok=True)  # of one who was killed, and may be another user
         holder.write_text(text, encoding="utf-8", errors="replace")
+        holder.chmod(0o644)  # whoever is refused may read it
 
 
 def _told(holder: Path) -> str:
