@@ -78,8 +78,9 @@ def cell(
     return Cell(name, device, runner, budget_db, elsewhere)
 
 
-def measured(cells: Sequence[Cell], seed: int = 0, **options) -> tuple[list[Reading], dict]:
-    found, went = readings(cells, Measure(**options), picture, net, lambda _: None, seed)
+def measured(cells: Sequence[Cell], seed: int = 0, settle: int = 0, **options) -> tuple[list[Reading], dict]:
+    """Time them; by default nothing runs that isn't timed, so that a device knows the round by how often it ran."""
+    found, went = readings(cells, Measure(settle=settle, **options), picture, net, lambda _: None, seed)
     return found, dict(went)
 
 

@@ -31,6 +31,7 @@ CONF = Path(__file__).parents[2] / "conf" / "portable" / "measure"
         ({"statistic": "cpu"}, "Did you mean"),
         ({"statistic": "cpu_min", "threads": 2}, "measure.statistic=cpu_min adds up what measure.threads=2 threads do"),
         ({"warmup": 0}, "measure.warmup=0 must be a whole number of at least 1."),
+        ({"settle": -1}, "measure.settle=-1 must be a whole number of at least 0."),
         ({"wait": 1}, "measure.wait=1 must be true or false."),
     ],
 )

@@ -27,7 +27,7 @@ def test_known_times_are_recovered_under_load():
     """Two programs more than this one want CPUs; time by the wall would be off by half and more on two cores."""
     known = (0.002, 0.004, 0.008, 0.016)
     with busy(2):
-        found, _ = measured([cell(burn(seconds), f"{seconds}") for seconds in known])
+        found, _ = measured([cell(burn(seconds), f"{seconds}") for seconds in known], settle=1)
     for seconds, reading in zip(known, found, strict=True):
         assert reading.statistic == "cpu_min"
         assert reading.ms == pytest.approx(1000 * seconds, rel=0.03)
@@ -43,20 +43,20 @@ def test_known_ratios_of_work_are_recovered_under_load():
     """
     turns = (1_000_000, 2_000_000, 4_000_000)
     with busy(2):
-        found, _ = measured([cell(work(some), f"{some}") for some in turns], rounds=60, budget_s=120)
+        found, _ = measured([cell(work(some), f"{some}") for some in turns], rounds=60, budget_s=240, settle=1)
     for (some, one), (more, other) in itertools.combinations(zip(turns, found, strict=True), 2):
         assert other.ms / one.ms == pytest.approx(more / some, rel=0.03)
 
 
 def test_of_equal_devices_none_differs():
     """At 99 %, two of six pairs would differ once in 700 times. Nothing is made up: times are this machine's."""
-    found, _ = measured([cell(work(20_000), f"{i}") for i in range(12)], rounds=20)
+    found, _ = measured([cell(work(20_000), f"{i}") for i in range(12)], rounds=20, settle=1)
     pairs = [compared(a, b) for a, b in zip(found[::2], found[1::2], strict=True)]
     assert sum(pair.differs for pair in pairs) <= 1, pairs
 
 
 def test_what_differs_by_a_quarter_is_told_apart():
-    found, _ = measured([cell(work(some), f"{some}") for some in (40_000, 50_000)], rounds=40)
+    found, _ = measured([cell(work(some), f"{some}") for some in (40_000, 50_000)], rounds=40, settle=1)
     assert differs(*found)
 
 
@@ -238,7 +238,7 @@ def test_cells_that_are_not_steady_are_marked_and_time_is_kept(clock):
     """Odd rounds 10 s, even ones 12: never steady. A round takes 20 or 22 s, and no pair fits into the last 30."""
     cells = [cell(clock.runner(10, 12), "odd"), cell(clock.runner(10), "even")]
     gone = []
-    found, went = readings(cells, Measure(budget_s=500), picture, net, gone.append)
+    found, went = readings(cells, Measure(settle=0, budget_s=500), picture, net, gone.append)
     assert [one.steady for one in found] == [False, True]
     assert found[0].split_half == pytest.approx(0.2)
     assert found[1].split_half == 0
@@ -251,20 +251,20 @@ def test_cells_that_are_not_steady_are_marked_and_time_is_kept(clock):
 def test_rounds_go_on_until_halves_agree_twice(clock):
     """Two undisturbed runs, in rounds 13 and 16: the halves agree from there on."""
     rare = (1.5, 1.5) + (1.4,) + (1.2, 1.3) * 5 + (1.1,) + (1.0,) + (1.2, 1.2) + (1.0,) + (1.2,) * 50
-    found, went = readings([cell(clock.runner(*rare))], Measure(), picture, net, lambda _: None)
+    found, went = readings([cell(clock.runner(*rare))], Measure(settle=0), picture, net, lambda _: None)
     assert (went["ended"], went["rounds"]) == ("steady", 18)
     assert found[0].ms == 1000
 
 
 def test_too_few_rounds_are_not_steady_however_near_they_are(clock):
-    found, went = readings([cell(clock.runner(10))], Measure(budget_s=75), picture, net, lambda _: None)
+    found, went = readings([cell(clock.runner(10))], Measure(settle=0, budget_s=75), picture, net, lambda _: None)
     assert (found[0].rounds, found[0].split_half, found[0].steady) == (4, 0, False)
     assert went["ended"] == "budget"
 
 
 def test_two_rounds_are_made_whatever_the_budget_and_no_more_seconds_told_than_that(clock):
     gone = []
-    found, _ = readings([cell(clock.runner(10))], Measure(budget_s=5), picture, net, gone.append)
+    found, _ = readings([cell(clock.runner(10))], Measure(settle=0, budget_s=5), picture, net, gone.append)
     assert found[0].rounds == 2
     assert sum(gone) == 5
 
@@ -317,6 +317,31 @@ def test_one_that_takes_more_threads_than_it_was_given_is_told():
     )
     assert measured([cell(two)], threads=2)[0][0].wrong is None
     assert measured([cell(two, elsewhere=True)])[0][0].wrong is None
+
+
+def test_before_each_timed_run_it_settles_on_another_picture():
+    """What it remembers of that is of no use: the timed picture is new to it."""
+    ran = []
+    device = Told(
+        lambda run: 9.0 if run % 2 else 0.01, answer=lambda of: ran.append(float(of[0, 0, 0, 0])) or net("", of)
+    )
+    found, _ = measured([cell(device)], settle=1, warmup=1)
+    first = [float(picture(number)[0, 0, 0, 0]) for number in range(11)]
+    assert ran == [first[0], *(one for pair in itertools.pairwise(first) for one in pair)]
+    assert found[0].rounds == 10
+    assert found[0].ms == pytest.approx(10)
+
+
+def test_a_device_that_remembers_all_pictures_gains_nothing_by_settling():
+    known: dict[bytes, np.ndarray] = {}
+    was_known = []
+
+    def answer(of):
+        was_known.append(of.tobytes() in known)
+        return known.setdefault(of.tobytes(), net("", of))
+
+    found, _ = measured([cell(Told(lambda _: 0.001 if was_known[-1] else 0.01, answer=answer))], settle=1)
+    assert found[0].ms == found[0].p95_ms == pytest.approx(10)
 
 
 def test_the_network_itself_is_asked_once_a_picture():

@@ -37,8 +37,8 @@ class Kept:
     wall_s: list[float] = field(default_factory=list)
     _seen: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
 
-    def run(self, number: int, picture: np.ndarray, expected: np.ndarray, counts: bool) -> None:
-        """Run once and look at what comes out; time is kept if it `counts` and the output is right.
+    def run(self, number: int, picture: np.ndarray, expected: np.ndarray, before: np.ndarray | None = None) -> None:
+        """Run once and look at what comes out; time is kept if the output is right, and this is no warm-up.
 
         Parameters
         ----------
@@ -46,10 +46,12 @@ class Kept:
             Of the picture.
         picture, expected
             Float32 [1, 3, H, W]; the network's own output for the picture.
-        counts
-            False in the warm-up.
+        before
+            Another picture, on which it settles; None in the warm-up.
         """
         try:
+            for _ in range(0 if before is None else self.options.settle):
+                self.cell.runner.timed(before.copy())  # not the same picture: what it remembers must be of no use
             # A copy, since a device may write into what it is given; for all of them it is as fresh in the caches.
             output, cpu_s, wall_s = self.cell.runner.timed(picture.copy())
             self.wrong = self._fault(number, np.asarray(output), expected)
@@ -60,7 +62,7 @@ class Kept:
             return
         if math.isnan(self.first_s):
             self.first_s = wall_s
-        if counts and self.wrong is None:
+        if before is not None and self.wrong is None:
             self.cpu_s.append(cpu_s)
             self.wall_s.append(wall_s)
 

@@ -36,6 +36,9 @@ class Measure:
         this machine's CPU, or tells no CPU time, is timed by the wall whatever this says.
     warmup
         Runs before the rounds; the first of them is told by itself. At least 1; default 2.
+    settle
+        Runs right before each timed one, which aren't timed. Default 1: since its last run, others have emptied the
+        caches, which costs a short network some per cent that no benchmark tool sees. 0 takes half the time.
     wait
         Whether to wait while another job measures on this machine, and not stop with an error. Default false.
 
@@ -52,6 +55,7 @@ class Measure:
     max_split_half: float = 0.05
     statistic: str = "auto"
     warmup: int = 2
+    settle: int = 1
     wait: bool = False
 
     def __post_init__(self) -> None:
@@ -63,6 +67,7 @@ class Measure:
         above_0("measure.max_split_half", self.max_split_half, high=1)
         one_of("measure.statistic", self.statistic, ("auto", *STATISTICS))
         whole("measure.warmup", self.warmup, low=1)
+        whole("measure.settle", self.settle, low=0)
         true_or_false("measure.wait", self.wait)
         if self.statistic == "cpu_min" and self.threads > 1:
             raise UserError(
