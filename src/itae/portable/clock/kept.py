@@ -50,8 +50,9 @@ class Kept:
             Another picture, on which it settles; None in the warm-up.
         """
         try:
-            for _ in range(0 if before is None else self.options.settle):
-                self.cell.runner.timed(before.copy())  # not the same picture: what it remembers must be of no use
+            if before is not None:
+                for _ in range(self.options.settle):
+                    self.cell.runner.timed(before.copy())  # not the same picture: memory of it must be of no use
             # A copy, since a device may write into what it is given; for all of them it is as fresh in the caches.
             output, cpu_s, wall_s = self.cell.runner.timed(picture.copy())
             self.wrong = self._fault(number, np.asarray(output), expected)
