@@ -1,0 +1,141 @@
+"""Print what a time by our clock is over that of the runtime's own benchmark tool, as ratios in one run.
+
+    python experiments/bench/clock.py                   two networks, five turns of 2 s each
+    python experiments/bench/clock.py --turns 10 --seconds 4
+
+By the wall beside OpenVINO's `benchmark_app` (synchronous, one stream, one thread, f32), a process of its own that runs
+one network over and over and doesn't hand its output to Python; and by CPU time beside a bare loop of the very call,
+also with ONNX Runtime, which brings no tool. All take turns with our rounds, and make as many runs as those did in
+their seconds, since the minimum falls with each more; the least times of all turns are compared. Ours are those of a
+network alone, and of all of them in one call, between whose runs others empty the caches. Networks are made up: 3 x 3
+convolutions with ReLU at 192 x 192.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import openvino
+import torch
+from torch import nn
+
+from itae.portable.clock.measure import Measure
+from itae.portable.clock.reading import Cell
+from itae.portable.clock.rounds import readings
+from itae.portable.devices.device import InProcess
+
+SIZE = 192
+NETS = {"small": (16, 3), "large": (16, 8)}
+"""Channels and layers of each."""
+TOOL = "from openvino.tools.benchmark.main import main; main()"
+AS_OURS = ("-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32")
+
+
+def network(channels: int, layers: int) -> nn.Module:
+    torch.manual_seed(0)
+    widths = [3, *[channels] * (layers - 1)]
+    inner = [m for a, b in itertools.pairwise(widths) for m in (nn.Conv2d(a, b, 3, padding=1), nn.ReLU())]
+    return nn.Sequential(*inner, nn.Conv2d(channels, 3, 3, padding=1)).eval()
+
+
+def picture(number: int) -> np.ndarray:
+    return np.random.default_rng(number).random((1, 3, SIZE, SIZE), dtype=np.float32)
+
+
+def with_openvino(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    hints = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
+    return lambda of: request.infer([of], share_inputs=True)[0]
+
+
+def with_ort(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda of: session.run(None, {name: of})[0]
+
+
+def by_tool(path: Path, runs: int) -> float:
+    """Return the least time in ms that `benchmark_app` tells of so many runs."""
+    words = [sys.executable, "-c", TOOL, "-m", str(path), *AS_OURS, "-niter", str(runs)]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"Min:\s+([\d.]+) ms", said)
+    assert found, said
+    return float(found.group(1))
+
+
+def by_loop(call: Callable[[np.ndarray], np.ndarray], runs: int) -> float:
+    """Return the least CPU time in ms of a bare loop of so many runs, and one before."""
+    of, least = picture(0), float("inf")
+    call(of)
+    for _ in range(runs):
+        began = time.process_time()
+        call(of)
+        least = min(least, time.process_time() - began)
+    return 1000 * least
+
+
+def by_us(cells: list[Cell], nets: dict[str, nn.Module], seconds: float) -> tuple[list[tuple[float, float]], int]:
+    """Return the least wall and CPU times in ms of our rounds in all of these seconds, and how many there were."""
+
+    def expected(name: str, of: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return nets[name](torch.from_numpy(of)).numpy()
+
+    options = Measure(size=SIZE, rounds=2, budget_s=seconds, max_split_half=1e-9)
+    found, went = readings(cells, options, picture, expected, lambda _: None)
+    assert not any(one.wrong for one in found), found
+    return [(one.wall_min_ms, one.cpu_min_ms) for one in found], went["rounds"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2, help="of our rounds, for each network, in each turn")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"openvino {openvino.__version__}, onnxruntime {onnxruntime.__version__}, load {os.getloadavg()[0]:.1f}")
+    nets = {name: network(*of) for name, of in NETS.items()}
+    tool, loop = (defaultdict[tuple[str, str], list[float]](list) for _ in range(2))
+    ours, among = (defaultdict[tuple[str, str], list[tuple[float, float]]](list) for _ in range(2))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder) / f"{name}.onnx" for name in nets}
+        for name, net in nets.items():
+            torch.onnx.export(net, (torch.zeros(1, 3, SIZE, SIZE),), paths[name], dynamo=False)
+        calls = {(name, "openvino"): with_openvino(path) for name, path in paths.items()}
+        calls |= {(name, "ort"): with_ort(path) for name, path in paths.items()}
+        cells = {key: Cell(*key, InProcess(call), 90.0) for key, call in calls.items()}
+        for _ in range(args.turns):
+            for key, call in calls.items():
+                least, runs = by_us([cells[key]], nets, args.seconds)
+                ours[key] += least
+                loop[key].append(by_loop(call, runs))
+                if key[1] == "openvino":
+                    tool[key].append(by_tool(paths[key[0]], runs))
+            all_least, _ = by_us([*cells.values()], nets, args.seconds * len(cells))
+            for key, one in zip(cells, all_least, strict=True):
+                among[key].append(one)
+    for key in cells:
+        for what, beside, clock in (("benchmark_app, wall", tool[key], 0), ("a bare loop, CPU", loop[key], 1)):
+            if beside:
+                least, *us = (min(beside), *(min(one[clock] for one in some[key]) for some in (ours, among)))
+                told = f"alone {us[0] / least:.3f}, among {len(cells)} {us[1] / least:.3f}"
+                times = ", ".join(f"{one:.2f}" for one in (least, *us))
+                print(f"{key[1]}, {key[0]}, over {what} (at most 1.02)".ljust(60), f"{told}; ms: {times}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
