@@ -15,7 +15,7 @@ from torch.nn.utils import skip_init
 from itae.portable.nets.draw import ACTIVATED, PIXELS, PLAIN, Signal, drawn
 from itae.portable.nets.spec import Spec
 
-CORRECTION = 0.1
+CORRECTION = 0.02
 """Standard deviation of what the last convolution says, about, of pictures in 0..1."""
 _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda channels: nn.ReLU(),
