@@ -1,0 +1,153 @@
+"""OpenVINO: f32, bf16 and f16 by a hint to its compiler, int8 by NNCF, on the processor, a GPU or an NPU."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itae.base.checks import one_of, true_or_false
+from itae.portable.devices.device import InProcess, Runner
+from itae.portable.devices.library import absent, library, versions_of
+from itae.portable.devices.onnx_export import export_onnx, unsupported
+from itae.portable.devices.processor import emulated
+from itae.portable.devices.quiet import quiet
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import nn
+
+_BUDGETS = {"f32": 90.0, "bf16": 50.0, "f16": 50.0, "int8": None}
+_LOOK_THROUGH = ("Result", "Clamp", "Convert", "Slice", "StridedSlice", "Reshape", "Squeeze", "Unsqueeze")
+FILE = "net.xml"
+
+
+@dataclass(frozen=True)
+class OpenVino:
+    """OpenVINO.
+
+    Parameters
+    ----------
+    precision
+        ``f32`` (default), ``bf16``, ``f16``, or ``int8``: quantised after training on the calibration pictures.
+    place
+        ``CPU`` (default), ``GPU`` or ``NPU``: OpenVINO's name of the device.
+    residual
+        With int8: whether the last addition is quantised like all else. A network that adds its input to what it
+        computes sends the picture itself through it, in eight bits. Default: false.
+    name
+        What tables call it.
+    """
+
+    precision: str = "f32"
+    place: str = "CPU"
+    residual: bool = False
+    name: str = ""
+    pip: str = field(default="", init=False)
+    budget_db: float | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        one_of("device.precision", self.precision, _BUDGETS)
+        one_of("device.place", self.place, ("CPU", "GPU", "NPU"))
+        true_or_false("device.residual", self.residual)
+        words = ["openvino"] + [word for word in (self.precision, self.place.lower()) if word not in ("f32", "cpu")]
+        object.__setattr__(self, "name", self.name or "_".join(words))
+        object.__setattr__(self, "pip", f"pip install onnx openvino{' nncf' if self.precision == 'int8' else ''}")
+        object.__setattr__(self, "budget_db", _BUDGETS[self.precision])
+
+    def missing(self) -> str | None:
+        """Return what of it isn't installed here: a package, or a GPU or NPU that OpenVINO sees."""
+        gone = absent(self.name, ("onnx", "openvino", *(("nncf",) if self.precision == "int8" else ())))
+        if gone or self.place == "CPU":
+            return gone
+        seen = library("openvino", self.pip).Core().available_devices
+        if any(each.partition(".")[0] == self.place for each in seen):
+            return None
+        return f"{self.name} needs a {self.place}, and OpenVINO sees none here (it sees {', '.join(seen)})"
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return its runtime, versions, precision, place, and whether the precision is emulated here."""
+        slow = self.place == "CPU" and emulated(self.precision)
+        versions = versions_of("onnx", "openvino", *(("nncf",) if self.precision == "int8" else ()))
+        where = {"precision": self.precision, "provider": self.place, "emulated": slow}
+        return {"runtime": "OpenVINO", **versions, **where}
+
+    def convert(self, net: nn.Module, size: tuple[int, int], folder: Path, calibration: Sequence[np.ndarray]) -> None:
+        """Write the network as OpenVINO has it, quantised where it is to be."""
+        ov = library("openvino", self.pip)
+        source = folder / "net.onnx"
+        export_onnx(net, size, source, self.name)
+        try:
+            with quiet():
+                model = ov.Core().read_model(source)
+        except RuntimeError as error:
+            raise unsupported(self.name, "OpenVINO", *_named(str(error))) from error
+        if self.precision == "int8":
+            model = self._quantised(model, calibration)
+        with quiet():
+            ov.save_model(model, folder / FILE, compress_to_fp16=False)
+        source.unlink()
+
+    def open(self, folder: Path, threads: int) -> Runner:
+        """Return the compiled network, in one stream of so many threads."""
+        ov = library("openvino", self.pip)
+        hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+        if self.place == "CPU":
+            # int8 leaves in f32 what isn't quantised, or a processor with bf16 would take that for it.
+            hints |= {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+            hints |= {"INFERENCE_PRECISION_HINT": "f32" if self.precision == "int8" else self.precision}
+        elif self.precision != "int8":
+            hints |= {"INFERENCE_PRECISION_HINT": self.precision}
+        with quiet():
+            request = ov.Core().compile_model(folder / FILE, self.place, hints).create_infer_request()
+
+        def call(picture: np.ndarray) -> np.ndarray:
+            return request.infer([picture], share_inputs=True)[0]
+
+        return InProcess(call)
+
+    def _quantised(self, model: Any, calibration: Sequence[np.ndarray]) -> Any:
+        os.environ.setdefault("NNCF_CI", "1")  # it would tell its makers of each use
+        nncf = library("nncf", self.pip)
+        last = None if self.residual else residual_of(model)
+        scope = {} if last is None else {"ignored_scope": nncf.IgnoredScope(names=[last])}
+        with quiet():
+            return nncf.quantize(model, nncf.Dataset(list(calibration)), subset_size=len(calibration), **scope)
+
+
+def residual_of(model: Any) -> str | None:
+    """Return the name of the addition by which an OpenVINO model ends, if it adds up two things that it computed.
+
+    A bias is added, too, but it is a constant. What doesn't change values, and a clamp, may stand behind it.
+    """
+    node = model.outputs[0].get_node()
+    while node.get_type_name() in _LOOK_THROUGH:
+        node = node.input(0).get_source_output().get_node()
+    added = [each.get_source_output().get_node() for each in node.inputs()]
+    if node.get_type_name() != "Add" or any(map(_is_constant, added)):
+        return None
+    return str(node.friendly_name)
+
+
+def _is_constant(node: Any) -> bool:
+    """Whether a node has the same value for every picture: nothing before it is the network's input."""
+    left, seen = [node], set()
+    while left:
+        each = left.pop()
+        kind = each.get_type_name()
+        if kind == "Parameter":
+            return False
+        if kind == "ShapeOf" or each.friendly_name in seen:
+            continue
+        seen.add(each.friendly_name)
+        left += [source.get_source_output().get_node() for source in each.inputs()]
+    return True
+
+
+def _named(said: str) -> tuple[str, str]:
+    operator = re.search(r"(?:operations?|operators?)[^\w]*(?:are|is)?[^\w]*([\w.:]+)", said)
+    node = re.search(r"node[^\w]*(?:name)?[^\w]*([\w./:]+)", said)
+    return (operator.group(1) if operator else said.strip().splitlines()[-1]), (node.group(1) if node else "")
