@@ -2,6 +2,7 @@
 
 `nets`       networks from a spec, and what they cost by counting
 `devices`    runtimes of this machine, and a command of one's own
+`parity`     whether a converted network still computes what torch computes
 `clock`      interleaved rounds, how far a number can be trusted, and who else is at work
 `operators`  what each operator costs on each device
 """
