@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from itae.base.errors import UserError
 from itae.portable.devices.device import InProcess, Runner
 from itae.portable.devices.library import absent, library, versions_of
-from itae.portable.devices.onnx_export import INPUT, OUTPUT, export_onnx, unsupported
+from itae.portable.devices.onnx_export import INPUT, OUTPUT, export_onnx, node_of, unsupported
 from itae.portable.devices.quiet import quiet
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Mnn:
         line = [sys.executable, "-c", CONVERT, *words]
         done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
         if not (folder / FILE).is_file():
-            raise self._refused(done.stdout + done.stderr)
+            raise self._refused(done.stdout + done.stderr, folder / "net.onnx")
         (folder / "net.onnx").unlink()
 
     def open(self, folder: Path, threads: int) -> Runner:
@@ -79,10 +79,9 @@ class Mnn:
 
         return InProcess(call)
 
-    def _refused(self, said: str) -> UserError:
+    def _refused(self, said: str, source: Path) -> UserError:
         found = re.search(r"Op Not Support:\s*(?:ONNX::)?(\w+)", said)
         if found:
-            node = re.search(rf"Op (\S+) , type = {found.group(1)}", said)
-            return unsupported(self.name, "MNN", found.group(1), node.group(1) if node else "")
+            return unsupported(self.name, "MNN", found.group(1), node_of(source, found.group(1)))
         words = [line.strip() for line in said.splitlines() if line.strip()] or ["it said nothing"]
         return UserError(f"{self.name}: MNN can't convert the network ({words[-1]}); leave {self.name} out.")

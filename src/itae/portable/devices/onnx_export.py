@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from itae.base.errors import UserError
+from itae.portable.devices.library import library
 from itae.portable.devices.quiet import quiet
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 OPSET = 17  # the newest that all of them read and torch's exporter by tracing writes in full
 INPUT, OUTPUT = "picture", "restored"
 PIP = "pip install onnx"
-PACKAGES = ("torch", "onnx")
 
 
 def export_onnx(net: nn.Module, size: tuple[int, int], path: Path, device: str) -> None:
@@ -57,6 +57,12 @@ def unsupported(device: str, runtime: str, operator: str, node: str = "") -> Use
     return UserError(f"{device}: {runtime} has no operator {what}; {_nearest(operator)}, or leave {device} out.")
 
 
+def node_of(path: Path, operator: str) -> str:
+    """Return the name of the first node of an ONNX file that has an operator; empty if none has."""
+    nodes = library("onnx", PIP).load(str(path)).graph.node
+    return next((node.name for node in nodes if node.op_type == operator), "")
+
+
 _NEAREST = (
     (r"gelu|mish|silu|swish|elu|softplus|tanh|sigmoid|prelu|erf", "the nearest that all have is relu"),
     (r"deconv|transpose|shuffle|unfold|fold|resize|upsampl|interpol|grid", "the nearest that all have is nearest"),
@@ -77,5 +83,8 @@ def _named(error: str, said: str) -> tuple[str, str]:
     operator = found.group(1) if found else error.splitlines()[0]
     lines = [line for line in said.splitlines() if f"aten::{operator}(" in line]
     scope = re.search(r"scope: (\S+)", lines[0]) if lines else None
-    path = [part.rpartition("::")[2] for part in scope.group(1).split("/")] if scope else []
-    return operator, ".".join(part for part in path if part)
+    path = ""
+    for part in scope.group(1).split("/") if scope else ():
+        name = part.rpartition("::")[2]  # some are whole paths, others the last part of one
+        path = name if not path or name.startswith(f"{path}.") else f"{path}.{name}"
+    return operator, path

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from itae.base.checks import one_of, true_or_false
 from itae.portable.devices.device import InProcess, Runner
 from itae.portable.devices.library import absent, library, versions_of
-from itae.portable.devices.onnx_export import export_onnx, unsupported
+from itae.portable.devices.onnx_export import export_onnx, node_of, unsupported
 from itae.portable.devices.processor import emulated
 from itae.portable.devices.quiet import quiet
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BUDGETS = {"f32": 90.0, "bf16": 50.0, "f16": 50.0, "int8": None}
-_LOOK_THROUGH = ("Result", "Clamp", "Convert", "Slice", "StridedSlice", "Reshape", "Squeeze", "Unsqueeze")
+_LOOK_THROUGH = ("Result", "Clamp", "Minimum", "Maximum", "Convert", "Slice", "StridedSlice", "Reshape")
 FILE = "net.xml"
 
 
@@ -84,7 +84,8 @@ class OpenVino:
             with quiet():
                 model = ov.Core().read_model(source)
         except RuntimeError as error:
-            raise unsupported(self.name, "OpenVINO", *_named(str(error))) from error
+            operator = _operator(str(error))
+            raise unsupported(self.name, "OpenVINO", operator, node_of(source, operator)) from error
         if self.precision == "int8":
             model = self._quantised(model, calibration)
         with quiet():
@@ -125,8 +126,8 @@ def residual_of(model: Any) -> str | None:
     """
     node = model.outputs[0].get_node()
     while node.get_type_name() in _LOOK_THROUGH:
-        node = node.input(0).get_source_output().get_node()
-    added = [each.get_source_output().get_node() for each in node.inputs()]
+        node = next(each for each in _sources(node) if not _is_constant(each))
+    added = _sources(node)
     if node.get_type_name() != "Add" or any(map(_is_constant, added)):
         return None
     return str(node.friendly_name)
@@ -143,11 +144,14 @@ def _is_constant(node: Any) -> bool:
         if kind == "ShapeOf" or each.friendly_name in seen:
             continue
         seen.add(each.friendly_name)
-        left += [source.get_source_output().get_node() for source in each.inputs()]
+        left += _sources(each)
     return True
 
 
-def _named(said: str) -> tuple[str, str]:
-    operator = re.search(r"(?:operations?|operators?)[^\w]*(?:are|is)?[^\w]*([\w.:]+)", said)
-    node = re.search(r"node[^\w]*(?:name)?[^\w]*([\w./:]+)", said)
-    return (operator.group(1) if operator else said.strip().splitlines()[-1]), (node.group(1) if node else "")
+def _sources(node: Any) -> list[Any]:
+    return [each.get_source_output().get_node() for each in node.inputs()]
+
+
+def _operator(said: str) -> str:
+    found = re.search(r"rule found for operations:\s*(?:[\w.]+::)?(\w+)", said)
+    return found.group(1) if found else said.strip().splitlines()[-1]

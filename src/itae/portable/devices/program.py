@@ -53,12 +53,12 @@ def write_program(net: nn.Module, size: tuple[int, int], folder: Path) -> None:
             output = node.args[0][-1].name  # what it changes of its own state comes before
     arrays = {name: state[name].detach().numpy() for name in sorted(set(held.values()))}
     np.savez(folder / WEIGHTS, **arrays)
-    graph = {"input": list(signature.user_inputs), "held": held, "nodes": nodes, "output": output}
+    graph = {"size": list(size), "input": list(signature.user_inputs), "held": held, "nodes": nodes, "output": output}
     (folder / GRAPH).write_text(json.dumps(graph))
 
 
 def read_program(folder: Path) -> nn.Module:
-    """Return the network of a folder, in eval mode: the operators that it was written with, in their order."""
+    """Return the network of a folder, in eval mode: its operators in their order, and in `meta` its ``size``."""
     import numpy as np
     import torch
 
@@ -76,7 +76,9 @@ def read_program(folder: Path) -> nn.Module:
         args, kwargs = _alive(node["args"], seen), _alive(node["kwargs"], seen)
         seen[node["name"]] = built.call_function(_operator(node["op"]), tuple(args), kwargs)
     built.output(seen[graph["output"]])
-    return torch.fx.GraphModule(root, built).eval()
+    net = torch.fx.GraphModule(root, built).eval()
+    net.meta["size"] = tuple(graph["size"])
+    return net
 
 
 def _name(node: Any) -> str:

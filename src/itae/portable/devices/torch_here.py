@@ -65,14 +65,15 @@ class Torch:
 
     def open(self, folder: Path, threads: int) -> Runner:
         """Return the network, ready to run; `threads` hold for the whole process, torch has no others."""
+        import numpy as np
         import torch
 
         from itae.portable.devices.program import read_program
 
         net: Any = read_program(folder)
+        size = net.meta["size"]
         if self.compiled:
-            with quiet():
-                net = torch.compile(net)
+            net = torch.compile(net)
 
         def call(picture: np.ndarray) -> np.ndarray:
             if torch.get_num_threads() != threads:
@@ -80,4 +81,7 @@ class Torch:
             with torch.inference_mode():
                 return net(torch.from_numpy(picture)).numpy()
 
+        if self.compiled:
+            with quiet():  # it compiles at its first run
+                call(np.zeros((1, 3, *size), np.float32))
         return InProcess(call)
