@@ -7,7 +7,14 @@
 `open_vino`     OpenVINO, f32, bf16, f16 and int8
 `ncnn_here`     ncnn
 `mnn_here`      MNN
+`lite_rt`       LiteRT, in an environment of its own
+`execu_torch`   ExecuTorch, in an environment of its own
+`command`       whatever a command line of the user's own reaches
 `onnx_export`   a network as ONNX, which five of them begin with
+`apart`         a device in a process of its own
+`worker`        what stands at the other end of its pipes
+`lite_rt_worker`  LiteRT there
+`execu_torch_worker`  ExecuTorch there
 `program`       a network as its operators and weights, without code
 `exports`       what they made of networks, kept by content
 `library`       a runtime's package: is it here, which version
