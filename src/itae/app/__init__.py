@@ -16,6 +16,7 @@
 `cache`       ``itae cache``
 `calibrate`   ``itae calibrate``
 `collect`     ``itae collect``
+`portable`    ``itae portable``
 `prepare`     ``itae prepare``
 `protocol`    ``itae protocol``
 `held_out`    what development and held-out data have in common

@@ -40,7 +40,11 @@ OmegaConf.register_new_resolver(
 )
 
 
-def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
+PORTABLE = "portable"
+"""The folder with the root config and the groups of ``itae portable``; no group of a run."""
+
+
+def compose(words: list[str], config_dir: str | None = None, part: str | None = None) -> DictConfig:
     """Return the config of a command line's words, without running anything.
 
     Parameters
@@ -49,26 +53,31 @@ def compose(words: list[str], config_dir: str | None = None) -> DictConfig:
         As on the command line: ``["backbone=dinov2_s14", "layers=last4"]``.
     config_dir
         A folder with configs of one's own, searched beside those of the package.
+    part
+        `PORTABLE` for the config of ``itae portable``, which finds groups that it hasn't, trackers, where a run does.
+        None (default): of a run.
     """
-    more = [searchpath(config_dir)] if config_dir else []
+    home = conf_dir() / part if part else conf_dir()
+    further = [*([config_dir] if config_dir else []), *([str(conf_dir())] if part else [])]
+    more = [searchpath(*further)] if further else []
     running = GlobalHydra.instance().hydra  # of a sweep, say, one of whose jobs has an option that isn't there
     GlobalHydra.instance().hydra = None
     try:
-        with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(home), version_base="1.3"):
             return hydra.compose("config", [*more, *as_typed(words)])
     finally:
         GlobalHydra.instance().hydra = running
 
 
-def searchpath(config_dir: str) -> str:
+def searchpath(*config_dirs: str) -> str:
     """Return the word that does what ``--config-dir`` does."""
-    place = quoted(f"file://{Path(config_dir).absolute()}", "'")
-    return f"hydra.searchpath=[{place}]"
+    places = ",".join(quoted(f"file://{Path(one).absolute()}", "'") for one in config_dirs)
+    return f"hydra.searchpath=[{places}]"
 
 
-def choices(words: Iterable[str]) -> Iterator[Override]:
+def choices(words: Iterable[str], part: str | None = None) -> Iterator[Override]:
     """Yield the words of a command line that choose an option of a group, which decides what options there are."""
-    groups = {path.name for path in conf_dir().iterdir() if path.is_dir()}
+    groups = set(groups_of(part))
     for word in words:
         with contextlib.suppress(HydraException):  # told by Hydra itself when it comes to it
             override = OverridesParser.create().parse_override(word)
@@ -76,11 +85,24 @@ def choices(words: Iterable[str]) -> Iterator[Override]:
                 yield override
 
 
-def check_choices(words: Iterable[str]) -> None:
+def groups_of(part: str | None = None) -> list[str]:
+    """Return the groups of a run's config, Hydra's own among them, or of `part`, as in `compose`."""
+    home = conf_dir() / part if part else conf_dir()
+    found = {path.name for path in home.iterdir() if path.is_dir()} - {PORTABLE}
+    return sorted(found | ({"tracker"} if part else set()))
+
+
+def options_of(group: str, part: str | None = None) -> list[str]:
+    """Return what may be chosen in a group, as far as it is shipped."""
+    home = conf_dir() / part if part and (conf_dir() / part / group).is_dir() else conf_dir()
+    return sorted(path.stem for path in (home / group).glob("*.yaml"))
+
+
+def check_choices(words: Iterable[str], part: str | None = None) -> None:
     """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
     words = list(words)
     refuse_no_texts(words)
-    for word in choices(words):
+    for word in choices(words, part):
         group, value = word.key_or_group, word.value()
         if word.is_add():
             raise UserError(f"{word.input_line}: {group} is always chosen, so leave out the +.")
@@ -89,8 +111,7 @@ def check_choices(words: Iterable[str]) -> None:
             raise UserError(f"{word.input_line}: choose one; to try several, add --multirun and leave out the [ ].")
         fits = isinstance(value, str | list) or word.is_sweep_override() or (value is None and several)
         if not fits:
-            options = ", ".join(sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")))
-            raise UserError(f"{word.input_line} is not one of {options}.")
+            raise UserError(f"{word.input_line} is not one of {', '.join(options_of(group, part))}.")
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from itae.app.compose import choices, compose, conf_dir
+from itae.app.compose import PORTABLE, choices, compose, conf_dir, options_of
 from itae.app.verbs import VERBS
 from itae.app.words import TEXTS, as_texts, key_of, without_our_quotes
 from itae.base.errors import UserError, did_you_mean
@@ -67,7 +67,7 @@ def _no_such_config(error: MissingConfigException) -> str:
     if not group:
         return f"There is no config {option!r}; leave out --config-name, or give its folder with --config-dir."
     configs, _ = _own_configs()
-    options = error.options or sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    options = options_of(group, _part()) if group == "experiment" or not error.options else error.options
     hint = did_you_mean(option, options)
     if group == "dataset" and "/" in option:
         hint = f" A folder of pictures is dataset=imagefolder dataset.root={option}."
@@ -80,8 +80,13 @@ def _own_configs() -> tuple[str | None, list[str]]:
     """Return the folder that the command line names with ``--config-dir``, or None, and the rest of it."""
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     own.add_argument("--config-dir", "-cd")
-    options, words = own.parse_known_args(sys.argv[1:])
+    options, words = own.parse_known_args(sys.argv[2:] if _part() else sys.argv[1:])
     return options.config_dir, words
+
+
+def _part() -> str | None:
+    """Return what `compose` takes for the command line's part: ``itae portable`` has a config of its own."""
+    return PORTABLE if sys.argv[1:2] == [PORTABLE] else None
 
 
 def _unreadable(error: OverrideParseException) -> str:
@@ -103,15 +108,17 @@ def _unknown_key(key: str) -> str:
     if key.startswith("hydra."):
         return f"There is no option {key!r}; see itae --cfg hydra."
     configs, words = _own_configs()
-    chosen = [f"{word.key_or_group}={word.value()}" for word in choices(words) if isinstance(word.value(), str)]
-    known = list(_flat(OmegaConf.to_container(compose(chosen, configs))))
+    part = _part()
+    chosen = [f"{word.key_or_group}={word.value()}" for word in choices(words, part) if isinstance(word.value(), str)]
+    known = list(_flat(OmegaConf.to_container(compose(chosen, configs, part))))
     if inside := [name.removeprefix(f"{key}.") for name in known if name.startswith(f"{key}.")]:
         told = f"what stands in braces is merged into it, and a key that it doesn't have is added by +{key}.KEY=value"
         return f"{key} has {', '.join(inside)}; {told}."
     parent, _, last = key.rpartition(".")
     siblings = [name.rpartition(".")[2] for name in known if name.rpartition(".")[0] == parent]
     allowed = f" {parent or 'The config'} has {', '.join(siblings)}." if siblings else ""
-    owners = [file.stem for file in sorted((conf_dir() / parent).glob("*.yaml")) if last in list(OmegaConf.load(file))]
+    home = conf_dir() / part if part else conf_dir()
+    owners = [file.stem for file in sorted((home / parent).glob("*.yaml")) if last in list(OmegaConf.load(file))]
     if parent and owners:
         return f"There is no option {key!r} as things are; it belongs to {parent}={f', {parent}='.join(owners)}."
     return f"There is no option {key!r}.{allowed}{did_you_mean(key, known)}"

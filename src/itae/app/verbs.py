@@ -8,6 +8,7 @@ VERBS = {
     "collect": "itae.app.collect",
     "dashboard": "itae.track.dashboard",
     "knowledge": "itae.app.knowledge.main",
+    "portable": "itae.app.portable.main",
     "prepare": "itae.app.prepare",
     "protocol": "itae.app.protocol",
     "report": "itae.app.report",

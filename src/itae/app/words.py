@@ -17,7 +17,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from itae.base.construct import NEEDS
+from itae.base.construct import NEEDS, PORTABLE
 from itae.base.errors import UserError
 from itae.base.place import at_home
 from itae.base.typed import quoted, to_type
@@ -27,6 +27,8 @@ TEXTS = frozenset(
         "backbone.checkpoint", "backbone.model_name", "backbone.module",
         "dataset.name", "dataset.root", "dataset.split",
         "detector.calibration",
+        "net.weights",
+        "out",
         "paths.cache", "paths.data",
         "task.at", "task.attributes", "task.group", "task.labels", "task.truth", "task.words",
         "tracker.entity", "tracker.group", "tracker.name", "tracker.notes", "tracker.project", "tracker.tags",
@@ -42,7 +44,7 @@ LISTS = frozenset({"task.words", "tracker.tags"})
 """Those of them that take several."""
 OVERLAYS = ("experiment", "recipe")
 """Groups of files that set what is anywhere; none of one, one, or a list of them may be chosen."""
-GROUPS = frozenset({*NEEDS, *OVERLAYS})
+GROUPS = frozenset({*NEEDS, *PORTABLE, *OVERLAYS})
 """Groups, of which a file's name is chosen, which may be one's own."""
 
 _PART = re.compile(

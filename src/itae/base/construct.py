@@ -29,6 +29,12 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "user": ("check", "wishes", "wanted", "marks", "noise"),
 }
 """What the class of each group has to have."""
+PORTABLE = {
+    "net": ("settings", "build", "cost"),
+    "devices": ("missing", "facts", "convert", "open"),
+    "measure": ("check",),
+}
+"""The same of the groups of ``itae portable``; ``devices`` is a mapping of names to nodes."""
 GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair", "feedback", "user")
 """Config groups that a task reads if it says so, and nobody else does."""
 
@@ -60,7 +66,7 @@ def locate(group: str, target: str) -> type:
     if not isinstance(cls, type):
         raise UserError(f"{group}._target_={target} can't be a {group}: it is no class.")
     # Not hasattr, by which every class has a __call__, its own constructor.
-    needs = NEEDS[group.partition(".")[0]]
+    needs = (NEEDS | PORTABLE)[group.partition(".")[0]]
     missing = [need for need in needs if not any(need in vars(base) for base in cls.__mro__)]
     if missing:
         raise UserError(f"{group}._target_={target} can't be a {group}: it has no {missing[0]!r}.")

@@ -1,0 +1,7 @@
+"""``itae portable``: a deblurring network over the devices of this machine.
+
+`main`      the command: words, their config, help
+`settings`  from that config to objects, every mistake found before any work
+`study_run` one run, from settings to ``result.json`` and its page
+`tracked`   what a tracker gets of it
+"""

@@ -1,0 +1,116 @@
+"""From the config of ``itae portable`` to objects; every mistake that can be found before any work is found here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itae.base.checks import one_of, true_or_false, whole
+from itae.base.construct import check_options, construct
+from itae.base.errors import UserError, did_you_mean
+from itae.base.place import at_home
+from itae.portable.operators.asked import Asked, rows_of
+
+KEYS = ("study", "net", "devices", "device", "changes", "measure", "tracker", "out", "seed", "paths", "runtime")
+"""The top-level keys of the config, all of them."""
+STUDIES = ("operators",)
+
+
+@dataclass(frozen=True)
+class PortableSettings:
+    """All settings of one run, as objects."""
+
+    asked: Asked
+    tracker: Any
+    report: bool
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> PortableSettings:
+        """Make the objects of a resolved config.
+
+        Raises
+        ------
+        UserError
+            For an unknown key or option, a value that is not allowed, or a device that isn't installed.
+        """
+        check_options("", plain, KEYS)
+        if plain.get("study") is None:
+            raise UserError(
+                "itae portable doesn't know what to do yet: name a study, as in itae portable experiment=operators."
+            )
+        one_of("study", plain["study"], STUDIES)
+        for key in ("net", "devices", "measure", "tracker", "paths", "runtime"):
+            if not isinstance(plain.get(key), Mapping):
+                raise UserError(f"{key}={plain.get(key)!r} is not a group of options; see itae portable --help.")
+        whole("seed", plain["seed"], low=0)
+        check_options("runtime", plain["runtime"], ("report",))
+        true_or_false("runtime.report", plain["runtime"].get("report"))
+        cache = _cache(plain["paths"])
+        tracker, measure = construct("tracker", plain["tracker"]), construct("measure", plain["measure"])
+        measure.check()
+        rows = rows_of(construct("net", plain["net"]), plain.get("changes"))
+        devices, left_out = devices_of(plain["devices"], plain.get("device"))
+        return cls(
+            asked=Asked(rows, devices, left_out, measure, cache, plain["seed"]),
+            tracker=tracker,
+            report=plain["runtime"]["report"],
+        )
+
+
+def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the devices to run on by name, and why each other one is not run on.
+
+    Parameters
+    ----------
+    nodes
+        The config's ``devices``: a node for each name.
+    wanted
+        ``all`` for those that are installed, or one name or several, which have to be.
+
+    Raises
+    ------
+    UserError
+        For a name that is none, for one whose runtime is missing, and if nothing is left.
+    """
+    every = wanted == "all"
+    names = list(nodes) if every else _named(wanted)
+    for name in names:
+        if name not in nodes:
+            raise UserError(
+                f"device={name}: there is no such device; the devices are {', '.join(nodes)}, and all."
+                f"{did_you_mean(name, nodes)}"
+            )
+    made = {name: construct(f"devices.{name}", nodes[name]) for name in names}
+    if not every and (why := {name: why for name, one in made.items() if (why := one.missing())}):
+        name = next(iter(why))
+        raise UserError(f"device={name} can't be run on here: {_ended(why[name])}; install it: {made[name].pip}")
+    left_out = {name: f"{_ended(why)}; {one.pip}" for name, one in made.items() if (why := one.missing())}
+    left_out |= {name: "not asked for" for name in nodes if name not in names}
+    there = {name: one for name, one in made.items() if name not in left_out}
+    if not there:
+        raise UserError(f"No device is installed here: {'; '.join(left_out.values()) or 'devices is empty'}.")
+    return there, left_out
+
+
+def _named(wanted: object) -> list[str]:
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"device={wanted!r} must be all, the name of a device, or a list of them, as in [torch,ort].")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"device={list(names)} names {twice[0]} twice; name each once.")
+    return list(names)
+
+
+def _ended(text: str) -> str:
+    return text.rstrip(".; ")
+
+
+def _cache(paths: Mapping[str, Any]) -> Path:
+    check_options("paths", paths, ("cache",))
+    cache = paths.get("cache")
+    if not isinstance(cache, str) or not cache.strip():
+        raise UserError(f"paths.cache={cache!r} is not a folder; set paths.cache=/path/to/the/folder.")
+    return at_home(cache).absolute()

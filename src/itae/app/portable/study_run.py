@@ -1,0 +1,113 @@
+"""One run of ``itae portable``: from a config to ``result.json``, a table on the console, a page, and a tracker."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from itae.app.portable import tracked
+from itae.app.portable.settings import PortableSettings
+from itae.app.started import started
+from itae.base.beside import beside
+from itae.base.console import say
+from itae.base.errors import UserError
+from itae.base.place import at_home
+from itae.base.secrets import Veil, hidden, hidden_word
+from itae.look import page
+from itae.look.view import RunView
+from itae.portable.operators import result as results
+
+log = logging.getLogger(__name__)
+
+
+def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | None = None) -> RunView:
+    """Run one study and return what it wrote.
+
+    Parameters
+    ----------
+    plain
+        The config as plain values.
+    words
+        The words of the command line that it was made of.
+    config_dir
+        The folder of configs beside ours.
+
+    Raises
+    ------
+    UserError
+        For a user's mistake; once there is a folder, ``result.json`` is written all the same, with status ``failed``
+        and the reason.
+    """
+    veil, quiet = Veil(plain), contextlib.ExitStack()
+    quiet.enter_context(veil.over_logs())
+    with quiet:
+        settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
+        folder = _folder(plain.get("out"))
+        began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
+        result = results.begun(hidden(dict(plain)), began)
+        try:
+            return _run(settings, result, folder)
+        except BaseException as error:
+            if result["status"] != "ok":
+                told = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                result |= {"status": "failed", "error": veil(told)}
+                with contextlib.suppress(UserError):  # a full disk: then the first error says more
+                    results.write(folder, result)
+            raise
+
+
+def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> RunView:
+    from itae.portable.operators.study import operators  # numpy and what it brings: a config error comes before
+
+    _clear(folder)
+    results.write(folder, result)  # a run that is killed leaves this: status running
+    config = result["settings"] | {"run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}}
+    with settings.tracker.run(folder, config, **tracked.names(settings.asked)) as tracker:
+        command = " ".join(["itae portable", *(result["started"]["overrides"] or ())])
+        result |= operators(settings.asked, command, say)
+        result["files"] = results.write_tables(folder, result)
+        result["figures"] = _figures(folder, result)
+        result |= {"status": "ok", "error": None}
+        results.write(folder, result)  # before the tracker ends: whatever it does costs no result
+        tracked.track(tracker, result, folder)
+    with contextlib.suppress(OSError, UnicodeError, SystemExit):  # a closed output costs nothing but the table
+        results.show(result, folder)
+    if settings.report:
+        page.end_with_page(folder)
+    return RunView(folder.absolute(), result)
+
+
+def _folder(out: object) -> Path:
+    if out is None:
+        return Path("outputs/portable") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
+    if not isinstance(out, str) or not out.strip():
+        raise UserError(f"out={out!r} is not a folder; set out=/path/to/the/folder, or leave it out.")
+    return at_home(out)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier run in this folder has written and this one may not."""
+    with contextlib.suppress(OSError):
+        for file in (folder / page.PAGE, *(folder / "figures").glob("*.*"), *(folder / name for name in results.FILES)):
+            file.unlink(missing_ok=True)
+
+
+def _figures(folder: Path, result: Mapping[str, Any]) -> list[str]:
+    from itae.look.figures import save
+    from itae.portable.operators.figures import FIGURES
+
+    drawn: list[Path] = []
+    for name, (_, draw) in FIGURES.items():
+        drawn += beside(f"The figure {name}", partial(_draw, draw, result, folder / "figures", name, save)) or []
+    return [os.path.relpath(path, folder) for path in drawn]
+
+
+def _draw(draw: Any, result: Mapping[str, Any], folder: Path, name: str, save: Any) -> list[Path]:
+    found: list[Path] = save(draw(result), folder, name)
+    return found

@@ -1,0 +1,38 @@
+"""What a tracker gets of a run over devices: a name, a few scores of each device, the table, the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itae.portable.operators.table import flat
+
+if TYPE_CHECKING:
+    from itae.portable.operators.asked import Asked
+    from itae.track.tracking import Log
+
+
+def names(asked: Asked) -> dict[str, Any]:
+    """Return what a tracker calls the run."""
+    return {"name": f"operators {', '.join(asked.devices)}", "group": None, "job_type": "operators"}
+
+
+def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
+    """Log the scores of each device in one call, the table of all cells, and the figures."""
+    found: dict[str, Any] = {"devices": {}, "correlation_with_macs": {}, "timing": result["timing"]}
+    base = next(row for row in result["rows"] if row["name"] == result["base"])
+    for device in result["devices"]:
+        cells = [row["cells"][device] for row in result["rows"] if "ms" in row["cells"].get(device, {})]
+        told = {"base_ms": base["cells"].get(device, {}).get("ms"), "steady": sum(cell["steady"] for cell in cells)}
+        told["parity_db"] = min((cell["parity_db"] for cell in cells if cell["parity_db"] is not None), default=None)
+        found["devices"][device] = {name: value for name, value in told.items() if value is not None}
+    for pair in result["correlations"]:
+        if "MACs" in pair["between"] and pair["rho"] is not None:
+            (device,) = (name for name in pair["between"] if name != "MACs")
+            found["correlation_with_macs"][device] = pair["rho"]
+    found["cells"] = sum(len(row["cells"]) for row in result["rows"])
+    tracker.metrics(found)
+    tracker.table("operators", lambda: flat(result))
+    tracker.table("guidelines", lambda: [{"kind": one["kind"], "says": one["text"]} for one in result["guidelines"]])
+    tracker.figures([folder / name for name in result["figures"]])

@@ -1,0 +1,119 @@
+"""What the study of operators is asked for: a network and each change to it, the devices, the clock."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from itae.base.errors import UserError, did_you_mean
+from itae.portable.devices.device import Device, Net
+from itae.portable.nets.unet import UNet
+
+BASE = "base"
+"""The row of the network as it is."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network of the study: the base, or the base with one change.
+
+    Parameters
+    ----------
+    name
+        What the change is called on the command line; `BASE` for none.
+    told
+        What it is called in tables.
+    net
+        The network.
+    """
+
+    name: str
+    told: str
+    net: Net
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All that the study is asked for.
+
+    Parameters
+    ----------
+    rows
+        The base first.
+    devices
+        By name.
+    left_out
+        Why each other device of the config is not run on.
+    measure
+        An `itae.clock.Measure`.
+    cache
+        Where exports are kept.
+    seed
+        Of the pictures.
+    """
+
+    rows: Sequence[Row]
+    devices: Mapping[str, Device]
+    left_out: Mapping[str, str]
+    measure: Any
+    cache: Path
+    seed: int
+
+    def size(self) -> tuple[tuple[int, int], str | None]:
+        """Return height and width of the pictures, and, if they were enlarged to fit the networks, a note of it."""
+        asked = self.measure.size
+        multiple = math.lcm(*(row.net.multiple for row in self.rows))
+        side = multiple * math.ceil(asked / multiple)
+        if side == asked:
+            return (side, side), None
+        told = (
+            f"measure.size={asked}: pictures are padded to {side} x {side}, since these networks need heights and widths "
+            f"that are multiples of {multiple}."
+        )
+        return (side, side), told
+
+
+def rows_of(net: Net, wanted: object) -> list[Row]:
+    """Return the rows of a network: itself, and each change that is wanted, by itself.
+
+    Parameters
+    ----------
+    net
+        The base.
+    wanted
+        ``all``, or names of `itae.portable.nets.changes.CHANGES`. A change to what the network is already is no row.
+
+    Raises
+    ------
+    UserError
+        If a name is none, or changes nothing, or the network has no such parts.
+    """
+    from itae.portable.nets.changes import CHANGES
+
+    there = {change.name: change.options for change in CHANGES if change.options}
+    if not isinstance(net, UNet):
+        raise UserError(f"net={net.name} has no parts that can be changed one by one; the study needs net=unet.")
+    if net.weights is not None:
+        raise UserError(
+            f"net.weights={net.weights!r}: a network with another operator has other weights; leave net.weights out."
+        )
+    names = list(there) if wanted == "all" else [wanted] if isinstance(wanted, str) else wanted
+    if not isinstance(names, Sequence) or not names:
+        raise UserError(f"changes={wanted!r} must be all, or names of changes, as in [{', '.join(list(there)[:2])}].")
+    rows = [Row(BASE, BASE, net)]
+    for name in dict.fromkeys(names):
+        if name not in there:
+            raise UserError(
+                f"changes={name}: there is no such change; there are {', '.join(there)}, and all."
+                f"{did_you_mean(name, there)}"
+            )
+        changed = replace(net, **there[name])
+        told = ", ".join(f"{part}: {value}" for part, value in there[name].items())
+        if changed != net:
+            rows.append(Row(name, told, changed))
+        elif wanted != "all":
+            raise UserError(f"changes={name}: that changes nothing, the network has {told} already; leave it out.")
+    return rows

@@ -1,0 +1,145 @@
+"""Guidelines in sentences, each computed from the table of this very run, with the interval of each number in it.
+
+They hold for the networks, sizes and devices that were measured. Cells that are unsteady, and differences within the
+noise, take no part: where a sentence says that a change costs or saves, the whole interval of its ratio lies on that
+side of 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from itae.portable.operators.correlations import MACS
+from itae.portable.operators.table import between, compared, percent
+
+FREE = 1.1
+"""A change is called free where even the upper end of its interval is below this."""
+DEAR = 1.25
+"""It is called dear where even the lower end is above this."""
+MISLED = 1.5
+"""MACs are said to mislead where time over MACs, both against the base, is off by this factor with the whole interval."""
+
+Cells = Mapping[str, Mapping[str, Any]]
+
+
+def guidelines(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the table says, in sentences.
+
+    Parameters
+    ----------
+    result
+        With ``rows``, ``base`` and ``correlations``.
+
+    Returns
+    -------
+    list of dict
+        ``kind`` (``cost``, ``disagree``, ``free and dear``, ``macs``, ``ranks`` or ``noise``), ``text``, one sentence,
+        and ``about``: the change, if it is of one.
+    """
+    found: list[tuple[str, str, str | None]] = []
+    base = next(row for row in result["rows"] if row["name"] == result["base"])
+    for row in result["rows"]:
+        if row is base or not (cells := compared(row)):
+            continue
+        macs = row["macs"] / base["macs"]
+        for kind, make in (("cost", _cost), ("disagree", _disagree), ("free and dear", _free_and_dear)):
+            found += [(kind, text, row["name"]) for text in make(row["told"], cells, macs)]
+        found += [("macs", text, row["name"]) for text in _macs(row["told"], cells, macs)]
+    found += [("ranks", text, None) for text in _ranks(result["correlations"])]
+    found += [("noise", text, None) for text in _noise(result)]
+    order = ("disagree", "free and dear", "macs", "ranks", "cost", "noise")
+    found.sort(key=lambda one: order.index(one[0]))
+    return [{"kind": kind, "text": text, "about": about} for kind, text, about in found]
+
+
+def _cost(told: str, cells: Cells, macs: float) -> Iterator[str]:
+    """Say what a change costs on each device, dearest first, and where it can't be told from the base."""
+    dear = [name for name in sorted(cells, key=lambda name: -cells[name]["ratio"]) if _sign(cells[name])]
+    same = [name for name in cells if not _sign(cells[name])]
+    parts = [_on(name, cells[name]) for name in dear]
+    if same:
+        noise = max(cells[name]["noise"] for name in same)
+        parts.append(f"no difference beyond the noise of {100 * noise:.1f} % on {_listed(same)}")
+    yield f"{told}: {'; '.join(parts)}; MACs {percent(macs)}."
+
+
+def _disagree(told: str, cells: Cells, macs: float) -> Iterator[str]:
+    """Say where a change saves on one device and costs on another."""
+    saves = [name for name, cell in cells.items() if _sign(cell) < 0]
+    costs = [name for name, cell in cells.items() if _sign(cell) > 0]
+    if saves and costs:
+        least = min(saves, key=lambda name: cells[name]["ratio"])
+        most = max(costs, key=lambda name: cells[name]["ratio"])
+        yield (
+            f"Devices disagree about {told}: it saves on {_listed(saves)}, most {_on(least, cells[least])}, and costs "
+            f"on {_listed(costs)}, most {_on(most, cells[most])}."
+        )
+
+
+def _free_and_dear(told: str, cells: Cells, macs: float) -> Iterator[str]:
+    """Say where a change is free on one device and dear on another."""
+    free = [name for name, cell in cells.items() if cell["high"] < FREE]
+    dear = [name for name, cell in cells.items() if cell["low"] > DEAR]
+    if free and dear:
+        parts = [", ".join(_on(name, cells[name]) for name in some) for some in (free, dear)]
+        yield f"{told} is free or better in one place ({parts[0]}) and dear in another ({parts[1]})."
+
+
+def _macs(told: str, cells: Cells, macs: float) -> Iterator[str]:
+    """Say where MACs mislead: time against the base is far from MACs against the base, with its whole interval."""
+    slow = [name for name, cell in cells.items() if cell["low"] > MISLED * macs]
+    fast = [name for name, cell in cells.items() if cell["high"] < macs / MISLED]
+    for some, what in ((slow, "more"), (fast, "less")):
+        if some:
+            times = ", ".join(_on(name, cells[name]) for name in some)
+            yield f"MACs mislead about {told}: they are {percent(macs)}, and it takes {what} time than they say: {times}."
+
+
+def _ranks(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say which devices rank the networks least and most alike, and how well MACs rank them."""
+    known = [pair for pair in found if pair["rho"] is not None]
+    pairs = [pair for pair in known if MACS not in pair["between"]]
+    if pairs:
+        pairs.sort(key=lambda pair: pair["rho"])
+        yield f"Of all pairs of devices, {_pair(pairs[0])} rank these networks least alike: {_rho(pairs[0])}."
+        if len(pairs) > 1:
+            yield f"Most alike rank {_pair(pairs[-1])}: {_rho(pairs[-1])}."
+    counted = sorted((pair for pair in known if MACS in pair["between"]), key=lambda pair: pair["rho"])
+    if counted:
+        names = [next(name for name in pair["between"] if name != MACS) for pair in counted]
+        best = f", best those of {names[-1]}: {_rho(counted[-1])}" if len(counted) > 1 else ""
+        yield f"MACs rank the times of {names[0]} {'worst' if best else 'so'}: {_rho(counted[0])}{best}."
+
+
+def _noise(result: Mapping[str, Any]) -> Iterator[str]:
+    """Say how many cells took no part, and which."""
+    cells = [(row["told"], device, cell) for row in result["rows"] for device, cell in row["cells"].items()]
+    measured = [one for one in cells if "ms" in one[2]]
+    unsteady = [f"{told} on {device}" for told, device, cell in measured if not cell["steady"]]
+    wrong = [f"{told} on {device}" for told, device, cell in measured if cell["wrong"] is not None]
+    if unsteady:
+        yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_listed(unsteady)}."
+    if wrong:
+        yield f"{len(wrong)} of {len(measured)} cells gave wrong output and have no say here: {_listed(wrong)}."
+
+
+def _sign(cell: Mapping[str, Any]) -> int:
+    """Return 1 for a ratio that is above 1 with its whole interval, -1 for one below, else 0."""
+    return (cell["low"] > 1) - (cell["high"] < 1)
+
+
+def _on(name: str, cell: Mapping[str, Any]) -> str:
+    return f"{percent(cell['ratio'])} on {name} ({between(cell)})"
+
+
+def _pair(pair: Mapping[str, Any]) -> str:
+    return " and ".join(pair["between"])
+
+
+def _rho(pair: Mapping[str, Any]) -> str:
+    return f"Spearman's rho {pair['rho']:.2f} ({pair['low']:.2f} to {pair['high']:.2f}, n = {pair['n']})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

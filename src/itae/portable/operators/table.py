@@ -1,0 +1,104 @@
+"""The table of the study: what each network takes on each device, and against the base, with how far that is known.
+
+The ratio of a cell to the base is that of their minima. Its interval is the clock's (`itae.portable.clock.statistic`: by
+the sign test over rounds in which both ran), made no narrower than what the split-half errors of the two allow: r / (1
++ e) to r (1 + e), with the larger of both errors for e.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+CSV = "operators.csv"
+_OF_A_CELL = (
+    "ms", "ratio", "low", "high", "noise", "steady", "statistic", "rounds", "split_half", "p50_ms", "p95_ms",
+    "wall_min_ms", "cpu_min_ms", "first_ms", "parity_db", "fallbacks", "convert_s", "reason",
+)  # fmt: skip
+
+
+def usable(cell: Mapping[str, Any] | None) -> bool:
+    """Whether a cell may take part in what is concluded: measured, steady, and its output right each time."""
+    return cell is not None and "ms" in cell and bool(cell["steady"]) and cell["wrong"] is None
+
+
+def ratio_of(cell: Mapping[str, Any], base: Mapping[str, Any], told: tuple[float, float, float]) -> dict[str, Any]:
+    """Return the ratio of a cell to the base's on its device, its interval, and its noise.
+
+    Parameters
+    ----------
+    cell, base
+        As measured.
+    told
+        Ratio, low and high by the clock.
+
+    Returns
+    -------
+    dict
+        ``ratio``; ``low``, ``high`` and ``noise`` (half of the interval's width over the ratio), each None where one
+        of the two is unsteady, or the rounds were too few for an interval.
+    """
+    ratio, low, high = told
+    if not (usable(cell) and usable(base)) or not (0 < low and math.isfinite(high)):
+        return {"ratio": cell["ms"] / base["ms"], "low": None, "high": None, "noise": None}
+    error = 1 + max(cell["split_half"], base["split_half"])
+    low, high = min(low, ratio / error), max(high, ratio * error)
+    return {"ratio": ratio, "low": low, "high": high, "noise": (high - low) / (2 * ratio)}
+
+
+def compared(row: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the cells of a row, by device, whose ratio to the base has an interval."""
+    return {device: cell for device, cell in row["cells"].items() if cell.get("low") is not None}
+
+
+def devices_in(result: Mapping[str, Any]) -> list[str]:
+    """Return the devices of a result that have at least one measured cell, in their order."""
+    return [name for name in result["devices"] if any("ms" in row["cells"].get(name, {}) for row in result["rows"])]
+
+
+def flat(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return one flat row for each cell, of what is measured and of what isn't."""
+    return list(_flat(result))
+
+
+def _flat(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    base = next(row for row in result["rows"] if row["name"] == result["base"])
+    for row in result["rows"]:
+        about = {
+            "change": row["name"],
+            "gmac": row["macs"] / 1e9,
+            "macs_ratio": row["macs"] / base["macs"],
+            "parameters": row["parameters"],
+        }
+        for device, cell in row["cells"].items():
+            told = {name: cell.get(name) for name in _OF_A_CELL}
+            told["fallbacks"] = " ".join(cell.get("fallbacks") or ())
+            told["reason"] = cell.get("wrong") or cell.get("reason")
+            yield {"device": device, **about, **told}
+
+
+def as_csv(result: Mapping[str, Any]) -> str:
+    """Return the table as CSV: a line for each cell; numbers whole, so that whoever reads it can check what is told."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, ["device", "change", "gmac", "macs_ratio", "parameters", *_OF_A_CELL],
+                            lineterminator="\n")  # fmt: skip
+    writer.writeheader()
+    writer.writerows(flat(result))
+    return out.getvalue()
+
+
+def percent(ratio: float, sign: bool = True) -> str:
+    """Return a ratio as a difference in percent, as in ``+72 %``; ``sign=False``: as a share, as in ``172 %``."""
+    return f"{_rounded(100 * (ratio - 1)):+d} %" if sign else f"{_rounded(100 * ratio)} %"
+
+
+def between(cell: Mapping[str, Any]) -> str:
+    """Return the interval of a cell's ratio as differences in percent, as in ``+68 to +75 %``."""
+    return f"{_rounded(100 * (cell['low'] - 1)):+d} to {percent(cell['high'])}"
+
+
+def _rounded(value: float) -> int:
+    return round(value) + 0
