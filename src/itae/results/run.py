@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from itae.results.assignments import Assignments
     from itae.store.store import Embeddings
 
+ALONE = "operators"
+"""The kind of a run of ``itae portable``, which has no baseline and no edit, and stands in no table with other runs."""
+
 
 @dataclass(frozen=True)
 class Run:

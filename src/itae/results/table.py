@@ -18,7 +18,7 @@ import pandas as pd
 
 from itae.base.errors import UserError
 from itae.base.names import public_target
-from itae.results.run import mean_artifact_rate
+from itae.results.run import ALONE, mean_artifact_rate
 from itae.results.shown import Shown, kind_of, merged, shown_of
 
 FIRST = ("folder", "status", "error", "selection", "kind")
@@ -55,6 +55,8 @@ def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Pa
     for file in files:
         try:
             result = json.loads(file.read_bytes())
+            if result.get("kind") == ALONE:
+                raise ValueError("a run of itae portable, which has a table and a page of its own")
             rows.append({"folder": _folder(file.parent, home.resolve())} | _row(result))
             told += [shown_of(result)] if result["status"] == "ok" else []
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:

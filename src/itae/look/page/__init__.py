@@ -1,4 +1,4 @@
-"""One self-contained page of a run, of many, of a knowledge base, or of one of its answers.
+"""One self-contained page of a run, of many, of operators over devices, of a knowledge base, or of one of its answers.
 
 The page opens from the disk and asks for nothing: its script, its styles, its pictures and the libraries for plots and
 tables are in it, and its Content-Security-Policy forbids the browser every request. Whatever comes from the data (names
@@ -7,6 +7,7 @@ of classes, files, errors) is escaped where it is written, or put in as text by 
 `frame`           what all pages are put together by
 `run_part`        what a page says of one run
 `sweep_part`      what it says of many
+`operators_part`  what it says of a run over devices
 `gallery_part`    the gallery of clusters, as the page's script takes it
 `gallery`         which images are typical, doubtful or moved
 `knowledge_data`  what the pages of a knowledge base are drawn from
@@ -29,7 +30,7 @@ from itae.base.console import say
 from itae.base.errors import UserError
 from itae.look.page.frame import render, write
 from itae.results.find import RESULT, find_results
-from itae.results.run import read_run
+from itae.results.run import ALONE, read_run
 
 if TYPE_CHECKING:
     from itae.images.image_set import ImageSet
@@ -81,6 +82,9 @@ def write_page(
         If there is no run, no such metric, or the file can't be written.
     """
     files = find_results(paths)
+    of_operators = [file for file in files if _is_of_operators(file)]
+    if of_operators and (len(files) == 1 or len(of_operators) == len(files)):
+        return _write_operators_page(of_operators, out, best)
     home = paths[0].parent if paths[0].is_file() else paths[0]
     out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
@@ -88,6 +92,29 @@ def write_page(
     sweep, run = content["sweep"], content["run"]
     data = {"explore": sweep and sweep["explore"], "gallery": run and run["gallery"]}
     write(out, render("page", data, ("page",), plots=sweep is not None or bool(data["gallery"]), **content))
+    return out
+
+
+def _is_of_operators(file: Path) -> bool:
+    with contextlib.suppress(UserError):  # told by who reads it as a run
+        return read_run(file).result.get("kind") == ALONE
+    return False
+
+
+def _write_operators_page(files: Sequence[Path], out: Path | None, best: str | None) -> Path:
+    """Write the page of a run of ``itae portable``, which has its own."""
+    from itae.look.page.operators_part import operators_part
+
+    if len(files) > 1 or best is not None:
+        raise UserError(
+            f"{files[0].parent} is a run of itae portable: its page is of that one run, so give one such run, and no "
+            "--best."
+        )
+    folder = files[0].parent
+    out = folder / PAGE if out is None else out / PAGE if out.is_dir() else out
+    with _told_if_damaged(folder):
+        text = render("operators", {}, ("operators",), False, part=operators_part(read_run(folder)))
+    write(out, text)
     return out
 
 
@@ -117,8 +144,15 @@ def _of_run(folder: Path, most: int, images: ImageSet | None, trust: bool) -> di
 def _run_part(folder: Path, most: int, images: ImageSet | None, trust: bool) -> dict[str, Any]:
     from itae.look.page.run_part import run_part
 
-    try:
+    with _told_if_damaged(folder):
         return run_part(read_run(folder), most, images, trust)
+
+
+@contextlib.contextmanager
+def _told_if_damaged(folder: Path) -> Iterator[None]:
+    """Have what a result isn't shaped as be told in a sentence."""
+    try:
+        yield
     except UserError:
         raise
     except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:

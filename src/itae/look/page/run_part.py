@@ -66,7 +66,7 @@ def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = 
         "ok": run.ok,
         "error": result.get("error"),
         "again": _again(result),
-        "settings": _yaml(result.get("settings")),
+        "settings": as_yaml(result.get("settings")),
         "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
         "figures": [],
         "parts": [],
@@ -100,7 +100,7 @@ def _with_clusters(
         clusters = run.read_assignments()
     except UserError as error:
         missing.append(f"There is no gallery: {error}")
-        return {"figures": _figures(run, None, set())}
+        return {"figures": figures_of(run, None, set())}
     try:
         images = images or run.open_images(trust)
     except UserError as error:
@@ -108,8 +108,8 @@ def _with_clusters(
     seen, edited = Seen.of(run, images, clustered=True), run.edited
     spherical = bool(about.get("spherical", (run.settings.get("clusterer") or {}).get("spherical")))
     return {
-        "identity": _yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
-        "figures": _figures(run, seen, {_LIVELIER}),
+        "identity": as_yaml({"dataset": edited.meta["dataset"], "space": edited.meta["space"]}),
+        "figures": figures_of(run, seen, {_LIVELIER}),
         "gallery": _with_words(gallery_part(seen, clusters, images, spherical, most), about.get("words")),
         "clusters": str(about.get("title", "Clusters")),
     }
@@ -132,7 +132,7 @@ def _without_clusters(run: Run, images: ImageSet | None, trust: bool) -> dict[st
         with contextlib.suppress(UserError):
             images = images or run.open_images(trust)
         seen = Seen.of(run, images, clustered=False)
-    return {"figures": _figures(run, seen, set())}
+    return {"figures": figures_of(run, seen, set())}
 
 
 def _plain(part: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -150,7 +150,8 @@ def _cell(value: Any) -> str:
     return with_std(value) if value is None or isinstance(value, float | Mapping) else str(value)
 
 
-def _yaml(values: Any) -> str:
+def as_yaml(values: Any) -> str:
+    """Return values as a page shows them."""
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
@@ -177,7 +178,7 @@ def _captions(run: Run) -> dict[str, str]:
     return captions
 
 
-def _figures(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
+def figures_of(run: Run, seen: Seen | None, but: Set[str]) -> list[dict[str, str]]:
     """Return the figures in the run's folder `but` some, and of a sweep's job, which has one, all of them drawn now."""
     captions = dict(run.result.get("captions") or {}) | _captions(run)  # those of the task first
     # By name alone: a stranger's result must not choose which of the reader's files are put into a page.

@@ -11,10 +11,9 @@ from typing import Any
 from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.versions import versions
-from itae.results.run import write_result
+from itae.results.run import ALONE, write_result
 from itae.portable.operators.table import CSV, as_csv, devices_in, percent
 
-KIND = "operators"
 FILES = (CSV, "guidelines.md")
 """What is written beside ``result.json``."""
 _PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "MNN", "spandrel")
@@ -29,7 +28,7 @@ def begun(settings: Mapping[str, Any], started: Mapping[str, Any]) -> dict[str, 
     return {
         "status": "running",
         "error": "The run did not end, or has not yet.",
-        "kind": KIND,
+        "kind": ALONE,
         "started": dict(started),
         "versions": found,
         "settings": dict(settings),
