@@ -63,6 +63,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
 
 
 def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> RunView:
+    from itae.portable.operators.figures import FIGURES
     from itae.portable.operators.study import operators  # numpy and what it brings: a config error comes before
 
     _clear(folder)
@@ -73,6 +74,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
         result |= operators(settings.asked, command, say)
         result["files"] = results.write_tables(folder, result)
         result["figures"] = _figures(folder, result)
+        result["captions"] = {name: caption for name, (caption, _) in FIGURES.items()}
         result |= {"status": "ok", "error": None}
         results.write(folder, result)  # before the tracker ends: whatever it does costs no result
         tracked.track(tracker, result, folder)

@@ -55,9 +55,9 @@ def guidelines(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _cost(told: str, cells: Cells, macs: float) -> Iterator[str]:
     """Say what a change costs on each device, dearest first, and where it can't be told from the base."""
-    dear = [name for name in sorted(cells, key=lambda name: -cells[name]["ratio"]) if _sign(cells[name])]
+    apart = [name for name in cells if _sign(cells[name])]
     same = [name for name in cells if not _sign(cells[name])]
-    parts = [_on(name, cells[name]) for name in dear]
+    parts = [_each(apart, cells)] if apart else []
     if same:
         noise = max(cells[name]["noise"] for name in same)
         parts.append(f"no difference beyond the noise of {100 * noise:.1f} % on {_listed(same)}")
@@ -66,15 +66,9 @@ def _cost(told: str, cells: Cells, macs: float) -> Iterator[str]:
 
 def _disagree(told: str, cells: Cells, macs: float) -> Iterator[str]:
     """Say where a change saves on one device and costs on another."""
-    saves = [name for name, cell in cells.items() if _sign(cell) < 0]
-    costs = [name for name, cell in cells.items() if _sign(cell) > 0]
+    saves, costs = ([name for name in cells if _sign(cells[name]) == sign] for sign in (-1, 1))
     if saves and costs:
-        least = min(saves, key=lambda name: cells[name]["ratio"])
-        most = max(costs, key=lambda name: cells[name]["ratio"])
-        yield (
-            f"Devices disagree about {told}: it saves on {_listed(saves)}, most {_on(least, cells[least])}, and costs "
-            f"on {_listed(costs)}, most {_on(most, cells[most])}."
-        )
+        yield f"Devices disagree about {told}: {_each(saves, cells, dearest=False)}, but {_each(costs, cells)}."
 
 
 def _free_and_dear(told: str, cells: Cells, macs: float) -> Iterator[str]:
@@ -82,8 +76,10 @@ def _free_and_dear(told: str, cells: Cells, macs: float) -> Iterator[str]:
     free = [name for name, cell in cells.items() if cell["high"] < FREE]
     dear = [name for name, cell in cells.items() if cell["low"] > DEAR]
     if free and dear:
-        parts = [", ".join(_on(name, cells[name]) for name in some) for some in (free, dear)]
-        yield f"{told} is free or better in one place ({parts[0]}) and dear in another ({parts[1]})."
+        yield (
+            f"{told} is free or better on some devices: {_each(free, cells, dearest=False)}; and dear on others: "
+            f"{_each(dear, cells)}."
+        )
 
 
 def _macs(told: str, cells: Cells, macs: float) -> Iterator[str]:
@@ -92,8 +88,8 @@ def _macs(told: str, cells: Cells, macs: float) -> Iterator[str]:
     fast = [name for name, cell in cells.items() if cell["high"] < macs / MISLED]
     for some, what in ((slow, "more"), (fast, "less")):
         if some:
-            times = ", ".join(_on(name, cells[name]) for name in some)
-            yield f"MACs mislead about {told}: they are {percent(macs)}, and it takes {what} time than they say: {times}."
+            times = _each(some, cells, dearest=what == "more")
+            yield f"MACs ({percent(macs)}) mislead about {told}, which takes {what} time than they say: {times}."
 
 
 def _ranks(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -116,7 +112,8 @@ def _noise(result: Mapping[str, Any]) -> Iterator[str]:
     """Say how many cells took no part, and which."""
     cells = [(row["told"], device, cell) for row in result["rows"] for device, cell in row["cells"].items()]
     measured = [one for one in cells if "ms" in one[2]]
-    unsteady = [f"{told} on {device}" for told, device, cell in measured if not cell["steady"]]
+    unsteady = [f"{told} on {device}" for told, device, cell in measured
+                if not cell["steady"] and cell["wrong"] is None]  # fmt: skip
     wrong = [f"{told} on {device}" for told, device, cell in measured if cell["wrong"] is not None]
     if unsteady:
         yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_listed(unsteady)}."
@@ -127,6 +124,12 @@ def _noise(result: Mapping[str, Any]) -> Iterator[str]:
 def _sign(cell: Mapping[str, Any]) -> int:
     """Return 1 for a ratio that is above 1 with its whole interval, -1 for one below, else 0."""
     return (cell["low"] > 1) - (cell["high"] < 1)
+
+
+def _each(names: Sequence[str], cells: Cells, dearest: bool = True) -> str:
+    """Return what each of some devices takes, the dearest or the cheapest first."""
+    ordered = sorted(names, key=lambda name: cells[name]["ratio"], reverse=dearest)
+    return ", ".join(_on(name, cells[name]) for name in ordered)
 
 
 def _on(name: str, cell: Mapping[str, Any]) -> str:
