@@ -20,7 +20,8 @@ from hydra.core.global_hydra import GlobalHydra
 from safetensors.numpy import save_file
 
 import itae
-from itae.app.compose import conf_dir, plain_config
+from itae.app.compose import PORTABLE, conf_dir, plain_config, plain_values
+from itae.app.compose import compose as itae_compose
 from itae.app.experiment import run
 from itae.app.settings import Settings
 from itae.app.verbs import VERBS
@@ -121,7 +122,12 @@ def the_verb_takes(verb, words, monkeypatch):
     patch("parse_known_intermixed_args" if verb in ("knowledge", "search", "serve") else "parse_args")
     with pytest.raises(EOFError) as found:
         importlib.import_module(VERBS[verb]).main(words)
-    if told := getattr(found.value.args[0], "words", None):
+    told = getattr(found.value.args[0], "words", None)
+    if told and verb == PORTABLE:
+        plain = plain_values(itae_compose(told, found.value.args[0].config_dir, PORTABLE))
+        assert construct("net", plain["net"])
+        assert construct("measure", plain["measure"])
+    elif told:
         assert settings_of_first_job(told)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from itae.app.compose import compose, conf_dir, plain_config, plain_values
+from itae.app.compose import PORTABLE, compose, conf_dir, plain_config, plain_values
 from itae.app.settings import KEYS, Settings
 from itae.app.words import OVERLAYS
 from itae.base.construct import construct, locate
@@ -40,7 +40,7 @@ def test_the_keys_of_a_config_are_these():
         "what its task doesn't read is no setting of a run"
     )
     assert set(plain_config(compose([]))["paths"]) == {"cache", "data"}
-    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, *OVERLAYS, "hydra"}
+    assert {path.name for path in conf_dir().iterdir() if path.is_dir()} == {*GROUPS, *OVERLAYS, "hydra", PORTABLE}
 
 
 def test_the_contract_names_these_files():

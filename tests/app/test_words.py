@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from hydra_plugins.itae_sweeps import PLUGINS, GridSweeper
-from itae.app.compose import compose, conf_dir
+from itae.app.compose import PORTABLE, compose, conf_dir, groups_of
 from itae.app.words import GROUPS, LISTS, TEXTS, as_typed
 from itae.base.construct import NEEDS
 from itae.base.typed import quoted, to_type
@@ -68,7 +68,9 @@ def test_what_is_told_of_several_has_no_quotes_of_ours(itae_):
 
 
 def test_a_group_is_told_by_its_folder():
-    assert {folder.name for folder in conf_dir().iterdir() if folder.is_dir()} - {"hydra"} == GROUPS
+    assert {*groups_of(), *groups_of(PORTABLE)} - {"hydra"} == GROUPS
+    folders = {folder.name for folder in conf_dir().iterdir() if folder.is_dir()}
+    assert folders == {*groups_of(), PORTABLE}, "and itae portable is no group of a run"
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -124,7 +126,7 @@ def test_the_options_that_are_text_are_known():
     for launcher in PLUGINS:
         found |= {f"hydra.launcher.{each.name}" for each in inspect.signature(launcher).parameters.values()
                   if str(each.annotation).startswith("str")}  # fmt: skip
-    others = ("hydra.job", "hydra.run", "hydra.sweep", "paths", "runtime.ray")
+    others = ("hydra.job", "hydra.run", "hydra.sweep", "net", "out", "paths", "runtime.ray")
     assert found == {key for key in TEXTS if not key.startswith(others)}
 
 
