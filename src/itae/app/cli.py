@@ -10,7 +10,9 @@ import atexit
 import contextlib
 import gc
 import importlib
+import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from itae.app.compose import check_choices, conf_dir
+from itae.app.compose import PORTABLE, check_choices, conf_dir
 from itae.app.next_step import print_next_step
 from itae.app.sentences import before_the_job, sentence_of
 from itae.app.verbs import VERBS
@@ -87,7 +89,7 @@ def _hydra_run() -> int:
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra would print a message of its own and hide the exception
     try:
-        with _job_errors_as_they_are():
+        with _job_errors_as_they_are(), _help_of_a_run():
             _run()
     except (UserError, HydraException, OmegaConfBaseException):
         raise
@@ -102,6 +104,21 @@ def _hydra_run() -> int:
         else:
             os.environ["HYDRA_FULL_ERROR"] = before
     return 0
+
+
+@contextlib.contextmanager
+def _help_of_a_run() -> Iterator[None]:
+    """Have the help leave out the groups of ``itae portable``, which lie beside a run's and are none of it."""
+    if not {"--help", "-h"} & set(sys.argv[1:]):
+        yield
+        return
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(told):
+            yield
+    finally:
+        lines = told.getvalue().splitlines(keepends=True)
+        sys.stdout.writelines(line for line in lines if not re.match(rf"{PORTABLE}(/\w+)?: ", line))
 
 
 def _name_plugins() -> None:

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from itae.app.words import OVERLAYS, TEXTS, as_typed, refuse_no_texts
+from itae.app.words import OVERLAYS, TEXTS, as_typed, key_of, refuse_no_texts
 from itae.base.construct import GROUPS_OF_TASKS, locate
 from itae.base.errors import UserError
 from itae.base.names import public_target
@@ -101,6 +101,8 @@ def options_of(group: str, part: str | None = None) -> list[str]:
 def check_choices(words: Iterable[str], part: str | None = None) -> None:
     """Refuse a choice that Hydra would fail on, or would take for something else than what is meant."""
     words = list(words)
+    if part is None and (told := next((word for word in words if key_of(word).split("/")[0] == PORTABLE), None)):
+        raise UserError(f"{told}: itae portable is a command of its own; write itae portable key=value.")
     refuse_no_texts(words)
     for word in choices(words, part):
         group, value = word.key_or_group, word.value()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 
 from itae.app.compose import PORTABLE, check_choices, compose, groups_of, options_of, plain_values, verb_words
 from itae.app.words import OVERLAYS, as_typed, key_of
@@ -59,11 +62,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _refuse_sweeps(words: Sequence[str]) -> None:
     """Refuse several values of an option: measuring jobs run one at a time on a machine."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-
     for word in words:
-        override: Any = OverridesParser.create().parse_override(word)
-        if override.is_sweep_override():
+        several = False
+        with contextlib.suppress(HydraException):  # told when Hydra comes to it
+            several = OverridesParser.create().parse_override(word).is_sweep_override()
+        if several:
             raise UserError(
                 f"{word} is several values, and itae portable measures one setting at a time: give one, or a list in "
                 f"[ ] where the option takes one, as in {key_of(word)}=[{word.partition('=')[2]}]."

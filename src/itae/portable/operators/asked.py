@@ -113,7 +113,7 @@ def rows_of(net: Net, wanted: object) -> list[Row]:
         changed = replace(net, **there[name])
         told = ", ".join(f"{part}: {value}" for part, value in there[name].items())
         if changed != net:
-            rows.append(Row(name, told, changed))
+            rows.append(Row(name, told, replace(changed, name=f"{net.name} ({told})")))
         elif wanted != "all":
             raise UserError(f"changes={name}: that changes nothing, the network has {told} already; leave it out.")
     return rows

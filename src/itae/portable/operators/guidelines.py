@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from itae.portable.operators.correlations import MACS
-from itae.portable.operators.table import between, compared, percent
+from itae.portable.operators.table import between, compared, percent, usable
 
 FREE = 1.1
 """A change is called free where even the upper end of its interval is below this."""
@@ -110,11 +110,18 @@ def _ranks(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 def _noise(result: Mapping[str, Any]) -> Iterator[str]:
     """Say how many cells took no part, and which."""
+    base = next(row for row in result["rows"] if row["name"] == result["base"])
     cells = [(row["told"], device, cell) for row in result["rows"] for device, cell in row["cells"].items()]
     measured = [one for one in cells if "ms" in one[2]]
     unsteady = [f"{told} on {device}" for told, device, cell in measured
                 if not cell["steady"] and cell["wrong"] is None]  # fmt: skip
     wrong = [f"{told} on {device}" for told, device, cell in measured if cell["wrong"] is not None]
+    lost = [device for device, cell in base["cells"].items() if "ms" in cell and not usable(cell)]
+    if lost:
+        yield (
+            f"The base itself is unsteady or wrong on {_listed(lost)}, so nothing is said of what changes cost there: "
+            "run it again while the machine is quiet, or with a larger measure.budget_s."
+        )
     if unsteady:
         yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_listed(unsteady)}."
     if wrong:

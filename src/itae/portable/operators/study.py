@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +26,9 @@ from itae.portable.operators.table import ratio_of
 if TYPE_CHECKING:
     from torch import nn
 
+log = logging.getLogger(__name__)
+
+_LONGEST = 500  # characters of somebody else's error
 CALIBRATION = 8
 """Pictures that quantised exports are calibrated on; others than those that are timed."""
 CHECKED = 2
@@ -115,7 +119,7 @@ class Ready:
     """Networks that are open on devices, what is known of them, and why others aren't."""
 
     runners: dict[tuple[str, str], Runner] = field(default_factory=dict)
-    convert_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    exports: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict)
     checked_db: dict[tuple[str, str], float] = field(default_factory=dict)
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -149,16 +153,15 @@ def _ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Callab
     try:
         with progress(len(asked.rows) * len(asked.devices), "Exporting", "networks") as advance:
             for row, name in _pairs(asked):
-                at = time.perf_counter()
                 try:
                     _open(ready, asked, row, name, size, calibration)
-                    ready.convert_s[row.name, name] = time.perf_counter() - at
                     _check(ready, asked, row, name, expected, checked)
-                except UserError as error:
+                except Exception as error:  # a runtime's own too: one cell is no reason to lose the others
                     if (runner := ready.runners.pop((row.name, name), None)) is not None:
                         runner.close()
-                    ready.refused[row.name, name] = str(error)
-                    told(f"note       {row.told} is not run on {name}: {error}")
+                    ready.refused[row.name, name] = why = _why(error)
+                    log.info("%s on %s", row.name, name, exc_info=True)
+                    told(f"note       {row.told} is not run on {name}: {why}")
                 advance(1)
         if not ready.runners:
             raise UserError(next(iter(ready.refused.values())))
@@ -168,6 +171,11 @@ def _ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Callab
     return ready
 
 
+def _why(error: Exception) -> str:
+    said = " ".join(str(error).split())[:_LONGEST]
+    return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
+
+
 def _pairs(asked: Asked) -> Iterator[tuple[Row, str]]:
     return ((row, name) for name in asked.devices for row in asked.rows)
 
@@ -175,10 +183,11 @@ def _pairs(asked: Asked) -> Iterator[tuple[Row, str]]:
 def _open(
     ready: Ready, asked: Asked, row: Row, name: str, size: tuple[int, int], calibration: Sequence[np.ndarray]
 ) -> None:
-    from itae.portable.devices.exports import exported
+    from itae.portable.devices.exports import exported, facts_of
 
     device = asked.devices[name]
     folder = exported(asked.cache, device, row.net, size, calibration)
+    ready.exports[row.name, name] = facts_of(folder)
     ready.runners[row.name, name] = device.open(folder, asked.measure.threads)
 
 
@@ -220,7 +229,8 @@ def _cell(ready: Ready, net: str, device: str, read: Mapping[tuple[str, str], An
         return cell
     cell |= {
         "fallbacks": list(ready.runners[net, device].fallbacks),
-        "convert_s": ready.convert_s[net, device],
+        "convert_s": ready.exports[net, device]["convert_s"],
+        "bytes": ready.exports[net, device]["bytes"],
         "checked_db": _plain(ready.checked_db.get((net, device))),
     }
     if base is None or "ms" not in (first := _read(base)) or base.statistic != reading.statistic:

@@ -16,7 +16,7 @@ from typing import Any
 CSV = "operators.csv"
 _OF_A_CELL = (
     "ms", "ratio", "low", "high", "noise", "steady", "statistic", "rounds", "split_half", "p50_ms", "p95_ms",
-    "wall_min_ms", "cpu_min_ms", "first_ms", "parity_db", "fallbacks", "convert_s", "reason",
+    "wall_min_ms", "cpu_min_ms", "first_ms", "parity_db", "fallbacks", "convert_s", "bytes", "reason",
 )  # fmt: skip
 
 
