@@ -39,7 +39,7 @@ def result_of(
     wrong: Sequence[tuple[str, str]] = (),
 ) -> dict[str, Any]:
     """Return a whole result; `width` is how far the clock's interval reaches on each side of a ratio."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, macs in enumerate(gmac):
         name = NAMES[i] if i < len(NAMES) else f"change_{i}"
         cells = {}
@@ -66,7 +66,7 @@ def result_of(
         "base": "base", "size": [192, 192], "threads": 1, "statistic": "minimum of CPU time",
         "devices": {name: {"runtime": name, "version": "1.2", "precision": "fp32", "emulated": False, "budget_db": 90.0}
                     for name in times},
-        "not_run": {"litert": "litert needs the package litert_torch; pip install litert-torch", "mnn": "not asked for"},
+        "not_run": {"litert": "litert needs litert_torch; pip install litert-torch", "mnn": "not asked for"},
         "rows": rows,
         "clock": {"rounds": 12, "seconds": 200.4, "ended": "steady", "machine": {"cpu": "A CPU", "flags": ["avx2"]},
                   "before": {"load_1_5_15": [0.5, 0.4, 0.3]}, "after": {"load_1_5_15": [1.5, 0.9, 0.5]},

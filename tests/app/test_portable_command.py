@@ -19,8 +19,11 @@ from itae.portable.clock import alone
 from itae.portable.operators.result import write, write_tables
 
 TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
-SMALL = ("experiment=operators", "net.channels=2", "net.depth=1", "net.blocks=1", "measure.size=32", "measure.budget_s=2",
-         "measure.rounds=8", "measure.max_split_half=1", "changes=[skip_add,gelu]", "runtime.report=false", "out=out")  # fmt: skip
+SMALL = (
+    *("experiment=operators", "net.channels=2", "net.depth=1", "net.blocks=1", "changes=[skip_add,gelu]"),
+    *("measure.size=32", "measure.budget_s=2", "measure.rounds=8", "measure.max_split_half=1"),
+    *("runtime.report=false", "out=out"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -197,9 +200,7 @@ def test_an_operator_that_is_not_supported_costs_its_cell_alone(itae_):
     assert status == 0
     assert "note       activation: gelu is not run on picky: toy has no operator Gelu (node up.0.act)" in out
     cells = {row["name"]: row["cells"]["picky"] for row in result()["rows"]}
-    assert cells["gelu"] == {
-        "reason": "toy has no operator Gelu (node up.0.act) in toys 1.0; take activation=relu."
-    }
+    assert cells["gelu"] == {"reason": "toy has no operator Gelu (node up.0.act) in toys 1.0; take activation=relu."}
     assert "ms" in cells["skip_add"]
     assert "picky" not in result()["not_run"]
 
@@ -227,8 +228,8 @@ def test_what_is_padded_and_what_is_emulated_is_said_first(itae_):
     notes = [line for line in out.splitlines() if line.startswith("note ")][:2]
     assert notes == [
         "note       one: bf16 is emulated here, so its times say nothing of hardware that has it.",
-        "note       measure.size=30: pictures are padded to 32 x 32, since these networks need heights and widths that are "
-        "multiples of 4.",
+        "note       measure.size=30: pictures are padded to 32 x 32, since these networks need heights and widths that "
+        "are multiples of 4.",
     ]
     assert result()["size"] == [32, 32]
 

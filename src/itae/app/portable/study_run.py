@@ -68,7 +68,9 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
 
     _clear(folder)
     results.write(folder, result)  # a run that is killed leaves this: status running
-    config = result["settings"] | {"run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}}
+    config = result["settings"] | {
+        "run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}
+    }
     with settings.tracker.run(folder, config, **tracked.names(settings.asked)) as tracker:
         command = " ".join(["itae portable", *(result["started"]["overrides"] or ())])
         result |= operators(settings.asked, command, say)

@@ -70,13 +70,13 @@ class Asked:
         if side == asked:
             return (side, side), None
         told = (
-            f"measure.size={asked}: pictures are padded to {side} x {side}, since these networks need heights and widths "
-            f"that are multiples of {multiple}."
+            f"measure.size={asked}: pictures are padded to {side} x {side}, since these networks need heights and "
+            f"widths that are multiples of {multiple}."
         )
         return (side, side), told
 
 
-def rows_of(net: Net, wanted: object) -> list[Row]:
+def rows_of(net: Any, wanted: Any) -> list[Row]:
     """Return the rows of a network: itself, and each change that is wanted, by itself.
 
     Parameters

@@ -43,12 +43,14 @@ def heat_map(result: Mapping[str, Any]) -> Figure | None:
     for i, row in enumerate(rows):
         for j, value in enumerate(shown_RC[i]):
             dark = np.isfinite(value) and abs(np.log2(value)) > 0.65 * most
-            told = percent(value) if np.isfinite(value) else "–"
+            told = percent(value) if np.isfinite(value) else "-"
             ax.text(j, i, told, ha="center", va="center", fontsize=8, color="white" if dark else "black")
             if j < len(devices) and np.isfinite(value) and not _known(row, base, devices[j]):
                 ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#555", lw=0))
     ax.axvline(len(devices) - 0.5, color="white", linewidth=4)
-    ax.set_xticks(range(len(devices) + 1), [*(short(name, _LONGEST) for name in devices), MACS], rotation=35, ha="right")
+    ax.set_xticks(
+        range(len(devices) + 1), [*(short(name, _LONGEST) for name in devices), MACS], rotation=35, ha="right"
+    )
     ax.set_yticks(range(len(rows)), [short(row["told"], _LONGEST) for row in rows])
     ax.tick_params(length=0, labelsize=9)
     ax.spines[:].set_visible(False)
@@ -79,7 +81,7 @@ def correlation_matrix(result: Mapping[str, Any]) -> Figure | None:
     drawn = ax.imshow(rho_NN, cmap="RdBu", vmin=-1, vmax=1)
     for i, j in np.ndindex(rho_NN.shape):
         value = rho_NN[i, j]
-        told = f"{value:.2f}" if np.isfinite(value) else "–"
+        told = f"{value:.2f}" if np.isfinite(value) else "-"
         ax.text(j, i, told, ha="center", va="center", fontsize=8, color="white" if abs(value) > 0.65 else "black")
     labels = [short(name, _LONGEST) for name in names]
     ax.set_xticks(range(len(names)), labels, rotation=35, ha="right")
@@ -117,7 +119,9 @@ def macs_and_time(result: Mapping[str, Any]) -> Figure | None:
 
 
 def _points(ax: Axes, result: Mapping[str, Any], device: str, colour: str, marker: str) -> Any:
-    cells = [(row["macs"] / 1e9, row["cells"][device]) for row in result["rows"] if "ms" in row["cells"].get(device, {})]
+    cells = [
+        (row["macs"] / 1e9, row["cells"][device]) for row in result["rows"] if "ms" in row["cells"].get(device, {})
+    ]
     for steady in (True, False):
         some = [(x, cell["ms"]) for x, cell in cells if usable(cell) is steady]
         x, y = zip(*some, strict=True) if some else ((), ())
@@ -153,13 +157,13 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
         heat_map,
     ),
     "ranks": (
-        "How alike devices rank these networks, by Spearman's rank correlation over the networks that are steady on both, "
-        "and how well their MACs rank them.",
+        "How alike devices rank these networks, by Spearman's rank correlation over the networks that are steady on "
+        "both, and how well their MACs rank them.",
         correlation_matrix,
     ),
     "macs": (
-        "Time and multiply-accumulates of each network. On one device points near each other have the same MACs and may "
-        "differ in time; what they differ by is what MACs don't say.",
+        "Time and multiply-accumulates of each network. On one device points near each other have the same MACs and "
+        "may differ in time; what they differ by is what MACs don't say.",
         macs_and_time,
     ),
 }

@@ -18,7 +18,7 @@ FREE = 1.1
 DEAR = 1.25
 """It is called dear where even the lower end is above this."""
 MISLED = 1.5
-"""MACs are said to mislead where time over MACs, both against the base, is off by this factor with the whole interval."""
+"""MACs are said to mislead where time over MACs, both against the base, is off by this factor, the interval whole."""
 
 Cells = Mapping[str, Mapping[str, Any]]
 

@@ -11,8 +11,8 @@ from typing import Any
 from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.versions import versions
-from itae.results.run import ALONE, write_result
 from itae.portable.operators.table import CSV, as_csv, devices_in, percent
+from itae.results.run import ALONE, write_result
 
 FILES = (CSV, "guidelines.md")
 """What is written beside ``result.json``."""

@@ -107,7 +107,7 @@ class Expected:
         """Return the output of the network of that name, float32 [1, 3, H, W]."""
         import torch
 
-        digest = hashlib.sha256(np.ascontiguousarray(picture)).digest()
+        digest = hashlib.sha256(picture.tobytes()).digest()
         if name not in self._seen or self._seen[name][0] != digest:
             with torch.inference_mode():
                 self._seen[name] = digest, self.modules[name](torch.from_numpy(picture)).numpy()
@@ -191,9 +191,7 @@ def _open(
     ready.runners[row.name, name] = device.open(folder, asked.measure.threads)
 
 
-def _check(
-    ready: Ready, asked: Asked, row: Row, name: str, expected: Expected, pictures: Sequence[np.ndarray]
-) -> None:
+def _check(ready: Ready, asked: Asked, row: Row, name: str, expected: Expected, pictures: Sequence[np.ndarray]) -> None:
     from itae.portable.parity import check
 
     device, runner = asked.devices[name], ready.runners[row.name, name]
@@ -220,7 +218,7 @@ def _rows(asked: Asked, size: tuple[int, int], ready: Ready, found: Sequence[Any
 
 
 def _cell(ready: Ready, net: str, device: str, read: Mapping[tuple[str, str], Any]) -> dict[str, Any]:
-    """Return what is known of a network on a device: its reading and its ratio to the base's, or the reason for none."""
+    """Return what is known of a network on a device: reading and ratio to the base's, or the reason for none."""
     reading, base = read.get((net, device)), read.get((BASE, device))
     if reading is None:
         return {"reason": ready.refused[net, device]}

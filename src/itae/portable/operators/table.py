@@ -1,8 +1,8 @@
 """The table of the study: what each network takes on each device, and against the base, with how far that is known.
 
-The ratio of a cell to the base is that of their minima. Its interval is the clock's (`itae.portable.clock.statistic`: by
-the sign test over rounds in which both ran), made no narrower than what the split-half errors of the two allow: r / (1
-+ e) to r (1 + e), with the larger of both errors for e.
+The ratio of a cell to the base is that of their minima. Its interval is the clock's (`itae.portable.clock.statistic`:
+by the sign test over rounds in which both ran), made no narrower than what the split-half errors of the two allow:
+r / (1 + e) to r (1 + e), with the larger of both errors for e.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def ratio_of(cell: Mapping[str, Any], base: Mapping[str, Any], told: tuple[float
         of the two is unsteady, or the rounds were too few for an interval.
     """
     ratio, low, high = told
-    if not (usable(cell) and usable(base)) or not (0 < low and math.isfinite(high)):
+    if not (usable(cell) and usable(base)) or not (low > 0 and math.isfinite(high)):
         return {"ratio": cell["ms"] / base["ms"], "low": None, "high": None, "noise": None}
     error = 1 + max(cell["split_half"], base["split_half"])
     low, high = min(low, ratio / error), max(high, ratio * error)
