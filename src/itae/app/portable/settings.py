@@ -86,7 +86,8 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
     if not every and (why := {name: why for name, one in made.items() if (why := one.missing())}):
         name = next(iter(why))
         raise UserError(f"device={name} can't be run on here: {_ended(why[name])}; install it: {made[name].pip}")
-    left_out = {name: f"{_ended(why)}; {one.pip}" for name, one in made.items() if (why := one.missing())}
+    left_out = {name: why for name, one in made.items() if every and (why := getattr(one, "only_by_name", None))}
+    left_out |= {name: _told(why, one.pip) for name, one in made.items() if (why := one.missing())}
     left_out |= {name: "not asked for" for name in nodes if name not in names}
     there = {name: one for name, one in made.items() if name not in left_out}
     if not there:
@@ -102,6 +103,10 @@ def _named(wanted: object) -> list[str]:
     if twice:
         raise UserError(f"device={list(names)} names {twice[0]} twice; name each once.")
     return list(names)
+
+
+def _told(why: str, pip: str) -> str:
+    return f"{_ended(why)}; {pip}" if pip else _ended(why)
 
 
 def _ended(text: str) -> str:

@@ -46,6 +46,15 @@ class Torch:
             return f"{self.name} needs the C++ compiler g++, which isn't installed (Debian: apt install g++)"
         return None
 
+    @property
+    def only_by_name(self) -> str | None:
+        """Why it is no part of ``device=all``, in words; None where it is."""
+        return (
+            f"it compiles for a minute or so a network, so it has to be named: device={self.name}"
+            if self.compiled
+            else None
+        )
+
     def facts(self) -> Mapping[str, Any]:
         """Return its runtime, version and precision."""
         where = {"precision": "fp32", "provider": "CPU", "emulated": False}

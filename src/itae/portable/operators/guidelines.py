@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from itae.portable.clock.statistic import NOTHING
 from itae.portable.operators.correlations import MACS
 from itae.portable.operators.table import between, compared, percent, usable
 
@@ -129,8 +130,8 @@ def _noise(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sign(cell: Mapping[str, Any]) -> int:
-    """Return 1 for a ratio that is above 1 with its whole interval, -1 for one below, else 0."""
-    return (cell["low"] > 1) - (cell["high"] < 1)
+    """Return 1 for a ratio that is above 1 with its whole interval, -1 for one below, 0 for what may be nothing."""
+    return (cell["low"] > 1 + NOTHING) - (cell["high"] < 1 - NOTHING)
 
 
 def _each(names: Sequence[str], cells: Cells, dearest: bool = True) -> str:
