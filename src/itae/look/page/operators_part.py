@@ -22,6 +22,8 @@ _KINDS = {
     "noise": "What had no say",
 }
 """Of guidelines, in the order of the page."""
+_COUNTERS = ("clock_s", "busy_s", "stolen_s", "own_s")
+"""Of the machine's load, what means something only as a difference; that is ``others_cpus``."""
 _STRONGEST = 60.0
 """How much of a colour, in percent, a cell has whose time is twice the base's, or half of it."""
 
@@ -95,16 +97,20 @@ def _cell(cell: Mapping[str, Any], base: bool) -> dict[str, Any]:
     return {
         "ms": f"{cell['ms']:.1f}",
         "ratio": "" if base or not ratio else _percent(ratio),
-        "interval": f"{100 * (cell['low'] - 1):+.0f} to {_percent(cell['high'])}" if known else "",
+        "interval": f"{_whole(cell['low'])} to {_percent(cell['high'])}" if known else "",
         "steady": steady,
         "title": title if steady else f"unsteady: {title}",
-        "side": "" if not steady or not strength else "slower" if strength > 0 else "faster",
+        "side": "" if not known or not strength else "slower" if strength > 0 else "faster",
         "share": round(min(1.0, abs(strength)) * _STRONGEST, 1),
     }
 
 
 def _percent(ratio: float) -> str:
-    return f"{100 * (ratio - 1):+.0f} %"
+    return f"{_whole(ratio)} %"
+
+
+def _whole(ratio: float) -> str:
+    return f"{round(100 * (ratio - 1)):+d}"
 
 
 def _parity(row: Mapping[str, Any], devices: Sequence[str]) -> dict[str, Any]:
@@ -122,7 +128,8 @@ def _guidelines(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]
 
 
 def _facts(about: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {_word(value)}" for name, value in about.items() if value not in (None, "", [], False))
+    told = {name: value for name, value in about.items() if name != "budget_db" and value not in (None, "", [], False)}
+    return ", ".join(name if value is True else f"{name}: {_word(value)}" for name, value in told.items())
 
 
 def _word(value: Any) -> str:
@@ -144,7 +151,7 @@ def _clock(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     for name, value in result["clock"].items():
         inside = value.items() if isinstance(value, Mapping) else ((None, value),)
         flat += [(" ".join(filter(None, (name, one))).replace("_", " "), _word(told)) for one, told in inside
-                 if told is not None]  # fmt: skip
+                 if told is not None and one not in _COUNTERS]  # fmt: skip
     timing = result["timing"]
     seconds = f"exports {timing['export_s']:.0f} s, timing {timing['measure_s']:.0f} s, all {timing['total_s']:.0f} s"
     return [("time", seconds), *flat]

@@ -21,6 +21,8 @@ DEAR = 1.25
 MISLED = 1.5
 """MACs are said to mislead where time over MACs, both against the base, is off by this factor, the interval whole."""
 
+_NAMED = 8  # cells in a sentence
+
 Cells = Mapping[str, Mapping[str, Any]]
 
 
@@ -105,8 +107,11 @@ def _ranks(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     counted = sorted((pair for pair in known if MACS in pair["between"]), key=lambda pair: pair["rho"])
     if counted:
         names = [next(name for name in pair["between"] if name != MACS) for pair in counted]
-        best = f", best those of {names[-1]}: {_rho(counted[-1])}" if len(counted) > 1 else ""
-        yield f"MACs rank the times of {names[0]} {'worst' if best else 'so'}: {_rho(counted[0])}{best}."
+        if len(counted) == 1:
+            yield f"How well MACs rank the times of {names[0]}: {_rho(counted[0])}."
+        else:
+            best = f"best those of {names[-1]}: {_rho(counted[-1])}"
+            yield f"MACs rank the times of {names[0]} worst: {_rho(counted[0])}, {best}."
 
 
 def _noise(result: Mapping[str, Any]) -> Iterator[str]:
@@ -124,14 +129,14 @@ def _noise(result: Mapping[str, Any]) -> Iterator[str]:
             "run it again while the machine is quiet, or with a larger measure.budget_s."
         )
     if unsteady:
-        yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_listed(unsteady)}."
+        yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_some(unsteady)}."
     if wrong:
-        yield f"{len(wrong)} of {len(measured)} cells gave wrong output and have no say here: {_listed(wrong)}."
+        yield f"{len(wrong)} of {len(measured)} cells gave wrong output and have no say here: {_some(wrong)}."
 
 
 def _sign(cell: Mapping[str, Any]) -> int:
     """Return 1 for a ratio that is above 1 with its whole interval, -1 for one below, 0 for what may be nothing."""
-    return (cell["low"] > 1 + NOTHING) - (cell["high"] < 1 - NOTHING)
+    return (cell["low"] > 1 + NOTHING) - (cell["high"] < 1 / (1 + NOTHING))
 
 
 def _each(names: Sequence[str], cells: Cells, dearest: bool = True) -> str:
@@ -150,6 +155,11 @@ def _pair(pair: Mapping[str, Any]) -> str:
 
 def _rho(pair: Mapping[str, Any]) -> str:
     return f"Spearman's rho {pair['rho']:.2f} ({pair['low']:.2f} to {pair['high']:.2f}, n = {pair['n']})"
+
+
+def _some(names: Sequence[str]) -> str:
+    left = len(names) - _NAMED
+    return _listed(names) if left < 2 else _listed([*names[:_NAMED], f"{left} more"])
 
 
 def _listed(names: Sequence[str]) -> str:
