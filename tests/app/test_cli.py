@@ -343,7 +343,7 @@ MISTAKES = [
     (
         "chache ls",
         "'chache'",
-        "cache, calibrate, collect, dashboard, knowledge, prepare, protocol, report, search, serve, sync",
+        "cache, calibrate, collect, dashboard, knowledge, portable, prepare, protocol, report, search, serve, sync",
     ),
     ("layers=[1", "'layers=[1'", "quote"),
     ("a=b=c", "'a=b=c'", "quote"),
