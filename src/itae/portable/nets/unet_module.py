@@ -16,7 +16,11 @@ from itae.portable.nets.draw import ACTIVATED, PIXELS, PLAIN, Signal, drawn
 from itae.portable.nets.spec import Spec
 
 CORRECTION = 0.02
-"""Standard deviation of what the last convolution says, about, of pictures in 0..1."""
+"""Standard deviation of what the last convolution says, about, of pictures in 0..1.
+
+That of what a blur of 34 dB takes away. In the networks of the study bfloat16 keeps 22 to 34 dB of it, and so more
+than 50 of the picture.
+"""
 _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda channels: nn.ReLU(),
     "prelu": nn.PReLU,
