@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import toy_devices
+import yaml
 from operator_results import result_of
 
 import itae
-from itae.app.compose import PORTABLE, compose, groups_of, plain_values
+from itae.app.compose import PORTABLE, compose, conf_dir, groups_of, plain_values
 from itae.app.portable import study_run
 from itae.base.lock import Lock
 from itae.look.page import write_page
 from itae.portable.clock import alone
+from itae.portable.nets.changes import CHANGES
 from itae.portable.operators.result import write, write_tables
 
 TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
@@ -333,3 +335,17 @@ def test_names_are_text_on_the_page(tmp_path):
     text = write_page([tmp_path]).read_text()
     assert "<img src=x" not in text
     assert text.count("&lt;img src=x onerror=alert(1)&gt;") >= 3
+
+
+def test_the_manual_defines_every_word():
+    words = (Path(__file__).parents[2] / "docs/words.md").read_text().partition("## A network over devices")[2]
+    home = conf_dir() / PORTABLE
+    keys = {f"{group}.{key}" for group in ("net", "measure") for file in (home / group).glob("*.yaml")
+            for key in yaml.safe_load(file.read_text())}  # fmt: skip
+    devices = yaml.safe_load((home / "devices/all.yaml").read_text())
+    keys |= {f"devices.NAME.{key}" for node in devices.values() for key in node}
+    keys |= {"study", "device", "changes", "out", "seed", "paths.cache", "runtime.report", "tracker", "experiment"}
+    assert [key for key in sorted(keys) if not key.endswith("_target_") and f"`{key}`" not in words] == []
+    assert [change.name for change in CHANGES if change.options and f"`{change.name}`" not in words] == []
+    chapter = (Path(__file__).parents[2] / "docs/operators.md").read_text()
+    assert [name for name in devices if f"`{name}`" not in chapter] == []
