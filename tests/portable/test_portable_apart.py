@@ -60,7 +60,10 @@ def test_it_converts_opens_and_runs_there_and_tells_its_own_times(tmp_path, capf
 
 @pytest.mark.slow
 def test_what_goes_wrong_there_is_told_here(tmp_path):
-    with pytest.raises(UserError, match=r"toy: Toy runtime .*ValueError: no operator Bessel at body.3.*leave toy out"):
+    with pytest.raises(
+        UserError,
+        match=r"toy: Toy runtime can't convert the network .ValueError: no operator Bessel at body.3.*leave toy out",
+    ):
         opened(ToyDevice(precision="refused"), tmp_path)
     with pytest.raises(UserError, match=r"toy can't open what it made: FileNotFoundError.*toy.json"):
         ToyDevice().open(tmp_path, 1)

@@ -134,8 +134,8 @@ def test_operators_that_fell_back_are_named():
         (lambda: OnnxRuntime(provider="cdua"), "is not one of cpu, cuda, coreml, qnn.*Did you mean 'cuda'"),
         (lambda: OpenVino(precision="fp16"), "is not one of f32, bf16, f16, int8.*Did you mean 'f16'"),
         (lambda: OpenVino(place="TPU"), "device.place='TPU' is not one of CPU, GPU, NPU"),
-        (lambda: Ncnn(fp16="yes"), "device.fp16='yes' must be true or false"),
-        (lambda: Torch(compiled=1), "device.compiled=1 must be true or false"),
+        (lambda: Ncnn(fp16="yes"), "device.fp16='yes' must be true or false"),  # type: ignore[arg-type]
+        (lambda: Torch(compiled=1), "device.compiled=1 must be true or false"),  # type: ignore[arg-type]
     ],
 )
 def test_an_option_that_is_none_is_refused(make, said):

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.portable.devices.device import Runner, Timed
-from itae.portable.devices.onnx_export import unsupported
 from itae.portable.devices.processor import emulated
 from itae.portable.devices.quiet import quiet
 
@@ -189,7 +188,10 @@ class ApartDevice:
                 with Worker(self.python, self.runtime) as worker:
                     worker.ask(do="convert", **asked)
             except WorkerError as error:
-                raise unsupported(self.name, self.told, f"for this network ({error})") from error
+                why = " ".join(str(error).split())[:300]
+                raise UserError(
+                    f"{self.name}: {self.told} can't convert the network ({why}); leave {self.name} out."
+                ) from error
 
     def open(self, folder: Path, threads: int) -> Runner:
         """Return the network, open in a process of its own."""
