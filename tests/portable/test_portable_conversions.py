@@ -68,8 +68,9 @@ def test_every_operator_of_a_study_keeps_its_budget(tmp_path, name):
     assert min(found.values()) == 200 or name != "torch"
 
 
-def test_torch_needs_no_class_of_the_network_to_run_it_again(tmp_path):
-    device, net = here("torch"), Toy()
+@pytest.mark.parametrize("operator", ["none", "gate", "det"])
+def test_torch_needs_no_class_of_the_network_to_run_it_again(tmp_path, operator):
+    device, net = here("torch"), Toy(operator)
     device.convert(net.build(), SIZE, tmp_path, [])
     assert {path.suffix for path in tmp_path.iterdir()} == {".json", ".npz"}
     picture = pictures(1)[0]

@@ -9,6 +9,7 @@ Operators are torch's own (`aten`) and named, so that a file can call nothing el
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 GRAPH, WEIGHTS = "graph.json", "weights.npz"
+_ITEM = "getitem"
 
 
 class NoProgramError(ValueError):
@@ -82,6 +84,8 @@ def read_program(folder: Path) -> nn.Module:
 
 
 def _name(node: Any) -> str:
+    if node.target is operator.getitem:  # one of what an operator returns several of
+        return _ITEM
     words = str(node.target).split(".")
     if len(words) != 3 or words[0] != "aten":
         raise NoProgramError(f"the operator {node.target} at {_where(node)}")
@@ -98,6 +102,8 @@ def _where(node: Any) -> str:
 def _operator(name: str) -> Callable[..., Any]:
     import torch
 
+    if name == _ITEM:
+        return operator.getitem
     packet, overload = name.split(".")
     return getattr(getattr(torch.ops.aten, packet), overload)
 
