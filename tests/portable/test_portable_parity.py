@@ -56,7 +56,7 @@ def test_so_it_is_without_a_budget(kind):
 
 def test_a_faithful_one_passes_and_its_worst_picture_counts():
     net, (first, second) = torch_of(Toy().build()), pictures(2)
-    runner = InProcess(lambda x: net(x) + np.float32(1e-5 if x is second else 1e-6))
+    runner = InProcess(lambda x: net(x) + np.float32(1e-5 if x is first else 1e-6))
     assert check(Fake(), Toy(), runner, net, [first, second]) == pytest.approx(100, abs=0.5)
 
 
