@@ -159,6 +159,29 @@ def test_every_option_is_in_the_settings():
         assert {key for key in base if UNet(**{name: value}).settings()[key] != base[key]} == {name}
 
 
+# --- what it computes
+
+
+def test_a_residual_network_adds_its_input():
+    picture, _ = pictures(16)
+    with torch.no_grad():
+        said = UNet(channels=4, depth=1, residual=False).build()(picture)
+        assert torch.equal(UNet(channels=4, depth=1).build()(picture), picture + said)
+
+
+@pytest.mark.parametrize("skip", SKIPS)
+def test_what_went_down_meets_what_comes_up(skip):
+    module = UNet(channels=4, depth=1, skip=skip).build()
+    assert isinstance(module, UNetModule)
+    seen = {}
+    for part in ("encoders", "ups"):
+        getattr(module, part)[0].register_forward_hook(lambda _, args, output, part=part: seen.update({part: output}))
+    module.decoders[0].register_forward_pre_hook(lambda _, args: seen.update(met=args[0]))
+    module(pictures(16)[0])
+    down, up = seen["encoders"], seen["ups"]
+    assert torch.equal(seen["met"], {"concat": torch.cat((down, up), 1), "add": down + up, "none": up}[skip])
+
+
 # --- what it sees
 
 
