@@ -28,7 +28,8 @@ class Toy:
         return "toy needs the package toys, which isn't installed" if self.fault == "missing" else None
 
     def facts(self):
-        return {"runtime": "toys", "version": "1.0", "precision": "bf16", "emulated": self.fault == "emulated"}
+        where = {"provider": f"tool --password={self.token}" if self.token else "CPU"}
+        return where | {"runtime": "toys", "version": "1.0", "precision": "bf16", "emulated": self.fault == "emulated"}
 
     def convert(self, net, size, folder, calibration):
         kinds = {type(one).__name__ for one in net.modules()}

@@ -264,6 +264,8 @@ def test_secrets_are_in_no_file(itae_):
     for file in (path for path in Path("out").rglob("*") if path.is_file()):
         assert b"hunter2" not in file.read_bytes(), file
     assert result()["settings"]["devices"]["one"]["token"] == "***"
+    assert result()["devices"]["one"]["provider"] == "tool --password=***"
+    assert result()["statistic"] == "minimum of wall time", "what runs in a tool is no CPU time of this process"
 
 
 def test_a_tracker_gets_scores_table_and_figures(itae_):

@@ -18,7 +18,7 @@ from itae.base.beside import beside
 from itae.base.console import say
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.base.secrets import Veil, hidden, hidden_word
+from itae.base.secrets import Veil, hidden, hidden_word, hidden_words
 from itae.look import page
 from itae.look.view import RunView
 from itae.portable.operators import result as results
@@ -50,7 +50,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
         settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
         folder = _folder(plain.get("out"))
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
-        result = results.begun(hidden(dict(plain)), began)
+        result = results.begun(hidden_words(hidden(dict(plain))), began)
         try:
             return _run(settings, result, folder)
         except BaseException as error:
@@ -74,6 +74,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
     with settings.tracker.run(folder, config, **tracked.names(settings.asked)) as tracker:
         command = " ".join(["itae portable", *(result["started"]["overrides"] or ())])
         result |= operators(settings.asked, command, say)
+        result["devices"] = hidden_words(hidden(result["devices"]))  # a command line may hold a password
         result["files"] = results.write_tables(folder, result)
         result["figures"] = _figures(folder, result)
         result["captions"] = {name: caption for name, (caption, _) in FIGURES.items()}

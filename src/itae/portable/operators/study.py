@@ -16,7 +16,7 @@ import numpy as np
 from itae.base.errors import UserError
 from itae.base.memory import peak_rss_mb
 from itae.base.progress import progress
-from itae.portable.devices.device import Runner
+from itae.portable.devices.device import Device, Runner
 from itae.portable.operators.asked import BASE, Asked, Row
 from itae.portable.operators.correlations import correlations
 from itae.portable.operators.guidelines import guidelines
@@ -129,7 +129,7 @@ class Ready:
         from itae.portable.clock.reading import Cell
 
         return [
-            Cell(net, name, runner, asked.devices[name].budget_db, bool(asked.devices[name].facts().get("elsewhere")))
+            Cell(net, name, runner, asked.devices[name].budget_db, _elsewhere(asked.devices[name]))
             for (net, name), runner in self.runners.items()
         ]
 
@@ -169,6 +169,12 @@ def _ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Callab
         ready.close()
         raise
     return ready
+
+
+def _elsewhere(device: Device) -> bool:
+    """Whether what a device runs on is no CPU of this machine, so that only the wall's clock tells its time."""
+    facts = device.facts()
+    return bool(facts.get("elsewhere")) or not str(facts.get("provider", "CPU")).startswith("CPU")
 
 
 def _why(error: Exception) -> str:
