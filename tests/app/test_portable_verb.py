@@ -229,9 +229,9 @@ def test_what_is_padded_and_what_is_emulated_is_said_first(itae_):
     assert status == 0
     notes = [line for line in out.splitlines() if line.startswith("note ")][:2]
     assert notes == [
-        "note       one: bf16 is emulated here, so its times say nothing of hardware that has it.",
         "note       measure.size=30: pictures are padded to 32 x 32, since these networks need heights and widths that "
         "are multiples of 4.",
+        "note       one: bf16 is emulated here, so its times say nothing of hardware that has it.",
     ]
     assert result()["size"] == [32, 32]
 

@@ -62,6 +62,12 @@ class Asked:
     cache: Path
     seed: int
 
+    @property
+    def by_itself(self) -> str | None:
+        """A note of why there is one network only, which nothing was changed in."""
+        why = _whole(self.rows[0].net)
+        return why and f"{why}; it was measured by itself."
+
     def size(self) -> tuple[tuple[int, int], str | None]:
         """Return height and width of the pictures, and, if they were enlarged to fit the networks, a note of it."""
         asked = self.measure.size
@@ -84,7 +90,8 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
     net
         The base.
     wanted
-        ``all``, or names of `itae.portable.nets.changes.CHANGES`. A change to what the network is already is no row.
+        ``all``, or names of `itae.portable.nets.changes.CHANGES`. A change to what the network is already is no row,
+        and a network whose parts can't be changed is the only one.
 
     Raises
     ------
@@ -94,12 +101,10 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
     from itae.portable.nets.changes import CHANGES
 
     there = {change.name: change.options for change in CHANGES if change.options}
-    if not isinstance(net, UNet):
-        raise UserError(f"net={net.name} has no parts that can be changed one by one; the study needs net=unet.")
-    if net.weights is not None:
-        raise UserError(
-            f"net.weights={net.weights!r}: a network with another operator has other weights; leave net.weights out."
-        )
+    if why := _whole(net):
+        if wanted != "all":
+            raise UserError(f"changes={wanted}: {why}; leave changes out, and it is measured by itself.")
+        return [Row(BASE, BASE, net)]
     names = list(there) if wanted == "all" else [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(names, Sequence) or not names:
         raise UserError(f"changes={wanted!r} must be all, or names of changes, as in [{', '.join(list(there)[:2])}].")
@@ -117,3 +122,12 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
         elif wanted != "all":
             raise UserError(f"changes={name}: that changes nothing, the network has {told} already; leave it out.")
     return rows
+
+
+def _whole(net: Any) -> str | None:
+    """Return why a network can't be changed part by part; None if it can."""
+    if not isinstance(net, UNet):
+        return f"net={net.name} has no parts that can be changed one by one"
+    if net.weights is not None:
+        return f"net.weights={net.weights!r}: a network with another operator would need other weights"
+    return None

@@ -57,7 +57,8 @@ def operators(asked: Asked, command: str, told: Callable[[str], None]) -> dict[s
 
     began = time.perf_counter()
     size, padded = asked.size()
-    for line in (*_emulated(asked), *([padded] if padded else [])):
+    notes = [note for note in (asked.by_itself, padded, *_emulated(asked)) if note]
+    for line in notes:
         told(f"note       {line}")
     torch_side = Expected(asked.rows)
     with alone(command, asked.measure.wait):
@@ -81,7 +82,7 @@ def operators(asked: Asked, command: str, told: Callable[[str], None]) -> dict[s
         "not_run": dict(asked.left_out) | ready.devices_that_failed(asked),
         "rows": _rows(asked, size, ready, found),
         "clock": dict(clock),
-        "notes": [*([padded] if padded else []), *_emulated(asked), *ready.notes],
+        "notes": [*notes, *ready.notes],
         "timing": {"export_s": exported - began, "measure_s": timed - exported, "total_s": timed - began,
                    "peak_rss_mb": peak_rss_mb()},
     }  # fmt: skip
