@@ -39,9 +39,9 @@ def keep(run: Path, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     for file in (run / "operators.csv", run / "guidelines.md", *sorted((run / "figures").glob("*.png"))):
         shutil.copy(file, work)
-    result = json.loads((run / "result.json").read_text())
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     found = {name: result[name] for name in KEPT}
-    (work / "machine.json").write_text(json.dumps(found, indent=1) + "\n")
+    (work / "machine.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

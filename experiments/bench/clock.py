@@ -71,7 +71,7 @@ def with_ort(path: Path) -> Callable[[np.ndarray], np.ndarray]:
 def by_tool(path: Path, runs: int) -> float:
     """Return the least time in ms that `benchmark_app` tells of so many runs."""
     words = [sys.executable, "-c", TOOL, "-m", str(path), *AS_OURS, "-niter", str(runs)]
-    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(words, capture_output=True, encoding="utf-8", check=True).stdout
     found = re.search(r"Min:\s+([\d.]+) ms", said)
     assert found, said
     return float(found.group(1))

@@ -160,7 +160,7 @@ class CommandRunner:
                 line,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
-                text=True,
+                encoding="utf-8",
                 errors="replace",
                 timeout=self.timeout_s,
                 check=False,

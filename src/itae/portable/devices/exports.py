@@ -74,7 +74,7 @@ def exported(
 
 def facts_of(folder: Path) -> Mapping[str, Any]:
     """Return what is known of an export: device, net, convert_s, bytes in all, and the files' sizes and sha256."""
-    return json.loads((folder / MANIFEST).read_text())
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
 
 
 def _make(

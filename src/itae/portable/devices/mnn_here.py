@@ -58,7 +58,7 @@ class Mnn:
         export_onnx(net, size, folder / "net.onnx", self.name)
         words = ["-f", "ONNX", "--modelFile", "net.onnx", "--MNNModel", FILE, "--bizCode", "itae"]
         line = [sys.executable, "-c", CONVERT, *words]
-        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(line, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if not (folder / FILE).is_file():
             raise self._refused(done.stdout + done.stderr, folder / "net.onnx")
         (folder / "net.onnx").unlink()

@@ -60,7 +60,7 @@ class Ncnn:
         program = library("pnnx", self.pip).EXEC_PATH
         export_onnx(net, size, folder / "net.onnx", self.name)
         line = [program, "net.onnx", f"inputshape=[1,3,{size[0]},{size[1]}]", f"fp16={int(self.fp16)}"]
-        done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(line, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False)
         said = done.stdout + done.stderr
         if done.returncode or not (folder / PARAM).is_file():
             words = [line.strip() for line in said.splitlines() if line.strip()] or [f"it ended with {done.returncode}"]
@@ -96,6 +96,10 @@ class Ncnn:
         if failed:
             found = re.search(r"layer (\S+) not exists", said.text)
             layer = found.group(1) if found else said.last_line()
-            lines = [line.split() for line in (folder / PARAM).read_text().splitlines() if line.startswith(layer)]
+            lines = [
+                line.split()
+                for line in (folder / PARAM).read_text(encoding="utf-8").splitlines()
+                if line.startswith(layer)
+            ]
             raise unsupported(self.name, "ncnn", layer, lines[0][1] if lines else "")
         return net

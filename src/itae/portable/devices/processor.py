@@ -36,7 +36,7 @@ def emulated(precision: str, flags: Iterable[str] | None = None) -> bool:
 def cpu_flags() -> frozenset[str]:
     """Return what this machine's processor can do, as /proc/cpuinfo names it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         arm = sys.platform == "darwin" and platform.machine() == "arm64"
         return frozenset(("bf16", "asimdhp", "asimddp") if arm else ())

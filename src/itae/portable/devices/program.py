@@ -56,7 +56,7 @@ def write_program(net: nn.Module, size: tuple[int, int], folder: Path) -> None:
     arrays = {name: state[name].detach().numpy() for name in sorted(set(held.values()))}
     np.savez(folder / WEIGHTS, **arrays)
     graph = {"size": list(size), "input": list(signature.user_inputs), "held": held, "nodes": nodes, "output": output}
-    (folder / GRAPH).write_text(json.dumps(graph))
+    (folder / GRAPH).write_text(json.dumps(graph), encoding="utf-8")
 
 
 def read_program(folder: Path) -> nn.Module:
@@ -64,7 +64,7 @@ def read_program(folder: Path) -> nn.Module:
     import numpy as np
     import torch
 
-    graph = json.loads((folder / GRAPH).read_text())
+    graph = json.loads((folder / GRAPH).read_text(encoding="utf-8"))
     with np.load(folder / WEIGHTS, allow_pickle=False) as arrays:
         weights = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     built, root = torch.fx.Graph(), torch.nn.Module()

@@ -36,7 +36,7 @@ def main(path: str) -> None:
         Of a file with ``facts()``, ``convert(net, size, folder, calibration, options)``, which is given a torch module,
         and ``open_net(folder, threads, options)``, which returns a call.
     """
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = open(os.dup(1), "wb")  # noqa: SIM115  (of the whole process)
     os.dup2(2, 1)  # what libraries print, in C++ too
     runtime, net = load(path), None
     while line := sys.stdin.buffer.readline():
