@@ -15,10 +15,10 @@ import xxhash
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.reading import Cell, Reading
 from itae.portable.clock.statistic import quantile, split_half
+from itae.portable.parity import BEST, parity_db
 
 NOTHING_LIKE = 15.0
 """PSNR in dB below which an output is wrong even without a budget: that of two unlike pictures is about 10."""
-_MOST_DB = 200.0
 _PARALLEL = 1.5  # CPU seconds a second that no run of one thread has
 _TELLING_S = 0.005  # of runs that are long enough to say so
 _LONGEST = 300  # characters of somebody else's error
@@ -31,7 +31,7 @@ class Kept:
     cell: Cell
     options: Measure
     first_s: float = math.nan
-    parity_db: float = _MOST_DB
+    parity_db: float = BEST
     wrong: str | None = None
     cpu_s: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
@@ -130,15 +130,9 @@ class Kept:
         before, right_before = self._seen.setdefault(digest, (number, right))
         if right_before != right:
             return f"{self._name} gave the output of picture {before} again for picture {number}: it is a stale one."
-        db = _psnr(output, expected)
+        db = parity_db(output, expected)
         self.parity_db = min(self.parity_db, db)
         least = NOTHING_LIKE if self.cell.budget_db is None else self.cell.budget_db
         if db < least:
             return f"{self._name} is {db:.1f} dB from the network for picture {number}, where {least:g} is the least."
         return None
-
-
-def _psnr(output: np.ndarray, expected: np.ndarray) -> float:
-    """Return the PSNR at peak 1, in dB, at most `_MOST_DB`."""
-    square = float(np.square(np.subtract(output, expected, dtype=np.float64)).mean())
-    return min(_MOST_DB, -10 * math.log10(square)) if square else _MOST_DB
