@@ -69,6 +69,7 @@ def test_without_a_study_it_says_to_name_one(itae_):
         (["experiment=quick", "changes=prelux"], ["changes=prelux: there is no such change", "Did you mean 'prelu'?"]),
         (["experiment=quick", "net.up=nearest", "changes=up_nearest"], ["up: nearest already"]),
         (["experiment=quick", "changes=[]"], ["changes=[] must be all, or names"]),
+        (["experiment=quick", "changes=[[prelu]]"], ["changes=[['prelu']] must be all, or names"]),
         (["experiment=quick", "measure.size=3"], ["measure.size=3 must be a whole number of at least 16"]),
         (["experiment=quick", "measure.threads=4096"], ["measure.threads=4096 are more than the CPUs"]),
         (["experiment=quick", "seed=-1"], ["seed=-1 must be a whole number"]),

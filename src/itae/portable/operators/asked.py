@@ -106,7 +106,7 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
             raise UserError(f"changes={wanted}: {why}; leave changes out, and it is measured by itself.")
         return [Row(BASE, BASE, net)]
     names = list(there) if wanted == "all" else [wanted] if isinstance(wanted, str) else wanted
-    if not isinstance(names, Sequence) or not names:
+    if not isinstance(names, Sequence) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"changes={wanted!r} must be all, or names of changes, as in [{', '.join(list(there)[:2])}].")
     rows = [Row(BASE, BASE, net)]
     for name in dict.fromkeys(names):
