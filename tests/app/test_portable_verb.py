@@ -83,6 +83,7 @@ def test_without_a_study_it_says_to_name_one(itae_):
         (["-m", "seed=1"], ["unrecognized arguments: -m", "itae portable --help"]),
         (["operators"], ["'operators' is not key=value"]),
         (["experiment=quick", "tracker=wandbb"], ["tracker=wandbb is not one of none, wandb"]),
+        (["experiment=quick", "devices.ort.provider=x"], ["itae: devices.ort.provider='x' is not one of cpu, cuda"]),
         (["experiment=quick", "+devices.x={_target_:itae.clock.Measure}", "device=x"], ["can't be a devices"]),
     ],
 )

@@ -82,7 +82,7 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
                 f"device={name}: there is no such device; the devices are {', '.join(nodes)}, and all."
                 f"{did_you_mean(name, nodes)}"
             )
-    made = {name: construct(f"devices.{name}", nodes[name]) for name in names}
+    made = {name: _made(name, nodes[name]) for name in names}
     if not every and (why := {name: why for name, one in made.items() if (why := one.missing())}):
         name = next(iter(why))
         raise UserError(f"device={name} can't be run on here: {_ended(why[name])}; install it: {made[name].pip}")
@@ -93,6 +93,17 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
     if not there:
         raise UserError(f"No device is installed here: {'; '.join(left_out.values()) or 'devices is empty'}.")
     return there, left_out
+
+
+def _made(name: str, node: Any) -> Any:
+    """Return a device of the config; a `UserError` names an option by the word that sets it."""
+    try:
+        return construct(f"devices.{name}", node)
+    except UserError as error:
+        said = str(error)
+        raise UserError(
+            f"devices.{name}.{said.removeprefix('device.')}" if said.startswith("device.") else said
+        ) from error
 
 
 def _named(wanted: object) -> list[str]:
