@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itae.base.checks import one_of
 from itae.base.errors import UserError
 from itae.portable.devices.device import Runner, Timed
 from itae.portable.devices.processor import emulated
@@ -130,7 +131,7 @@ class Apart:
 
 
 class ApartDevice:
-    """What devices that run apart have in common; a subclass says which file knows the runtime, and which options."""
+    """What devices that run apart have in common: fp32 or int8; a subclass says which file knows the runtime."""
 
     name: str
     pip: str
@@ -141,9 +142,15 @@ class ApartDevice:
     told: str
     """What the runtime is called."""
 
+    def check(self, name: str) -> None:
+        """Check every value; of a device without a name of its own, take `name` and the precision."""
+        one_of("device.precision", self.precision, ("fp32", "int8"))
+        object.__setattr__(self, "name", self.name or (f"{name}_int8" if self.precision == "int8" else name))
+        object.__setattr__(self, "budget_db", None if self.precision == "int8" else 90.0)
+
     def options(self) -> dict[str, Any]:
         """Return what the worker is told of how to convert and open."""
-        return {}
+        return {"precision": self.precision}
 
     def missing(self) -> str | None:
         """Return what of it isn't installed: its environment, or what that should have."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from itae.base.checks import one_of
 from itae.portable.devices.apart import ApartDevice
 
 
@@ -33,10 +31,4 @@ class LiteRt(ApartDevice):
     told: str = field(default="LiteRT", init=False, repr=False)
 
     def __post_init__(self) -> None:
-        one_of("device.precision", self.precision, ("fp32", "int8"))
-        object.__setattr__(self, "name", self.name or ("litert_int8" if self.precision == "int8" else "litert"))
-        object.__setattr__(self, "budget_db", None if self.precision == "int8" else 90.0)
-
-    def options(self) -> dict[str, Any]:
-        """Return what the worker is told."""
-        return {"precision": self.precision}
+        self.check("litert")
