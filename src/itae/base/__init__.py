@@ -16,6 +16,7 @@
 `typed`      a text as the value of an option, as Hydra and a shell take it
 `place`      where a command was started
 `versions`   what numbers depend on beside this code
+`weights`    files of weights that may be read
 `disk`       files that appear whole or not at all
 `lock`       what one process at a time holds
 `waiting`    a wait that is told

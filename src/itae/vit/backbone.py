@@ -17,13 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError, safe_open
-
 from itae.base.checks import one_of, whole
 from itae.base.code import code_of, origin, sha256
 from itae.base.errors import UserError, did_you_mean
 from itae.base.names import packaged
 from itae.base.place import at_home
+from itae.base.weights import refuse_damaged, refuse_other_formats
 from itae.vit.facts import Facts, recall, remember
 from itae.vit.hub import OF_BOTH_TOWERS, OF_IMAGES, from_hub
 from itae.vit.timm_import import compiler_asleep, import_timm
@@ -116,18 +115,8 @@ class Backbone:
             raise UserError(
                 f"backbone.checkpoint={self.checkpoint}: there is no such file; give a .safetensors file, or null."
             )
-        if path.suffix != ".safetensors":
-            raise UserError(
-                f"backbone.checkpoint={self.checkpoint} isn't a .safetensors file; other formats may run code when "
-                "they are read, so convert it first (safetensors.torch.save_file(state_dict, path))."
-            )
-        try:
-            with safe_open(path, framework="numpy"):  # reads the header and compares it with the file's length
-                pass
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"backbone.checkpoint={self.checkpoint} can't be read ({error}); is it whole? Fetch or save it again."
-            ) from error
+        refuse_other_formats(path, f"backbone.checkpoint={self.checkpoint}")
+        refuse_damaged(path, f"backbone.checkpoint={self.checkpoint}")
         return path
 
     def weights(self, facts: Facts) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from itae.base.code import sha256
 from itae.base.errors import UserError
 from itae.base.place import at_home
+from itae.base.weights import refuse_damaged, refuse_other_formats
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,25 +22,11 @@ def checked(weights: str) -> Path:
     UserError
         When there is no such file, or it isn't a whole .safetensors file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = at_home(weights)
-    if path.suffix != ".safetensors":
-        raise UserError(
-            f"net.weights={weights} isn't a .safetensors file; other formats may run code when they are read, so "
-            "convert it first (safetensors.torch.save_file(state_dict, path))."
-        )
+    path, told = at_home(weights), f"net.weights={weights}"
+    refuse_other_formats(path, told)
     if not path.is_file():
-        raise UserError(
-            f"net.weights={weights}: there is no such file; give a .safetensors file, or null to draw them."
-        )
-    try:
-        with safe_open(path, framework="numpy"):  # reads the header and compares it with the file's length
-            pass
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"net.weights={weights} can't be read ({error}); is it whole? Fetch or save it again."
-        ) from error
+        raise UserError(f"{told}: there is no such file; give a .safetensors file, or null to draw them.")
+    refuse_damaged(path, told)
     return path
 
 
