@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 import shapes
@@ -11,6 +13,8 @@ from itae.measure.cluster.clusterers import Agglomerative, Gmm, Hdbscan, KMeans,
 
 SCALED = (Agglomerative, Gmm, Hdbscan, Spectral, Temi, Turtle)
 SEEDED = (Gmm, Hdbscan, KMeans, Spectral, Temi, Turtle)
+with_umap = pytest.mark.skipif(importlib.util.find_spec("umap") is None, reason="could not import umap")
+"""Not by importing it: that alone takes longer than a quick test may."""
 
 
 @pytest.mark.parametrize("kind", SCALED)
@@ -47,10 +51,10 @@ def test_of_a_single_image_nobody_is_told_to_set_what_can_t_be_set(clusterer):
         clusterer.check(1, None)
 
 
+@with_umap
 @pytest.mark.slow
 def test_umap_takes_what_is_narrower_than_its_own_space_and_what_is_all_equal():
     """UMAP is compiled."""
-    pytest.importorskip("umap")
     points, _ = shapes.blobs(each=10)
     for width in (1, 3, 8):
         found = Hdbscan(2, reduce="umap").fit(points[:, :width], seed=1)
@@ -58,13 +62,13 @@ def test_umap_takes_what_is_narrower_than_its_own_space_and_what_is_all_equal():
         assert (Hdbscan(2, reduce="umap").fit(np.ones((12, width), np.float32), seed=1).assignments == -1).all(), width
 
 
+@with_umap
 def test_umap_of_few_images_is_refused_with_the_whole_word():
-    pytest.importorskip("umap")
     with pytest.raises(UserError, match=r"needs 10 images, and there are 9; set clusterer.reduce=none"):
         Hdbscan(2, reduce="umap").check(9, None)
 
 
+@with_umap
 def test_a_seed_that_umap_can_t_take_is_told_before():
-    pytest.importorskip("umap")
     with pytest.raises(UserError, match=r"A seed in clusterer.seeds=4294967296 must be .* at most 4,294,967,295"):
         Hdbscan(reduce="umap", seeds=[2**32])

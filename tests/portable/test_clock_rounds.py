@@ -23,6 +23,7 @@ def steady(seconds: float = 0.010) -> Told:
     return Told(lambda _: seconds)
 
 
+@pytest.mark.slow
 def test_known_times_are_recovered_under_load():
     """Two programs more than this one want CPUs; time by the wall would be off by half and more on two cores."""
     known = (0.002, 0.004, 0.008, 0.016)
