@@ -4,8 +4,8 @@
     python experiments/bench/clock.py --turns 10 --seconds 4
 
 By the wall beside OpenVINO's `benchmark_app` (synchronous, one stream, one thread, f32), a process of its own that runs
-one network over and over and doesn't hand its output to Python; and by CPU time beside a bare loop of the very call,
-also with ONNX Runtime, which brings no tool. All take turns with our rounds, and make as many runs as those did in
+one network over and over; and by CPU time beside a bare loop of the very call, also with ONNX Runtime, which brings no
+tool. All take turns with our rounds, and make as many runs as those did in
 their seconds, since the minimum falls with each more; the least times of all turns are compared. Ours are those of a
 network alone, and of all of them in one call, between whose runs others empty the caches. Networks are made up: 3 x 3
 convolutions with ReLU at 192 x 192.
@@ -22,23 +22,25 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-import openvino
 import torch
 from torch import nn
 
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.reading import Cell
 from itae.portable.clock.rounds import readings
+from itae.portable.devices import open_vino
 from itae.portable.devices.device import InProcess
+from itae.portable.devices.onnx_runtime import OnnxRuntime
+from itae.portable.devices.open_vino import OpenVino
 
 SIZE = 192
 NETS = {"small": (16, 3), "large": (16, 8)}
 """Channels and layers of each."""
+DEVICES = (OpenVino(), OnnxRuntime())
 TOOL = "from openvino.tools.benchmark.main import main; main()"
 AS_OURS = ("-api", "sync", "-hint", "none", "-nstreams", "1", "-nthreads", "1", "-infer_precision", "f32")
 
@@ -54,20 +56,6 @@ def picture(number: int) -> np.ndarray:
     return np.random.default_rng(number).random((1, 3, SIZE, SIZE), dtype=np.float32)
 
 
-def with_openvino(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    hints = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = openvino.Core().compile_model(path, "CPU", hints).create_infer_request()
-    return lambda of: request.infer([of], share_inputs=True)[0]
-
-
-def with_ort(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda of: session.run(None, {name: of})[0]
-
-
 def by_tool(path: Path, runs: int) -> float:
     """Return the least time in ms that `benchmark_app` tells of so many runs."""
     words = [sys.executable, "-c", TOOL, "-m", str(path), *AS_OURS, "-niter", str(runs)]
@@ -77,13 +65,13 @@ def by_tool(path: Path, runs: int) -> float:
     return float(found.group(1))
 
 
-def by_loop(call: Callable[[np.ndarray], np.ndarray], runs: int) -> float:
+def by_loop(runner: InProcess, runs: int) -> float:
     """Return the least CPU time in ms of a bare loop of so many runs, and one before."""
-    of, least = picture(0), float("inf")
-    call(of)
+    of, least = runner.before(picture(0)), float("inf")
+    runner.call(of)
     for _ in range(runs):
         began = time.process_time()
-        call(of)
+        runner.call(of)
         least = min(least, time.process_time() - began)
     return 1000 * least
 
@@ -107,24 +95,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2, help="of our rounds, for each network, in each turn")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(f"openvino {openvino.__version__}, onnxruntime {onnxruntime.__version__}, load {os.getloadavg()[0]:.1f}")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("openvino", "onnxruntime"))
+    print(f"{versions}, load {os.getloadavg()[0]:.1f}")
     nets = {name: network(*of) for name, of in NETS.items()}
     tool, loop = (defaultdict[tuple[str, str], list[float]](list) for _ in range(2))
     ours, among = (defaultdict[tuple[str, str], list[tuple[float, float]]](list) for _ in range(2))
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder) / f"{name}.onnx" for name in nets}
-        for name, net in nets.items():
-            torch.onnx.export(net, (torch.zeros(1, 3, SIZE, SIZE),), paths[name], dynamo=False)
-        calls = {(name, "openvino"): with_openvino(path) for name, path in paths.items()}
-        calls |= {(name, "ort"): with_ort(path) for name, path in paths.items()}
-        cells = {key: Cell(*key, InProcess(call), 90.0) for key, call in calls.items()}
+        exports = {(name, device.name): Path(folder) / name / device.name for device in DEVICES for name in nets}
+        cells = {}
+        for device, (name, net) in itertools.product(DEVICES, nets.items()):
+            key = (name, device.name)
+            exports[key].mkdir(parents=True)
+            device.convert(net, (SIZE, SIZE), exports[key], [])
+            cells[key] = Cell(*key, device.open(exports[key], 1), 90.0)
         for _ in range(args.turns):
-            for key, call in calls.items():
-                least, runs = by_us([cells[key]], nets, args.seconds)
+            for key, cell in cells.items():
+                least, runs = by_us([cell], nets, args.seconds)
                 ours[key] += least
-                loop[key].append(by_loop(call, runs))
+                loop[key].append(by_loop(cell.runner, runs))
                 if key[1] == "openvino":
-                    tool[key].append(by_tool(paths[key[0]], runs))
+                    tool[key].append(by_tool(exports[key] / open_vino.FILE, runs))
             all_least, _ = by_us([*cells.values()], nets, args.seconds * len(cells))
             for key, one in zip(cells, all_least, strict=True):
                 among[key].append(one)

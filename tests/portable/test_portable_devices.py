@@ -8,15 +8,19 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
+from burners import burn, picture
 
 from itae.base.errors import UserError
 from itae.portable.devices import devices, library, open_vino, processor, torch_here
+from itae.portable.devices.device import InProcess
 from itae.portable.devices.devices import Mnn, Ncnn, OnnxRuntime, OpenVino, Torch
 from itae.portable.devices.onnx_export import unsupported
 from itae.portable.devices.onnx_runtime import fallbacks
 from itae.portable.devices.quiet import quiet
+from itae.portable.nets.nets import UNet
 
 YAML = Path(__file__).parents[2] / "conf" / "portable" / "devices" / "all.yaml"
 
@@ -196,3 +200,33 @@ def test_no_runtime_is_imported_by_naming_devices():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_only_the_call_is_timed():
+    """What stands before and after it burns ten times as much."""
+
+    def burnt(of, seconds):
+        burn(seconds).call(picture(0))
+        return of + 1
+
+    runner = InProcess(lambda of: burnt(of, 0.01), before=lambda of: burnt(of, 0.1), after=lambda of: burnt(of, 0.1))
+    output, cpu_s, wall_s = runner.timed(picture(0))
+    assert np.array_equal(output, picture(0) + 1 + 1 + 1)
+    assert 0.009 < cpu_s < 0.05
+    assert cpu_s * 0.5 < wall_s
+
+
+@pytest.mark.parametrize("device", [OpenVino(), Ncnn(), Mnn(), OnnxRuntime()], ids=lambda device: device.name)
+def test_an_output_is_its_own(device, tmp_path):
+    """Not a view of memory that the next run writes over."""
+    if why := device.missing():
+        pytest.skip(f"could not import what a device needs: {why}")
+    net, pictures = UNet(channels=4, depth=1, blocks=1), [np.full((1, 3, 16, 16), of, np.float32) for of in (0.2, 0.9)]
+    with quiet():
+        device.convert(net.build(), (16, 16), tmp_path, [])
+        runner = device.open(tmp_path, 1)
+    first = runner.timed(pictures[0]).output
+    kept = first.copy()
+    runner.timed(pictures[1])
+    assert np.array_equal(first, kept)
+    assert np.array_equal(runner.timed(pictures[0]).output, kept)

@@ -9,7 +9,7 @@ Shapes: H, W height and width of a picture.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -109,19 +109,34 @@ class Device(Protocol):
         """Return the network of that folder, ready to run in so many threads."""
 
 
+def _as_it_is(of: Any) -> Any:
+    return of
+
+
 @dataclass
 class InProcess:
-    """A runner of this process: what is given is called and timed."""
+    """A runner of this process: what is given is called and timed.
 
-    call: Any
+    What a program in the runtime's own language wouldn't do, as handing pictures and outputs from and to Python, can
+    stand before and after the call, where nobody times it.
+    """
+
+    call: Callable[[Any], Any]
+    """output = call(picture), all that is timed."""
     fallbacks: Sequence[str] = ()
+    before: Callable[[np.ndarray], Any] = _as_it_is
+    """Makes of a picture what `call` takes."""
+    after: Callable[[Any], np.ndarray] = _as_it_is
+    """Makes an array of what `call` returns; the next call may write over that."""
 
     def timed(self, picture: np.ndarray) -> Timed:
         """Run and time it by this process's clocks."""
+        given = self.before(picture)
         wall, cpu = time.perf_counter(), time.process_time()
-        output = self.call(picture)
-        return Timed(output, time.process_time() - cpu, time.perf_counter() - wall)
+        returned = self.call(given)
+        cpu_s, wall_s = time.process_time() - cpu, time.perf_counter() - wall
+        return Timed(self.after(returned), cpu_s, wall_s)
 
     def close(self) -> None:
         """Let go of the network."""
-        self.call = None
+        del self.call, self.before, self.after

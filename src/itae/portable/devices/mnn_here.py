@@ -65,19 +65,21 @@ class Mnn:
 
     def open(self, folder: Path, threads: int) -> Runner:
         """Return the network, ready to run in so many threads."""
+        import numpy as np
+
         nets, expr = library("MNN.nn", self.pip), library("MNN.expr", self.pip)
         with quiet():
             how = {"backend": "CPU", "precision": "high", "numThread": threads}
             runtime = nets.create_runtime_manager((how,))
             net = nets.load_module_from_file(str(folder / FILE), [INPUT], [OUTPUT], runtime_manager=runtime)
 
-        def call(picture: np.ndarray) -> np.ndarray:
-            import numpy as np
+        def given(picture: np.ndarray) -> Any:
+            return expr.const(picture, list(picture.shape), expr.NCHW)
 
-            output = net.forward([expr.const(picture, list(picture.shape), expr.NCHW)])[0]
-            return np.array(expr.convert(output, expr.NCHW).read())
+        def call(picture: Any) -> Any:
+            return expr.convert(net.forward([picture])[0], expr.NCHW).read()  # it computes when it is read
 
-        return InProcess(call)
+        return InProcess(call, before=given, after=np.array)
 
     def _refused(self, said: str, source: Path) -> UserError:
         found = re.search(r"Op Not Support:\s*(?:ONNX::)?(\w+)", said)

@@ -72,17 +72,16 @@ class Ncnn:
 
     def open(self, folder: Path, threads: int) -> Runner:
         """Return the network, ready to run in so many threads."""
+        import numpy as np
+
         ncnn, net = library("ncnn", self.pip), self._loaded(folder, threads)
 
-        def call(picture: np.ndarray) -> np.ndarray:
-            import numpy as np
-
+        def call(picture: Any) -> Any:
             extractor = net.create_extractor()
-            extractor.input("in0", ncnn.Mat(picture[0]))
-            _, output = extractor.extract("out0")
-            return np.array(output)[None]
+            extractor.input("in0", picture)
+            return extractor.extract("out0")[1]
 
-        return InProcess(call)
+        return InProcess(call, before=lambda each: ncnn.Mat(each[0]), after=lambda output: np.array(output)[None])
 
     def _loaded(self, folder: Path, threads: int) -> Any:
         net = library("ncnn", self.pip).Net()
