@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from itae.base.errors import UserError
 from itae.portable.devices.device import Net
-from itae.portable.nets import draw, nets
+from itae.portable.nets import nets
 from itae.portable.nets.changes import CHANGES
 from itae.portable.nets.nets import Spandrel, UNet
 from itae.portable.nets.padded import padded
@@ -91,7 +91,6 @@ SPACE = {
 }  # fmt: skip
 
 
-@pytest.mark.xfail(reason="a known fault: 4 channels, depthwise, no skips, unshuffle 2, seed 1 differ by .0004 alone")
 @settings(max_examples=40, deadline=None)
 @given(st.fixed_dictionaries(SPACE))
 def test_no_spec_draws_a_dead_network(options):
@@ -100,20 +99,8 @@ def test_no_spec_draws_a_dead_network(options):
     other, _ = pictures(8 * net.multiple, seed=1)
     here, there = corrections(net, (noise, other))
     assert here.shape == noise.shape
-    assert 0.001 < here.std((2, 3)).mean() < 0.4
-    assert (here - there).std() > 0.001
-
-
-@pytest.mark.parametrize("name", sorted(draw.ACTIVATED))
-def test_moments_of_activations_are_those_of_normal_values(name):
-    net = UNet(channels=1, depth=1, activation=name).build()
-    assert isinstance(net, UNetModule)
-    values = torch.linspace(-12, 12, 240_001, dtype=torch.float64)
-    density = torch.exp(-values.square() / 2) / (2 * torch.pi) ** 0.5 * (values[1] - values[0])
-    active = net.head[1].double()(values[None, None, None])[0, 0, 0].detach()
-    mean = float((active * density).sum())
-    told = draw.ACTIVATED[name]
-    assert told == pytest.approx((mean, float((active.square() * density).sum()) - mean**2), abs=6e-5)
+    assert 0.004 < here.std((2, 3)).mean() < 0.1
+    assert (here - there).std() > 0.004
 
 
 @pytest.mark.parametrize("net", [UNet(channels=4, depth=1, activation="prelu"), Spandrel(options=NAFNET)],

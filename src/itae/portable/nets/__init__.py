@@ -6,7 +6,7 @@
 `costs`            what it costs, from its spec alone
 `reach`            how far it sees
 `unet_module`      it, as a torch module
-`draw`             random weights by which a signal neither dies nor grows
+`draw`             random weights by which a signal neither dies nor grows, drawn by looking at pictures
 `spandrel_net`     networks of others, by the library spandrel
 `spandrel_module`  them, as torch modules
 `weights`          weights from a file

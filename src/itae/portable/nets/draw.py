@@ -2,73 +2,71 @@
 
 What runs on a device can only be held against torch where the output depends on the input: on a network whose output is
 almost constant, a broken conversion looks right. Only what built modules import.
+
+Shapes: B pictures, C channels, H and W height and width of what a layer says.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.nn import functional
+
+SHIFT = 0.1
+"""Standard deviation of the biases over that of a layer's outputs, so that a lost bias is seen."""
+_COARSE = 6
+"""Values a side of the smooth pictures; between them they are interpolated."""
 
 
-class Signal(NamedTuple):
-    """Mean and variance of the values that a layer reads, over channels and places."""
-
-    mean: float
-    variance: float
-
-    def plus(self, other: Signal) -> Signal:
-        """Return the signal of the sum of two that have nothing to do with each other."""
-        return Signal(self.mean + other.mean, self.variance + other.variance)
-
-    def beside(self, other: Signal) -> Signal:
-        """Return the signal of as many channels of the one as of the other."""
-        mean = (self.mean + other.mean) / 2
-        return Signal(mean, (self.variance + other.variance) / 2 + ((self.mean - other.mean) / 2) ** 2)
+def probe(side: int, generator: torch.Generator) -> torch.Tensor:
+    """Return four pictures in 0..1, float64 [4, 3, side, side]: two of noise, two as smooth as what is blurred."""
+    noise = torch.rand(2, 3, side, side, generator=generator, dtype=torch.float64)
+    coarse = torch.rand(2, 3, _COARSE, _COARSE, generator=generator, dtype=torch.float64)
+    smooth = functional.interpolate(coarse, (side, side), mode="bicubic").clamp(0, 1)
+    return torch.cat((noise, smooth))
 
 
-PIXELS = Signal(0.5, 0.25**2)
-"""Of pictures in 0..1, about."""
-FEW = 4
-"""Channels; an output that reads fewer keeps its weights as they are drawn."""
-PLAIN = Signal(0.0, 1.0)
-"""What comes out of a layer that `drawn` drew."""
-ACTIVATED = {
-    "relu": Signal(0.3989, 0.3408),
-    "prelu": Signal(0.2992, 0.4417),
-    "leaky_relu": Signal(0.3192, 0.4181),
-    "silu": Signal(0.2066, 0.3131),
-    "gelu": Signal(0.2821, 0.3456),
-    "hardswish": Signal(0.1662, 0.3039),
-}
-"""Of each activation of values that are normal with mean 0 and variance 1, by integration."""
+def draw(net: nn.Module, side: int, generator: torch.Generator, gains: Mapping[nn.Module, float]) -> None:
+    """Draw the weights and biases of all convolutions of a network, layer by layer as pictures pass through it.
 
+    Weights are normal; then those of each output channel are divided by its standard deviation over the pictures of
+    `probe`, and its bias takes its mean away, which would drown what differs (Krähenbühl et al. 2016, arXiv 1511.06856;
+    Mishkin, Matas 2016, arXiv 1511.06422). Formulas of moments hold on average, and not for a network of four channels.
+    All is computed in float64, so that machines draw the same float32.
 
-def drawn(layer: nn.Module, reads: Signal, generator: torch.Generator, gain: float = 1.0) -> nn.Module:
-    """Draw a convolution's weights and biases; its output has variance gain^2, about, and mean 0.
-
-    Weights are normal with variance gain^2 / (fan-in * variance of what is read). What is read has a mean that says
-    nothing and, layer by layer, drowns what does; the weights of each output add up to 0, so that it falls out, as in
-    networks without normalisation (Brock, De, Smith 2021, arXiv 2101.08692). Where an output reads few channels, or
-    pixels, that would leave edges alone, and the bias takes the mean away. Biases are a tenth of the output's standard
-    deviation, drawn, so that a lost one is seen.
+    Parameters
+    ----------
+    net
+        Takes pictures [B, 3, side, side]; its convolutions have biases. It is changed in place.
+    side
+        Height and width of the pictures to look at.
+    generator
+        Of everything that is drawn.
+    gains
+        Standard deviation of the output of a layer; 1 for those that aren't in it.
     """
-    assert isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-    assert layer.bias is not None
-    transposed = isinstance(layer, nn.ConvTranspose2d)
-    inputs = (0, 2, 3) if transposed else (1, 2, 3)  # the axes of a weight that are added up
-    # Each place of a transposed one's output is reached by kernel / stride taps in each direction.
-    taps = layer.kernel_size[0] * layer.kernel_size[1] // (layer.stride[0] * layer.stride[1] if transposed else 1)
-    channels = layer.in_channels // layer.groups
-    weight = torch.randn(layer.weight.shape, generator=generator) * (gain / (channels * taps * reads.variance) ** 0.5)
-    bias = torch.randn(layer.bias.shape, generator=generator) * (0.1 * gain)
-    if channels < FEW or reads is PIXELS:
-        reached = weight.sum(inputs) * (taps / (layer.kernel_size[0] * layer.kernel_size[1]))
-        bias -= reads.mean * reached
-    else:
-        weight -= weight.mean(inputs, keepdim=True)
+    convolutions = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+
+    def scaled(layer: nn.Conv2d | nn.ConvTranspose2d, _: object, said: torch.Tensor) -> torch.Tensor:
+        """Have a layer say what it said [B, C, H, W] at its standard deviation, about 0 but for its bias."""
+        assert layer.bias is not None
+        gain = gains.get(layer, 1.0)
+        bias_C = SHIFT * gain * torch.randn(layer.bias.shape, generator=generator)
+        scale_C = gain / said.std((0, 2, 3)).clamp(min=torch.finfo(torch.float32).tiny)
+        mean_C = said.mean((0, 2, 3))
+        layer.weight *= (scale_C if layer.transposed else scale_C[:, None])[..., None, None]
+        layer.bias.copy_(bias_C - mean_C * scale_C)
+        return (said - mean_C[:, None, None]) * scale_C[:, None, None] + bias_C[:, None, None]
+
     with torch.no_grad():
-        layer.weight.copy_(weight)
-        layer.bias.copy_(bias)
-    return layer
+        for layer in convolutions:
+            for parameter in layer.parameters():
+                parameter.zero_()
+            layer.weight.normal_(generator=generator)
+        hooks = [layer.register_forward_hook(scaled) for layer in convolutions]
+        net.double()(probe(side, generator))
+        for hook in hooks:
+            hook.remove()
+        net.float()

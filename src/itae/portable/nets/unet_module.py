@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.utils import skip_init
 
-from itae.portable.nets.draw import ACTIVATED, PIXELS, PLAIN, Signal, drawn
+from itae.portable.nets.draw import draw
 from itae.portable.nets.spec import Spec
 
 CORRECTION = 0.02
@@ -21,6 +21,8 @@ CORRECTION = 0.02
 That of what a blur of 34 dB takes away. In the networks of the study bfloat16 keeps 22 to 34 dB of it, and so more
 than 50 of the picture.
 """
+SIDE = 8
+"""Places a side at the bottom, of the pictures by which weights are drawn."""
 _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
     "relu": lambda channels: nn.ReLU(),
     "prelu": nn.PReLU,
@@ -36,31 +38,24 @@ class UNetModule(nn.Module):
 
     def __init__(self, spec: Spec, seed: int) -> None:
         super().__init__()
-        made = _Maker(spec, torch.Generator().manual_seed(seed))
+        made = _Maker(spec)
         colours, c = 3 * spec.unshuffle**2, spec.channels
         self.skip, self.residual = spec.skip, spec.residual
         self.unshuffle = nn.PixelUnshuffle(spec.unshuffle) if spec.unshuffle > 1 else nn.Identity()
-        self.head = nn.Sequential(made.conv(colours, c, 3, PIXELS), made.activation(c))
+        self.head = nn.Sequential(made.conv(colours, c, 3), made.activation(c))
         self.encoders, self.downs, self.ups, self.decoders = (nn.ModuleList() for _ in range(4))
-        signal, skipped = made.active, []
         for scale in range(spec.depth):
             here = c << scale
-            blocks, signal = made.blocks(here, here, signal)
-            self.encoders.append(blocks)
-            skipped.append(signal)
-            self.downs.append(made.down(here, 2 * here, signal))
-            signal = PLAIN
-        self.bottom, signal = made.blocks(c << spec.depth, c << spec.depth, signal)
+            self.encoders.append(made.blocks(here, here))
+            self.downs.append(made.down(here, 2 * here))
+        self.bottom = made.blocks(c << spec.depth, c << spec.depth)
         for scale in reversed(range(spec.depth)):
             here = c << scale
-            self.ups.append(made.up(2 * here, here, signal))
-            signal = {"concat": skipped[scale].beside, "add": skipped[scale].plus, "none": lambda s: s}[spec.skip](
-                PLAIN
-            )
-            blocks, signal = made.blocks(2 * here if spec.skip == "concat" else here, here, signal)
-            self.decoders.append(blocks)
-        self.tail = made.conv(c, colours, 3, signal, gain=CORRECTION)
+            self.ups.append(made.up(2 * here, here))
+            self.decoders.append(made.blocks(2 * here if spec.skip == "concat" else here, here))
+        self.tail = made.conv(c, colours, 3)
         self.shuffle = nn.PixelShuffle(spec.unshuffle) if spec.unshuffle > 1 else nn.Identity()
+        draw(self, SIDE * spec.multiple, torch.Generator().manual_seed(seed), {self.tail: CORRECTION})
 
     def forward(self, blurred: torch.Tensor) -> torch.Tensor:
         """Return the sharp picture."""
@@ -97,57 +92,47 @@ class Inverted(nn.Module):
 class _Maker:
     """Makes the parts of a U-Net; torch's own generator is left alone."""
 
-    def __init__(self, spec: Spec, generator: torch.Generator) -> None:
-        self.spec, self.generator = spec, generator
-        self.active = ACTIVATED[spec.activation]
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
 
-    def conv(self, c: int, d: int, kernel: int, reads: Signal, gain: float = 1.0, **options: Any) -> nn.Module:
-        padding = kernel // 2
-        layer = skip_init(nn.Conv2d, c, d, kernel, padding=padding, **options)
-        return drawn(layer, reads, self.generator, gain)
+    def conv(self, c: int, d: int, kernel: int, **options: Any) -> nn.Module:
+        return skip_init(nn.Conv2d, c, d, kernel, padding=kernel // 2, **options)
 
     def activation(self, channels: int) -> nn.Module:
         return _ACTIVATIONS[self.spec.activation](channels)
 
-    def blocks(self, c: int, d: int, signal: Signal) -> tuple[nn.Sequential, Signal]:
-        """Return the blocks of one scale, from `c` channels to `d`, and the signal that comes out."""
-        made = []
-        for _ in range(self.spec.blocks):
-            block, signal = self.block(c, d, signal)
-            made.append(block)
-            c = d
-        return nn.Sequential(*made), signal
+    def blocks(self, c: int, d: int) -> nn.Sequential:
+        """Return the blocks of one scale, from `c` channels to `d`."""
+        return nn.Sequential(self.block(c, d), *(self.block(d, d) for _ in range(self.spec.blocks - 1)))
 
-    def block(self, c: int, d: int, signal: Signal) -> tuple[nn.Module, Signal]:
+    def block(self, c: int, d: int) -> nn.Module:
         kernel = self.spec.kernel
         if self.spec.conv == "dense":
-            return nn.Sequential(self.conv(c, d, kernel, signal), self.activation(d)), self.active
+            return nn.Sequential(self.conv(c, d, kernel), self.activation(d))
         if self.spec.conv == "depthwise":
-            each = self.conv(c, c, kernel, signal, groups=c)
-            return nn.Sequential(each, self.conv(c, d, 1, PLAIN), self.activation(d)), self.active
+            return nn.Sequential(self.conv(c, c, kernel, groups=c), self.conv(c, d, 1), self.activation(d))
         e = self.spec.expansion * c
         inside = nn.Sequential(
-            self.conv(c, e, 1, signal), self.activation(e),
-            self.conv(e, e, kernel, self.active, groups=e), self.activation(e),
-            self.conv(e, d, 1, self.active),
+            self.conv(c, e, 1), self.activation(e),
+            self.conv(e, e, kernel, groups=e), self.activation(e),
+            self.conv(e, d, 1),
         )  # fmt: skip
-        return Inverted(inside, c == d), signal.plus(PLAIN) if c == d else PLAIN
+        return Inverted(inside, c == d)
 
-    def down(self, c: int, d: int, signal: Signal) -> nn.Module:
+    def down(self, c: int, d: int) -> nn.Module:
         if self.spec.down == "stride":
-            return self.conv(c, d, 3, signal, stride=2)
+            return self.conv(c, d, 3, stride=2)
         if self.spec.down == "max_pool":
-            return nn.Sequential(nn.MaxPool2d(2), self.conv(c, d, 1, signal))
-        return nn.Sequential(nn.PixelUnshuffle(2), self.conv(4 * c, d, 1, signal))
+            return nn.Sequential(nn.MaxPool2d(2), self.conv(c, d, 1))
+        return nn.Sequential(nn.PixelUnshuffle(2), self.conv(4 * c, d, 1))
 
-    def up(self, c: int, d: int, signal: Signal) -> nn.Module:
+    def up(self, c: int, d: int) -> nn.Module:
         if self.spec.up in ("transposed", "transposed4"):
             kernel = 4 if self.spec.up == "transposed4" else 2
-            layer = skip_init(nn.ConvTranspose2d, c, d, kernel, stride=2, padding=kernel // 2 - 1)
-            return drawn(layer, signal, self.generator)
+            return skip_init(nn.ConvTranspose2d, c, d, kernel, stride=2, padding=kernel // 2 - 1)
         if self.spec.up == "pixel_shuffle":
-            return nn.Sequential(self.conv(c, 4 * d, 1, signal), nn.PixelShuffle(2))
+            return nn.Sequential(self.conv(c, 4 * d, 1), nn.PixelShuffle(2))
         corners = False if self.spec.up == "bilinear" else None
         return nn.Sequential(
-            self.conv(c, d, 1, signal), nn.Upsample(scale_factor=2.0, mode=self.spec.up, align_corners=corners)
+            self.conv(c, d, 1), nn.Upsample(scale_factor=2.0, mode=self.spec.up, align_corners=corners)
         )
