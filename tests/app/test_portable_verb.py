@@ -219,6 +219,14 @@ def test_a_broken_conversion_is_refused_and_a_crash_told(itae_):
         assert "ms" not in row["cells"]["odd"]
 
 
+def test_the_first_run_of_all_is_told_by_itself(itae_):
+    """Not the first of the clock's: parity is checked before."""
+    assert itae_("portable", *SMALL, *toys(one="", late="slow at first"))[0] == 0
+    for row in result()["rows"]:
+        late = row["cells"]["late"]
+        assert late["p50_ms"] < 50 <= late["first_ms"]
+
+
 def test_where_nothing_runs_the_first_reason_is_told(itae_):
     status, _, err = itae_("portable", *SMALL, *toys(none="nothing"))
     assert (status, err) == (2, "itae: toy has no operator Conv (node first) in toys 1.0; take another device.\n")

@@ -19,9 +19,7 @@ TIMES = st.lists(st.floats(0.1, 1e4), min_size=2, max_size=40)
 def reading(each_ms, statistic="cpu_min") -> Reading:
     each = tuple(float(ms) for ms in each_ms)
     least = min(each, default=math.nan)
-    return Reading(
-        "net", "device", len(each), statistic, least, least, least, least, least, 0, True, 1, 200, None, each
-    )
+    return Reading("net", "device", len(each), statistic, least, least, least, least, least, 0, True, 200, None, each)
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,6 @@ class Kept:
 
     cell: Cell
     options: Measure
-    first_s: float = math.nan
     parity_db: float = BEST
     wrong: str | None = None
     cpu_s: list[float] = field(default_factory=list)
@@ -61,8 +60,6 @@ class Kept:
             said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
             self.wrong = f"{self._name} failed on picture {number} ({type(error).__name__}: {said})."
             return
-        if math.isnan(self.first_s):
-            self.first_s = wall_s
         if before is not None and self.wrong is None:
             self.cpu_s.append(cpu_s)
             self.wall_s.append(wall_s)
@@ -102,7 +99,6 @@ class Kept:
             cpu_min_ms=1000 * cpu,
             split_half=self.split_half,
             steady=self.steady and wrong is None,
-            first_ms=1000 * self.first_s,
             parity_db=self.parity_db,
             wrong=wrong,
             each_ms=tuple(1000 * time for time in self._times),

@@ -35,7 +35,7 @@ class Measure:
         ``cpu_min``, ``wall_min``, or ``auto`` (default): the first at one thread, else the second. What runs outside of
         this machine's CPU, or tells no CPU time, is timed by the wall whatever this says.
     warmup
-        Runs before the rounds; the first of them is told by itself. At least 1; default 2.
+        Runs before the rounds, which count for nothing. At least 1; default 2.
     settle
         Runs right before each timed one, which aren't timed. Default 1: since its last run, others have emptied the
         caches, which costs a short network some per cent that no benchmark tool sees. 0 takes half the time.

@@ -21,7 +21,7 @@ class Cell:
         Of that network, open.
     budget_db
         The least PSNR of its output against the network's own, in dB; None where it is only told. Then what is less
-        like it than `itae.portable.clock.rounds.NOTHING_LIKE` is still wrong.
+        like it than `itae.portable.clock.kept.NOTHING_LIKE` is still wrong.
     elsewhere
         Whether it runs on something else than this machine's CPU (a GPU, a phone), so that only the wall's clock tells
         its time. Default False.
@@ -54,8 +54,6 @@ class Reading:
     """How far the minima of odd and of even rounds are apart, as a share of the least: see `split_half`."""
     steady: bool
     """Whether `ms` may be concluded from: enough rounds, a split-half error within bounds, nothing wrong."""
-    first_ms: float
-    """The first run of all, by the wall: what a program that runs once waits for."""
     parity_db: float
     """The least PSNR over all runs of its output against the network's own, at peak 1, at most 200."""
     wrong: str | None

@@ -108,6 +108,7 @@ def _cell(ready: Ready, net: str, device: str, read: Mapping[tuple[str, str], An
         "fallbacks": list(ready.runners[net, device].fallbacks),
         "convert_s": ready.exports[net, device]["convert_s"],
         "bytes": ready.exports[net, device]["bytes"],
+        "first_ms": ready.first_ms[net, device],
         "checked_db": _plain(ready.checked_db.get((net, device))),
     }
     if base is None or "ms" not in (first := _read(base)) or base.statistic != reading.statistic:
