@@ -46,7 +46,7 @@ _PLACES = ("{net}", "{input}", "{output}")
 class Command:
     """A device that a command reaches.
 
-    ``devices.phone={_target_: itae.device.Command, name: phone, command: [python, phone.py, '{net}', '{input}',
+    ``+devices.phone={_target_: itae.device.Command, name: phone, command: [python, phone.py, '{net}', '{input}',
     '{output}']}``, with a phone.py that does ``adb push`` of both files, ``adb shell`` of a program that runs the
     network and tells its milliseconds, ``adb pull`` of the output, and ``print(json.dumps({"ms": ms}))``.
 
