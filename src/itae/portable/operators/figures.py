@@ -44,8 +44,9 @@ def heat_map(result: Mapping[str, Any]) -> Figure | None:
         for j, value in enumerate(shown_RC[i]):
             dark = np.isfinite(value) and abs(np.log2(value)) > 0.65 * most
             told = percent(value) if np.isfinite(value) else "-"
-            ax.text(j, i, told, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+            letters = ax.text(j, i, told, ha="center", va="center", fontsize=8, color="white" if dark else "black")
             if j < len(devices) and np.isfinite(value) and not _known(row, base, devices[j]):
+                letters.set(color="black", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # on the hatches
                 ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, hatch="////", edgecolor="#555", lw=0))
     ax.axvline(len(devices) - 0.5, color="white", linewidth=4)
     ax.set_xticks(
@@ -111,7 +112,7 @@ def macs_and_time(result: Mapping[str, Any]) -> Figure | None:
     ax.set_yscale("log")
     _plain_numbers(ax)
     ax.set_xlabel("GMAC of a picture", fontsize=9)
-    ax.set_ylabel("milliseconds (see statistic)", fontsize=9)
+    ax.set_ylabel(f"milliseconds ({result['statistic']})", fontsize=9)
     clean(ax)
     ax.set_title("MACs and time, both logarithmic; hollow: unsteady", fontsize=9)
     legend(figure, marks, loc="outside right upper", fontsize=8, frameon=False)
