@@ -21,6 +21,8 @@ def names(asked: Asked) -> dict[str, Any]:
 def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
     """Log the scores of each device in one call, the table of all cells, and the figures."""
     found: dict[str, Any] = {"devices": {}, "correlation_with_macs": {}, "timing": result["timing"]}
+    from itae.portable.operators.correlations import MACS  # numpy: a config error comes before
+
     base = next(row for row in result["rows"] if row["name"] == result["base"])
     for device in result["devices"]:
         cells = [row["cells"][device] for row in result["rows"] if "ms" in row["cells"].get(device, {})]
@@ -28,8 +30,8 @@ def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
         told["parity_db"] = min((cell["parity_db"] for cell in cells if cell["parity_db"] is not None), default=None)
         found["devices"][device] = {name: value for name, value in told.items() if value is not None}
     for pair in result["correlations"]:
-        if "MACs" in pair["between"] and pair["rho"] is not None:
-            (device,) = (name for name in pair["between"] if name != "MACs")
+        if MACS in pair["between"] and pair["rho"] is not None:
+            (device,) = (name for name in pair["between"] if name != MACS)
             found["correlation_with_macs"][device] = pair["rho"]
     found["cells"] = sum(len(row["cells"]) for row in result["rows"])
     tracker.metrics(found)

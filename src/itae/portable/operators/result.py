@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from itae.base.console import console, say
 from itae.base.errors import UserError
 from itae.base.versions import versions
+from itae.portable.devices.library import versions_of
 from itae.portable.operators.table import CSV, as_csv, devices_in, percent
 from itae.results.run import ALONE, write_result
 
@@ -21,16 +20,12 @@ _PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "ncnn", "pnnx", "MNN", "
 
 def begun(settings: Mapping[str, Any], started: Mapping[str, Any]) -> dict[str, Any]:
     """Return the result of a run that has begun: if it is killed, this is what it leaves."""
-    found = dict(versions())
-    for name in _PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
     return {
         "status": "running",
         "error": "The run did not end, or has not yet.",
         "kind": ALONE,
         "started": dict(started),
-        "versions": found,
+        "versions": dict(versions()) | versions_of(*_PACKAGES),
         "settings": dict(settings),
     }
 
