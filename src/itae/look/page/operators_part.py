@@ -6,11 +6,10 @@ The result may be a stranger's: all of it is told as text, and what isn't shaped
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from itae.look.page.run_part import as_yaml, figures_of
+from itae.look.page.run_part import any_run, commands, figures_of
 from itae.results.run import Run
 
 _KINDS = {
@@ -31,15 +30,7 @@ _STRONGEST = 60.0
 def operators_part(run: Run) -> dict[str, Any]:
     """Return all that the page shows of such a run, as plain values; of one that failed, its error and settings."""
     result = run.result
-    part: dict[str, Any] = {
-        "title": f"A run that ended with status {result['status']}",
-        "folder": str(run.folder),
-        "ok": run.ok,
-        "error": result.get("error"),
-        "again": _again(result.get("started") or {}),
-        "settings": as_yaml(result.get("settings")),
-        "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
-    }
+    part = any_run(run, _again(result.get("started") or {}))
     if not run.ok:
         return part
     devices = [name for name in result["devices"] if any("ms" in _at(row, name) for row in result["rows"])]
@@ -67,8 +58,7 @@ def _again(started: Mapping[str, Any]) -> str:
     words = started.get("overrides")
     if words is None or "cwd" not in started:
         return "# started from Python, with the settings below"
-    configs = ["--config-dir", started["config_dir"]] if started.get("config_dir") else []
-    return f"cd {shlex.quote(started['cwd'])}\n{shlex.join(['itae', 'portable', *configs, *words])}"
+    return commands(started["cwd"], words, started.get("config_dir"), ["portable"])
 
 
 def _at(row: Mapping[str, Any], device: str) -> Mapping[str, Any]:

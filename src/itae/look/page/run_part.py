@@ -60,19 +60,7 @@ def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = 
         As of `itae.results.run.Run.open_images`.
     """
     result = run.result
-    part: dict[str, Any] = {
-        "title": f"A run that ended with status {result['status']}",
-        "folder": str(run.folder),
-        "ok": run.ok,
-        "error": result.get("error"),
-        "again": _again(result),
-        "settings": as_yaml(result.get("settings")),
-        "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
-        "figures": [],
-        "parts": [],
-        "gallery": None,
-        "missing": [],
-    }
+    part = any_run(run, _again(result)) | {"figures": [], "parts": [], "gallery": None, "missing": []}
     if not run.ok:
         return part
     shown, parts = shown_of(result), run.parts
@@ -90,6 +78,20 @@ def run_part(run: Run, most: int, images: ImageSet | None = None, trust: bool = 
     clusters = next((one for one in parts if one.get("kind") == "clusters"), None)
     return part | (_without_clusters(run, images, trust) if clusters is None else
                    _with_clusters(run, images, trust, clusters, most, part["missing"]))  # fmt: skip
+
+
+def any_run(run: Run, again: str) -> dict[str, Any]:
+    """Return what a page shows of every run, of whatever kind, and of one that failed; `again` is what starts it."""
+    result = run.result
+    return {
+        "title": f"A run that ended with status {result['status']}",
+        "folder": str(run.folder),
+        "ok": run.ok,
+        "error": result.get("error"),
+        "again": again,
+        "settings": as_yaml(result.get("settings")),
+        "versions": {name: version for name, version in (result.get("versions") or {}).items() if version},
+    }
 
 
 def _with_clusters(
@@ -163,10 +165,10 @@ def _again(result: Mapping[str, Any]) -> str:
     return commands(started["cwd"], started["overrides"], started.get("config_dir"))  # runs of before don't say it
 
 
-def commands(cwd: str, words: Sequence[str], config_dir: str | None = None) -> str:
-    """Return the lines of a shell that start ``itae`` with these words, and configs, in that folder."""
+def commands(cwd: str, words: Sequence[str], config_dir: str | None = None, verb: Sequence[str] = ()) -> str:
+    """Return the lines of a shell that start ``itae``, or a `verb` of it, with these words and configs there."""
     configs = ["--config-dir", config_dir] if config_dir else []
-    return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *configs, *words])}"
+    return f"cd {shlex.quote(cwd)}\n{shlex.join(['itae', *verb, *configs, *words])}"
 
 
 def _captions(run: Run) -> dict[str, str]:
