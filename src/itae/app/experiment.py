@@ -11,7 +11,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Hashable, Mapping
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ from itae.app import tracked
 from itae.app.compose import plain_config, refuse_unread
 from itae.app.job import OpenJob, embed, in_hand, open_job
 from itae.app.settings import SELECTIONS, Settings
-from itae.app.started import in_a_sweep, started
+from itae.app.started import fresh_name, in_a_sweep, started
 from itae.base.beside import beside
 from itae.base.errors import UserError
 from itae.base.memory import peak_rss_mb
@@ -61,7 +60,7 @@ def run(cfg: DictConfig | Mapping[str, Any], folder: Path | None = None) -> RunV
     UserError
         For a user's mistake. ``result.json`` is written all the same, with status ``failed`` and the reason.
     """
-    folder = folder or Path("outputs/runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
+    folder = folder or Path("outputs/runs") / fresh_name()
     result: dict[str, Any] = {"status": "failed", "error": None, "started": started(), "versions": versions()}
     veil, quiet = Veil({}), contextlib.ExitStack()
     try:

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.app.compose import searchpath
 from itae.app.held_out import OF_THE_METHOD, Job, compare, frozen_words, refuse_another_method
 from itae.app.settings import SELECTIONS
+from itae.app.started import fresh_name
 from itae.app.words import as_typed, key_of
 from itae.base.checks import one_of
 from itae.base.console import say
@@ -51,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     words, held_out = as_typed(options.words), as_typed(options.held_out)
     if options.config_dir is not None:
         words = [searchpath(options.config_dir), *words]  # as a word it goes with what is frozen
-    folder = at_home(options.out or Path("outputs/protocols") / _token()).absolute()
+    folder = at_home(options.out or Path("outputs/protocols") / fresh_name()).absolute()
     asked = {"words": words, "held_out": held_out, "by": options.by}
     told = _begun(folder, asked)
     compared = compare(words, held_out)
@@ -73,10 +72,6 @@ def main(argv: Sequence[str]) -> int:
         _note(folder / HELD_OUT, _overlap(told))
     _tell(told, folder)
     return 0
-
-
-def _token() -> str:
-    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
 
 
 def _begun(folder: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:

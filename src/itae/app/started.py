@@ -21,6 +21,11 @@ def in_a_sweep() -> bool:
     return mode is not None and mode.name == "MULTIRUN"
 
 
+def fresh_name() -> str:
+    """Return a name for a new folder, by the time and by lot; conf/config.yaml has it for runs of the command line."""
+    return f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
+
+
 def started() -> dict[str, Any]:
     """Return when, where, by which words and with whose configs the run was started: what it takes to start it again.
 

@@ -6,14 +6,13 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from itae.app.portable import tracked
 from itae.app.portable.settings import PortableSettings
-from itae.app.started import started
+from itae.app.started import fresh_name, started
 from itae.base.beside import beside
 from itae.base.console import say
 from itae.base.errors import UserError
@@ -90,7 +89,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
 
 def _folder(out: object) -> Path:
     if out is None:
-        return Path("outputs/portable") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.urandom(3).hex()}"
+        return Path("outputs/portable") / fresh_name()
     if not isinstance(out, str) or not out.strip():
         raise UserError(f"out={out!r} is not a folder; set out=/path/to/the/folder, or leave it out.")
     return at_home(out)
