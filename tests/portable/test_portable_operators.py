@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from scipy.stats import spearmanr
 from itae.portable.operators import guidelines as said
 from itae.portable.operators.correlations import FEWEST, MACS, spearman
 from itae.portable.operators.pictures import picture
+from itae.portable.operators.ready import Ready
 from itae.portable.operators.table import as_csv, flat, percent, ratio_of, usable
 
 ON = re.compile(r"([+-]\d+) % on (\w+) \(([+-]\d+) to ([+-]\d+) %\)")
@@ -253,3 +255,24 @@ def test_pictures_are_of_their_seed_and_number_and_no_two_are_alike():
     for other in (picture(0, 2, (48, 64)), picture(1, 1, (48, 64))):
         assert abs(one - other).mean() > 0.05
     assert GMAC[0] == 1.66
+
+
+def test_the_noise_of_several_devices_is_the_largest():
+    quiet, loud = ({"ratio": 1.0, "low": 1 - by, "high": 1 + by, "noise": by} for by in (0.02, 0.07))
+    (text,) = said._cost("gelu", {"quiet": quiet, "loud": loud}, 1.0)
+    assert text == "gelu: no difference beyond the noise of 7.0 % on quiet and loud; MACs +0 %."
+
+
+@pytest.mark.parametrize(
+    ("facts", "elsewhere"),
+    [
+        ({"provider": "CPU"}, False),
+        ({"provider": "CUDA"}, True),
+        ({"provider": "CPU of a phone", "elsewhere": True}, True),
+    ],
+)
+def test_the_clock_is_told_the_budget_and_whether_it_runs_elsewhere(facts, elsewhere):
+    device = SimpleNamespace(facts=lambda: facts, budget_db=70.0)
+    asked = SimpleNamespace(devices={"mine": device})
+    (one,) = Ready(runners={("base", "mine"): SimpleNamespace()}).cells(asked)
+    assert (one.net, one.device, one.budget_db, one.elsewhere) == ("base", "mine", 70.0, elsewhere)
