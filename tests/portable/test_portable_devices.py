@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -230,3 +231,11 @@ def test_an_output_is_its_own(device, tmp_path):
     runner.timed(pictures[1])
     assert np.array_equal(first, kept)
     assert np.array_equal(runner.timed(pictures[0]).output, kept)
+
+
+@pytest.mark.parametrize(("precision", "word"), [("bf16", "BF16"), ("f16", "FP16")])
+def test_a_precision_that_openvino_would_not_compute_in_is_missing(precision, word):
+    openvino = pytest.importorskip("openvino")
+    why = OpenVino(precision=precision).missing()
+    assert (why is None) == (word in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    assert why is None or re.search(rf"^openvino_{precision} would compute in (bf16|f32): ", why)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from operator_results import GMAC, NAMES, TIMES, cell, result_of
 from scipy.stats import spearmanr
 
+from itae.portable.clock.statistic import FEWEST_ROUNDS
 from itae.portable.operators import guidelines as said
 from itae.portable.operators.correlations import FEWEST, MACS, spearman
 from itae.portable.operators.pictures import picture
@@ -155,13 +156,20 @@ def test_nothing_is_said_of_differences_within_the_noise():
 def test_a_cell_without_a_say_is_named_and_in_no_other_sentence():
     result = result_of(unsteady=[("prelu", "openvino")], wrong=[("kernel_5", "torch")])
     noise = " ".join(one["text"] for one in told(result, "noise"))
-    assert "1 of 28 cells are unsteady and have no say here: prelu on openvino." in noise
-    assert "1 of 28 cells gave wrong output and have no say here: kernel: 5 on torch." in noise
+    assert "Unsteady, and without a say here: 1 of 28 cells (prelu on openvino)." in noise
+    assert "Wrong output, and without a say here: 1 of 28 cells (kernel: 5 on torch)." in noise
     for one in result["guidelines"]:
         if one["about"] == "prelu":
             assert not re.search(r"on openvino\b", one["text"])
         if one["about"] == "kernel_5":
             assert not re.search(r"on torch\b", one["text"])
+
+
+def test_too_few_rounds_are_said_to_be():
+    result = result_of()
+    result["clock"]["rounds"] = FEWEST_ROUNDS - 1
+    assert any("7 rounds are too few" in one["text"] for one in said.guidelines(result))
+    assert not any("too few" in one["text"] for one in result["guidelines"])
 
 
 TIME = st.floats(0.5, 500)
@@ -203,7 +211,7 @@ def check_claim(one, found, result):
         assert ON.search(saves)
         assert ON.search(costs)
     elif one["kind"] == "free and dear":
-        free, dear = one["text"].split("; and dear")
+        free, dear = one["text"].split("; and more than 25 %")
         assert all(found[one["about"], device]["high"] < said.FREE for _, device, *_ in ON.findall(free))
         assert all(found[one["about"], device]["low"] > said.DEAR for _, device, *_ in ON.findall(dear))
     elif one["kind"] == "macs":

@@ -23,6 +23,19 @@ _KINDS = {
 """Of guidelines, in the order of the page."""
 _COUNTERS = ("clock_s", "busy_s", "stolen_s", "own_s")
 """Of the machine's load, what means something only as a difference; that is ``others_cpus``."""
+_CLOCK = {
+    "ended": "ended because cells were steady, or time was up",
+    "others_cpus": "CPUs that other programs used meanwhile",
+    "machine cpus_allowed": "CPUs that this program may use",
+    "before load_1_5_15": "load before, over 1, 5 and 15 minutes",
+    "after load_1_5_15": "load after, over 1, 5 and 15 minutes",
+    "before frequency_mhz": "frequency before, MHz",
+    "after frequency_mhz": "frequency after, MHz",
+    "before temperature_c": "temperature before, °C",
+    "after temperature_c": "temperature after, °C",
+    "machine frequency_max_mhz": "highest frequency of the machine, MHz",
+}
+"""What isn't plain by its name."""
 _STRONGEST = 60.0
 """How much of a colour, in percent, a cell has whose time is twice the base's, or half of it."""
 
@@ -46,7 +59,8 @@ def operators_part(run: Run) -> dict[str, Any]:
         "budgets": [_db(result["devices"][name].get("budget_db")) for name in devices],
         "facts": [(name, _facts(result["devices"][name])) for name in devices],
         "fallbacks": _fallbacks(result["rows"], devices),
-        "not_run": sorted(result["not_run"].items(), key=lambda one: one[1] == "not asked for"),
+        "not_run": [one for one in result["not_run"].items() if one[1] != "not asked for"],
+        "not_asked": [name for name, why in result["not_run"].items() if why == "not asked for"],
         "refused": [(row["told"], name, cell.get("wrong") or cell["reason"]) for row in result["rows"]
                     for name, cell in row["cells"].items() if cell.get("wrong") or "reason" in cell],
         "notes": result["notes"],
@@ -140,8 +154,10 @@ def _clock(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     flat: list[tuple[str, str]] = []
     for name, value in result["clock"].items():
         inside = value.items() if isinstance(value, Mapping) else ((None, value),)
-        flat += [(" ".join(filter(None, (name, one))).replace("_", " "), _word(told)) for one, told in inside
-                 if told is not None and one not in _COUNTERS]  # fmt: skip
+        for one, told in inside:
+            if told is not None and one not in _COUNTERS:
+                word = " ".join(filter(None, (name, one)))
+                flat.append((_CLOCK.get(word, word.replace("_", " ")), _word(told)))
     timing = result["timing"]
     seconds = f"exports {timing['export_s']:.0f} s, timing {timing['measure_s']:.0f} s, all {timing['total_s']:.0f} s"
     return [("time", seconds), *flat]

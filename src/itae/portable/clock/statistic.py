@@ -32,6 +32,8 @@ import numpy as np
 from itae.portable.clock.reading import Reading
 
 CONFIDENCE = 0.99
+FEWEST_ROUNDS = 8
+"""Rounds with which an interval is bounded: of fewer, all lie on one side of the median by chance too often."""
 NOTHING = 0.01
 """Costs that may be as near as this count as equal."""
 
@@ -71,8 +73,8 @@ def quantile(times_R: Sequence[float], share: float) -> float:
 def compared(a: Reading, b: Reading) -> Compared:
     """Return the cost of `a` over that of `b`, both of one call of `readings`, with its 99 % interval.
 
-    Over the rounds that both have: one that failed in the midst has fewer. With fewer than eight rounds no interval is
-    bounded, and so nothing differs.
+    Over the rounds that both have: one that failed in the midst has fewer. With fewer than `FEWEST_ROUNDS` no interval
+    is bounded, and so nothing differs.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class OpenVino:
         """Return what of it isn't installed here: a package, or a GPU or NPU that OpenVINO sees."""
         gone = absent(self.name, ("onnx", "openvino", *(("nncf",) if self.precision == "int8" else ())))
         if gone or self.place == "CPU":
-            return gone
+            return gone or self._not_taken()
         seen = library("openvino", self.pip).Core().available_devices
         if any(each.partition(".")[0] == self.place for each in seen):
             return None
@@ -116,6 +116,26 @@ class OpenVino:
         return InProcess(
             lambda _: request.infer(share_outputs=True), before=given, after=lambda returned: returned[0].copy()
         )
+
+    def _not_taken(self) -> str | None:
+        """Return what OpenVINO computes in on this processor in place of the precision, in words; None if in that.
+
+        Where a processor has no f16, its compiler takes bf16 or f32 and doesn't say so: a smallest network is asked.
+        """
+        if self.precision not in ("bf16", "f16"):
+            return None
+        import numpy as np
+
+        ov, ops = library("openvino", self.pip), library("openvino.opset13", self.pip)
+        picture = ops.parameter([1, 1, 4, 4], np.float32)
+        weight = ops.constant(np.ones((1, 1, 1, 1), np.float32))
+        model = ov.Model([ops.convolution(picture, weight, [1, 1], [0, 0], [0, 0], [1, 1])], [picture])
+        with quiet():
+            compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": self.precision})
+            taken = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        if taken == self.precision:
+            return None
+        return f"{self.name} would compute in {taken}: OpenVINO has no {self.precision} on this processor"
 
     def _quantised(self, model: Any, calibration: Sequence[np.ndarray]) -> Any:
         os.environ.setdefault("NNCF_CI", "1")  # it would tell its makers of each use

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from itae.portable.clock.statistic import NOTHING
+from itae.portable.clock.statistic import FEWEST_ROUNDS, NOTHING
 from itae.portable.operators.correlations import MACS
 from itae.portable.operators.table import between, compared, percent, usable
 
 FREE = 1.1
-"""A change is called free where even the upper end of its interval is below this."""
+"""A change costs next to nothing where even the upper end of its interval is below this."""
 DEAR = 1.25
-"""It is called dear where even the lower end is above this."""
+"""It costs much where even the lower end is above this."""
 MISLED = 1.5
 """MACs are said to mislead where time over MACs, both against the base, is off by this factor, the interval whole."""
 
@@ -75,13 +75,13 @@ def _disagree(told: str, cells: Cells, macs: float) -> Iterator[str]:
 
 
 def _free_and_dear(told: str, cells: Cells, macs: float) -> Iterator[str]:
-    """Say where a change is free on one device and dear on another."""
+    """Say where a change costs next to nothing on one device and much on another."""
     free = [name for name, cell in cells.items() if cell["high"] < FREE]
     dear = [name for name, cell in cells.items() if cell["low"] > DEAR]
     if free and dear:
         yield (
-            f"{told} is free or better on some devices: {_each(free, cells, dearest=False)}; and dear on others: "
-            f"{_each(dear, cells)}."
+            f"{told} costs less than {percent(FREE)[1:]} on some devices: {_each(free, cells, dearest=False)}; "
+            f"and more than {percent(DEAR)[1:]} on others: {_each(dear, cells)}."
         )
 
 
@@ -129,9 +129,14 @@ def _noise(result: Mapping[str, Any]) -> Iterator[str]:
             "run it again while the machine is quiet, or with a larger measure.budget_s."
         )
     if unsteady:
-        yield f"{len(unsteady)} of {len(measured)} cells are unsteady and have no say here: {_some(unsteady)}."
+        yield f"Unsteady, and without a say here: {len(unsteady)} of {len(measured)} cells ({_some(unsteady)})."
     if wrong:
-        yield f"{len(wrong)} of {len(measured)} cells gave wrong output and have no say here: {_some(wrong)}."
+        yield f"Wrong output, and without a say here: {len(wrong)} of {len(measured)} cells ({_some(wrong)})."
+    if (rounds := result["clock"]["rounds"]) < FEWEST_ROUNDS:
+        yield (
+            f"{rounds} rounds are too few to tell a cost from the noise, so little is said: "
+            f"set measure.rounds={FEWEST_ROUNDS} or more."
+        )
 
 
 def _sign(cell: Mapping[str, Any]) -> int:
