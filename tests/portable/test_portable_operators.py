@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,12 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from operator_results import GMAC, NAMES, TIMES, cell, result_of
 from scipy.stats import spearmanr
+from toy_devices import Toy
 
+from itae.portable.clock import alone
+from itae.portable.clock.measure import Measure
 from itae.portable.clock.statistic import FEWEST_ROUNDS
+from itae.portable.devices.device import InProcess
+from itae.portable.nets.nets import UNet
 from itae.portable.operators import guidelines as said
+from itae.portable.operators.asked import Asked, rows_of
 from itae.portable.operators.correlations import FEWEST, MACS, spearman
 from itae.portable.operators.pictures import picture
-from itae.portable.operators.ready import Ready
+from itae.portable.operators.ready import CALIBRATION, Ready
+from itae.portable.operators.study import operators
 from itae.portable.operators.table import as_csv, flat, percent, ratio_of, usable
 
 ON = re.compile(r"([+-]\d+) % on (\w+) \(([+-]\d+) to ([+-]\d+) %\)")
@@ -284,3 +292,29 @@ def test_the_clock_is_told_the_budget_and_whether_it_runs_elsewhere(facts, elsew
     asked = SimpleNamespace(devices={"mine": device})
     (one,) = Ready(runners={("base", "mine"): SimpleNamespace()}).cells(asked)
     assert (one.net, one.device, one.budget_db, one.elsewhere) == ("base", "mine", 70.0, elsewhere)
+
+
+@dataclass(frozen=True)
+class Recording(Toy):
+    """A device that keeps what it is calibrated on, and what it runs on."""
+
+    calibrated: set = field(default_factory=set)
+    run: set = field(default_factory=set)
+
+    def convert(self, net, size, folder, calibration):
+        self.calibrated.update(one.tobytes() for one in calibration)
+        super().convert(net, size, folder, calibration)
+
+    def open(self, folder, threads):
+        runner = super().open(folder, threads)
+        return InProcess(runner.call, before=lambda picture: self.run.add(picture.tobytes()) or picture)
+
+
+def test_what_a_device_is_calibrated_on_is_never_what_it_is_held_against(tmp_path, monkeypatch):
+    monkeypatch.setattr(alone, "SHARED", tmp_path)
+    toy, rows = Recording(), rows_of(UNet(channels=2, depth=1, blocks=1), ["skip_add"])
+    asked = Asked(rows, {"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=2, max_split_half=1), tmp_path, 0)
+    operators(asked, "a test", lambda _: None)
+    assert len(toy.calibrated) == CALIBRATION
+    assert len(toy.run) >= 8
+    assert not toy.calibrated & toy.run
