@@ -1,10 +1,12 @@
 """Networks are converted once; half-written and damaged exports are never taken."""
 
 import contextlib
+import errno
 import json
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 from toy_nets import Toy, pictures
 
+from itae.base.disk import DiskError
 from itae.base.errors import UserError
-from itae.portable.devices.exports import exported, facts_of
+from itae.portable.devices import exports
+from itae.portable.devices.exports import check_root, exported, facts_of
 
 SIZE = (8, 8)
 
@@ -109,7 +113,7 @@ def test_a_damaged_export_is_made_anew(tmp_path, device, damage, caplog):
     assert exported(tmp_path, device, Toy(), SIZE) == folder
     assert made(device) == 2
     assert file.read_bytes() == b"whole"
-    assert "is damaged" in caplog.text
+    assert caplog.text.count("is damaged") == 1, "told once"
 
 
 def test_a_conversion_that_fails_leaves_nothing(tmp_path, device):
@@ -161,3 +165,30 @@ def test_what_a_killed_one_left_goes_with_the_next(tmp_path, device):
     (folder / "export.json").unlink()
     exported(tmp_path, device, Toy(), SIZE)
     assert not left.exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/below", "/proc/nowhere/cache"])
+def test_a_cache_that_is_no_folder_is_told_before(tmp_path, place):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match=r"needs a folder|can't be written"):
+        check_root(tmp_path / place)
+
+
+def test_a_cache_that_has_exports_may_be_read_only(tmp_path, device, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    check_root(tmp_path / "new")
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(DiskError, match="Read-only file system"):
+        check_root(tmp_path / "new")
+    exported(tmp_path / "new", device, Toy(), SIZE)
+    check_root(tmp_path / "new")
+
+
+def test_no_room_is_no_fault_of_the_device(tmp_path, device, monkeypatch):
+    monkeypatch.setattr(exports, "free_bytes", lambda path: 100)
+    for one in (device, replace(device, option=-1)):
+        with pytest.raises(DiskError, match="No room for the cache"):
+            exported(tmp_path, one, Toy(), SIZE)
+    assert [path.name for path in (tmp_path / "portable/exports").iterdir()] == ["locks"]

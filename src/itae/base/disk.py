@@ -33,27 +33,31 @@ def megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB"
 
 
+class DiskError(UserError):
+    """The disk of the cache is full or can't be written: whatever comes next would meet that, too."""
+
+
 @contextmanager
 def disk_trouble_told(path: Path, needed: Callable[[], int] = lambda: 0) -> Iterator[None]:
-    """Turn a full or unwritable disk into a `UserError` that names `path`, the bytes `needed` and free."""
+    """Turn a full or unwritable disk into a `DiskError` that names `path`, the bytes `needed` and free."""
     try:
         yield
     except OSError as error:
         kind = trouble(error)
         if kind == "room":
             still = f"about {megabytes(needed())} more" if needed() else "more"
-            raise UserError(
+            raise DiskError(
                 f"No room for the cache at {path} ({error.strerror}): it needs {still}, and "
                 f"{megabytes(free_bytes(path))} are free. What is done is kept: make room "
                 "(`itae cache prune`) or set paths.cache to a larger disk, and run the same command again."
             ) from error
         if kind == "access":
-            raise UserError(
+            raise DiskError(
                 f"The cache can't be written at {error.filename or path} ({error.strerror}): "
                 "set paths.cache to a folder that you may write to."
             ) from error
         if kind == "reach":
-            raise UserError(
+            raise DiskError(
                 f"The disk of the cache at {error.filename or path} fails ({error.strerror}): see to that, or set "
                 "paths.cache to a folder on another, and run the same command again."
             ) from error

@@ -8,17 +8,21 @@ size of the pictures, the device's class, settings, versions and precision, and 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
+import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.disk import disk_trouble_told, flush_folder, replace_file
+from itae.base.disk import disk_trouble_told, flush_folder, free_bytes, replace_file, trouble
+from itae.base.errors import UserError
 from itae.base.identity import identity
 from itae.base.lock import Lock, this_process
 from itae.portable.devices.device import Device, Net
@@ -32,6 +36,27 @@ log = logging.getLogger(__name__)
 METHOD = 1
 """How this package converts; a mend that makes other files raises it."""
 MANIFEST = "export.json"
+_PLACE, _LOCKS = Path("portable", "exports"), "locks"
+_LITTLE = 1 << 16  # free bytes below which a converter may have written half of what it would, and not said so
+
+
+def check_root(store_root: Path) -> None:
+    """Raise a `UserError` if exports can't be kept in a cache, before anything is converted for it.
+
+    One that may be read only, and has exports, will do: what it has needs no writing.
+    """
+    above = next(folder for folder in (store_root, *store_root.parents) if os.path.lexists(folder))
+    if not above.is_dir():
+        raise UserError(f"paths.cache={store_root}: {above} is a file; the cache needs a folder.")
+    locks = store_root / _PLACE / _LOCKS
+    with disk_trouble_told(store_root):
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=locks) as file:
+                file.write(b"x")
+        except OSError:
+            if not any(locks.parent.glob(f"*/{MANIFEST}")):
+                raise
 
 
 def exported(
@@ -59,14 +84,16 @@ def exported(
     """
     built = net.build()
     key = _key(device, net, built, size, calibration)
-    root = store_root / "portable" / "exports"
+    root = store_root / _PLACE
     folder = root / key
     with disk_trouble_told(root):
-        if _whole(folder):
+        if not _damage(folder):
             return folder
-        (root / "locks").mkdir(parents=True, exist_ok=True)
-        with Lock(root / "locks" / key).held(f"the export of {net.name} for {device.name} by another process"):
-            if not _whole(folder):  # another may have made it meanwhile
+        (root / _LOCKS).mkdir(parents=True, exist_ok=True)
+        with Lock(root / _LOCKS / key).held(f"the export of {net.name} for {device.name} by another process"):
+            if bad := _damage(folder):  # or another has made it meanwhile
+                if folder.is_dir():
+                    log.warning("The export %s is damaged (%s) and is made anew.", folder, bad)
                 _clear(root, key)
                 _make(folder, device, net, built, size, calibration)
     return folder
@@ -84,7 +111,7 @@ def _make(
     draft.mkdir(parents=True)
     try:
         began = time.perf_counter()
-        device.convert(built, size, draft, calibration)
+        _convert(device, net, built, size, draft, calibration)
         spent = time.perf_counter() - began
         files = {str(path.relative_to(draft)): _file(path) for path in sorted(draft.rglob("*")) if path.is_file()}
         total = sum(each["bytes"] for each in files.values())
@@ -96,18 +123,38 @@ def _make(
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _whole(folder: Path) -> bool:
-    """Whether an export is there, and each of its files is what was written."""
+def _convert(
+    device: Device, net: Net, built: nn.Module, size: tuple[int, int], draft: Path, calibration: Sequence[np.ndarray]
+) -> None:
+    """Have the device write its files; what it fails of is its own, but for want of room, which many say in their way.
+
+    Raises
+    ------
+    OSError
+        If the disk is full.
+    """
+    try:
+        device.convert(built, size, draft, calibration)
+    except Exception as error:
+        if free_bytes(draft) < _LITTLE:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        if isinstance(error, OSError) and trouble(error) != "room":  # no file of the cache's: it would be told as such
+            raise UserError(f"{device.name} can't convert {net.name} ({error}); leave {device.name} out.") from error
+        raise
+    if free_bytes(draft) < _LITTLE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _damage(folder: Path) -> str:
+    """Return what of an export isn't what was written, or not there; empty if it is whole."""
     if not folder.is_dir():
-        return False
+        return "it is not there"
     try:
         files = facts_of(folder)["files"]
         bad = [name for name, was in files.items() if _file(folder / name) != was]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         bad = [f"{MANIFEST} ({error})"]
-    if bad:
-        log.warning("The export %s is damaged (%s) and is made anew.", folder, ", ".join(bad))
-    return not bad
+    return ", ".join(bad)
 
 
 def _clear(root: Path, key: str) -> None:

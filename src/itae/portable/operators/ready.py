@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itae.base.disk import DiskError
 from itae.base.errors import UserError
 from itae.base.progress import progress
 from itae.portable.devices.device import Device, Runner
@@ -82,7 +84,18 @@ class Ready:
     def close(self) -> None:
         """Let go of all that is open."""
         for runner in self.runners.values():
-            runner.close()
+            _close(runner)
+
+    def drop(self, net: str, device: str) -> None:
+        """Let go of one, if it is open, and run it no more."""
+        if (runner := self.runners.pop((net, device), None)) is not None:
+            _close(runner)
+
+
+def _close(runner: Runner) -> None:
+    """Let go of one; a runtime that fails even at that costs no result."""
+    with contextlib.suppress(Exception):
+        runner.close()
 
 
 def made_ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Callable[[str], None]) -> Ready:
@@ -113,9 +126,10 @@ def made_ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Ca
                 try:
                     _open(ready, asked, row, name, size, calibration)
                     _check(ready, asked, row, name, expected, checked)
+                except DiskError:
+                    raise  # which isn't the device's: all others would be told of it
                 except Exception as error:  # a runtime's own too: one cell is no reason to lose the others
-                    if (runner := ready.runners.pop((row.name, name), None)) is not None:
-                        runner.close()
+                    ready.drop(row.name, name)
                     ready.refused[row.name, name] = why = _why(error)
                     log.info("%s on %s", row.name, name, exc_info=True)
                     told(f"note       {row.told} is not run on {name}: {why}")

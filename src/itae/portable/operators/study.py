@@ -105,7 +105,7 @@ def _cell(ready: Ready, net: str, device: str, read: Mapping[tuple[str, str], An
     if "ms" not in cell:
         return cell
     cell |= {
-        "fallbacks": list(ready.runners[net, device].fallbacks),
+        "fallbacks": [str(each) for each in ready.runners[net, device].fallbacks],
         "convert_s": ready.exports[net, device]["convert_s"],
         "bytes": ready.exports[net, device]["bytes"],
         "first_ms": ready.first_ms[net, device],
