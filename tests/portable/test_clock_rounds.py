@@ -152,7 +152,7 @@ def test_equal_outputs_of_a_network_that_makes_all_pictures_equal_are_right():
 @pytest.mark.parametrize(
     ("answer", "budget_db", "said"),
     [
-        (lambda of: net("", of)[:, :, :8], 90.0, r"net on bad gave an output of shape \[1, 3, 8, 16\] where"),
+        (lambda of: net("", of)[:, :, :8], 90.0, r"net on bad gave an array of shape \[1, 3, 8, 16\], where"),
         (lambda of: np.where(of > 0.99, np.nan, net("", of)), None, "net on bad gave values that are not finite"),
         (
             lambda of: net("", of) + np.float32(1e-3),

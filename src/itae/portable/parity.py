@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import permutations
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.portable.devices.device import Device, Net, Runner
@@ -29,6 +29,27 @@ def parity_db(output: np.ndarray, reference: np.ndarray) -> float:
     if not np.isfinite(error):
         return -np.inf
     return BEST if error == 0 else min(BEST, -10 * float(np.log10(error)))
+
+
+def array_of(output: Any, told: str, shape: Sequence[int]) -> np.ndarray:
+    """Return what a device gave if it is the array that it should be; `told` says who gave it.
+
+    Raises
+    ------
+    UserError
+        If it is something else, or of other numbers or another shape: says what it is.
+    """
+    import numpy as np
+
+    if not isinstance(output, np.ndarray):
+        found = f"{type(output).__name__}, which is no numpy array"
+    elif not np.issubdtype(output.dtype, np.floating):
+        found = f"an array of {output.dtype}"
+    elif output.shape != tuple(shape):
+        found = f"an array of shape {list(output.shape)}"
+    else:
+        return output
+    raise UserError(f"{told} gave {found}, where one of float32 and shape {list(shape)} is right.")
 
 
 def check(
@@ -57,12 +78,10 @@ def check(
     """
     least = BEST
     for picture in pictures:
-        output, reference = runner.timed(picture).output, expected(picture)
-        if output.shape != reference.shape:
-            raise UserError(
-                f"{device.name} computes {net.name} wrong: its output has the shape {list(output.shape)} in place of "
-                f"{list(reference.shape)}; leave {device.name} out, or take another net."
-            )
+        reference = expected(picture)
+        timed = runner.timed(picture)
+        told = f"{device.name} computes {net.name} wrong: it"
+        output = array_of(getattr(timed, "output", timed), told, reference.shape)
         found = parity_db(output, reference)
         least = min(least, found)
         budget = device.budget_db

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xxhash
 
+from itae.base.errors import UserError
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.reading import Cell, Reading
 from itae.portable.clock.statistic import quantile, split_half
-from itae.portable.parity import BEST, parity_db
+from itae.portable.parity import BEST, array_of, parity_db
 
 NOTHING_LIKE = 15.0
 """PSNR in dB below which an output is wrong even without a budget: that of two unlike pictures is about 10."""
@@ -54,7 +56,7 @@ class Kept:
                     self.cell.runner.timed(before.copy())  # not the same picture: memory of it must be of no use
             # A copy, since a device may write into what it is given; for all of them it is as fresh in the caches.
             output, cpu_s, wall_s = self.cell.runner.timed(picture.copy())
-            self.wrong = self._fault(number, np.asarray(output), expected)
+            self.wrong = self._fault(number, output, expected)
         except Exception as error:
             said = " ".join(str(error).split())
             said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}..."
@@ -116,10 +118,12 @@ class Kept:
     def _times(self) -> list[float]:
         return self.cpu_s if self._by_cpu else self.wall_s
 
-    def _fault(self, number: int, output: np.ndarray, expected: np.ndarray) -> str | None:
+    def _fault(self, number: int, output: Any, expected: np.ndarray) -> str | None:
         """Return what is wrong with an output, in a sentence; None if nothing is."""
-        if output.shape != expected.shape:
-            return f"{self._name} gave an output of shape {list(output.shape)} where {list(expected.shape)} is right."
+        try:
+            output = array_of(output, self._name, expected.shape)
+        except UserError as error:
+            return str(error)
         if not np.isfinite(output).all():
             return f"{self._name} gave values that are not finite for picture {number}."
         digest, right = (xxhash.xxh3_128_digest(np.ascontiguousarray(of).data) for of in (output, expected))
