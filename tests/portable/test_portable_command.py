@@ -107,7 +107,7 @@ def test_a_line_that_cannot_be_one_is_refused(command, said):
 
 
 def test_without_a_line_or_its_program_it_is_missing():
-    assert Command().missing() == "command has no command line"
+    assert Command().missing() == "command has no command line; set devices.command.command=[PROGRAM,...]"
     line = ["no-such-program", "{net}", "{input}", "{output}"]
     assert "needs the program no-such-program, which isn't here" in Command(command=line).missing()
 

@@ -74,7 +74,10 @@ class Worker:
             line = b""
         if not line:
             raise WorkerError(f"its process ended with {self._process.wait()}{self._last_words()}")
-        answer = json.loads(line)
+        try:
+            answer = dict(json.loads(line))
+        except (ValueError, TypeError) as error:
+            raise WorkerError(f"its process printed {line[:60]!r}, which is no answer: it is no Python") from error
         if "error" in answer:
             raise WorkerError(answer["error"])
         return answer, self._process.stdout.read(answer["bytes"])
@@ -145,6 +148,8 @@ class ApartDevice:
     def check(self, name: str) -> None:
         """Check every value; of a device without a name of its own, take `name` and the precision."""
         one_of("device.precision", self.precision, ("fp32", "int8"))
+        if self.python is not None and not isinstance(self.python, str):
+            raise UserError(f"device.python={self.python!r} must be the path of a Python, or null.")
         object.__setattr__(self, "name", self.name or (f"{name}_int8" if self.precision == "int8" else name))
         object.__setattr__(self, "budget_db", None if self.precision == "int8" else 90.0)
 

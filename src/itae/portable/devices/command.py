@@ -14,11 +14,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.checks import above_0, one_of
+from itae.base.checks import above_0, number, one_of
 from itae.base.errors import UserError
 from itae.portable.devices.device import Device, Runner, Timed
 from itae.portable.devices.mnn_here import Mnn
@@ -26,6 +26,7 @@ from itae.portable.devices.ncnn_here import Ncnn
 from itae.portable.devices.onnx_runtime import FILE as ONNX
 from itae.portable.devices.onnx_runtime import OnnxRuntime
 from itae.portable.devices.open_vino import OpenVino
+from itae.portable.parity import BEST
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,16 +72,21 @@ class Command:
     budget_db: float | None = None
     timeout_s: float = 600.0
     name: str = "command"
-    pip: str = field(default="", init=False)
+
+    @property
+    def pip(self) -> str:
+        """The command that installs what exports the network; empty if that is here."""
+        return self._by().pip if self._by().missing() else ""
 
     def __post_init__(self) -> None:
         one_of(f"devices.{self.name}.exports", self.exports, _FORMATS)
         above_0(f"devices.{self.name}.timeout_s", self.timeout_s, "seconds")
-        object.__setattr__(self, "pip", f"set devices.{self.name}.command=[PROGRAM,...]; {self._by().pip}")
+        if self.budget_db is not None:
+            number(f"devices.{self.name}.budget_db", self.budget_db, low=0, high=BEST)
         if self.command is None:
             return
-        words = None if isinstance(self.command, str) else list(self.command)
-        if not words or not all(isinstance(word, str) for word in words):
+        words = self.command
+        if not isinstance(words, list | tuple) or not words or not all(isinstance(word, str) for word in words):
             raise UserError(
                 f"devices.{self.name}.command={self.command!r} must be a list of words, as in [python,phone.py,...]."
             )
@@ -92,9 +98,9 @@ class Command:
     def missing(self) -> str | None:
         """Return what of it isn't here: the command, its program, or what exports the network."""
         if self.command is None:
-            return f"{self.name} has no command line"
+            return f"{self.name} has no command line; set devices.{self.name}.command=[PROGRAM,...]"
         if not shutil.which(self.command[0]):
-            return f"{self.name} needs the program {self.command[0]}, which isn't here"
+            return f"{self.name} needs the program {self.command[0]}, which isn't here, or may not be run"
         gone = self._by().missing()
         return f"{self.name} exports to {self.exports}: {gone}" if gone else None
 
