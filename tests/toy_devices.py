@@ -14,6 +14,17 @@ from itae.base.errors import UserError
 from itae.portable.devices.device import InProcess
 from itae.track.tracking import Log
 
+_WRONG = {
+    "none": lambda out: None,
+    "list": lambda out: out.tolist(),
+    "tensor": lambda out: torch.from_numpy(out),
+    "bytes": lambda out: (255 * out).astype("uint8"),
+    "flat": lambda out: out[0],
+    "nan": lambda out: out * float("nan"),
+    "inf": lambda out: out + float("inf"),
+}
+"""What a device may return that is no picture, by its fault."""
+
 
 @dataclass(frozen=True)
 class Toy:
@@ -29,6 +40,10 @@ class Toy:
         return "toy needs the package toys, which isn't installed" if self.fault == "missing" else None
 
     def facts(self):
+        if self.fault == "no facts":
+            return [1]
+        if self.fault == "odd facts":
+            return {"version": {1.0, float("nan")}}
         where = {"provider": f"tool --password={self.token}" if self.token else "CPU"}
         return where | {"runtime": "toys", "version": "1.0", "precision": "bf16", "emulated": self.fault == "emulated"}
 
@@ -38,6 +53,8 @@ class Toy:
             raise UserError("toy has no operator Gelu (node up.0.act) in toys 1.0; take activation=relu.")
         if self.fault == "nothing":
             raise UserError("toy has no operator Conv (node first) in toys 1.0; take another device.")
+        if self.fault == "no file":
+            open("/nowhere/at/all")  # noqa: SIM115
         torch.jit.trace(net, torch.zeros(1, 3, *size)).save(folder / "net.pt")
 
     def open(self, folder, threads):
@@ -47,6 +64,8 @@ class Toy:
         def call(picture):
             with torch.inference_mode():
                 out = net(torch.from_numpy(picture)).numpy()
+            if self.fault in _WRONG:
+                return _WRONG[self.fault](out)
             if self.fault == "swapped":
                 return out[:, [1, 0, 2]]
             if self.fault == "slow at first" and next(runs) == 0:
@@ -59,7 +78,23 @@ class Toy:
                     pass
             return out
 
-        return InProcess(call)
+        return Sticks(call) if self.fault == "sticks" else InProcess(call)
+
+
+class Sticks(InProcess):
+    """A runner that fails when it is to let go."""
+
+    def close(self):
+        raise RuntimeError("stuck")
+
+
+class NoBudget(Toy):
+    """A device that doesn't say how exact it is."""
+
+    def __getattribute__(self, name):
+        if name == "budget_db":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
 
 
 class Kept(Log):

@@ -113,7 +113,9 @@ def check_choices(words: Iterable[str], part: str | None = None) -> None:
             raise UserError(f"{word.input_line}: choose one; to try several, add --multirun and leave out the [ ].")
         fits = isinstance(value, str | list) or word.is_sweep_override() or (value is None and several)
         if not fits:
-            raise UserError(f"{word.input_line} is not one of {', '.join(options_of(group, part))}.")
+            own = options_of(group, part)
+            told = f"a group of options; choose {' or '.join(own)}" if len(own) == 1 else f"one of {', '.join(own)}"
+            raise UserError(f"{word.input_line} is not {told}.")
 
 
 def plain_config(cfg: DictConfig | Mapping[str, Any]) -> dict[str, Any]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itae.base.checks import one_of, true_or_false, whole
+from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.construct import check_options, construct
 from itae.base.errors import UserError, did_you_mean
 from itae.base.place import at_home
+from itae.portable.devices.exports import check_root
 from itae.portable.operators.asked import Asked, rows_of
 
 KEYS = ("study", "net", "devices", "device", "changes", "measure", "tracker", "out", "seed", "paths", "runtime")
@@ -41,17 +43,19 @@ class PortableSettings:
                 "itae portable doesn't know what to do yet: name a study, as in itae portable experiment=operators."
             )
         one_of("study", plain["study"], STUDIES)
-        for key in ("net", "devices", "measure", "tracker", "paths", "runtime"):
+        if not plain.get("devices") or not isinstance(plain["devices"], Mapping):
+            raise UserError(f"devices={plain.get('devices')!r} must be a mapping with at least one device: NAME: node.")
+        for key in ("net", "measure", "tracker", "paths", "runtime"):
             if not isinstance(plain.get(key), Mapping):
                 raise UserError(f"{key}={plain.get(key)!r} is not a group of options; see itae portable --help.")
         whole("seed", plain["seed"], low=0)
         check_options("runtime", plain["runtime"], ("report",))
         true_or_false("runtime.report", plain["runtime"].get("report"))
-        cache = _cache(plain["paths"])
         tracker, measure = construct("tracker", plain["tracker"]), construct("measure", plain["measure"])
         measure.check()
         rows = rows_of(construct("net", plain["net"]), plain.get("changes"))
         devices, left_out = devices_of(plain["devices"], plain.get("device"))
+        cache = _cache(plain["paths"])  # last, since it makes the folder
         return cls(
             asked=Asked(rows, devices, left_out, measure, cache, plain["seed"]),
             tracker=tracker,
@@ -85,11 +89,12 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
     made = {name: _made(name, nodes[name]) for name in names}
     if not every and (why := {name: why for name, one in made.items() if (why := one.missing())}):
         name = next(iter(why))
-        raise UserError(f"device={name} can't be run on here: {_ended(why[name])}; install it: {made[name].pip}")
+        install = f"; install it: {made[name].pip}" if made[name].pip else ""
+        raise UserError(f"device={name} can't be run on here: {_ended(why[name])}{install}")
     left_out = {name: why for name, one in made.items() if every and (why := getattr(one, "only_by_name", None))}
     left_out |= {name: _told(why, one.pip) for name, one in made.items() if (why := one.missing())}
     left_out |= {name: "not asked for" for name in nodes if name not in names}
-    there = {name: one for name, one in made.items() if name not in left_out}
+    there = {name: _usable(name, one) for name, one in made.items() if name not in left_out}
     if not there:
         raise UserError(f"No device is installed here: {'; '.join(left_out.values()) or 'devices is empty'}.")
     return there, left_out
@@ -98,12 +103,30 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
 def _made(name: str, node: Any) -> Any:
     """Return a device of the config; a `UserError` names an option by the word that sets it."""
     try:
-        return construct(f"devices.{name}", node)
+        made = construct(f"devices.{name}", node)
     except UserError as error:
         said = str(error)
         raise UserError(
             f"devices.{name}.{said.removeprefix('device.')}" if said.startswith("device.") else said
         ) from error
+
+    for need in ("name", "pip", "budget_db"):
+        if not hasattr(made, need):
+            raise UserError(f"devices.{name}._target_={node['_target_']} can't be a device: it has no {need!r}.")
+    return made
+
+
+def _usable(name: str, made: Any) -> Any:
+    """Return a device whose facts can be written and whose budget can be held; its class may be anybody's."""
+    told = f"devices.{name}: {type(made).__name__}"
+    facts = made.facts()
+    try:
+        json.dumps(dict(facts), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{told}.facts() returned {facts!r}, where a mapping of plain values is right.") from error
+    if made.budget_db is not None:
+        number(f"{told}.budget_db", made.budget_db)
+    return made
 
 
 def _named(wanted: object) -> list[str]:
@@ -129,4 +152,5 @@ def _cache(paths: Mapping[str, Any]) -> Path:
     cache = paths.get("cache")
     if not isinstance(cache, str) or not cache.strip():
         raise UserError(f"paths.cache={cache!r} is not a folder; set paths.cache=/path/to/the/folder.")
-    return at_home(cache).absolute()
+    check_root(root := at_home(cache).absolute())
+    return root

@@ -21,6 +21,7 @@ from itae.base.secrets import Veil, hidden, hidden_word, hidden_words
 from itae.look import page
 from itae.look.view import RunView
 from itae.portable.operators import result as results
+from itae.results.find import RESULT
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,8 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
     veil, quiet = Veil(plain), contextlib.ExitStack()
     quiet.enter_context(veil.over_logs())
     with quiet:
-        settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
         folder = _folder(plain.get("out"))
+        settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
         result = results.begun(hidden_words(hidden(dict(plain))), began)
         try:
@@ -92,13 +93,24 @@ def _folder(out: object) -> Path:
         return Path("outputs/portable") / fresh_name()
     if not isinstance(out, str) or not out.strip():
         raise UserError(f"out={out!r} is not a folder; set out=/path/to/the/folder, or leave it out.")
-    return at_home(out)
+    folder = at_home(out)
+    above = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
+    if not above.is_dir():
+        raise UserError(f"out={out}: {above} is a file; a run needs a folder, so set out=... to another.")
+    if other := results.of_another_kind(folder):
+        raise UserError(f"out={out} holds {other}, which would be lost; set out=... to another folder.")
+    return folder
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier run in this folder has written and this one may not."""
+    """Remove what an earlier run in this folder has written and this one may not, and nothing else of the folder."""
+    from itae.portable.operators.figures import FIGURES
+
+    if not (folder / RESULT).is_file():
+        return
     with contextlib.suppress(OSError):
-        for file in (folder / page.PAGE, *(folder / "figures").glob("*.*"), *(folder / name for name in results.FILES)):
+        figures = [file for name in FIGURES for file in (folder / "figures").glob(f"{name}.*")]
+        for file in (folder / page.PAGE, *figures, *(folder / name for name in results.FILES)):
             file.unlink(missing_ok=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from itae.base.errors import UserError
 from itae.base.versions import versions
 from itae.portable.devices.library import versions_of
 from itae.portable.operators.table import CSV, as_csv, devices_in, percent
+from itae.results.find import RESULT
 from itae.results.run import ALONE, write_result
 
 FILES = (CSV, "guidelines.md")
@@ -28,6 +31,16 @@ def begun(settings: Mapping[str, Any], started: Mapping[str, Any]) -> dict[str, 
         "versions": dict(versions()) | versions_of(*_PACKAGES),
         "settings": dict(settings),
     }
+
+
+def of_another_kind(folder: Path) -> str | None:
+    """Return what a folder's ``result.json`` is of, in words, if it is no run of ``itae portable``; else None."""
+    if not (file := folder / RESULT).is_file():
+        return None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if json.loads(file.read_text(encoding="utf-8")).get("kind") == ALONE:
+            return None
+    return f"the {RESULT} of something else than a run of itae portable"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
