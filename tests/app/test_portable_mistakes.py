@@ -44,6 +44,8 @@ def result():
         (["out=other"], ["out=other holds the result.json of something else", "set out=... to another folder"]),
         (["devices={}"], ["devices={} is not a group of options; choose all"]),
         (["devices=null"], ["devices=null is not a group of options; choose all"]),
+        (["net.name=null"], ["net.name=None must be a text"]),
+        (["net.name='  '"], ["net.name='  ' must be a text"]),
         (["device=command"], ["has no command line; set devices.command.command=[PROGRAM,...]\n"]),
         (["device=command", "devices.command.command=3"], ["devices.command.command=3 must be a list of words"]),
         (["device=command", "devices.command.command={a:b}"], ["{'a': 'b'} must be a list of words"]),
@@ -105,6 +107,20 @@ def test_a_device_that_gives_no_picture_loses_its_cells_alone(itae_, fault, told
     assert "bad" in result()["not_run"]["bad"]
     for row in result()["rows"]:
         assert ("ms" in row["cells"]["one"], "ms" in row["cells"]["bad"]) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["net=nafnet", "net.options={enc_blk_nums:3}"], ["nafnet doesn't work with these", "set others"]),
+        (["net=scunet", "net.name=[a]"], ["net.name=['a'] must be a text"]),
+    ],
+)
+def test_a_net_of_spandrels_that_cannot_be(itae_, words, told):
+    pytest.importorskip("spandrel")
+    status, out, err = itae_("portable", "experiment=operators", "device=torch", *words)
+    assert (status, out, err.count("\n")) == (2, "", 1), err
+    assert [word for word in told if word not in err] == [], err
 
 
 def test_what_else_lies_in_the_folder_stays(itae_):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from itae.base.checks import one_of, whole
 from itae.base.errors import UserError
 from itae.portable.devices.device import Cost
+from itae.portable.devices.library import absent
 from itae.portable.nets.weights import checked, identity_of, load_into
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Spandrel:
                 f"net.options={self.options!r} is not a group of options; set one, as net.options.width=16."
             )
         whole("net.seed", self.seed, low=0, high=2**63 - 1)
-        if importlib.util.find_spec("spandrel") is None:
+        if absent("net", ("spandrel",)):
             raise UserError(
                 f"net.architecture={self.architecture} is built by spandrel, which isn't installed; "
                 "pip install spandrel==0.4.2, or take net=unet."
@@ -86,7 +86,12 @@ class Spandrel:
     @property
     def multiple(self) -> int:
         """What height and width have to be multiples of."""
-        return ARCHITECTURES[self.architecture].multiple(self.options)
+        try:
+            return ARCHITECTURES[self.architecture].multiple(self.options)
+        except TypeError as error:  # no list where the constructor takes one
+            raise UserError(
+                f"net.options={dict(self.options)}: {self.architecture} doesn't work with these ({error}); set others."
+            ) from error
 
     def settings(self) -> dict[str, Any]:
         """Return what it is built from: its architecture, options, and its seed or the sha256 of its weights file."""

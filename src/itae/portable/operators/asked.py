@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from itae.base.checks import whole
 from itae.base.errors import UserError, did_you_mean
 from itae.portable.devices.device import Device, Net
 from itae.portable.nets.unet import UNet
@@ -100,6 +101,7 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
     """
     from itae.portable.nets.changes import CHANGES
 
+    _check(net)
     there = {change.name: change.options for change in CHANGES if change.options}
     if why := _whole(net):
         if wanted != "all":
@@ -122,6 +124,13 @@ def rows_of(net: Any, wanted: Any) -> list[Row]:
         elif wanted != "all":
             raise UserError(f"changes={name}: that changes nothing, the network has {told} already; leave it out.")
     return rows
+
+
+def _check(net: Any) -> None:
+    """Raise a `UserError` unless a network, whose class may be anybody's, has a name and says which sizes it takes."""
+    if not isinstance(name := getattr(net, "name", None), str) or not name.strip():
+        raise UserError(f"net.name={name!r} must be a text, by which tables call the net.")
+    whole(f"net={name}: {type(net).__name__}.multiple", getattr(net, "multiple", None), low=1)
 
 
 def _whole(net: Any) -> str | None:
