@@ -19,6 +19,7 @@ from itae.look.page import write_page
 from itae.portable.clock import alone
 from itae.portable.nets.changes import CHANGES
 from itae.portable.operators.result import write, write_tables
+from itae.results.table import read_table
 
 TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
 SMALL = (
@@ -315,6 +316,12 @@ def test_collect_leaves_it_out_and_says_so(itae_, runs):
     status, out, err = itae_("collect", str(runs))
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "a run of itae portable, which has a table and a page of its own" in err
+
+
+def test_beside_other_runs_collect_calls_it_whole(runs):
+    table, left_out, _ = read_table(sorted(runs.glob("*/result.json")), runs)
+    assert table.empty
+    assert set(left_out.values()) == {"a run of itae portable, which has a table and a page of its own"}
 
 
 def test_pages_are_of_one_such_run(itae_, runs):

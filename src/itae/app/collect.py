@@ -36,7 +36,7 @@ from itae.results.rows import (
     with_values,
 )
 from itae.results.shown import Shown
-from itae.results.table import read_table, write_table
+from itae.results.table import OF_ITS_OWN, read_table, write_table
 
 _TOP = 5
 _UNRANKED = 20
@@ -210,6 +210,6 @@ def _tell_files(
     for line in left_out:
         say(f"note       {line}")
     for file, reason in list(damaged.items())[:_NAMED]:
-        say(f"damaged    {file}: {reason}")
-    if damaged:
-        say(f"damaged    {len(damaged)} {RESULT} files could not be read and are left out")
+        say(f"{'left out' if reason == OF_ITS_OWN else 'damaged':10} {file}: {reason}")
+    if count := sum(reason != OF_ITS_OWN for reason in damaged.values()):
+        say(f"damaged    {count} {RESULT} files could not be read and are left out")

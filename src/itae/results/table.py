@@ -33,6 +33,9 @@ METRIC = re.compile(
 )
 _EXACT = 2**53  # beyond, a whole number is text: no float holds it, and a table may turn one into the other
 
+OF_ITS_OWN = "a run of itae portable, which has a table and a page of its own"
+"""Why a run that is whole stands in no table with others."""
+
 
 def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Path, str], Shown]:
     """Return one row for each file, what is wrong with those that could not be read, and what the metrics are.
@@ -56,7 +59,8 @@ def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Pa
         try:
             result = json.loads(file.read_bytes())
             if result.get("kind") == ALONE:
-                raise ValueError("a run of itae portable, which has a table and a page of its own")
+                damaged[file] = OF_ITS_OWN
+                continue
             rows.append({"folder": _folder(file.parent, home.resolve())} | _row(result))
             told += [shown_of(result)] if result["status"] == "ok" else []
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
