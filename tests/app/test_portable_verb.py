@@ -251,6 +251,7 @@ def test_two_jobs_do_not_measure_side_by_side(itae_, tmp_path):
     folder = tmp_path / "itae-measuring"
     folder.mkdir()
     (folder / "holder").write_text("itae portable experiment=operators (ada's)")
+    write(Path("out"), earlier := result_of())
     other = Lock(folder / "lock")
     assert other.take()
     try:
@@ -259,6 +260,7 @@ def test_two_jobs_do_not_measure_side_by_side(itae_, tmp_path):
         other.release()
     assert (status, err.count("\n")) == (2, 1)
     assert "Another job measures on this machine: itae portable experiment=operators (ada's)" in err
+    assert result()["rows"] == earlier["rows"], "an earlier run's results stand"
 
 
 def test_too_noisy_is_told(itae_):
@@ -329,6 +331,17 @@ def test_pages_are_of_one_such_run(itae_, runs):
     assert (status, err.count("\n")) == (2, 1)
     assert "its page is of that one run, so give one such run" in err
     assert itae_("report", str(runs / "a"))[0] == 0
+
+
+def test_beside_other_runs_none_is_named_for_a_page(itae_, runs):
+    write(runs / "other", {"status": "failed", "error": "Of another kind.", "settings": {}, "started": {}})
+    status, _, err = itae_("report", str(runs / "a"), str(runs / "other"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{runs / 'a'} is a run of itae portable, which has a page of its own: give it alone" in err
+    assert not (runs / "a" / "report.html").exists()
+    status, _, err = itae_("report", str(runs))
+    assert (status, err.count("\n")) == (0, 1)
+    assert "2 runs of itae portable are left out" in err
 
 
 def test_a_run_that_failed_has_a_page_that_says_why(runs):

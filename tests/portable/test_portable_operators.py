@@ -16,7 +16,6 @@ from operator_results import GMAC, NAMES, TIMES, cell, result_of
 from scipy.stats import spearmanr
 from toy_devices import Toy
 
-from itae.portable.clock import alone
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.statistic import FEWEST_ROUNDS
 from itae.portable.devices.device import InProcess
@@ -310,11 +309,10 @@ class Recording(Toy):
         return InProcess(runner.call, before=lambda picture: self.run.add(picture.tobytes()) or picture)
 
 
-def test_what_a_device_is_calibrated_on_is_never_what_it_is_held_against(tmp_path, monkeypatch):
-    monkeypatch.setattr(alone, "SHARED", tmp_path)
+def test_what_a_device_is_calibrated_on_is_never_what_it_is_held_against(tmp_path):
     toy, rows = Recording(), rows_of(UNet(channels=2, depth=1, blocks=1), ["skip_add"])
     asked = Asked(rows, {"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=2, max_split_half=1), tmp_path, 0)
-    operators(asked, "a test", lambda _: None)
+    operators(asked, lambda _: None)
     assert len(toy.calibrated) == CALIBRATION
     assert len(toy.run) >= 8
     assert not toy.calibrated & toy.run

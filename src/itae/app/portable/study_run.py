@@ -49,6 +49,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
     with quiet:
         folder = _folder(plain.get("out"))
         settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
+        quiet.enter_context(_alone(words, settings))  # before an earlier run's results go
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
         result = results.begun(hidden_words(hidden(dict(plain))), began)
         try:
@@ -72,8 +73,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
         "run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}
     }
     with settings.tracker.run(folder, config, **tracked.names(settings.asked)) as tracker:
-        command = " ".join(["itae portable", *(result["started"]["overrides"] or ())])
-        result |= operators(settings.asked, command, say)
+        result |= operators(settings.asked, say)
         result["devices"] = hidden_words(hidden(result["devices"]))  # a command line may hold a password
         result["files"] = results.write_tables(folder, result)
         result["figures"] = _figures(folder, result)
@@ -86,6 +86,12 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
     if settings.report:
         page.end_with_page(folder)
     return RunView(folder.absolute(), result)
+
+
+def _alone(words: Sequence[str], settings: PortableSettings) -> contextlib.AbstractContextManager[None]:
+    from itae.portable.clock.alone import alone
+
+    return alone(" ".join(["itae portable", *map(hidden_word, words)]), settings.asked.measure.wait)
 
 
 def _folder(out: object) -> Path:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ from itae.results.run import ALONE, read_run
 
 if TYPE_CHECKING:
     from itae.images.image_set import ImageSet
+
+log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 MOST = 2000
@@ -85,6 +88,8 @@ def write_page(
     of_operators = [file for file in files if _is_of_operators(file)]
     if of_operators and (len(files) == 1 or len(of_operators) == len(files)):
         return _write_operators_page(of_operators, out, best)
+    if of_operators:
+        files = _without(files, of_operators, paths)
     home = paths[0].parent if paths[0].is_file() else paths[0]
     out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
@@ -93,6 +98,18 @@ def write_page(
     data = {"explore": sweep and sweep["explore"], "gallery": run and run["gallery"]}
     write(out, render("page", data, ("page",), plots=sweep is not None or bool(data["gallery"]), **content))
     return out
+
+
+def _without(files: Sequence[Path], of_operators: Sequence[Path], paths: Sequence[Path]) -> list[Path]:
+    """Return the files that share a page; of those with one of their own none may be named, for it would be missed."""
+    for file in of_operators:
+        if any(path.absolute() in (file.absolute(), file.parent.absolute()) for path in paths):
+            raise UserError(
+                f"{file.parent} is a run of itae portable, which has a page of its own: give it alone, and leave it "
+                "out here."
+            )
+    log.warning("%d runs of itae portable are left out: each has a page of its own.", len(of_operators))
+    return [file for file in files if file not in of_operators]
 
 
 def _is_of_operators(file: Path) -> bool:

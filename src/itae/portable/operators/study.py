@@ -21,24 +21,21 @@ from itae.portable.operators.ready import Expected, Ready, made_ready
 from itae.portable.operators.table import ratio_of
 
 
-def operators(asked: Asked, command: str, told: Callable[[str], None]) -> dict[str, Any]:
-    """Return what ``result.json`` has of the study.
+def operators(asked: Asked, told: Callable[[str], None]) -> dict[str, Any]:
+    """Return what ``result.json`` has of the study, done by the one job that measures on this machine.
 
     Parameters
     ----------
     asked
         What is asked for.
-    command
-        By which command, for who waits for this one to end.
     told
         Takes what is to be known at once, a line each.
 
     Raises
     ------
     UserError
-        If another measuring job runs, or no network runs on any device.
+        If no network runs on any device.
     """
-    from itae.portable.clock.alone import alone
     from itae.portable.clock.rounds import readings
 
     began = time.perf_counter()
@@ -47,16 +44,15 @@ def operators(asked: Asked, command: str, told: Callable[[str], None]) -> dict[s
     for line in notes:
         told(f"note       {line}")
     torch_side = Expected(asked.rows)
-    with alone(command, asked.measure.wait):
-        ready = made_ready(asked, size, torch_side, told)
-        try:
-            exported = time.perf_counter()
-            cells = ready.cells(asked)
-            with progress(int(asked.measure.budget_s), "Timing", "seconds at most") as advance:
-                fresh = partial(picture, asked.seed, size=size)
-                found, clock = readings(cells, asked.measure, fresh, torch_side, advance)
-        finally:
-            ready.close()
+    ready = made_ready(asked, size, torch_side, told)
+    try:
+        exported = time.perf_counter()
+        cells = ready.cells(asked)
+        with progress(int(asked.measure.budget_s), "Timing", "seconds at most") as advance:
+            fresh = partial(picture, asked.seed, size=size)
+            found, clock = readings(cells, asked.measure, fresh, torch_side, advance)
+    finally:
+        ready.close()
     timed = time.perf_counter()
     result: dict[str, Any] = {
         "net": {"name": asked.rows[0].net.name, "settings": dict(asked.rows[0].net.settings())},
