@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from itae.portable.cells.ratio import ratio_of
 from itae.portable.operators.correlations import correlations
 from itae.portable.operators.guidelines import guidelines
-from itae.portable.operators.table import ratio_of
 
 NAMES = ("base", "up_nearest", "skip_add", "prelu", "gelu", "depthwise", "kernel_5")
 GMAC = (1.66, 1.62, 1.40, 1.66, 1.66, 0.42, 4.23)

@@ -16,17 +16,19 @@ from operator_results import GMAC, NAMES, TIMES, cell, result_of
 from scipy.stats import spearmanr
 from toy_devices import Toy
 
+from itae.portable.cells.asked import Asked
+from itae.portable.cells.pictures import picture
+from itae.portable.cells.ratio import ratio_of, usable
+from itae.portable.cells.ready import CALIBRATION, Ready
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.statistic import FEWEST_ROUNDS
 from itae.portable.devices.device import InProcess
 from itae.portable.nets.nets import UNet
 from itae.portable.operators import guidelines as said
-from itae.portable.operators.asked import Asked, rows_of
 from itae.portable.operators.correlations import FEWEST, MACS, spearman
-from itae.portable.operators.pictures import picture
-from itae.portable.operators.ready import CALIBRATION, Ready
+from itae.portable.operators.rows import rows_of
 from itae.portable.operators.study import operators
-from itae.portable.operators.table import as_csv, flat, percent, ratio_of, usable
+from itae.portable.operators.table import as_csv, flat, percent
 
 ON = re.compile(r"([+-]\d+) % on (\w+) \(([+-]\d+) to ([+-]\d+) %\)")
 

@@ -4,5 +4,6 @@
 `devices`    runtimes of this machine, and a command of one's own
 `parity`     whether a converted network still computes what torch computes
 `clock`      interleaved rounds, how far a number can be trusted, and who else is at work
+`cells`      networks on devices: exported, held against torch, timed
 `operators`  what each operator costs on each device
 """

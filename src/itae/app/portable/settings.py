@@ -12,8 +12,9 @@ from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.construct import check_options, construct
 from itae.base.errors import UserError, did_you_mean
 from itae.base.place import at_home
+from itae.portable.cells.asked import Asked
 from itae.portable.devices.exports import check_root
-from itae.portable.operators.asked import Asked, rows_of
+from itae.portable.operators.rows import rows_of
 
 KEYS = ("study", "net", "devices", "device", "changes", "measure", "tracker", "out", "seed", "paths", "runtime")
 """The top-level keys of the config, all of them."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from itae.portable.operators.table import flat
 
 if TYPE_CHECKING:
-    from itae.portable.operators.asked import Asked
+    from itae.portable.cells.asked import Asked
     from itae.track.tracking import Log
 
 

@@ -6,6 +6,7 @@ so that nothing is unpickled. It tells its own CPU and wall time: what the pipes
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -66,12 +67,10 @@ class Worker:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and may have said something before
             self._process.stdin.write(json.dumps(words | {"bytes": len(body)}).encode() + b"\n" + body)
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = b""
+        line = self._process.stdout.readline()
         if not line:
             raise WorkerError(f"its process ended with {self._process.wait()}{self._last_words()}")
         try:

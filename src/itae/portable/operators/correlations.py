@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from itae.portable.operators.table import devices_in, usable
+from itae.portable.cells.ratio import usable
+from itae.portable.operators.table import devices_in
 
 MACS = "MACs"
 FEWEST = 5

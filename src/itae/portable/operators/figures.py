@@ -9,8 +9,9 @@ import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
 from itae.look.style import legend, plain_style, short
+from itae.portable.cells.ratio import usable
 from itae.portable.operators.correlations import MACS
-from itae.portable.operators.table import devices_in, percent, usable
+from itae.portable.operators.table import devices_in, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

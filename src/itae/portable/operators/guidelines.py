@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from itae.portable.cells.ratio import usable
 from itae.portable.clock.statistic import FEWEST_ROUNDS, NOTHING
 from itae.portable.operators.correlations import MACS
-from itae.portable.operators.table import between, compared, percent, usable
+from itae.portable.operators.table import between, compared, percent
 
 FREE = 1.1
 """A change costs next to nothing where even the upper end of its interval is below this."""

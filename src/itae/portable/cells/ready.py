@@ -15,9 +15,9 @@ import numpy as np
 from itae.base.disk import DiskError
 from itae.base.errors import UserError
 from itae.base.progress import progress
+from itae.portable.cells.asked import Asked, Row
+from itae.portable.cells.pictures import picture
 from itae.portable.devices.device import Device, Runner
-from itae.portable.operators.asked import Asked, Row
-from itae.portable.operators.pictures import picture
 
 if TYPE_CHECKING:
     from torch import nn

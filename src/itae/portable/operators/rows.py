@@ -1,86 +1,24 @@
-"""What the study of operators is asked for: a network and each change to it, the devices, the clock."""
+"""The networks of the study of operators: one, and each change to it by itself."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from itae.base.checks import whole
 from itae.base.errors import UserError, did_you_mean
-from itae.portable.devices.device import Device, Net
+from itae.portable.cells.asked import Row
 from itae.portable.nets.unet import UNet
 
 BASE = "base"
 """The row of the network as it is."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network of the study: the base, or the base with one change.
-
-    Parameters
-    ----------
-    name
-        What the change is called on the command line; `BASE` for none.
-    told
-        What it is called in tables.
-    net
-        The network.
-    """
-
-    name: str
-    told: str
-    net: Net
-
-
-@dataclass(frozen=True)
-class Asked:
-    """All that the study is asked for.
-
-    Parameters
-    ----------
-    rows
-        The base first.
-    devices
-        By name.
-    left_out
-        Why each other device of the config is not run on.
-    measure
-        An `itae.clock.Measure`.
-    cache
-        Where exports are kept.
-    seed
-        Of the pictures.
-    """
-
-    rows: Sequence[Row]
-    devices: Mapping[str, Device]
-    left_out: Mapping[str, str]
-    measure: Any
-    cache: Path
-    seed: int
-
-    @property
-    def by_itself(self) -> str | None:
-        """A note of why there is one network only, which nothing was changed in."""
-        why = _whole(self.rows[0].net)
-        return why and f"{why}; it was measured by itself."
-
-    def size(self) -> tuple[tuple[int, int], str | None]:
-        """Return height and width of the pictures, and, if they were enlarged to fit the networks, a note of it."""
-        asked = self.measure.size
-        multiple = math.lcm(*(row.net.multiple for row in self.rows))
-        side = multiple * math.ceil(asked / multiple)
-        if side == asked:
-            return (side, side), None
-        told = (
-            f"measure.size={asked}: pictures are padded to {side} x {side}, since these networks need heights and "
-            f"widths that are multiples of {multiple}."
-        )
-        return (side, side), told
+def by_itself(net: Any) -> str | None:
+    """Return a note of why there is one network only, which nothing was changed in; None where there are more."""
+    why = _whole(net)
+    return why and f"{why}; it was measured by itself."
 
 
 def rows_of(net: Any, wanted: Any) -> list[Row]:
