@@ -18,7 +18,8 @@ from itae.base.lock import Lock
 from itae.look.page import write_page
 from itae.portable.clock import alone
 from itae.portable.nets.changes import CHANGES
-from itae.portable.operators.result import write, write_tables
+from itae.portable.operators.result import texts
+from itae.portable.written import write, write_texts
 from itae.results.table import read_table
 
 TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
@@ -310,7 +311,7 @@ def runs(tmp_path):
         folder = tmp_path / "runs" / name
         found = result_of()
         write(folder, found)
-        write_tables(folder, found)
+        write_texts(folder, texts(found))
     return tmp_path / "runs"
 
 

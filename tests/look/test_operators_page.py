@@ -8,7 +8,7 @@ from operator_results import TIMES, result_of
 from itae.look.figures import save
 from itae.look.page import write_page
 from itae.portable.operators.figures import FIGURES
-from itae.portable.operators.result import write
+from itae.portable.written import write
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("chromium")]
 HOSTILE = "<img src=x onerror=document.title='owned'>"

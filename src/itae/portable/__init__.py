@@ -6,4 +6,5 @@
 `clock`      interleaved rounds, how far a number can be trusted, and who else is at work
 `cells`      networks on devices: exported, held against torch, timed
 `operators`  what each operator costs on each device
+`written`    what is written of a run
 """

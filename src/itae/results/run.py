@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from itae.results.assignments import Assignments
     from itae.store.store import Embeddings
 
-ALONE = "operators"
-"""The kind of a run of ``itae portable``, which has no baseline and no edit, and stands in no table with other runs."""
+ALONE = ("operators",)
+"""Kinds of runs of ``itae portable``, which have no baseline and no edit, and stand in no table with other runs."""
 
 
 @dataclass(frozen=True)

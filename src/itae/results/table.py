@@ -58,7 +58,7 @@ def read_table(files: Iterable[Path], home: Path) -> tuple[pd.DataFrame, dict[Pa
     for file in files:
         try:
             result = json.loads(file.read_bytes())
-            if result.get("kind") == ALONE:
+            if result.get("kind") in ALONE:
                 damaged[file] = OF_ITS_OWN
                 continue
             rows.append({"folder": _folder(file.parent, home.resolve())} | _row(result))

@@ -1,7 +1,8 @@
 """``itae portable``: a deblurring network over the devices of this machine.
 
-`main`      the command: words, their config, help
-`settings`  from that config to objects, every mistake found before any work
-`study_run` one run, from settings to ``result.json`` and its page
-`tracked`   what a tracker gets of it
+`main`             the command: words, their config, help
+`settings`         from that config to objects, every mistake found before any work
+`study`            what one kind of run is
+`operators_study`  what an operator costs on each device
+`study_run`        one run, from settings to ``result.json`` and its page
 """

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itae.app.portable.operators_study import operators_study
+from itae.app.portable.study import Common, Study
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.construct import check_options, construct
 from itae.base.errors import UserError, did_you_mean
 from itae.base.place import at_home
-from itae.portable.cells.asked import Asked
 from itae.portable.devices.exports import check_root
-from itae.portable.operators.rows import rows_of
 
 KEYS = ("study", "net", "devices", "device", "changes", "measure", "tracker", "out", "seed", "paths", "runtime")
 """The top-level keys of the config, all of them."""
-STUDIES = ("operators",)
+STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Common]], Study]] = {"operators": operators_study}
+"""What may be done, and what makes it of a config."""
 
 
 @dataclass(frozen=True)
 class PortableSettings:
     """All settings of one run, as objects."""
 
-    asked: Asked
+    study: Study
+    measure: Any
     tracker: Any
     report: bool
 
@@ -54,14 +56,14 @@ class PortableSettings:
         true_or_false("runtime.report", plain["runtime"].get("report"))
         tracker, measure = construct("tracker", plain["tracker"]), construct("measure", plain["measure"])
         measure.check()
-        rows = rows_of(construct("net", plain["net"]), plain.get("changes"))
-        devices, left_out = devices_of(plain["devices"], plain.get("device"))
-        cache = _cache(plain["paths"])  # last, since it makes the folder
-        return cls(
-            asked=Asked(rows, devices, left_out, measure, cache, plain["seed"]),
-            tracker=tracker,
-            report=plain["runtime"]["report"],
-        )
+
+        def common() -> Common:
+            devices, left_out = devices_of(plain["devices"], plain.get("device"))
+            # The cache is last, since that makes the folder.
+            return Common(devices, left_out, measure, plain["seed"], _cache(plain["paths"]))
+
+        study = STUDIES[plain["study"]](plain, common)
+        return cls(study, measure, tracker, plain["runtime"]["report"])
 
 
 def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itae.app.portable import tracked
 from itae.app.portable.settings import PortableSettings
+from itae.app.portable.study import Study
 from itae.app.started import fresh_name, started
 from itae.base.beside import beside
 from itae.base.console import say
@@ -20,7 +20,7 @@ from itae.base.place import at_home
 from itae.base.secrets import Veil, hidden, hidden_word, hidden_words
 from itae.look import page
 from itae.look.view import RunView
-from itae.portable.operators import result as results
+from itae.portable import written as results
 from itae.results.find import RESULT
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
         settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
         quiet.enter_context(_alone(words, settings))  # before an earlier run's results go
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
-        result = results.begun(hidden_words(hidden(dict(plain))), began)
+        result = results.begun(settings.study.name, hidden_words(hidden(dict(plain))), began)
         try:
             return _run(settings, result, folder)
         except BaseException as error:
@@ -64,25 +64,23 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
 
 
 def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> RunView:
-    from itae.portable.operators.figures import FIGURES
-    from itae.portable.operators.study import operators  # numpy and what it brings: a config error comes before
-
-    _clear(folder)
+    study = settings.study
+    _clear(folder, study)
     results.write(folder, result)  # a run that is killed leaves this: status running
     config = result["settings"] | {
         "run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}
     }
-    with settings.tracker.run(folder, config, **tracked.names(settings.asked)) as tracker:
-        result |= operators(settings.asked, say)
+    with settings.tracker.run(folder, config, name=study.told, group=None, job_type=study.name) as tracker:
+        result |= study.work(say)
         result["devices"] = hidden_words(hidden(result["devices"]))  # a command line may hold a password
-        result["files"] = results.write_tables(folder, result)
-        result["figures"] = _figures(folder, result)
-        result["captions"] = {name: caption for name, (caption, _) in FIGURES.items()}
+        result["files"] = results.write_texts(folder, study.texts(result))
+        result["figures"] = _figures(folder, result, study)
+        result["captions"] = {name: caption for name, (caption, _) in study.figures().items()}
         result |= {"status": "ok", "error": None}
         results.write(folder, result)  # before the tracker ends: whatever it does costs no result
-        tracked.track(tracker, result, folder)
+        study.track(tracker, result, folder)
     with contextlib.suppress(OSError, UnicodeError, SystemExit):  # a closed output costs nothing but the table
-        results.show(result, folder)
+        study.show(result, folder)
     if settings.report:
         page.end_with_page(folder)
     return RunView(folder.absolute(), result)
@@ -91,7 +89,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
 def _alone(words: Sequence[str], settings: PortableSettings) -> contextlib.AbstractContextManager[None]:
     from itae.portable.clock.alone import alone
 
-    return alone(" ".join(["itae portable", *map(hidden_word, words)]), settings.asked.measure.wait)
+    return alone(" ".join(["itae portable", *map(hidden_word, words)]), settings.measure.wait)
 
 
 def _folder(out: object) -> Path:
@@ -108,24 +106,21 @@ def _folder(out: object) -> Path:
     return folder
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, study: Study) -> None:
     """Remove what an earlier run in this folder has written and this one may not, and nothing else of the folder."""
-    from itae.portable.operators.figures import FIGURES
-
     if not (folder / RESULT).is_file():
         return
     with contextlib.suppress(OSError):
-        figures = [file for name in FIGURES for file in (folder / "figures").glob(f"{name}.*")]
-        for file in (folder / page.PAGE, *figures, *(folder / name for name in results.FILES)):
+        figures = [file for name in study.figures() for file in (folder / "figures").glob(f"{name}.*")]
+        for file in (folder / page.PAGE, *figures, *(folder / name for name in study.files)):
             file.unlink(missing_ok=True)
 
 
-def _figures(folder: Path, result: Mapping[str, Any]) -> list[str]:
+def _figures(folder: Path, result: Mapping[str, Any], study: Study) -> list[str]:
     from itae.look.figures import save
-    from itae.portable.operators.figures import FIGURES
 
     drawn: list[Path] = []
-    for name, (_, draw) in FIGURES.items():
+    for name, (_, draw) in study.figures().items():
         drawn += beside(f"The figure {name}", partial(_draw, draw, result, folder / "figures", name, save)) or []
     return [os.path.relpath(path, folder) for path in drawn]
 

@@ -114,7 +114,7 @@ def _without(files: Sequence[Path], of_operators: Sequence[Path], paths: Sequenc
 
 def _is_of_operators(file: Path) -> bool:
     with contextlib.suppress(UserError):  # told by who reads it as a run
-        return read_run(file).result.get("kind") == ALONE
+        return read_run(file).result.get("kind") in ALONE
     return False
 
 

@@ -1,21 +1,47 @@
-"""What a tracker gets of a run over devices: a name, a few scores of each device, the table, the figures."""
+"""``study=operators``: what an operator costs on each device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itae.app.portable.study import Common, Figures, Result, Study
+from itae.base.construct import construct
+from itae.portable.cells.asked import Asked
+from itae.portable.operators.result import FILES, show, texts
+from itae.portable.operators.rows import rows_of
 from itae.portable.operators.table import flat
 
 if TYPE_CHECKING:
-    from itae.portable.cells.asked import Asked
     from itae.track.tracking import Log
 
 
-def names(asked: Asked) -> dict[str, Any]:
-    """Return what a tracker calls the run."""
-    return {"name": f"operators {', '.join(asked.devices)}", "group": None, "job_type": "operators"}
+def operators_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Study:
+    """Return the study that a config asks for.
+
+    Raises
+    ------
+    UserError
+        For a network or a change that is none.
+    """
+    rows = rows_of(construct("net", plain["net"]), plain.get("changes"))
+    of = common()
+    asked = Asked(rows, of.devices, of.left_out, of.measure, of.cache, of.seed)
+
+    def work(told: Callable[[str], None]) -> Result:
+        from itae.portable.operators import study  # numpy and what it brings: a config error comes before
+
+        return study.operators(asked, told)
+
+    name = f"operators {', '.join(asked.devices)}"
+    return Study("operators", name, work, _figures, FILES, texts, show, track)
+
+
+def _figures() -> Figures:
+    from itae.portable.operators.figures import FIGURES
+
+    return FIGURES
 
 
 def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
