@@ -7,4 +7,5 @@
 `cells`      networks on devices: exported, held against torch, timed
 `operators`  what each operator costs on each device
 `written`    what is written of a run
+`data`       blurred photographs and their sharp ones
 """
