@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,7 +79,8 @@ class Source(Protocol):
 class Shipped:
     """Fifteen photographs that need no download.
 
-    Nine crops are in this package, four photographs in scikit-image's and two in scikit-learn's. Some distributions take pictures out of those two: what isn't there is left out, and said.
+    Nine crops are in this package, four photographs in scikit-image's and two in scikit-learn's. Some distributions
+    take pictures out of those two: what isn't there is left out, and said.
     """
 
     def settings(self) -> dict[str, Any]:
@@ -142,6 +144,8 @@ class Folder:
             raise UserError(f"data.root={self.root!r} is no folder; give one of photographs.")
         walk = Walk.through(root, "")
         files = [*walk.loose, *(pair for pairs in walk.classes.values() for pair in pairs)]
+        if (root / CREDITS).is_file():
+            walk.others -= Counter({Path(CREDITS).suffix: 1})
         walk.report(root)
         told, found, bad = read_credits(root), [], 0
         for name, file in files:
@@ -165,15 +169,18 @@ def pixels(file: Path, longest: int | None = None) -> np.ndarray:
         If it can't be read.
     """
 
+    def scaled(size: tuple[int, int]) -> tuple[int, int]:
+        share = min(1.0, (longest or max(size)) / max(size))
+        return max(1, round(size[0] * share)), max(1, round(size[1] * share))
+
     def use(image: Any) -> np.ndarray:
         from PIL import Image
 
-        if longest is not None and max(image.size) > longest:
-            wide, high = (max(1, round(each * longest / max(image.size))) for each in image.size)
-            image = image.resize((wide, high), Image.Resampling.LANCZOS)
+        if scaled(image.size) != image.size:
+            image = image.resize(scaled(image.size), Image.Resampling.LANCZOS, box=image.info.get("box"))
         return np.asarray(image).copy()
 
-    return with_picture(str(file), use)
+    return with_picture(str(file), use, None if longest is None else scaled)
 
 
 def content(picture_HWC: np.ndarray) -> str:
