@@ -88,7 +88,7 @@ def pairs_of(names=("a", "b"), **changed):
 def test_pairs_that_are_none_are_refused(changed):
     assert len(pairs_of()) == 2
     names = changed.pop("names", None)
-    with pytest.raises(ValueError, match="photographs|blurred|sharp|blur_px|psf|PSF"):
+    with pytest.raises(ValueError, match=r"photographs|blurred|sharp|blur_px|psf|PSF"):
         pairs_of(**(changed | ({"photographs": names} if names else {})))
 
 
@@ -251,7 +251,7 @@ def test_small_photographs_are_left_out_and_said(tmp_path, caplog):
     splits = made(tmp_path, Mixed())
     assert "2 photographs are less than 56 pixels" in caplog.text
     assert not {"p90", "p91"} & {name for _, pairs in splits.items() for name in pairs.photographs}
-    with pytest.raises(UserError, match="0 of 8 different photographs are at least 209 pixels .* pairs.size=201"):
+    with pytest.raises(UserError, match=r"0 of 8 different photographs are at least 209 pixels .* pairs\.size=201"):
         made(tmp_path, options=dataclasses.replace(FEW, size=201))
 
 
@@ -263,7 +263,7 @@ def test_calibration_pictures_are_from_what_is_learned_from(tmp_path):
     assert pictures[0].shape == (1, 3, 32, 32)
     assert pictures[0].dtype == np.float32
     assert calibration(splits, 2, 16)[0].shape == (1, 3, 16, 16)
-    with pytest.raises(UserError, match="pairs.train_size"):
+    with pytest.raises(UserError, match=r"pairs\.train_size"):
         calibration(splits, 2, 64)
 
 

@@ -138,7 +138,7 @@ class Reds(Layout):
         return (*super().notes(), "REDS' validation split is the test, whose own has no public sharp pictures")
 
     def pairs(self) -> Mapping[str, list[Listed]]:
-        """Return pairs of both splits; a sequence is a scene."""
+        """Return pairs of both splits; a sequence is a scene, and 000 of one split none of the other's."""
         out = {}
         for split, name in (("train", "train"), ("test", "val")):
             sharp = self._folder(f"{name}/{name}_sharp", f"{name}_sharp")
@@ -146,7 +146,7 @@ class Reds(Layout):
             _same_names(sharp, blurred)
             out[split] = [
                 pair for scene in _folders(sharp)
-                for pair in matched(scene.name, blurred / scene.name, scene, f"{name}/{scene.name}")
+                for pair in matched(f"{name}/{scene.name}", blurred / scene.name, scene, f"{name}/{scene.name}")
             ]  # fmt: skip
         return out
 

@@ -37,12 +37,14 @@ def listed(layout: Layout, options: Wanted, seed: int) -> dict[str, list[Listed]
         found = _by_scene(found["all"], options, seed)
     elif "validation" not in found:
         found["train"], found["validation"] = _two(found["train"], options.validation_share, seed)
-    chosen = {split: _drawn(found[split], options.pairs(split), seed) for split in SPLITS}
     scenes: dict[str, str] = {}
+    for split, pairs in found.items():
+        for scene in {each.scene for each in pairs}:
+            if scenes.setdefault(scene, split) != split:
+                raise UserError(f"The scene {scene} is in {scenes[scene]} and in {split} of {layout.root}.")
+    chosen = {split: _drawn(found[split], options.pairs(split), seed) for split in SPLITS}
     for split, pairs in chosen.items():
         for pair in pairs:
-            if scenes.setdefault(pair.scene, split) != split:
-                raise UserError(f"The scene {pair.scene} is in {scenes[pair.scene]} and in {split} of {layout.root}.")
             _check_sizes(pair, options.side(split))
     return chosen
 
