@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SHIPPED = "src/itae/portable/data/shipped"
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,9 @@ def test_the_wheel_holds_configs_and_weights(wheel):
     assert shipped <= set(names)
     weights = {f"itae/vit/weights/{name}.safetensors" for name in ("digits_vit", "digits_clip")}
     assert weights | {"itae/py.typed"} <= set(names)
+    photographs = {f"itae/{path.relative_to(ROOT / 'src/itae')}" for path in (ROOT / SHIPPED).iterdir()}
+    assert len(photographs) == 11, "nine photographs, and their credits for people and for the program"
+    assert photographs <= set(names)
     assert not [name for name in names if name.startswith(("tests", "conf"))]
 
 

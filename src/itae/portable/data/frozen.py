@@ -175,7 +175,8 @@ def _splits(
     held = kept(cache, key, arrays)
     facts = {**about, "blurred_psnr": held.facts["blurred_psnr"]}
     sure = hashlib.sha256(f"{key} {held.sha256}".encode()).hexdigest()
-    return Splits(*(_pairs(held, split) for split in SPLITS), facts, sure)
+    train, validation, test = (_pairs(held, split) for split in SPLITS)
+    return Splits(train, validation, test, facts, sure)
 
 
 def _pairs(held: Kept, split: str) -> Pairs:

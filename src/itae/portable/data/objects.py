@@ -157,9 +157,10 @@ def _cutout(file: str) -> Any:
             picture = opened.convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{file} can't be read ({error}); mend or remove it.") from error
-    if picture.getextrema()[3][0] == 255:
+    shown = picture.getchannel("A")
+    if shown.getextrema()[0] == 255:
         raise UserError(f"{file} hides all that is behind it; cut-outs are transparent around the thing.")
-    if (box := picture.getchannel("A").getbbox()) is None:
+    if (box := shown.getbbox()) is None:
         raise UserError(f"{file} is transparent everywhere; remove it.")
     return picture.crop(box)
 
