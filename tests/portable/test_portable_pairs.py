@@ -196,6 +196,14 @@ def test_the_seed_and_it_alone_changes_what_is_drawn(tmp_path):
     assert same(one, again)
     assert one.key == again.key != other.key
     assert not np.array_equal(one.train.blurred, other.train.blurred)
+    both = set(one.train.photographs) & set(other.train.photographs)
+    assert both, "of the same photographs other pieces are taken"
+    for name in both:
+        mine, theirs = (
+            {p.sharp[i].tobytes() for i, each in enumerate(p.photographs) if each == name}
+            for p in (one.train, other.train)
+        )
+        assert not mine & theirs
 
 
 def test_the_order_of_photographs_changes_nothing(tmp_path):
