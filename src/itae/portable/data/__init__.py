@@ -7,6 +7,7 @@
 `photographs`  sharp ones: what is shipped, and folders
 `debian`       more of them, from Debian's packages
 `layouts`      data sets with pairs of their own
+`listed`       pairs of files, by their names or a list
 `split`        what is learned from, chosen by, judged by
 `made`         pairs that are made, by what is drawn for each
 `read`         pairs that are read

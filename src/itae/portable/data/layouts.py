@@ -6,7 +6,6 @@ rimchang/RealBlur and rimchang/RSBlur, joanshen0508/HA_deblur (HIDE). None was t
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -16,24 +15,17 @@ from typing import Any, ClassVar
 from itae.base.checks import one_of, true_or_false
 from itae.base.errors import UserError
 from itae.base.place import at_home
-from itae.images.decode import ENDINGS
+from itae.portable.data.listed import (
+    Listed,
+    by_stem,
+    check_none_missing,
+    check_same_names,
+    folders_in,
+    from_list,
+    matched,
+)
 
 PIECES = "pieces of the pictures are judged, not whole ones, so numbers don't compare with published ones"
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A pair of files, the scene that it is of, its name, and the number of the piece that is cut from it."""
-
-    scene: str
-    name: str
-    blurred: Path
-    sharp: Path
-    number: int = 0
-
-    def contents(self) -> list[str]:
-        """Return the sha256 of both files."""
-        return [hashlib.sha256(file.read_bytes()).hexdigest() for file in (self.blurred, self.sharp)]
 
 
 @dataclass(frozen=True)
@@ -107,7 +99,7 @@ class GoPro(Layout):
         blur = "blur_gamma" if self.gamma else "blur"
         return {
             split: [
-                pair for scene in _folders(self._folder(split))
+                pair for scene in folders_in(self._folder(split))
                 for pair in matched(scene.name, scene / blur, scene / "sharp", scene.name)
             ]
             for split in ("train", "test")
@@ -143,9 +135,9 @@ class Reds(Layout):
         for split, name in (("train", "train"), ("test", "val")):
             sharp = self._folder(f"{name}/{name}_sharp", f"{name}_sharp")
             blurred = self._folder(f"{name}/{name}_{self.blur}", f"{name}_{self.blur}")
-            _same_names(sharp, blurred)
+            check_same_names(sharp, blurred)
             out[split] = [
-                pair for scene in _folders(sharp)
+                pair for scene in folders_in(sharp)
                 for pair in matched(f"{name}/{scene.name}", blurred / scene.name, scene, f"{name}/{scene.name}")
             ]  # fmt: skip
         return out
@@ -218,8 +210,8 @@ class Hide(Layout):
         sharp, out = by_stem([self._folder("GT")]), {}
         for split in ("train", "test"):
             folder = self._folder(split)
-            blurred = by_stem([folder, *_folders(folder)], allowed_empty=True)
-            _none_missing(sorted(blurred.keys() - sharp.keys()), self._folder("GT"), "blurred", "sharp")
+            blurred = by_stem([folder, *folders_in(folder)], allowed_empty=True)
+            check_none_missing(sorted(blurred.keys() - sharp.keys()), self._folder("GT"), "blurred", "sharp")
             out[split] = [
                 Listed(stem.partition("from")[2] or stem, f"{split}/{stem}", file, sharp[stem])
                 for stem, file in blurred.items()
@@ -245,75 +237,13 @@ class TwoFolders(Layout):
     def pairs(self) -> Mapping[str, list[Listed]]:
         """Return all pairs."""
         blurred, sharp = self._folder(self.blurred), self._folder(self.sharp)
-        _same_names(sharp, blurred)
+        check_same_names(sharp, blurred)
         found = [
-            pair for scene in _folders(sharp)
+            pair for scene in folders_in(sharp)
             for pair in matched(scene.name, blurred / scene.name, scene, scene.name)
         ]  # fmt: skip
         loose = matched("", blurred, sharp, "", allowed_empty=bool(found))
         return {"all": [*(Listed(each.name, each.name, each.blurred, each.sharp) for each in loose), *found]}
-
-
-def matched(scene: str, blurred: Path, sharp: Path, name: str, allowed_empty: bool = False) -> list[Listed]:
-    """Return pairs of the files of two folders with the same names but for their endings, in order.
-
-    Raises
-    ------
-    UserError
-        If a file has none in the other folder, or two, or there are none at all.
-    """
-    left, right = (by_stem([folder], allowed_empty) for folder in (blurred, sharp))
-    _none_missing(sorted(left.keys() - right.keys()), sharp, "blurred", "sharp")
-    _none_missing(sorted(right.keys() - left.keys()), blurred, "sharp", "blurred")
-    return [Listed(scene, f"{name}/{stem}".lstrip("/"), left[stem], right[stem]) for stem in left]
-
-
-def by_stem(folders: Iterable[Path], allowed_empty: bool = False) -> dict[str, Path]:
-    """Return the pictures of folders by their names without ending, in order; none of them twice."""
-    out: dict[str, Path] = {}
-    folders = list(folders)
-    for folder in folders:
-        if not folder.is_dir():
-            raise UserError(f"The folder {folder} is missing.")
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in ENDINGS and not file.name.startswith("."):
-                if file.stem in out:
-                    raise UserError(f"{out[file.stem]} and {file} are two pictures of one name; keep one of them.")
-                out[file.stem] = file
-    if not out and not allowed_empty:
-        raise UserError(f"The folder {folders[0]} holds no picture.")
-    return out
-
-
-def from_list(root: Path, file: Path, above: int) -> list[Listed]:
-    """Return the pairs of a list: in each line the paths of a sharp and a blurred picture, from the root.
-
-    A scene is the folder that is so many above that of the picture.
-
-    Raises
-    ------
-    UserError
-        If a line isn't such, a picture isn't there, or a blurred one is there twice.
-    """
-    out: list[Listed] = []
-    seen: dict[str, int] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-        paths = line.split()
-        if not paths:
-            continue
-        if len(paths) < 2:
-            raise UserError(f"{file}, line {number}: {line!r} isn't a sharp and a blurred picture.")
-        sharp, blurred = (root / path for path in paths[:2])
-        for picture in (sharp, blurred):
-            if not picture.is_file():
-                raise UserError(f"{file}, line {number}: {picture} is missing.")
-        if paths[1] in seen:
-            raise UserError(f"{file}, lines {seen[paths[1]]} and {number}: {paths[1]} is there twice; remove one.")
-        seen[paths[1]] = number
-        out.append(Listed(sharp.parents[above].name, paths[1], blurred, sharp))
-    if not out:
-        raise UserError(f"{file} names no pair.")
-    return out
 
 
 def found_list(layout: Layout, name: str, folders: Iterable[str]) -> Path:
@@ -324,21 +254,3 @@ def found_list(layout: Layout, name: str, folders: Iterable[str]) -> Path:
     raise UserError(
         f"{layout.option}={layout.root!r} has no {name}, the list of pairs that belongs to {type(layout).__name__}."
     )
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-
-
-def _same_names(sharp: Path, blurred: Path) -> None:
-    """Raise a `UserError` unless two folders have the same sub-folders."""
-    left, right = ({each.name for each in _folders(folder)} for folder in (sharp, blurred))
-    for here, there, missing in ((sharp, blurred, left - right), (blurred, sharp, right - left)):
-        if missing:
-            raise UserError(f"{here} has {', '.join(sorted(missing)[:3])}, and {there} hasn't.")
-
-
-def _none_missing(stems: Sequence[str], folder: Path, have: str, lack: str) -> None:
-    if stems:
-        some = ", ".join(stems[:3]) + (", ..." if len(stems) > 3 else "")
-        raise UserError(f"{len(stems)} {have} pictures have no {lack} one in {folder}: {some}.")

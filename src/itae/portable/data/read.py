@@ -11,7 +11,8 @@ import numpy as np
 
 from itae.base.errors import UserError
 from itae.images.samples import BadImage
-from itae.portable.data.layouts import Layout, Listed
+from itae.portable.data.layouts import Layout
+from itae.portable.data.listed import Listed
 from itae.portable.data.made import Pair, draws, place
 from itae.portable.data.photographs import pixels
 from itae.portable.data.split import SPLITS, shared_out
