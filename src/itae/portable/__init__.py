@@ -8,4 +8,5 @@
 `operators`  what each operator costs on each device
 `written`    what is written of a run
 `data`       blurred photographs and their sharp ones
+`train`      networks learn from those, and what they reach is judged
 """

@@ -1,0 +1,124 @@
+"""PSNR and SSIM by their formulas, and intervals that hold what they say."""
+
+import numpy as np
+import pytest
+from drawn_pairs import pairs
+from scipy.stats import t
+
+from itae.portable.parity import BEST
+from itae.portable.train.quality import (
+    floor,
+    mean_over,
+    psnr,
+    quality,
+    restored,
+    rounded,
+    ssim,
+    told_intervals,
+)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return pairs(["a", "b", "c"], each=2, side=40)
+
+
+def test_psnr_is_that_of_the_formula(drawn):
+    error = (drawn.blurred.astype(np.float64) - drawn.sharp) / 255
+    assert psnr(drawn.blurred, drawn) == pytest.approx(-10 * np.log10((error**2).mean((1, 2, 3))), abs=1e-4)
+    assert list(psnr(drawn.sharp, drawn)) == [BEST] * 6
+
+
+def test_ssim_is_that_of_scikit_image(drawn):
+    from skimage.metrics import structural_similarity
+
+    ours = ssim(drawn.blurred, drawn)
+    for found, blurred, sharp in zip(ours, drawn.blurred, drawn.sharp, strict=True):
+        whole, field = structural_similarity(
+            blurred / 255, sharp / 255, data_range=1, channel_axis=0, gaussian_weights=True, sigma=1.5,
+            use_sample_covariance=False, full=True,
+        )  # fmt: skip
+        assert found == pytest.approx(whole, abs=1e-6) or found == pytest.approx(field.mean(), abs=0.01)
+    assert ssim(drawn.sharp, drawn) == pytest.approx(1)
+
+
+def test_many_pairs_are_judged_as_each_alone():
+    many = pairs(["a"], each=18, side=16)
+    one = [psnr(many.blurred[i : i + 1], type(many)(many.blurred[i : i + 1], many.sharp[i : i + 1], ("a",),
+                many.blur_px[:1])) for i in range(18)]  # fmt: skip
+    assert psnr(many.blurred, many) == pytest.approx(np.concatenate(one))
+
+
+def test_a_network_is_given_pictures_in_0_to_1_and_what_it_gives_is_rounded(drawn):
+    seen = []
+
+    def call(pictures):
+        seen.append(pictures)
+        assert pictures.dtype == np.float32
+        return 2 * pictures - 0.5
+
+    outputs = restored(call, drawn, batch=4)
+    assert [len(each) for each in seen] == [4, 2]
+    assert outputs.dtype == np.uint8
+    expected = np.clip(2 * (drawn.blurred / 255) - 0.5, 0, 1) * 255
+    assert np.abs(outputs - expected).max() <= 0.5 + 1e-4
+
+
+def test_pictures_are_padded_for_a_network_and_cropped_back(drawn):
+    def call(pictures):
+        assert pictures.shape[-2:] == (48, 48)
+        return pictures
+
+    assert (restored(call, drawn, multiple=16) == drawn.blurred).all()
+
+
+def test_what_is_no_number_is_black():
+    assert list(rounded(np.array([np.nan, np.inf, -np.inf, -1, 0.5, 2]))) == [0, 0, 0, 0, 128, 255]
+
+
+def test_outputs_of_another_kind_are_refused(drawn):
+    with pytest.raises(ValueError, match="uint8"):
+        quality(drawn.blurred.astype(np.float32), drawn)
+    with pytest.raises(ValueError, match="same pairs"):
+        floor(drawn).over(floor(pairs(["x"], each=6, side=40)))
+
+
+def test_the_mean_is_over_pairs_and_one_photograph_has_no_interval():
+    mean = mean_over(np.array([1.0, 2, 3, 10]), ["a", "a", "a", "b"])
+    assert (mean.mean, mean.low, mean.high) == (4, 2, 10)  # two photographs: from one to the other
+    assert mean_over(np.array([1.0, 3]), ["a", "a"]) == type(mean)(2.0, None, None)
+
+
+def test_pairs_of_one_photograph_count_once_for_the_interval():
+    rng = np.random.default_rng(0)
+    each = rng.standard_normal(12)
+    alone = mean_over(each, [str(i) for i in range(12)])
+    doubled = mean_over(np.repeat(each, 5), [str(i) for i in range(12) for _ in range(5)])
+    assert (doubled.low, doubled.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_intervals_are_about_as_wide_as_those_of_students_t():
+    rng = np.random.default_rng(0)
+    widths = []
+    for _ in range(20):
+        each = rng.standard_normal(10)
+        found = mean_over(each, [str(i) for i in range(10)])
+        widths.append((found.high - found.low) / (2 * t.ppf(0.975, 9) * each.std(ddof=1) / np.sqrt(10)))
+    assert np.mean(widths) == pytest.approx(1, abs=0.06)  # plain percentiles: .82
+
+
+def test_a_gain_that_all_photographs_share_has_a_narrow_interval():
+    drawn = pairs(["a", "b", "c", "d"], each=2, side=24, seed=3)
+    closer = np.round((drawn.blurred.astype(float) + drawn.sharp) / 2).astype(np.uint8)  # half the error: 6 dB
+    gain = quality(closer, drawn).over(floor(drawn)).psnr
+    whole = floor(drawn).psnr
+    assert gain.low < gain.mean < gain.high
+    assert gain.mean == pytest.approx(6, abs=0.3)
+    assert gain.high - gain.low < 0.3 * (whole.high - whole.low)
+    assert quality(closer, drawn).over(floor(drawn)).ssim.low > 0
+
+
+def test_what_intervals_are_worth_is_said():
+    assert "no interval" in told_intervals(["a", "a"])
+    assert "over 3 photographs, which is too few" in told_intervals(["a", "b", "c"])
+    assert told_intervals([str(i) for i in range(9)]) == "Intervals (95 %) are over 9 photographs, by bootstrap."
