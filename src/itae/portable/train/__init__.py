@@ -9,5 +9,6 @@
 `crops`    what a step learns from
 `losses`   what an output is held against
 `quality`  PSNR and SSIM, and their intervals over photographs
+`lengths`  quality by the length of the blur
 `wiener`   what is reached by who is told the blur
 """
