@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHOD = 1
+METHOD = 2
 """How this package converts; a mend that makes other files raises it."""
 MANIFEST = "export.json"
 _PLACE, _LOCKS = Path("portable", "exports"), "locks"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.checks import one_of
+from itae.base.checks import one_of, true_or_false
 from itae.base.errors import UserError
 from itae.portable.devices.device import InProcess, Runner
 from itae.portable.devices.library import absent, library, versions_of
@@ -28,6 +28,7 @@ PROVIDERS = {
 """What an option `provider` is to ONNX Runtime, and the package that has it."""
 _CPU = PROVIDERS["cpu"][0]
 FILE = "net.onnx"
+_LOOK_THROUGH = ("Clip", "Min", "Max", "Cast", "Identity", "Slice", "Reshape")
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,15 @@ class OnnxRuntime:
     provider
         ``cpu`` (default), ``cuda``, ``coreml``, ``qnn``. What the provider doesn't do runs on the processor, and is
         counted: `Runner.fallbacks`. A run's time holds the copies to and from its memory.
+    residual
+        With int8: whether the last addition is quantised like all else: see `OpenVino`. Default: false.
     name
         What tables call it.
     """
 
     precision: str = "fp32"
     provider: str = "cpu"
+    residual: bool = False
     name: str = ""
     pip: str = field(default="", init=False)
     budget_db: float | None = field(default=None, init=False)
@@ -55,6 +59,7 @@ class OnnxRuntime:
     def __post_init__(self) -> None:
         one_of("device.precision", self.precision, ("fp32", "int8"))
         one_of("device.provider", self.provider, PROVIDERS)
+        true_or_false("device.residual", self.residual)
         words = ["ort"] + [word for word in (self.precision, self.provider) if word not in ("fp32", "cpu")]
         object.__setattr__(self, "name", self.name or "_".join(words))
         object.__setattr__(self, "pip", f"pip install onnx {PROVIDERS[self.provider][1]}")
@@ -119,6 +124,7 @@ class OnnxRuntime:
         with quiet():
             ready = file.with_name("ready.onnx")
             prepare(str(file), str(ready), skip_symbolic_shape=True)
+            last = None if self.residual else residual_of(library("onnx", self.pip).load(str(ready)).graph)
             by.quantize_static(
                 *(str(ready), str(file), Pictures()),
                 quant_format=by.QuantFormat.QDQ,
@@ -126,6 +132,7 @@ class OnnxRuntime:
                 weight_type=by.QuantType.QInt8,
                 per_channel=True,
                 reduce_range=emulated("int8"),  # without VNNI, sums of u8 x s8 products saturate
+                nodes_to_exclude=[] if last is None else [last],
             )
             ready.unlink()
 
@@ -135,6 +142,22 @@ class OnnxRuntime:
         found = re.search(r"for an? ([\w.]+)\S* node with name '([^']*)'|implementation for (\w+)", said)
         operator, node = (found.group(1) or found.group(3), found.group(2) or "") if found else (said[:200], "")
         return unsupported(self.name, "ONNX Runtime", operator, node)
+
+
+def residual_of(graph: Any) -> str | None:
+    """Return the name of the addition by which an ONNX graph ends, if it adds up two things that it computed.
+
+    A clamp, and what doesn't change values, may stand behind it. Constants are folded by then, and a bias is one.
+    """
+    makers = {output: node for node in graph.node for output in node.output}
+    constant = {each.name for each in graph.initializer}
+    node = makers.get(graph.output[0].name)
+    while node is not None and node.op_type in _LOOK_THROUGH:
+        node = makers.get(node.input[0])
+    if node is None or node.op_type != "Add":
+        return None
+    fixed = [each for each in node.input if each in constant or makers.get(each, node).op_type == "Constant"]
+    return None if fixed else str(node.name)
 
 
 def fallbacks(assigned: Sequence[Any]) -> tuple[str, ...]:
