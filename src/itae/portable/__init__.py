@@ -9,4 +9,5 @@
 `written`    what is written of a run
 `data`       blurred photographs and their sharp ones
 `train`      networks learn from those, and what they reach is judged
+`optimise`   nets made cheaper, and how good they are after conversion
 """
