@@ -108,6 +108,17 @@ def test_what_is_past_its_budget_or_below_the_blurred_input_is_told(splits, tmp_
     assert re.search(words.replace("4., and", r"4\d\.\d dB with torch, and"), found.why), found.why
 
 
+def test_swapped_channels_are_named_and_uneven_parity_explains_nothing(splits, tmp_path):
+    from itae.portable.optimise.deployed import _Judged
+
+    judged = _Judged(State(small(), splits, tmp_path), splits.validation)
+    outputs = [judged.expected(each.picture) for each in judged.padded]
+    assert judged._because([each[:, [1, 0, 2]] for each in outputs]) == "its channels come out swapped, as G, R, B"
+    rng = np.random.default_rng(0)
+    noisy = [outputs[0], *(each + 0.02 * rng.normal(size=each.shape) for each in outputs[1:])]
+    assert judged._because(noisy) == ""
+
+
 def test_a_net_that_torch_itself_restores_nothing_with_says_so(splits, tmp_path):
     found = on(Toy(), splits, tmp_path, net=UNet(channels=4, depth=1))
     assert found.verdict == "refused"

@@ -140,6 +140,13 @@ class _Judged:
             raise UserError(f"{told} gives values that are not finite; leave {device.name} out, or take another net.")
         return outputs
 
+    def _because(self, outputs: Sequence[np.ndarray]) -> str:
+        """Return what explains the output that is least like torch's, in words; empty if nothing known does."""
+        references = [self.expected(each.picture) for each in self.padded]
+        parities = [parity_db(*each) for each in zip(outputs, references, strict=True)]
+        worst = int(np.argmin(parities))
+        return explained(outputs[worst], self.padded[worst].picture, self.expected, parities[worst])
+
     def _verdict(
         self, device: Device, parity: float, budget: float | None, psnr: Mean, outputs: Sequence[np.ndarray]
     ) -> tuple[str, str | None]:
@@ -155,7 +162,7 @@ class _Judged:
             return "refused", f"{below}: its conversion takes away all that was gained; leave {device.name} out."
         if budget is None or parity >= budget:
             return "kept", None
-        because = explained(outputs[0], self.padded[0].picture, self.expected, parity)
+        because = self._because(outputs)
         past = f"{told} with a parity of {parity:.1f} dB with torch, and at least {budget:g} are needed"
         if in_eight_bits(device) and not because:
             return "warned", f"{past}; train on with optimise.quantisation_aware, or take another device."
