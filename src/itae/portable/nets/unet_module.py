@@ -34,9 +34,12 @@ _ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class UNetModule(nn.Module):
-    """A U-Net: sharp picture = module(blurred picture), both [B, 3, H, W], H and W multiples of `spec.multiple`."""
+    """A U-Net: sharp picture = module(blurred picture), both [B, 3, H, W], H and W multiples of `spec.multiple`.
 
-    def __init__(self, spec: Spec, seed: int) -> None:
+    Its weights are drawn from a seed; without one they are whatever the memory held, for who has others to put there.
+    """
+
+    def __init__(self, spec: Spec, seed: int | None) -> None:
         super().__init__()
         made = _Maker(spec)
         colours, c = 3 * spec.unshuffle**2, spec.channels
@@ -55,7 +58,8 @@ class UNetModule(nn.Module):
             self.decoders.append(made.blocks(2 * here if spec.skip == "concat" else here, here))
         self.tail = made.conv(c, colours, 3)
         self.shuffle = nn.PixelShuffle(spec.unshuffle) if spec.unshuffle > 1 else nn.Identity()
-        draw(self, SIDE * spec.multiple, torch.Generator().manual_seed(seed), {self.tail: CORRECTION})
+        if seed is not None:
+            draw(self, SIDE * spec.multiple, torch.Generator().manual_seed(seed), {self.tail: CORRECTION})
 
     def forward(self, blurred: torch.Tensor) -> torch.Tensor:
         """Return the sharp picture."""
