@@ -2,4 +2,10 @@
 
 `space`      which U-Nets a search may choose from
 `hand_made`  ten that a practitioner would draw, listed before any search
+`parts`      where a U-Net's weights lie in those that all U-Nets of a space share
+`supernet`   all U-Nets of a space in one set of weights
+`sandwich`   which of them learn from a batch
+`training`   that training, which goes on after a kill
+`sliced`     one of them as a network of its own
+`judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
 """

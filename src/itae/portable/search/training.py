@@ -1,0 +1,256 @@
+"""A supernet is trained once: the same space, pairs and settings have the same weights, to the bit, and they are kept.
+
+It learns as one network does (`itae.portable.train`), by the same crops, loss, rate and running mean, and is kept where
+those are. What differs is who learns from a batch: the networks of a sandwich.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from itae.base.errors import UserError
+from itae.base.lock import this_process
+from itae.base.progress import progress
+from itae.portable.data.pairs import Pairs, Splits
+from itae.portable.search.judge import by_supernet
+from itae.portable.search.sandwich import Sandwich
+from itae.portable.search.space import Space
+from itae.portable.train.kept import WEIGHTS, Place
+from itae.portable.train.options import Train
+
+if TYPE_CHECKING:
+    import torch
+
+    from itae.portable.search.supernet import Supernet
+    from itae.portable.train.state import State
+
+log = logging.getLogger(__name__)
+
+METHOD = 1
+"""How a supernet is made and learns; a mend that makes other weights raises it."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedSupernet:
+    """A supernet, and how its weights were come by.
+
+    Parameters
+    ----------
+    supernet
+        It, in eval mode.
+    weights
+        Their .safetensors file, in the cache.
+    curve
+        A dict for each validation: `step`; `seconds`, CPU seconds of the process so far, of the steps alone; `loss` of
+        the largest network, mean since the one before; `validation_psnr`, its PSNR on few pairs, and `smallest_psnr`.
+    facts
+        Plain values: `key`, `sha256` of the weights, `space`, `sandwich`, `options`, `networks`, `parameters`, `cpu_s`
+        of the steps and `by` whom.
+    """
+
+    supernet: Supernet
+    weights: Path
+    curve: list[dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def trained_supernet(
+    space: Space,
+    splits: Splits,
+    options: Train,
+    sandwich: Sandwich,
+    cache: Path,
+    advance: Callable[[int], None] | None = None,
+) -> TrainedSupernet:
+    """Return a supernet, trained on pairs unless its weights are in the cache.
+
+    Parameters
+    ----------
+    space
+        Its networks.
+    splits
+        It learns from `train`; `validation` is looked at for the curve, and `test` isn't.
+    options
+        How; `teacher_weight` does nothing, since `sandwich` says how it is distilled.
+    sandwich
+        Which networks learn from a batch.
+    cache
+        Folder of the cache (paths.cache).
+    advance
+        Is told how many steps were just done; of those done before at once. None (default): a bar is shown.
+
+    Raises
+    ------
+    UserError
+        When crops don't fit the networks or the pictures, the loss is no number any more, or the disk is in trouble.
+    """
+    check(space, options, splits)
+    place = Place(cache, _key(space, splits, options, sandwich))
+    with ExitStack() as stack:
+        if advance is None:
+            advance = stack.enter_context(progress(options.steps, f"Training {len(space):,} networks at once", "steps"))
+        about = place.about()
+        if about is None:
+            stack.enter_context(place.held("the supernet"))
+            about = place.about()  # or another has made it meanwhile
+        if about is None:
+            _train(space, splits, options, sandwich, place, advance)
+            about = place.about()
+            assert about is not None
+        else:
+            advance(options.steps)
+    weights = place.folder / WEIGHTS
+    return TrainedSupernet(_read(space, weights), weights, about["curve"], about["facts"])
+
+
+def check(space: Space, options: Train, splits: Splits) -> None:
+    """Raise a `UserError` where a space, the pairs and the settings don't fit each other; nothing is computed."""
+    options.check()
+    if options.crop % space.multiple:
+        fits = -(-options.crop // space.multiple) * space.multiple
+        raise UserError(
+            f"train.crop={options.crop} must be a multiple of {space.multiple}, for a network of the space halves "
+            f"pictures; take {fits}."
+        )
+    if options.crop > (most := min(splits.train.sharp.shape[-2:])):
+        raise UserError(f"train.crop={options.crop} is larger than the pictures; it must be at most {most}.")
+
+
+def _train(
+    space: Space,
+    splits: Splits,
+    options: Train,
+    sandwich: Sandwich,
+    place: Place,
+    advance: Callable[[int], None],
+) -> None:
+    from itae.portable.train.steps import torch_for
+
+    with torch_for(options):
+        state = _begun(space, options, place.checkpoint)
+        advance(state.step)
+        while state.step < options.steps:
+            began = time.process_time()
+            state.losses.append(_step(state, splits.train, space, sandwich))
+            state.averaged()
+            state.step += 1
+            state.cpu_s += time.process_time() - began
+            advance(1)
+            if state.step % options.validated == 0 or state.step == options.steps:
+                _validate(state, splits.validation, space)
+                state.save(place.checkpoint)
+        facts = {
+            "key": place.key, "space": space.settings(), "sandwich": dataclasses.asdict(sandwich),
+            "options": options.key(taught=False), "networks": len(space),
+            "parameters": sum(each.numel() for each in state.named.values()),
+            "cpu_s": state.cpu_s, "by": this_process(),
+        }  # fmt: skip
+        place.keep(state.kept(), state.curve, facts)
+
+
+def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> float:
+    """Learn from one batch, and return the loss of the largest network."""
+    import torch
+
+    from itae.portable.search.supernet import Supernet
+    from itae.portable.train.crops import crops
+    from itae.portable.train.losses import loss_of
+    from itae.portable.train.steps import laid, rate
+
+    options, supernet = state.options, state.module
+    assert isinstance(supernet, Supernet)
+    found = crops(pairs, state.step, options.batch, options.crop, options.seed)
+    blurred, sharp = (torch.from_numpy(each) for each in found)
+    blurred = laid(blurred, options)
+
+    def call(spec: Any) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            return supernet(blurred, spec).float()
+
+    for group in state.adam.param_groups:
+        group["lr"] = rate(options, state.step)
+    state.adam.zero_grad()
+    value = sandwich.backward(
+        space, state.step, call, sharp, lambda output, wanted: loss_of(output, wanted, options.eps, options.fft)
+    )
+    if not math.isfinite(value):
+        raise UserError(
+            f"train.lr={options.lr:g}: after {state.step:,} steps the supernet's loss is no finite number any more; "
+            "take a lower one, or train.precision=fp32."
+        )
+    if options.clip is not None:
+        torch.nn.utils.clip_grad_norm_(state.named.values(), options.clip)
+    state.adam.step()
+    return value
+
+
+def _begun(space: Space, options: Train, checkpoint: Path) -> State:
+    """Return where a training stands: where a checkpoint says, or else at its beginning."""
+    from itae.portable.train.state import State
+
+    state = State(_drawn(space, options), options)
+    if checkpoint.is_file():
+        try:
+            state.load(checkpoint)
+        except Exception as error:  # it may be damaged in any way
+            log.warning("The checkpoint %s can't be read (%s); the training begins anew.", checkpoint, error)
+            return State(_drawn(space, options), options)
+        log.info("The training of the supernet goes on after %d of %d steps.", state.step, options.steps)
+    return state
+
+
+def _drawn(space: Space, options: Train) -> Supernet:
+    import torch
+
+    from itae.portable.search.supernet import Supernet
+
+    supernet = Supernet(space, options.seed)
+    if options.channels_last:
+        supernet = supernet.to(memory_format=torch.channels_last)
+    return supernet.train()
+
+
+def _read(space: Space, weights: Path) -> Supernet:
+    from safetensors.torch import load_file
+
+    from itae.portable.search.supernet import Supernet
+
+    supernet = Supernet(space, 0)
+    supernet.load_state_dict(load_file(weights))
+    return supernet.eval()
+
+
+def _validate(state: State, pairs: Pairs, space: Space) -> None:
+    from itae.portable.search.supernet import Supernet
+
+    supernet = Supernet(space, 0)
+    supernet.load_state_dict(state.kept())
+    judge = by_supernet(supernet.eval(), pairs)
+    state.curve.append(
+        {
+            "step": state.step, "seconds": state.cpu_s, "loss": sum(state.losses) / len(state.losses),
+            "validation_psnr": judge(space.largest), "smallest_psnr": judge(space.smallest),
+        }
+    )  # fmt: skip
+    state.losses = []
+
+
+def _key(space: Space, splits: Splits, options: Train, sandwich: Sandwich) -> str:
+    """Return a hash of all that the weights depend on."""
+    from itae.portable.train import kept
+
+    depends = {
+        "method": [kept.METHOD, METHOD], "space": space.settings(), "sandwich": dataclasses.asdict(sandwich),
+        "pairs": splits.key, "options": options.key(taught=False),
+    }  # fmt: skip
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
