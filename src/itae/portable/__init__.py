@@ -11,4 +11,5 @@
 `train`      networks learn from those, and what they reach is judged
 `optimise`   nets made cheaper, and how good they are after conversion
 `search`     U-Nets that suit devices, found instead of designed
+`search`     networks that suit devices, found instead of designed
 """

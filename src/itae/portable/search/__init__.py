@@ -8,4 +8,5 @@
 `training`   that training, which goes on after a kill
 `sliced`     one of them as a network of its own
 `judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
+`fronts`      which are worth their time on a device, and the area under them
 """
