@@ -9,4 +9,5 @@
 `sliced`     one of them as a network of its own
 `judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
 `fronts`      which are worth their time on a device, and the area under them
+`regret`      what the best of one device costs on another, and one set for all
 """
