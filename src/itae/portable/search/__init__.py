@@ -8,6 +8,8 @@
 `training`   that training, which goes on after a kill
 `sliced`     one of them as a network of its own
 `judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
+`features`    what a network is made of, counted: from which its time is predicted
+`predictor`   how long a network would take on a device, from those that were measured there
 `fronts`      which are worth their time on a device, and the area under them
 `regret`      what the best of one device costs on another, and one set for all
 """
