@@ -10,6 +10,10 @@
 `judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
 `features`    what a network is made of, counted: from which its time is predicted
 `predictor`   how long a network would take on a device, from those that were measured there
+`candidates`  networks that a sampler asks for, judged and predicted
+`trials`      one after the other: judged, predicted, told to the sampler
+`lines`       what was judged, kept so that a killed search goes on
+`chosen`      which of them are converted and measured
 `fronts`      which are worth their time on a device, and the area under them
 `regret`      what the best of one device costs on another, and one set for all
 """
