@@ -16,4 +16,7 @@
 `chosen`      which of them are converted and measured
 `fronts`      which are worth their time on a device, and the area under them
 `regret`      what the best of one device costs on another, and one set for all
+`summary`     all that was found, chosen on validation photographs and told on the test's
+`front_file`  that as a file, with the networks themselves
+`uses`        ten lines for each runtime that use one
 """
