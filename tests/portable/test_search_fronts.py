@@ -11,6 +11,7 @@ from itae.base.errors import UserError
 from itae.portable.search.fronts import (
     Interval,
     Reference,
+    areas,
     by_photograph,
     compared,
     contributions,
@@ -70,6 +71,24 @@ def test_what_a_network_adds_is_what_is_lost_without_it(points):
         rest = [each for j, each in enumerate(points) if j != i and j in on]
         lost = whole - hypervolume(*columns(rest), REFERENCE) if i in on else 0.0
         assert added[i] == pytest.approx(lost)
+
+
+@given(FEW)
+@settings(max_examples=100, deadline=None)
+def test_all_draws_at_once_have_the_areas_of_each(points):
+    psnr, ms = columns(points)
+    psnr_DN = psnr + np.array([[0.0], [1.5], [-2.0]])
+    expected = [hypervolume(each, ms, Reference(base, 64.0)) for each, base in zip(psnr_DN, (25, 25, 24), strict=True)]
+    assert areas(psnr_DN, ms, np.array([25.0, 25.0, 24.0]), 64.0) == pytest.approx(expected)
+
+
+@given(FEW.filter(len))
+@settings(max_examples=100, deadline=None)
+def test_who_is_on_the_front_of_the_only_photograph_is_on_that_of_each_draw(points):
+    psnr, ms = columns(points)
+    on = np.zeros(len(points))
+    on[front(psnr, ms)] = 1
+    assert membership(psnr[:, None], ms, 2).tolist() == on.tolist()
 
 
 def test_one_network_has_its_db_times_its_halvings():

@@ -6,9 +6,7 @@ on a machine that others used at the time: 36 of Sobol's sequence, then 28 drawn
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
+from search_results import SIZE, measured
 
 from itae.base.errors import UserError
 from itae.portable.nets.costs import cost
@@ -23,7 +22,6 @@ from itae.portable.nets.spec import ACTIVATIONS, CONVS, DOWNS, KERNELS, SKIPS, U
 from itae.portable.search.features import PARTS, operators, parts
 from itae.portable.search.predictor import FEWEST, Predictor, design, held_out, to_measure
 
-SIZE = (144, 144)
 CHOICES = {
     "channels": (4, 8, 12, 16, 24), "depth": (2, 3), "blocks": (1, 2), "up": ("transposed", "nearest"),
     "skip": ("concat", "add"), "activation": ("relu", "silu"), "conv": ("dense", "depthwise"),
@@ -47,15 +45,6 @@ def priced(specs):
         [0.02 if "MACs" in p else 0.1 for p in PARTS]
     )
     return np.array([parts(spec, *SIZE) @ prices for spec in specs])
-
-
-def measured():
-    with (Path(__file__).parent / "unet_times.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    devices = ("ort", "openvino", "ncnn", "torch")
-    whole = ("channels", "depth", "blocks", "unshuffle")
-    specs = [Spec(**{k: int(v) if k in whole else v for k, v in row.items() if k not in devices}) for row in rows]
-    return specs, {name: np.array([float(row[name]) for row in rows]) for name in devices}
 
 
 @given(SPECS, st.integers(9, 200), st.integers(9, 200))

@@ -19,4 +19,5 @@
 `summary`     all that was found, chosen on validation photographs and told on the test's
 `front_file`  that as a file, with the networks themselves
 `uses`        ten lines for each runtime that use one
+`figures`     the same as pictures
 """

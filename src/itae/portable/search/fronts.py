@@ -150,10 +150,13 @@ def membership(
     times_DN = np.tile(ms_N, (draws, 1))
     if noise_N is not None:
         times_DN = times_DN * np.exp(np.nan_to_num(np.asarray(noise_N, float)) * rng.standard_normal(times_DN.shape))
-    on_N = np.zeros(len(ms_N))
-    for psnr_N, drawn_N in zip(psnr_DN, times_DN, strict=True):
-        on_N[front(psnr_N, drawn_N)] += 1
-    return on_N / draws
+    known_DN = worth(psnr_DN, times_DN)
+    on_DN = known_DN.copy()
+    for j in range(len(ms_N)):
+        no_worse = (psnr_DN[:, j, None] >= psnr_DN) & (times_DN[:, j, None] <= times_DN)
+        better = (psnr_DN[:, j, None] > psnr_DN) | (times_DN[:, j, None] < times_DN)
+        on_DN &= ~(known_DN[:, j, None] & no_worse & better)
+    return on_DN.mean(0)
 
 
 class Areas(NamedTuple):
@@ -190,15 +193,28 @@ def compared(
     """
     blurred_P = np.asarray(blurred_P, float)
     weights_DP = np.vstack([np.full(len(blurred_P), 1 / len(blurred_P)), drawn(len(blurred_P), draws, seed)])
-    of_D2 = np.array([
-        [hypervolume(psnr_NP @ weights_P, ms_N, Reference(float(blurred_P @ weights_P), slowest_ms))
-         for psnr_NP, ms_N in (one, other)]
-        for weights_P in weights_DP
+    base_D = weights_DP @ blurred_P
+    of_D2 = np.column_stack([
+        areas(weights_DP @ np.asarray(psnr_NP, float).T, ms_N, base_D, slowest_ms) for psnr_NP, ms_N in (one, other)
     ])  # fmt: skip
     with np.errstate(divide="ignore", invalid="ignore"):
         gain_D = np.where(of_D2[:, 1] > 0, of_D2[:, 0] / of_D2[:, 1] - 1, np.nan)
     above = float((of_D2[1:, 0] > of_D2[1:, 1]).mean())
     return Areas(interval(of_D2[:, 0]), interval(of_D2[:, 1]), interval(gain_D), above)
+
+
+def areas(psnr_DN: np.ndarray, ms_N: np.ndarray, blurred_D: np.ndarray, slowest_ms: float) -> np.ndarray:
+    """Return `hypervolume` of networks whose PSNR is drawn and whose times are not, float64 [D], all draws at once.
+
+    The best PSNR within a limit of time only rises with the limit: from each network's time to the next one's it is the
+    largest so far.
+    """
+    ms_N = np.asarray(ms_N, float)
+    known = np.flatnonzero(np.isfinite(psnr_DN).all(0) & np.isfinite(ms_N) & (ms_N < slowest_ms))
+    order = known[np.argsort(ms_N[known], kind="stable")]
+    width_N = np.diff(np.log2(np.append(ms_N[order], slowest_ms)))
+    gain_DN = np.maximum(psnr_DN[:, order] - blurred_D[:, None], 0)
+    return np.maximum.accumulate(gain_DN, axis=1) @ width_N if len(order) else np.zeros(len(blurred_D))
 
 
 def interval(values: np.ndarray) -> Interval:
