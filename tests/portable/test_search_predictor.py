@@ -112,6 +112,17 @@ def test_a_device_whose_times_are_drawn_by_lot_is_not_predicted():
     assert found.mean_error.value > 0.5
 
 
+def test_what_is_told_of_a_network_does_not_depend_on_its_own_time():
+    specs, ms = nets(24), priced(nets(24))
+    told = Predictor("toy", specs, ms, SIZE).held_out.predicted_ms
+    for i in (0, 7):
+        other = ms.copy()
+        other[i] *= 3
+        again = Predictor("toy", specs, other, SIZE).held_out.predicted_ms
+        assert again[i] == told[i]
+        assert again != told
+
+
 @pytest.mark.parametrize(("device", "most"), [("ort", 0.06), ("openvino", 0.08), ("torch", 0.08), ("ncnn", 0.15)])
 def test_real_devices_are_predicted_from_36_networks(device, most):
     """Mean error on 28 others, drawn at random: 2.9, 4.6, 4.7 and 12.6 %."""

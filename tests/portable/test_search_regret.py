@@ -75,6 +75,14 @@ def test_regret_is_what_is_lost_at_each_limit_of_time(made):
             assert np.isnan(one.times) or 1 <= one.times <= one.worst_times + 1e-9
 
 
+def test_time_is_held_against_what_restores_as_well():
+    """Not against the fastest of all, which is 1 dB worse; and what restores better and faster counts."""
+    table = table_of([27.0, 26.0, 27.0, 27.5], [[4.0, 1.0, 12.0, 8.0]])
+    one = regret_of(table, [0, 2, 3], "other", 0)
+    assert one.worst_times == pytest.approx(3)
+    assert one.times == pytest.approx(3 ** (1 / 3))
+
+
 def test_a_front_of_other_photographs_may_lose_less_than_nothing():
     """Network 0 was chosen, and network 1 turned out better."""
     table = table_of([26.0, 27.0], [[4.0, 4.0]])
