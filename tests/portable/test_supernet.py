@@ -58,7 +58,7 @@ def drawn(space: Space, seed: int) -> Spec:
     return space.sample(np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("space", [PLAIN, ALL])
+@pytest.mark.parametrize("space", [PLAIN, pytest.param(ALL, marks=pytest.mark.slow)])
 @given(seed=st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
 def test_a_sliced_network_is_the_supernets_to_the_bit(space, seed):

@@ -10,6 +10,5 @@
 `data`       blurred photographs and their sharp ones
 `train`      networks learn from those, and what they reach is judged
 `optimise`   nets made cheaper, and how good they are after conversion
-`search`     U-Nets that suit devices, found instead of designed
 `search`     networks that suit devices, found instead of designed
 """

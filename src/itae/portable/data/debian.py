@@ -182,8 +182,8 @@ def _unpacked(package: str, folder: Path) -> Path:
 def _run(command: Sequence[str], folder: Path, what: str) -> None:
     try:
         done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60 * _MINUTES,
-            check=False,
+            command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+            timeout=60 * _MINUTES, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
         raise UserError(f"{what}: {command[0]} took more than {_MINUTES} minutes; try again.") from error

@@ -129,7 +129,8 @@ class _Judged:
         height, width = self.padded[0].picture.shape[-2:]
         chosen = state.calibration if in_eight_bits(device) else ()
         calibration = [fitted(picture, height, width) for picture in chosen]
-        runner = device.open(exported(state.cache, device, state.net, (height, width), calibration), threads)
+        folder = exported(state.cache, device, state.net, (height, width), calibration)
+        runner = device.open(folder, threads)
         told = f"{device.name} computes {state.net.name} wrong: it"
         try:
             runs = [runner.timed(each.picture).output for each in self.padded]

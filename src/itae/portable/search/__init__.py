@@ -1,13 +1,13 @@
 """Networks that suit devices, found instead of designed.
 
-`space`      which U-Nets a search may choose from
-`hand_made`  ten that a practitioner would draw, listed before any search
-`parts`      where a U-Net's weights lie in those that all U-Nets of a space share
-`supernet`   all U-Nets of a space in one set of weights
-`sandwich`   which of them learn from a batch
-`training`   that training, which goes on after a kill
-`sliced`     one of them as a network of its own
-`judge`      how well a U-Net of a space restores, and whether the supernet ranks as training alone would
+`space`       which U-Nets a search may choose from
+`hand_made`   ten that a practitioner would draw, listed before any search
+`parts`       where a U-Net's weights lie in those that all U-Nets of a space share
+`supernet`    all U-Nets of a space in one set of weights
+`sandwich`    which of them learn from a batch
+`training`    that training, which goes on after a kill
+`sliced`      one of them as a network of its own
+`judge`       how well a U-Net of a space restores, and whether the supernet ranks as training alone would
 `features`    what a network is made of, counted: from which its time is predicted
 `predictor`   how long a network would take on a device, from those that were measured there
 `candidates`  networks that a sampler asks for, judged and predicted

@@ -228,7 +228,8 @@ def interval(values: np.ndarray) -> Interval:
 
 def plain(one: Interval) -> dict[str, Any]:
     """Return an interval as JSON has it: None for what is no number."""
-    return {name: value if np.isfinite(value) else None for name, value in one._asdict().items()}
+    told = (("value", one.value), ("low", one.low), ("high", one.high))
+    return {name: value if np.isfinite(value) else None for name, value in told}
 
 
 def _points(psnr_N: np.ndarray, ms_N: np.ndarray) -> np.ndarray:

@@ -16,14 +16,15 @@ is the shortest way to say nothing; then nothing else learns any more.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 
 from itae.portable.nets.spec import Spec
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Where one parameter of a U-Net is to be found."""
 
     slot: str

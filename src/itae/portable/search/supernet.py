@@ -47,8 +47,8 @@ class Supernet(nn.Module):
         for part in found:
             if len(part.shape) == 4:
                 known = slots.setdefault(part.slot, part)
-                slots[part.slot] = part._replace(
-                    shape=tuple(map(max, part.shape, known.shape)), fan_in=max(part.fan_in, known.fan_in)
+                slots[part.slot] = replace(
+                    part, shape=tuple(map(max, part.shape, known.shape)), fan_in=max(part.fan_in, known.fan_in)
                 )
         generator = torch.Generator().manual_seed(seed)
         drawn = {slot: _drawn(part, generator) for slot, part in sorted(slots.items())}
