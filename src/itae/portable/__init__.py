@@ -10,5 +10,6 @@
 `data`       blurred photographs and their sharp ones
 `train`      networks learn from those, and what they reach is judged
 `optimise`   nets made cheaper, and how good they are after conversion
+`deploy`     one network, trained, optimised and converted: what it restores on each device
 `search`     networks that suit devices, found instead of designed
 """

@@ -127,8 +127,7 @@ class _Judged:
     def _run(self, device: Device, threads: int) -> list[np.ndarray]:
         state = self.state
         height, width = self.padded[0].picture.shape[-2:]
-        chosen = state.calibration if in_eight_bits(device) else ()
-        calibration = [fitted(picture, height, width) for picture in chosen]
+        calibration = [fitted(picture, height, width) for picture in state.calibration]
         folder = exported(state.cache, device, state.net, (height, width), calibration)
         runner = device.open(folder, threads)
         told = f"{device.name} computes {state.net.name} wrong: it"

@@ -1,0 +1,118 @@
+"""Pictures of the study: what each device restores how the network learned, which blurs it undoes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from itae.look.figures import COLOURS, MARKERS, clean
+from itae.look.style import legend, plain_style, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LONGEST = 24  # letters of a name in a picture
+_GREY = "#888888"
+
+
+@plain_style()
+def devices(result: Mapping[str, Any]) -> Figure | None:
+    """Draw PSNR against time, a point a device, with its interval over photographs; the blurred input is a line."""
+    from matplotlib.figure import Figure
+
+    cells = result["rows"][0]["cells"] if result["rows"] else {}
+    there = [name for name, cell in cells.items() if "ms" in cell and result["devices"][name]["quality"]["psnr"]]
+    if not there:
+        return None
+    figure = Figure(figsize=(8.2, 4.2), layout="constrained")
+    ax = figure.subplots()
+    marks = []
+    for i, name in enumerate(there):
+        psnr, cell = result["devices"][name]["quality"]["psnr"], cells[name]
+        colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+        if psnr["low"] is not None:
+            ax.plot([cell["ms"]] * 2, [psnr["low"], psnr["high"]], color=colour, linewidth=1, alpha=0.5)
+        (mark,) = ax.plot(cell["ms"], psnr["mean"], marker, color=colour, markersize=7, label=short(name, _LONGEST),
+                          markerfacecolor=colour if cell["steady"] else "none", linestyle="none")  # fmt: skip
+        marks.append(mark)
+    _line(ax, result["quality"]["blurred"], "the blurred input")
+    if result["quality"]["wiener"] is not None:
+        _line(ax, result["quality"]["wiener"], "Wiener, told the PSF")
+    ax.set_xscale("log")
+    ax.set_xlabel(f"milliseconds ({result['statistic']})", fontsize=9)
+    ax.set_ylabel("PSNR, dB", fontsize=9)
+    clean(ax)
+    legend(figure, marks, loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+@plain_style()
+def curve(result: Mapping[str, Any]) -> Figure | None:
+    """Draw the PSNR on photographs of validation against the CPU seconds of the training."""
+    from matplotlib.figure import Figure
+
+    points = result["training"]["curve"]
+    if len(points) < 2:
+        return None
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    ax = figure.subplots()
+    ax.plot([each["seconds"] for each in points], [each["validation_psnr"] for each in points], "o-",
+            color=COLOURS[0], markersize=3)  # fmt: skip
+    ax.axhline(result["training"]["blurred_psnr"], color=_GREY, linestyle="--", linewidth=1)
+    ax.annotate("blurred", (1, result["training"]["blurred_psnr"]), xycoords=("axes fraction", "data"), ha="right",
+                va="bottom", fontsize=8, color=_GREY)  # fmt: skip
+    ax.set_xlabel("CPU seconds of training", fontsize=9)
+    ax.set_ylabel("PSNR on validation, dB", fontsize=9)
+    clean(ax)
+    return figure
+
+
+@plain_style()
+def lengths(result: Mapping[str, Any]) -> Figure | None:
+    """Draw by how much PSNR is above the blurred input's, by the length of the blur."""
+    from matplotlib.figure import Figure
+
+    parts = result["quality"]["by_length"]
+    if len(parts) < 2:
+        return None
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+    ax = figure.subplots()
+    for i, part in enumerate(parts):
+        ax.plot(i, part["gain"]["mean"], "o", color=COLOURS[0])
+        if part["gain"]["low"] is not None:
+            ax.plot([i, i], [part["gain"]["low"], part["gain"]["high"]], color=COLOURS[0], linewidth=1, alpha=0.5)
+    ax.axhline(0, color=_GREY, linestyle="--", linewidth=1)
+    ax.set_xticks(
+        range(len(parts)), [f"{part['low']:.1f} to {part['high']:.1f}\n{part['pairs']} pairs" for part in parts]
+    )
+    ax.set_xlabel("pixels of the blur's path", fontsize=9)
+    ax.set_ylabel("dB above the blurred input", fontsize=9)
+    clean(ax)
+    return figure
+
+
+def _line(ax: Axes, one: Mapping[str, Any], told: str) -> None:
+    ax.axhline(one["psnr"]["mean"], color=_GREY, linestyle="--", linewidth=1)
+    ax.annotate(told, (1, one["psnr"]["mean"]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
+                color=_GREY)  # fmt: skip
+
+
+FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
+    "devices": (
+        "What each device restores, and how long that takes: PSNR on photographs of the test, with its interval over "
+        "them. Hollow: unsteady. Lines: doing nothing, and a filter that is told the blur.",
+        devices,
+    ),
+    "curve": (
+        "How the network learned: PSNR on photographs of validation against the processor's seconds; the line is doing "
+        "nothing.",
+        curve,
+    ),
+    "lengths": (
+        "Which blurs are undone: PSNR above the blurred input's, by the length of the blur, with its interval over "
+        "photographs.",
+        lengths,
+    ),
+}
+"""Of each figure its caption, and what draws it."""
