@@ -102,7 +102,7 @@ def _tables_and_figures(result):
     assert float(rows[0]["ms"]) == flat(result)[0]["ms"]
     assert rows[1]["ms"] == ""
     drawn = {name: draw(result) for name, (_, draw) in FIGURES.items()}
-    assert drawn["devices"].axes[0].get_ylabel() == "PSNR, dB"
+    assert drawn["devices"].axes[0].get_ylabel() == "PSNR over the blurred input, dB"
     assert len(drawn["curve"].axes[0].lines[0].get_xdata()) == len(result["training"]["curve"])
 
 

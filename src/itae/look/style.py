@@ -11,6 +11,7 @@ from itae.base.console import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
     from matplotlib.legend import Legend
 
@@ -53,3 +54,13 @@ def short(name: str, most: int) -> str:
     """Return a name in one line of at most so many characters."""
     line = one_line(name)
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def plain_numbers(*axes: Axis) -> None:
+    """Tell the numbers of logarithmic axes as numbers, and not as powers of ten, a few on each."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in axes:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())

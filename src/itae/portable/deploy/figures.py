@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from itae.look.figures import COLOURS, MARKERS, clean
-from itae.look.style import legend, plain_style, short
+from itae.look.style import legend, plain_numbers, plain_style, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ _GREY = "#888888"
 
 @plain_style()
 def devices(result: Mapping[str, Any]) -> Figure | None:
-    """Draw PSNR against time, a point a device, with its interval over photographs; the blurred input is a line."""
+    """Draw PSNR over the blurred input's against time, a point a device, with its interval over photographs."""
     from matplotlib.figure import Figure
 
     cells = result["rows"][0]["cells"] if result["rows"] else {}
@@ -29,19 +29,20 @@ def devices(result: Mapping[str, Any]) -> Figure | None:
     ax = figure.subplots()
     marks = []
     for i, name in enumerate(there):
-        psnr, cell = result["devices"][name]["quality"]["psnr"], cells[name]
+        gain, cell = result["devices"][name]["quality"]["gain_db"], cells[name]
         colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-        if psnr["low"] is not None:
-            ax.plot([cell["ms"]] * 2, [psnr["low"], psnr["high"]], color=colour, linewidth=1, alpha=0.5)
-        (mark,) = ax.plot(cell["ms"], psnr["mean"], marker, color=colour, markersize=7, label=short(name, _LONGEST),
+        if gain["low"] is not None:
+            ax.plot([cell["ms"]] * 2, [gain["low"], gain["high"]], color=colour, linewidth=1, alpha=0.5)
+        (mark,) = ax.plot(cell["ms"], gain["mean"], marker, color=colour, markersize=7, label=short(name, _LONGEST),
                           markerfacecolor=colour if cell["steady"] else "none", linestyle="none")  # fmt: skip
         marks.append(mark)
-    _line(ax, result["quality"]["blurred"], "the blurred input")
+    _line(ax, 0, "the blurred input")
     if result["quality"]["wiener"] is not None:
-        _line(ax, result["quality"]["wiener"], "Wiener, told the PSF")
+        _line(ax, result["quality"]["wiener"]["gain_db"]["mean"], "Wiener, told the PSF")
     ax.set_xscale("log")
+    plain_numbers(ax.xaxis)
     ax.set_xlabel(f"milliseconds ({result['statistic']})", fontsize=9)
-    ax.set_ylabel("PSNR, dB", fontsize=9)
+    ax.set_ylabel("PSNR over the blurred input, dB", fontsize=9)
     clean(ax)
     legend(figure, marks, loc="outside right upper", fontsize=8, frameon=False)
     return figure
@@ -59,9 +60,7 @@ def curve(result: Mapping[str, Any]) -> Figure | None:
     ax = figure.subplots()
     ax.plot([each["seconds"] for each in points], [each["validation_psnr"] for each in points], "o-",
             color=COLOURS[0], markersize=3)  # fmt: skip
-    ax.axhline(result["training"]["blurred_psnr"], color=_GREY, linestyle="--", linewidth=1)
-    ax.annotate("blurred", (1, result["training"]["blurred_psnr"]), xycoords=("axes fraction", "data"), ha="right",
-                va="bottom", fontsize=8, color=_GREY)  # fmt: skip
+    _line(ax, result["training"]["blurred_psnr"], "the blurred input")
     ax.set_xlabel("CPU seconds of training", fontsize=9)
     ax.set_ylabel("PSNR on validation, dB", fontsize=9)
     clean(ax)
@@ -92,16 +91,16 @@ def lengths(result: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def _line(ax: Axes, one: Mapping[str, Any], told: str) -> None:
-    ax.axhline(one["psnr"]["mean"], color=_GREY, linestyle="--", linewidth=1)
-    ax.annotate(told, (1, one["psnr"]["mean"]), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
+def _line(ax: Axes, height: float, told: str) -> None:
+    ax.axhline(height, color=_GREY, linestyle="--", linewidth=1)
+    ax.annotate(told, (1, height), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8,
                 color=_GREY)  # fmt: skip
 
 
 FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
     "devices": (
-        "What each device restores, and how long that takes: PSNR on photographs of the test, with its interval over "
-        "them. Hollow: unsteady. Lines: doing nothing, and a filter that is told the blur.",
+        "What each device restores, and how long that takes: PSNR over the blurred input's on photographs of the test, "
+        "with its interval over them. Hollow: unsteady. Lines: doing nothing, and a filter that is told the blur.",
         devices,
     ),
     "curve": (

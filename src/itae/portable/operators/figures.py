@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
-from itae.look.style import legend, plain_style, short
+from itae.look.style import legend, plain_numbers, plain_style, short
 from itae.portable.cells.ratio import usable
 from itae.portable.operators.correlations import MACS
 from itae.portable.operators.table import devices_in, percent
@@ -111,7 +111,7 @@ def macs_and_time(result: Mapping[str, Any]) -> Figure | None:
         marks.append(_points(ax, result, device, colour, marker))
     ax.set_xscale("log")
     ax.set_yscale("log")
-    _plain_numbers(ax)
+    plain_numbers(ax.xaxis, ax.yaxis)
     ax.set_xlabel("GMAC of a picture", fontsize=9)
     ax.set_ylabel(f"milliseconds ({result['statistic']})", fontsize=9)
     clean(ax)
@@ -130,16 +130,6 @@ def _points(ax: Axes, result: Mapping[str, Any], device: str, colour: str, marke
         ax.plot(x, y, marker, color=colour, markerfacecolor=colour if steady else "none", markersize=5, alpha=0.8)
     (mark,) = ax.plot([], [], marker, color=colour, markersize=5, label=short(device, _LONGEST))
     return mark
-
-
-def _plain_numbers(ax: Axes) -> None:
-    """Tell the axes' numbers as numbers, and not as powers of ten, a few on each."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def _ratio(row: Mapping[str, Any], device: str) -> float:
