@@ -68,7 +68,7 @@ def test_a_crowd_that_is_killed_at_random_holds_nothing_twice(tmp_path, disk, se
         for process in crowd:
             process.wait()
     assert not (tmp_path / "twice").exists(), (tmp_path / "twice").read_text()
-    assert len((tmp_path / "done").read_text().split()) > 20
+    assert len((tmp_path / "done").read_text().split()) > 5, "enough was done for the dead to have held something"
     if disk == "with locks":  # else this process, which has them, would be another kind of machine
         with Claims(tmp_path / "claims").hold("abcdefgh", wait=False) as claim:
             assert claim.names == set("abcdefgh"), "the dead hold nothing"
