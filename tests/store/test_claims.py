@@ -53,9 +53,11 @@ def test_a_crowd_that_is_killed_at_random_holds_nothing_twice(tmp_path, disk, se
     crowd = [subprocess.Popen(command) for _ in range(4)]
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # pytest shows it where this fails
-    chance, until, kills = random.Random(seed), time.monotonic() + seconds, 0
+    chance, until, kills, done = random.Random(seed), time.monotonic() + seconds, 0, tmp_path / "done"
+    done.touch()
     try:
-        while time.monotonic() < until or kills < 5:
+        # On a busy machine it takes longer until enough was done.
+        while (now := time.monotonic()) < until or kills < 5 or (now < until + 60 and len(done.read_text()) <= 40):
             time.sleep(chance.uniform(0.1, 0.6))
             process = chance.choice(crowd)
             process.kill()
@@ -68,7 +70,7 @@ def test_a_crowd_that_is_killed_at_random_holds_nothing_twice(tmp_path, disk, se
         for process in crowd:
             process.wait()
     assert not (tmp_path / "twice").exists(), (tmp_path / "twice").read_text()
-    assert len((tmp_path / "done").read_text().split()) > 5, "enough was done for the dead to have held something"
+    assert len(done.read_text().split()) > 20
     if disk == "with locks":  # else this process, which has them, would be another kind of machine
         with Claims(tmp_path / "claims").hold("abcdefgh", wait=False) as claim:
             assert claim.names == set("abcdefgh"), "the dead hold nothing"
