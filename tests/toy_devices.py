@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -123,3 +125,16 @@ class Tracker:
         log = Kept()
         yield log
         self.runs.append({"config": config, "name": name, "job_type": job_type, **log.told})
+
+
+TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
+
+
+def toys(**faults):
+    """Return words for toy devices of these names and faults, all of which are asked for."""
+    return [*(TOY.format(name, name, fault) for name, fault in faults.items()), f"device=[{','.join(faults)}]"]
+
+
+def result():
+    """Return what a run with ``out=out`` has left."""
+    return json.loads(Path("out/result.json").read_text())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+from toy_devices import result, toys
 
 from itae.portable.clock import alone
 from itae.portable.operators import study
 
-TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
 SMALL = (
     *("experiment=operators", "net.channels=2", "net.depth=1", "net.blocks=1", "changes=[skip_add]", "measure=quick"),
     *("measure.size=32", "measure.budget_s=1", "measure.max_split_half=1", "runtime.report=false", "out=out"),
@@ -22,15 +21,6 @@ SMALL = (
 def own_lock(tmp_path, monkeypatch):
     """Measure in a machine of this test's own: others measure side by side."""
     monkeypatch.setattr(alone, "SHARED", tmp_path)
-
-
-def toys(**faults):
-    """Return words for toy devices of these names and faults, all of which are asked for."""
-    return [*(TOY.format(name, name, fault) for name, fault in faults.items()), f"device=[{','.join(faults)}]"]
-
-
-def result():
-    return json.loads(Path("out/result.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
 import toy_devices
 import yaml
 from operator_results import result_of
+from toy_devices import result, toys
 
 import itae
 from itae.app.compose import PORTABLE, compose, conf_dir, groups_of, plain_values
@@ -22,7 +22,6 @@ from itae.portable.operators.result import texts
 from itae.portable.written import write, write_texts
 from itae.results.table import read_table
 
-TOY = "+devices.{}={{_target_:toy_devices.Toy,name:{},fault:'{}'}}"
 SMALL = (
     *("experiment=operators", "net.channels=2", "net.depth=1", "net.blocks=1", "changes=[skip_add,gelu]"),
     *("measure.size=32", "measure.budget_s=2", "measure.rounds=8", "measure.max_split_half=1"),
@@ -34,15 +33,6 @@ SMALL = (
 def own_lock(tmp_path, monkeypatch):
     """Measure in a machine of this test's own: others measure side by side."""
     monkeypatch.setattr(alone, "SHARED", tmp_path)
-
-
-def toys(**faults):
-    """Return words for toy devices of these names and faults, all of which are asked for."""
-    return [*(TOY.format(name, name, fault) for name, fault in faults.items()), f"device=[{','.join(faults)}]"]
-
-
-def result():
-    return json.loads(Path("out/result.json").read_text())
 
 
 # --- words
