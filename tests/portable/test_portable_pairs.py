@@ -19,7 +19,7 @@ from PIL import Image
 from itae.base.errors import UserError
 from itae.base.names import public_name
 from itae.portable.data import named
-from itae.portable.data.frozen import calibration, frozen
+from itae.portable.data.frozen import frozen
 from itae.portable.data.made import busy, dealt, place
 from itae.portable.data.noise import NoNoise, PoissonGaussian
 from itae.portable.data.pairs import Pairs, Splits
@@ -267,18 +267,6 @@ def test_small_photographs_are_left_out_and_said(tmp_path, caplog):
     assert not {"p90", "p91"} & {name for _, pairs in splits.items() for name in pairs.photographs}
     with pytest.raises(UserError, match=r"0 of 8 different photographs are at least 209 pixels .* pairs\.size=201"):
         made(tmp_path, options=dataclasses.replace(FEW, size=201))
-
-
-def test_calibration_pictures_are_from_what_is_learned_from(tmp_path):
-    splits = made(tmp_path)
-    pictures = calibration(splits, 6)
-    rows = [np.flatnonzero((splits.train.blurred == np.rint(p * 255)).all(axis=(1, 2, 3)))[0] for p in pictures]
-    assert len({splits.train.photographs[row] for row in rows}) == min(6, len(set(splits.train.photographs)))
-    assert pictures[0].shape == (1, 3, 32, 32)
-    assert pictures[0].dtype == np.float32
-    assert calibration(splits, 2, 16)[0].shape == (1, 3, 16, 16)
-    with pytest.raises(UserError, match=r"pairs\.train_size"):
-        calibration(splits, 2, 64)
 
 
 @pytest.mark.parametrize(

@@ -84,47 +84,6 @@ def frozen(
     return _splits({"method": METHOD, **doing, "photographs": which}, about, make, cache)
 
 
-def calibration(splits: Splits, count: int = 8, size: int | None = None) -> list[np.ndarray]:
-    """Return pictures by which a device sets its ranges: blurred ones to learn from, none to choose or judge by.
-
-    Parameters
-    ----------
-    splits
-        Of the study.
-    count
-        How many, at most; spread over the photographs. Default 8.
-    size
-        Height and width, cut from the middle; None (default) for all of them.
-
-    Returns
-    -------
-    list of ndarray
-        Float32 [1, 3, H, W], 0 to 1.
-    """
-    train, order = splits.train, _spread(splits.train.photographs)
-    side = train.blurred.shape[-1] if size is None else size
-    if side > min(train.blurred.shape[-2:]):
-        raise UserError(
-            f"Pictures of {side} pixels can't be cut from pairs of {min(train.blurred.shape[-2:])}; "
-            "raise pairs.train_size, or lower the other."
-        )
-    top, left = ((each - side) // 2 for each in train.blurred.shape[-2:])
-    if size is None:
-        return [train.blurred[i : i + 1].astype(np.float32) / 255 for i in order[:count]]
-    cut = train.blurred[:, :, top : top + side, left : left + side]
-    return [cut[i : i + 1].astype(np.float32) / 255 for i in order[:count]]
-
-
-def _spread(photographs: Sequence[str]) -> list[int]:
-    """Return the order in which each photograph has its turn before one has a second."""
-    turns: dict[str, int] = {}
-    turn = []
-    for name in photographs:
-        turns[name] = turns.get(name, -1) + 1
-        turn.append(turns[name])
-    return sorted(range(len(photographs)), key=lambda i: (turn[i], i))
-
-
 def _large_enough(source: Source, blur: Blur, options: Wanted) -> list[Photograph]:
     least = room(blur, [options.side(split) for split in SPLITS])
     all_ = once((each.name, each.sha256, each) for each in source.photographs())
