@@ -65,11 +65,7 @@ class Deploy:
                 f"pairs.size={self.pairs.size} must be measure.size={self.measure.size}: a network is judged as it is "
                 "timed; set measure.size alone."
             )
-        if self.train.crop % self.net.multiple:
-            raise UserError(
-                f"train.crop={self.train.crop} must be a multiple of {self.net.multiple}, for {self.net.name} halves "
-                "pictures."
-            )
+        self.train.halves(self.net.multiple, self.net.name)
         if self.train.crop > self.pairs.train_size:
             raise UserError(
                 f"train.crop={self.train.crop} is larger than pairs.train_size={self.pairs.train_size}; lower one, or "

@@ -9,22 +9,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import math
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.base.errors import UserError
 from itae.base.lock import this_process
-from itae.base.progress import progress
 from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.search.judge import by_supernet
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
+from itae.portable.train.going import Advance, go, gone_on, once
 from itae.portable.train.kept import WEIGHTS, Place
 from itae.portable.train.options import Train
 
@@ -33,8 +29,6 @@ if TYPE_CHECKING:
 
     from itae.portable.search.supernet import Supernet
     from itae.portable.train.state import State
-
-log = logging.getLogger(__name__)
 
 METHOD = 1
 """How a supernet is made and learns; a mend that makes other weights raises it."""
@@ -70,7 +64,7 @@ def trained_supernet(
     options: Train,
     sandwich: Sandwich,
     cache: Path,
-    advance: Callable[[int], None] | None = None,
+    advance: Advance | None = None,
 ) -> TrainedSupernet:
     """Return a supernet, trained on pairs unless its weights are in the cache.
 
@@ -96,19 +90,12 @@ def trained_supernet(
     """
     check(space, options, splits)
     place = Place(cache, _key(space, splits, options, sandwich))
-    with ExitStack() as stack:
-        if advance is None:
-            advance = stack.enter_context(progress(options.steps, f"Training {len(space):,} networks at once", "steps"))
-        about = place.about()
-        if about is None:
-            stack.enter_context(place.held("the supernet"))
-            about = place.about()  # or another has made it meanwhile
-        if about is None:
-            _train(space, splits, options, sandwich, place, advance)
-            about = place.about()
-            assert about is not None
-        else:
-            advance(options.steps)
+
+    def train(advance: Advance) -> None:
+        _train(space, splits, options, sandwich, place, advance)
+
+    bar = f"Training {len(space):,} networks at once"
+    about = once(place, "the supernet", bar, options.steps, advance, train)
     weights = place.folder / WEIGHTS
     return TrainedSupernet(_read(space, weights), weights, about["curve"], about["facts"])
 
@@ -116,14 +103,7 @@ def trained_supernet(
 def check(space: Space, options: Train, splits: Splits) -> None:
     """Raise a `UserError` where a space, the pairs and the settings don't fit each other; nothing is computed."""
     options.check()
-    if options.crop % space.multiple:
-        fits = -(-options.crop // space.multiple) * space.multiple
-        raise UserError(
-            f"train.crop={options.crop} must be a multiple of {space.multiple}, for a network of the space halves "
-            f"pictures; take {fits}."
-        )
-    if options.crop > (most := min(splits.train.sharp.shape[-2:])):
-        raise UserError(f"train.crop={options.crop} is larger than the pictures; it must be at most {most}.")
+    options.fits(space.multiple, "a network of the space", splits)
 
 
 def _train(
@@ -132,23 +112,19 @@ def _train(
     options: Train,
     sandwich: Sandwich,
     place: Place,
-    advance: Callable[[int], None],
+    advance: Advance,
 ) -> None:
+    from itae.portable.train.state import State
     from itae.portable.train.steps import torch_for
 
     with torch_for(options):
-        state = _begun(space, options, place.checkpoint)
+        state = gone_on(lambda: State(_drawn(space, options), options), place.checkpoint, "the supernet")
         advance(state.step)
-        while state.step < options.steps:
-            began = time.process_time()
-            state.losses.append(_step(state, splits.train, space, sandwich))
-            state.averaged()
-            state.step += 1
-            state.cpu_s += time.process_time() - began
-            advance(1)
-            if state.step % options.validated == 0 or state.step == options.steps:
-                _validate(state, splits.validation, space)
-                state.save(place.checkpoint)
+        go(
+            *(state, place.checkpoint, advance),
+            lambda state: _step(state, splits.train, space, sandwich),
+            lambda state: _validate(state, splits.validation, space),
+        )
         facts = {
             "key": place.key, "space": space.settings(), "sandwich": dataclasses.asdict(sandwich),
             "options": options.key(taught=False), "networks": len(space),
@@ -158,8 +134,8 @@ def _train(
         place.keep(state.kept(), state.curve, facts)
 
 
-def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> float:
-    """Learn from one batch, and return the loss of the largest network."""
+def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> None:
+    """Learn from one batch; the loss that is told is that of the largest network."""
     import torch
 
     from itae.portable.search.supernet import Supernet
@@ -191,22 +167,9 @@ def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> float
     if options.clip is not None:
         torch.nn.utils.clip_grad_norm_(state.named.values(), options.clip)
     state.adam.step()
-    return value
-
-
-def _begun(space: Space, options: Train, checkpoint: Path) -> State:
-    """Return where a training stands: where a checkpoint says, or else at its beginning."""
-    from itae.portable.train.state import State
-
-    state = State(_drawn(space, options), options)
-    if checkpoint.is_file():
-        try:
-            state.load(checkpoint)
-        except Exception as error:  # it may be damaged in any way
-            log.warning("The checkpoint %s can't be read (%s); the training begins anew.", checkpoint, error)
-            return State(_drawn(space, options), options)
-        log.info("The training of the supernet goes on after %d of %d steps.", state.step, options.steps)
-    return state
+    state.losses.append(value)
+    state.averaged()
+    state.step += 1
 
 
 def _drawn(space: Space, options: Train) -> Supernet:

@@ -2,6 +2,7 @@
 
 `options`  how a network is trained
 `loop`     a training, kept by content, which goes on after a kill
+`going`    what all trainings have in common
 `kept`     its weights on the disk
 `state`    where it stands, in one file
 `start`    the network that it begins with

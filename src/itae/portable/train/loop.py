@@ -8,18 +8,14 @@ validation photographs, whose PSNR would then be too good to be true.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.errors import UserError
 from itae.base.lock import this_process
-from itae.base.progress import progress
 from itae.portable.data.pairs import Splits
 from itae.portable.devices.device import Net
+from itae.portable.train.going import Advance, go, gone_on, once
 from itae.portable.train.kept import WEIGHTS, Place, key_of
 from itae.portable.train.options import Train
 
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Advance = Callable[[int], None]
 _FALLEN = 0.1  # dB of validation PSNR by which a curve may end below its best before that is told
 
 
@@ -86,19 +81,11 @@ def trained(
     """
     check(net, options, splits, teacher)
     place = Place(cache, key_of(net, splits, options, teacher))
-    with ExitStack() as stack:
-        if advance is None:
-            advance = stack.enter_context(progress(options.steps, f"Training {net.name}", "steps"))
-        about = place.about()
-        if about is None:
-            stack.enter_context(place.held(net.name))
-            about = place.about()  # or another has made it meanwhile
-        if about is None:
-            _train(net, splits, options, place, advance, teacher)
-            about = place.about()
-            assert about is not None
-        else:
-            advance(options.steps)
+
+    def train(advance: Advance) -> None:
+        _train(net, splits, options, place, advance, teacher)
+
+    about = once(place, net.name, f"Training {net.name}", options.steps, advance, train)
     return Trained(place.folder / WEIGHTS, about["curve"], about["facts"])
 
 
@@ -106,51 +93,26 @@ def check(net: Net, options: Train, splits: Splits, teacher: Net | None = None) 
     """Raise a `UserError` where a network, the pairs and the settings don't fit each other; nothing is computed."""
     options.check()
     for each in (net, teacher):
-        if each is not None and options.crop % each.multiple:
-            fits = -(-options.crop // each.multiple) * each.multiple
-            raise UserError(
-                f"train.crop={options.crop} must be a multiple of {each.multiple}, for {each.name} halves pictures; "
-                f"take {fits}."
-            )
-    if options.crop > (most := min(splits.train.sharp.shape[-2:])):
-        raise UserError(f"train.crop={options.crop} is larger than the pictures; it must be at most {most}.")
+        if each is not None:
+            options.fits(each.multiple, each.name, splits)
 
 
 def _train(net: Net, splits: Splits, options: Train, place: Place, advance: Advance, teacher: Net | None) -> None:
-    from itae.portable.train.start import laid_out
+    from itae.portable.train.start import begun, laid_out
+    from itae.portable.train.state import State
     from itae.portable.train.steps import step, torch_for
 
+    def validate(state: State) -> None:
+        _validate(state, splits, net)
+
     with torch_for(options):
-        state = _begun(net, options, place.checkpoint)
+        state = gone_on(lambda: State(begun(net, options), options), place.checkpoint, net.name)
         master = None if teacher is None else laid_out(teacher.build(), options)
         advance(state.step)
         if not state.curve:
-            _validate(state, splits, net)
-        while state.step < options.steps:
-            began = time.process_time()
-            step(state, splits.train, master)
-            state.cpu_s += time.process_time() - began
-            advance(1)
-            if state.step % options.validated == 0 or state.step == options.steps:
-                _validate(state, splits, net)
-                state.save(place.checkpoint)
+            validate(state)
+        go(state, place.checkpoint, advance, lambda state: step(state, splits.train, master), validate)
         place.keep(state.kept(), state.curve, _facts(state, splits, place, taught=teacher is not None))
-
-
-def _begun(net: Net, options: Train, checkpoint: Path) -> State:
-    """Return where a training stands: where a checkpoint says, or else at its beginning."""
-    from itae.portable.train.start import begun
-    from itae.portable.train.state import State
-
-    state = State(begun(net, options), options)
-    if checkpoint.is_file():
-        try:
-            state.load(checkpoint)
-        except Exception as error:  # it may be damaged in any way
-            log.warning("The checkpoint %s can't be read (%s); the training begins anew.", checkpoint, error)
-            return State(begun(net, options), options)
-        log.info("The training of %s goes on after %d of %d steps.", net.name, state.step, options.steps)
-    return state
 
 
 def _validate(state: State, splits: Splits, net: Net) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from itae.base.checks import above_0, number, one_of, true_or_false, whole
 from itae.base.errors import UserError
 from itae.base.threads import cpu_count
 from itae.portable.devices.processor import emulated
+
+if TYPE_CHECKING:
+    from itae.portable.data.pairs import Splits
 
 PRECISIONS = ("auto", "fp32", "bf16")
 
@@ -111,6 +114,20 @@ class Train:
         if self.threads > (most := cpu_count()):
             raise UserError(
                 f"train.threads={self.threads} are more than the CPUs for this process; it must be at most {most}."
+            )
+
+    def fits(self, multiple: int, name: str, splits: Splits) -> None:
+        """Raise a `UserError` where crops don't fit a network, whose pictures are multiples, or the pictures."""
+        self.halves(multiple, name)
+        if self.crop > (most := min(splits.train.sharp.shape[-2:])):
+            raise UserError(f"train.crop={self.crop} is larger than the pictures; it must be at most {most}.")
+
+    def halves(self, multiple: int, name: str) -> None:
+        """Raise a `UserError` where crops aren't multiples of what a network takes."""
+        if self.crop % multiple:
+            fits = -(-self.crop // multiple) * multiple
+            raise UserError(
+                f"train.crop={self.crop} must be a multiple of {multiple}, for {name} halves pictures; take {fits}."
             )
 
     @property
