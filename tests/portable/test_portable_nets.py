@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from itae.base.errors import UserError
+from itae.portable import named
 from itae.portable.devices.device import Net
-from itae.portable.nets import nets
 from itae.portable.nets.changes import CHANGES
 from itae.portable.nets.nets import Spandrel, UNet
 from itae.portable.nets.padded import padded
@@ -37,7 +37,7 @@ NETS: tuple[Net, ...] = (UNet(), Spandrel())
 def shipped(name: str) -> Net:
     """Return the network of a yaml."""
     options = yaml.safe_load((CONF / f"{name}.yaml").read_text())
-    return getattr(nets, options.pop("_target_").removeprefix("itae.deblur."))(**options)
+    return getattr(named, options.pop("_target_").removeprefix("itae.deblur."))(**options)
 
 
 def pictures(side, seed=0):
@@ -362,7 +362,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_a_mistake_is_told_without_torch():
     code = (
-        "import sys; from itae.portable.nets.nets import UNet, Spandrel; "
+        "import sys; from itae.portable.named import UNet, Spandrel; "
         "UNet(), Spandrel(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from itae.base.errors import UserError
 from itae.base.names import public_name
-from itae.portable.data import named
+from itae.portable.data import photographs
 from itae.portable.data.frozen import frozen
 from itae.portable.data.made import busy, dealt, place
 from itae.portable.data.noise import NoNoise, PoissonGaussian
@@ -361,7 +361,7 @@ def test_what_is_shipped_is_fifteen_photographs_with_credits():
 
 
 def test_credits_for_people_say_what_those_for_the_program_say():
-    folder = Path(named.__file__).parent / "shipped"
+    folder = Path(photographs.__file__).parent / "shipped"
     told = json.loads((folder / "credits.json").read_text())
     text = (folder / "CREDITS.md").read_text()
     assert told.keys() == {file.stem for file in folder.glob("*.jpg")}

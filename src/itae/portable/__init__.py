@@ -12,4 +12,5 @@
 `optimise`   nets made cheaper, and how good they are after conversion
 `deploy`     one network, trained, optimised and converted: what it restores on each device
 `search`     networks that suit devices, found instead of designed
+`named`      the classes that a yaml may name
 """

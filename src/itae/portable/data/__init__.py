@@ -3,7 +3,6 @@
 `pairs`        pairs of a split, and the three splits of a study
 `wanted`       how many, of which size
 `frozen`       those of a study, fixed by its seed and kept
-`named`        the classes that a yaml may name
 `photographs`  sharp ones: what is shipped, and folders
 `debian`       more of them, from Debian's packages
 `layouts`      data sets with pairs of their own

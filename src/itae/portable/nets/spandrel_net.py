@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Architecture(NamedTuple):
+class _Architecture(NamedTuple):
     """One of spandrel's."""
 
     module: str
@@ -27,11 +27,11 @@ class Architecture(NamedTuple):
 
 
 ARCHITECTURES = {
-    "nafnet": Architecture("NAFNet", "NAFNet", lambda options: 1 << len(options.get("enc_blk_nums", ()))),
-    "kbnet": Architecture("KBNet", "KBNet_s", lambda options: 1 << len(options.get("enc_blk_nums", (2, 2, 4, 8)))),
-    "scunet": Architecture("SCUNet", "SCUNet", lambda options: 64),
-    "drunet": Architecture("DRUNet", "DRUNet", lambda options: 8),
-    "fftformer": Architecture("FFTformer", "FFTformer", lambda options: 32),
+    "nafnet": _Architecture("NAFNet", "NAFNet", lambda options: 1 << len(options.get("enc_blk_nums", ()))),
+    "kbnet": _Architecture("KBNet", "KBNet_s", lambda options: 1 << len(options.get("enc_blk_nums", (2, 2, 4, 8)))),
+    "scunet": _Architecture("SCUNet", "SCUNet", lambda options: 64),
+    "drunet": _Architecture("DRUNet", "DRUNet", lambda options: 8),
+    "fftformer": _Architecture("FFTformer", "FFTformer", lambda options: 32),
 }
 """Those that restore pictures of any shape; Uformer takes square ones alone."""
 

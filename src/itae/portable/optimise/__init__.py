@@ -15,5 +15,4 @@
 `kept`           weights that steps make
 `budgets`        the least parity that a trained net has to keep
 `deployed`       what devices make of real pictures, what is refused, and what is warned of
-`optimise`       the steps, by which code and configs name them
 """
