@@ -12,11 +12,11 @@ from itae.base.errors import UserError
 from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.devices.device import InProcess
 from itae.portable.devices.devices import Mnn, Ncnn, OnnxRuntime, OpenVino, Torch
+from itae.portable.named import PostTraining, QuantisationAware
 from itae.portable.nets.nets import UNet
 from itae.portable.optimise import aware
 from itae.portable.optimise.budgets import budget_db
 from itae.portable.optimise.deployed import deployed
-from itae.portable.optimise.optimise import PostTraining, QuantisationAware
 from itae.portable.optimise.state import State
 from itae.portable.parity import parity_db
 
@@ -91,7 +91,11 @@ def test_what_is_lost_is_paired_and_parity_is_of_all_pictures(splits, tmp_path):
     ("device", "verdict", "words"),
     [
         (Off(noise=0.01), "refused", "off restores small with a parity of 4., and at least 100 are needed; leave off"),
-        (Off(noise=0.01, precision="int8"), "warned", "at least 50 are needed; train on with optimise.quantisation_aw"),
+        (
+            Off(noise=0.01, precision="int8"),
+            "warned",
+            "at least 50 are needed; train on with optimise=.quantis",
+        ),
         (Off(noise=0.01, precision="odd"), "refused", "at least 90 are needed"),
         (Off(bias=0.2, precision="int8"), "refused", "below the blurred input's .* takes away all that was gained"),
         (Toy("swapped"), "refused", ""),

@@ -12,10 +12,10 @@ from toy_nets import Toy
 from itae.base.errors import UserError
 from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.devices.devices import OnnxRuntime
+from itae.portable.named import PostTraining, Prune, QuantisationAware, Swap
 from itae.portable.nets.nets import UNet
 from itae.portable.nets.padded import padded
 from itae.portable.optimise.fake import FakeQuantised
-from itae.portable.optimise.optimise import PostTraining, Prune, QuantisationAware, Swap
 from itae.portable.optimise.post_training import fitted, refuse_shared, stretched
 from itae.portable.optimise.pruned import Pruned
 from itae.portable.optimise.state import State, applied
@@ -112,7 +112,7 @@ def test_weights_without_a_meaning_elsewhere_are_drawn_and_named(tmp_path):
     [
         ({}, "names no operator"),
         ({"depth": 2}, "'depth' is not one of up, skip"),
-        ({"up": "bicubic"}, "net.up='bicubic' is not one of"),
+        ({"up": "bicubic"}, "steps.swap.options.up='bicubic' is not one of"),
     ],
 )
 def test_what_cannot_be_swapped_is_refused_at_once(options, words):
@@ -210,7 +210,7 @@ def test_widths_that_are_none_are_refused(widths, words):
 
 
 def test_fewer_macs_than_can_be_had_are_refused(tmp_path):
-    with pytest.raises(UserError, match=r"optimise.prune.macs=0.01 of unet can't be had"):
+    with pytest.raises(UserError, match=r"steps.prune.macs=0.01 of unet can't be had"):
         Prune(macs=0.01).apply(state_of(UNet(channels=4, depth=1), tmp_path))
 
 

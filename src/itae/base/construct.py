@@ -5,9 +5,11 @@ There is no registry; a class of anybody's will do, if it has what its group nee
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from itae.base.errors import UserError, did_you_mean
@@ -33,8 +35,16 @@ PORTABLE = {
     "net": ("settings", "build", "cost"),
     "devices": ("missing", "facts", "convert", "open"),
     "measure": ("check",),
+    "data": ("settings", "check"),
+    "blur": ("margin", "settings", "check", "of"),
+    "noise": ("settings", "of"),
+    "pairs": ("pairs", "side", "settings"),
+    "train": ("check", "halves", "key"),
+    "steps": ("check", "apply"),
 }
-"""The same of the groups of ``itae portable``; ``devices`` is a mapping of names to nodes."""
+"""The same of the groups of ``itae portable``; ``devices`` and ``steps`` are mappings of names to nodes."""
+_INSIDE = {"tune": "train"}
+"""An option whose node is of another group than the one that it stands in, and that group."""
 GROUPS_OF_TASKS = ("clusterer", "voter", "corruption", "repair", "feedback", "user")
 """Config groups that a task reads if it says so, and nobody else does."""
 
@@ -50,7 +60,9 @@ def construct(group: str, node: Any) -> Any:
     if not isinstance(node, Mapping) or not node.get("_target_"):
         raise UserError(f"{group}._target_ is not set: choose an option of the group, or name a class there.")
     cls = locate(group, node["_target_"])
-    return call(group, cls, {key: value for key, value in node.items() if key != "_target_"})
+    options = {key: value for key, value in node.items() if key != "_target_"}
+    with named(group, _INSIDE.get(group.rpartition(".")[2], re.escape(group))):
+        return call(group, cls, options)
 
 
 def locate(group: str, target: str) -> type:
@@ -66,7 +78,7 @@ def locate(group: str, target: str) -> type:
     if not isinstance(cls, type):
         raise UserError(f"{group}._target_={target} can't be a {group}: it is no class.")
     # Not hasattr, by which every class has a __call__, its own constructor.
-    needs = (NEEDS | PORTABLE)[group.partition(".")[0]]
+    needs = (NEEDS | PORTABLE)[_INSIDE.get(group.rpartition(".")[2], group.partition(".")[0])]
     missing = [need for need in needs if not any(need in vars(base) for base in cls.__mro__)]
     if missing:
         raise UserError(f"{group}._target_={target} can't be a {group}: it has no {missing[0]!r}.")
@@ -84,6 +96,25 @@ def call(group: str, cls: type, options: Mapping[str, Any]) -> Any:
             raise UserError(f"{group}.{name} is not set, and {cls.__name__} needs it; set {group}.{name}=...")
     nested = {name: construct(f"{group}.{name}", node) for name, node in options.items() if is_call(node)}
     return cls(**{**options, **nested})
+
+
+@contextlib.contextmanager
+def named(word: str, part: str) -> Iterator[None]:
+    """Have a `UserError` in the body name an option by the word that sets it, where the class knows another.
+
+    Parameters
+    ----------
+    word
+        Where the node of the class stands: ``teacher``.
+    part
+        As whose option the class names it, as a pattern: ``net``, as in ``net.channels``.
+    """
+    try:
+        yield
+    except UserError as error:
+        if (said := re.sub(rf"^{part}(?=\.)", lambda _: word, str(error))) == str(error):
+            raise
+        raise UserError(said) from error
 
 
 def is_call(node: Any) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from itae.base.checks import number
 from itae.base.errors import UserError
+from itae.portable.devices.device import Device, Net
 from itae.portable.optimise.budgets import in_eight_bits
 from itae.portable.optimise.deployed import Deployed, deployed
 from itae.portable.optimise.fake import FakeQuantised
@@ -45,7 +46,16 @@ class QuantisationAware:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        number("optimise.quantisation_aware.over_db", self.over_db, low=0)
+        number("steps.quantisation_aware.over_db", self.over_db, low=0)
+
+    def check(self, net: Net, devices: Sequence[Device]) -> None:
+        """Raise a `UserError` when none of the devices is in eight bits."""
+        if not any(in_eight_bits(each) for each in devices):
+            named = ", ".join(each.name for each in devices) or "none"
+            raise UserError(
+                f"The step quantisation_aware is for devices in eight bits, and those here are {named}; add ort_int8 "
+                "or openvino_int8, or leave it out of optimise."
+            )
 
     def apply(self, state: State) -> State:
         """Return the state with a net that stands eight bits better, or with its own; its lineage says which, and why.
@@ -55,13 +65,8 @@ class QuantisationAware:
         UserError
             When none of the state's devices is in eight bits.
         """
+        self.check(state.net, state.devices)
         devices = tuple(each for each in state.devices if in_eight_bits(each))
-        if not devices:
-            named = ", ".join(each.name for each in state.devices) or "none"
-            raise UserError(
-                f"optimise.quantisation_aware is for devices in eight bits, and those here are {named}; add ort_int8 "
-                "or openvino_int8, or leave it out."
-            )
         asked = replace(calibrated(state), devices=devices)
         before = deployed(asked, state.splits.validation)
         facts: dict[str, Any] = {"over_db": self.over_db, "before": _told(before)}

@@ -165,5 +165,5 @@ class _Judged:
         because = self._because(outputs)
         past = f"{told} with a parity of {parity:.1f} dB with torch, and at least {budget:g} are needed"
         if in_eight_bits(device) and not because:
-            return "warned", f"{past}; train on with optimise.quantisation_aware, or take another device."
+            return "warned", f"{past}; train on with optimise=[quantisation_aware], or take another device."
         return "refused", f"{past}{f'; {because}' if because else ''}; leave {device.name} out, or take another net."

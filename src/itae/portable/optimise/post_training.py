@@ -11,7 +11,7 @@ import numpy as np
 
 from itae.base.checks import true_or_false, whole
 from itae.base.errors import UserError
-from itae.portable.devices.device import Net
+from itae.portable.devices.device import Device, Net
 from itae.portable.nets.padded import padded
 from itae.portable.optimise.state import State
 
@@ -50,14 +50,17 @@ class PostTraining:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        whole("optimise.post_training.pictures", self.pictures, low=1, high=100_000)
-        true_or_false("optimise.post_training.stretch", self.stretch)
-        whole("optimise.post_training.seed", self.seed, low=0, high=2**63 - 1)
+        whole("steps.post_training.pictures", self.pictures, low=1, high=100_000)
+        true_or_false("steps.post_training.stretch", self.stretch)
+        whole("steps.post_training.seed", self.seed, low=0, high=2**63 - 1)
         if self.split != "train":
             raise UserError(
-                f"optimise.post_training.split={self.split!r} isn't train: pictures that calibrate must not be of the "
+                f"steps.post_training.split={self.split!r} isn't train: pictures that calibrate must not be of the "
                 "photographs that judge; leave it out."
             )
+
+    def check(self, net: Net, devices: Sequence[Device]) -> None:
+        """Find nothing amiss: any net and any device will do."""
 
     def apply(self, state: State) -> State:
         """Return the state with pictures for calibration; the net is as it was.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from itae.base.checks import number, one_of, whole
 from itae.base.errors import UserError
+from itae.portable.devices.device import Device, Net
+from itae.portable.devices.library import absent
 from itae.portable.nets.unet import UNet
 from itae.portable.optimise.kept import kept
 from itae.portable.optimise.pruned import Pruned
@@ -16,6 +19,7 @@ from itae.portable.optimise.tune import tuned
 if TYPE_CHECKING:
     from itae.portable.train.options import Train
 
+PIP = "pip install torch-pruning==1.6.1"
 IMPORTANCES = ("group_norm", "magnitude")
 
 
@@ -52,9 +56,19 @@ class Prune:
 
     def __post_init__(self) -> None:
         """Check every value."""
-        number("optimise.prune.macs", self.macs, low=0.01, high=1)
-        one_of("optimise.prune.importance", self.importance, IMPORTANCES)
-        whole("optimise.prune.round_to", self.round_to, low=1, high=64)
+        number("steps.prune.macs", self.macs, low=0.01, high=1)
+        one_of("steps.prune.importance", self.importance, IMPORTANCES)
+        whole("steps.prune.round_to", self.round_to, low=1, high=64)
+
+    def check(self, net: Net, devices: Sequence[Device]) -> None:
+        """Raise a `UserError` when a net isn't a U-Net of this package, or the library isn't installed."""
+        if not isinstance(net, UNet):
+            raise UserError(
+                f"The step prune takes U-Nets, whose channels it can follow, and {net.name} is none; take net=unet, or "
+                "leave prune out of optimise."
+            )
+        if gone := absent("The step prune", ("torch_pruning",)):
+            raise UserError(f"{gone}; install it: {PIP}, or leave prune out of optimise.")
 
     def apply(self, state: State) -> State:
         """Return the state with a narrower net.
@@ -64,14 +78,10 @@ class Prune:
         UserError
             When the net isn't a U-Net of this package; when so few MACs can't be had.
         """
+        self.check(state.net, state.devices)
         from itae.portable.optimise.channels import pruned
 
-        net = state.net
-        if not isinstance(net, UNet):
-            raise UserError(
-                f"optimise.prune takes U-Nets, whose channels it can follow, and {net.name} is none; take net=unet, or "
-                "leave prune out."
-            )
+        net: Any = state.net
         side = 8 * net.multiple
         before = net.cost(side, side).macs
 
@@ -81,8 +91,8 @@ class Prune:
         found = pruned(net.build(), net, self.importance, self.round_to, lambda widths: share(widths) <= self.macs)
         if found is None:
             raise UserError(
-                f"optimise.prune.macs={self.macs} of {net.name} can't be had: its narrowest layers are left before; "
-                "set more, or lower optimise.prune.round_to."
+                f"steps.prune.macs={self.macs} of {net.name} can't be had: its narrowest layers are left before; "
+                "set more, or lower steps.prune.round_to."
             )
         weights, widths = found
         made = replace(_of(net, widths), weights=str(kept(weights, state.cache)))

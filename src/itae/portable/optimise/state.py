@@ -5,7 +5,7 @@ Steps are applied in any order. None changes a net in place: each makes another,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -68,6 +68,9 @@ class State:
 
 class Step(Protocol):
     """One way to make a net cheaper on devices; a small frozen dataclass of plain values."""
+
+    def check(self, net: Net, devices: Sequence[Device]) -> None:
+        """Raise a `UserError` where a net can't be optimised so for devices, before it is trained."""
 
     def apply(self, state: State) -> State:
         """Return the state after it.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from itae.base.checks import one_of
+from itae.base.construct import named
 from itae.base.errors import UserError
+from itae.portable.devices.device import Device, Net
 from itae.portable.nets.spec import Spec
 from itae.portable.nets.unet import UNet
 from itae.portable.optimise.kept import kept
@@ -49,12 +51,20 @@ class Swap:
         """Check every value."""
         if not isinstance(self.options, Mapping) or not self.options:
             raise UserError(
-                f"optimise.swap.options={self.options!r} names no operator; give some of {', '.join(SWAPPED)}, as "
+                f"steps.swap.options={self.options!r} names no operator; give some of {', '.join(SWAPPED)}, as "
                 "{up: nearest}."
             )
         for name in self.options:
-            one_of("optimise.swap.options", name, SWAPPED)
-        Spec(channels=1, depth=1, **self.options)
+            one_of("steps.swap.options", name, SWAPPED)
+        with named("steps.swap.options", "net"):
+            Spec(channels=1, depth=1, **self.options)
+
+    def check(self, net: Net, devices: Sequence[Device]) -> None:
+        """Raise a `UserError` when a net isn't a U-Net of this package."""
+        if not isinstance(net, UNet):
+            raise UserError(
+                f"The step swap takes U-Nets, and {net.name} is none; take net=unet, or leave swap out of optimise."
+            )
 
     def apply(self, state: State) -> State:
         """Return the state with a net of other operators.
@@ -64,9 +74,8 @@ class Swap:
         UserError
             When the net isn't a U-Net of this package; when it was pruned to widths that don't go with the operators.
         """
-        net = state.net
-        if not isinstance(net, UNet):
-            raise UserError(f"optimise.swap takes U-Nets, and {net.name} is none; take net=unet, or leave swap out.")
+        self.check(state.net, state.devices)
+        net: Any = state.net
         begun, anew = _begun(net, self.options, state)
         made, facts = tuned(state, begun, self.tune)
         return state.then("swap", {"options": dict(self.options), "drawn": anew, "tune": facts}, net=made)
@@ -88,7 +97,7 @@ def _begun(net: UNet, options: Mapping[str, Any], state: State) -> tuple[UNet, l
         drawn = made.build().state_dict()
     except UserError as error:
         raise UserError(
-            f"optimise.swap.options={dict(options)}: {net.name} was pruned to widths that don't go with these "
+            f"steps.swap.options={dict(options)}: {net.name} was pruned to widths that don't go with these "
             f"({error}); swap before pruning."
         ) from error
     if (net.conv, made.activation) == (made.conv, "prelu") and net.activation != "prelu":
