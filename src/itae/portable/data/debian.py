@@ -86,6 +86,19 @@ class Debian:
         """Return its options, but for where they lie."""
         return {"packages": list(self.packages), "longest": self.longest}
 
+    def prepare(self) -> None:
+        """Take them out of the packages, those that aren't there yet; see `prepare`."""
+        prepare(self.packages, at_home(self.root))
+
+    def check(self) -> None:
+        """Raise a `UserError` if a package wasn't prepared."""
+        for package in self.packages:
+            if not _is_whole(at_home(self.root) / package):
+                raise UserError(
+                    f"Photographs of {package} aren't in {self.root}; `itae portable prepare data=debian` takes them "
+                    "out of Debian's package."
+                )
+
     def photographs(self) -> list[Photograph]:
         """Return them, by package and name.
 
@@ -94,12 +107,7 @@ class Debian:
         UserError
             If a package wasn't prepared.
         """
-        for package in self.packages:
-            if not _is_whole(at_home(self.root) / package):
-                raise UserError(
-                    f"Photographs of {package} aren't in {self.root}; `itae portable prepare data=debian` takes them "
-                    "out of Debian's package."
-                )
+        self.check()
         return [
             Photograph(f"{package}/{each.name}", each.sha256, each.credit, each.read, each.size)
             for package in self.packages

@@ -50,6 +50,10 @@ class Layout(ABC):
         """Return its options, for results."""
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
+    def check(self) -> None:
+        """Raise a `UserError` where `pairs` does: it reads names alone."""
+        self.pairs()
+
     def notes(self) -> Sequence[str]:
         """Return what is to be said beside numbers on it."""
         return (PIECES,)

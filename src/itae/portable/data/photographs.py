@@ -71,6 +71,9 @@ class Source(Protocol):
     def settings(self) -> dict[str, Any]:
         """Return its options, for results; which photographs it has is in keys by their content."""
 
+    def check(self) -> None:
+        """Raise a `UserError` for what isn't there, without reading a photograph."""
+
     def photographs(self) -> list[Photograph]:
         """Return all there are, by name, or raise a `UserError`."""
 
@@ -86,6 +89,9 @@ class Shipped:
     def settings(self) -> dict[str, Any]:
         """Return that it has no options."""
         return {}
+
+    def check(self) -> None:
+        """Find nothing missing: nine of them are always there."""
 
     def photographs(self) -> list[Photograph]:
         """Return them, by name."""
@@ -131,6 +137,11 @@ class Folder:
         """Return its options."""
         return {"root": self.root, "longest": self.longest}
 
+    def check(self) -> None:
+        """Raise a `UserError` if there is no such folder."""
+        if not at_home(self.root).is_dir():
+            raise UserError(f"data.root={self.root!r} is no folder; give one of photographs.")
+
     def photographs(self) -> list[Photograph]:
         """Return all that can be read, by name; of others say why they are left out.
 
@@ -139,9 +150,8 @@ class Folder:
         UserError
             If there is no such folder, or no photograph in it.
         """
+        self.check()
         root = at_home(self.root)
-        if not root.is_dir():
-            raise UserError(f"data.root={self.root!r} is no folder; give one of photographs.")
         walk = Walk.through(root, "")
         files = [*walk.loose, *(pair for pairs in walk.classes.values() for pair in pairs)]
         if (root / CREDITS).is_file():
