@@ -12,7 +12,7 @@ from operator_results import result_of
 from toy_devices import result, toys
 
 import itae
-from itae.app.compose import PORTABLE, compose, conf_dir, groups_of, plain_values
+from itae.app.compose import PORTABLE, compose, conf_dir, groups_of, options_of, plain_values
 from itae.app.portable import study_run
 from itae.base.lock import Lock
 from itae.look.page import write_page
@@ -39,11 +39,9 @@ def own_lock(tmp_path, monkeypatch):
 
 
 def test_without_a_study_it_says_to_name_one(itae_):
-    status, out, err = itae_("portable")
+    status, out, err = itae_("portable", "study=null")
     assert (status, out) == (2, "")
-    assert err == (
-        "itae: itae portable doesn't know what to do yet: name a study, as in itae portable experiment=operators.\n"
-    )
+    assert err == "itae: study=None says nothing of what to do; set study to deploy or operators.\n"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +65,9 @@ def test_without_a_study_it_says_to_name_one(itae_):
         (["experiment=quick", "seed=-1"], ["seed=-1 must be a whole number"]),
         (["experiment=quick", "paths.cache=''"], ["paths.cache='' is not a folder"]),
         (["experiment=quick", "out=''"], ["out='' is not a folder"]),
-        (["experiment=quick", "study=search"], ["study='search' is not one of operators"]),
+        (["experiment=quick", "study=serach"], ["study='serach' is not one of deploy, operators"]),
+        (["experiment=quick", "train.steps=3"], ["train.steps=3: study=operators has no use for train; it reads net"]),
+        (["changes=prelu"], ["changes=prelu: study=deploy has no use for changes; it reads net, teacher, data, blur"]),
         (["experiment=quick", "runtime.report=3"], ["runtime.report=3 must be true or false"]),
         (["experiment=quick", "measure=3"], ["measure=3 is not one of"]),
         (["recipe=paper"], ["itae portable has no recipes"]),
@@ -119,8 +119,8 @@ def test_configs_of_ones_own(itae_, tmp_path):
         (tmp_path / "mine" / name).mkdir(parents=True)
         if text:
             (tmp_path / "mine" / name / "mine.yaml").write_text(text)
-    (tmp_path / "mine/net/small.yaml").write_text("_target_: itae.deblur.UNet\nchannels: 2\n")
-    status, out, _ = itae_("portable", "--config-dir", "mine", "--cfg", "experiment=mine", "net=small")
+    (tmp_path / "mine/net/tiny.yaml").write_text("_target_: itae.deblur.UNet\nchannels: 2\n")
+    status, out, _ = itae_("portable", "--config-dir", "mine", "--cfg", "experiment=mine", "net=tiny")
     assert status == 0
     assert "seed: 77" in out
     assert "channels: 2" in out
@@ -363,12 +363,19 @@ def test_names_are_text_on_the_page(tmp_path):
 def test_the_manual_defines_every_word():
     words = (Path(__file__).parents[2] / "docs/words.md").read_text().partition("## A network over devices")[2]
     home = conf_dir() / PORTABLE
-    keys = {f"{group}.{key}" for group in ("net", "measure") for file in (home / group).glob("*.yaml")
-            for key in yaml.safe_load(file.read_text())}  # fmt: skip
+    mappings, overlays = ("devices", "steps"), ("experiment",)
+    keys = {f"{group}.{key}" for group in groups_of(PORTABLE) if group not in (*mappings, *overlays)
+            for file in (home / group).glob("*.yaml") for key in yaml.safe_load(file.read_text())}  # fmt: skip
+    for group in mappings:
+        nodes = yaml.safe_load((home / group / "all.yaml").read_text())
+        keys |= {f"{group}.NAME.{key}" for node in nodes.values() for key in node}
     devices = yaml.safe_load((home / "devices/all.yaml").read_text())
-    keys |= {f"devices.NAME.{key}" for node in devices.values() for key in node}
-    keys |= {"study", "device", "changes", "out", "seed", "paths.cache", "runtime.report", "tracker", "experiment"}
+    top = {*groups_of(PORTABLE), *yaml.safe_load((home / "config.yaml").read_text())}
+    keys |= top - {"defaults", "paths", "runtime"} | {"paths.cache", "runtime.report"}
     assert [key for key in sorted(keys) if not key.endswith("_target_") and f"`{key}`" not in words] == []
+    groups = [group for group in groups_of(PORTABLE) if group not in (*mappings, "tracker")]
+    choices = {f"`{name}`" for group in groups for name in options_of(group, PORTABLE)}
+    assert [choice for choice in sorted(choices) if choice not in words] == []
     assert [change.name for change in CHANGES if change.options and f"`{change.name}`" not in words] == []
     chapter = (Path(__file__).parents[2] / "docs/operators.md").read_text()
     assert [name for name in devices if f"`{name}`" not in chapter] == []

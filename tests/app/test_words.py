@@ -22,6 +22,7 @@ from itae.app.compose import PORTABLE, compose, conf_dir, groups_of
 from itae.app.words import GROUPS, LISTS, TEXTS, as_typed
 from itae.base.construct import NEEDS
 from itae.base.typed import quoted, to_type
+from itae.portable.nets.spec import Spec
 
 NUMBERS = ("2024", "2024_05", "1e3", "0x10", "true", "FALSE", ".5", "007", "-1", "1.50", "1.", "inf", "nan", "1_0")
 SPECIAL = string.punctuation + " é日😀"
@@ -115,9 +116,20 @@ def test_the_options_that_are_text_are_known():
     choices |= {"protocol", "gallery", "rivals", "voters", "condition", "rules", "within"}
     choices |= {"rule", "side", "scope", "vector", "signals", "layer", "init", "mode", "queries", "gpus"}
     choices |= {"k", "linkage", "covariance", "reduce", "scale", "spaces"}
+    choices |= {
+        "architecture",
+        "options",
+        *Spec.__dataclass_fields__,
+        "camera",
+        "blur",
+        "packages",
+        "light",
+        "statistic",
+    }
     found = set()
-    for group in NEEDS:
-        for file in (conf_dir() / group).glob("*.yaml"):
+    for group in (*NEEDS, "net", "data", "blur", "noise", "pairs", "train", "measure"):
+        home = conf_dir() if group in NEEDS else conf_dir() / PORTABLE
+        for file in (home / group).glob("*.yaml"):
             target = yaml.safe_load(file.read_text(encoding="utf-8")).get("_target_", "itae.tracking.NoTracker")
             module, _, name = target.rpartition(".")
             cls = getattr(importlib.import_module(module), name)
@@ -126,7 +138,9 @@ def test_the_options_that_are_text_are_known():
     for launcher in PLUGINS:
         found |= {f"hydra.launcher.{each.name}" for each in inspect.signature(launcher).parameters.values()
                   if str(each.annotation).startswith("str")}  # fmt: skip
-    others = ("hydra.job", "hydra.run", "hydra.sweep", "net", "out", "paths", "runtime.ray")
+    found.remove("net.name")  # which is told as what it is
+    found.add("teacher.weights")
+    others = ("hydra.job", "hydra.run", "hydra.sweep", "out", "paths", "runtime.ray")
     assert found == {key for key in TEXTS if not key.startswith(others)}
 
 

@@ -25,12 +25,15 @@ from itae.base.typed import quoted, to_type
 TEXTS = frozenset(
     {
         "backbone.checkpoint", "backbone.model_name", "backbone.module",
+        "blur.folder",
+        "data.blurred", "data.root", "data.sharp",
         "dataset.name", "dataset.root", "dataset.split",
         "detector.calibration",
         "net.weights",
         "out",
         "paths.cache", "paths.data",
         "task.at", "task.attributes", "task.group", "task.labels", "task.truth", "task.words",
+        "teacher.weights",
         "tracker.entity", "tracker.group", "tracker.name", "tracker.notes", "tracker.project", "tracker.tags",
         "hydra.job.name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir",
         "hydra.launcher.account", "hydra.launcher.address", "hydra.launcher.partition", "hydra.launcher.qos",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from itae.results.assignments import Assignments
     from itae.store.store import Embeddings
 
-ALONE = ("operators",)
+ALONE = ("operators", "deploy", "search")
 """Kinds of runs of ``itae portable``, which have no baseline and no edit, and stand in no table with other runs."""
 
 

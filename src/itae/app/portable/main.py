@@ -11,21 +11,25 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from itae.app.compose import PORTABLE, check_choices, compose, groups_of, options_of, plain_values, verb_words
+from itae.app.portable import prepare
+from itae.app.portable.settings import read_alone
 from itae.app.words import OVERLAYS, as_typed, key_of
 from itae.base.errors import UserError
 from itae.base.secrets import hidden
 
-_TOLD = "What does a deblurring network cost on each device of this machine?"
+_TOLD = "What does a deblurring network restore on each device of this machine, and what does it cost there?"
 
 
 def main(argv: Sequence[str]) -> int:
     """Run ``itae portable`` with what stands after it; return the exit status."""
+    if argv[:1] == ["prepare"]:
+        return prepare.main(argv[1:])
     options = _parser().parse_args(argv)
     words = as_typed(options.words)
     _refuse_sweeps(words)
     check_choices(words, PORTABLE)
     _check_experiment(words, options.config_dir)
-    plain = plain_values(compose(words, options.config_dir, PORTABLE))
+    plain = read_alone(plain_values(compose(words, options.config_dir, PORTABLE)), words)
     if options.cfg:
         import yaml
 
@@ -41,10 +45,17 @@ def _parser() -> argparse.ArgumentParser:
     parser = verb_words(PORTABLE, _TOLD)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--cfg", action="store_true", help="print the config that the words make, and run nothing")
-    parser.add_argument("words", nargs="*", metavar="key=value", help="for example experiment=operators device=ort")
+    parser.add_argument("words", nargs="*", metavar="key=value", help="for example train.steps=4000 device=ort")
     groups = [f"  {group}: {', '.join(options_of(group, PORTABLE))}" for group in groups_of(PORTABLE)]
     parser.epilog = "\n".join(
         [
+            "A small network is trained, converted and judged on each device, as a table, figures and a page; a demo:",
+            "  itae portable",
+            "The same for longer, pruned, and quantised with training where that costs much:",
+            "  itae portable train=default optimise=[prune,quantisation_aware]",
+            "With more photographs, out of packages of Debian:",
+            "  itae portable prepare data=debian",
+            "  itae portable data=debian train=default",
             "What each operator costs on each device, as a table, figures, guidelines and a page:",
             "  itae portable experiment=operators",
             "The same in few seconds, with few operators, on two devices and small pictures:",

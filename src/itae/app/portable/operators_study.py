@@ -29,7 +29,7 @@ def operators_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> S
     of = common()
     asked = Asked(rows, of.devices, of.left_out, of.measure, of.cache, of.seed)
 
-    def work(told: Callable[[str], None]) -> Result:
+    def work(folder: Path, told: Callable[[str], None]) -> Result:
         from itae.portable.operators import study  # numpy and what it brings: a config error comes before
 
         return study.operators(asked, told)

@@ -3,23 +3,37 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itae.app.portable.deploy_study import DATA, deploy_study
 from itae.app.portable.operators_study import operators_study
 from itae.app.portable.study import Common, Study
+from itae.app.words import key_of
 from itae.base.checks import number, one_of, true_or_false, whole
-from itae.base.construct import check_options, construct
+from itae.base.construct import check_options, construct, named
 from itae.base.errors import UserError, did_you_mean
 from itae.base.place import at_home
 from itae.portable.devices.exports import check_root
 
-KEYS = ("study", "net", "devices", "device", "changes", "measure", "tracker", "out", "seed", "paths", "runtime")
-"""The top-level keys of the config, all of them."""
-STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Common]], Study]] = {"operators": operators_study}
+STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Common]], Study]] = {
+    "deploy": deploy_study,
+    "operators": operators_study,
+}
 """What may be done, and what makes it of a config."""
+READS: Mapping[str, tuple[str, ...]] = {
+    "deploy": ("net", "teacher", *DATA, "steps", "optimise"),
+    "operators": ("net", "changes"),
+}
+"""Keys of the config that one study reads and another may not; all read those of `COMMON`."""
+COMMON = ("study", "devices", "device", "measure", "tracker", "out", "seed", "paths", "runtime")
+KEYS = (*dict.fromkeys(key for reads in READS.values() for key in reads), *COMMON)
+"""The top-level keys of the config, all of them."""
+GROUPS = ("net", *DATA, "steps", "measure", "tracker", "paths", "runtime")
+"""Those that are mappings of options."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +55,13 @@ class PortableSettings:
             For an unknown key or option, a value that is not allowed, or a device that isn't installed.
         """
         check_options("", plain, KEYS)
-        if plain.get("study") is None:
-            raise UserError(
-                "itae portable doesn't know what to do yet: name a study, as in itae portable experiment=operators."
-            )
-        one_of("study", plain["study"], STUDIES)
+        study: Any = plain.get("study")
+        if study is None:
+            raise UserError(f"study={study} says nothing of what to do; set study to {' or '.join(STUDIES)}.")
+        one_of("study", study, STUDIES)
         if not plain.get("devices") or not isinstance(plain["devices"], Mapping):
             raise UserError(f"devices={plain.get('devices')!r} must be a mapping with at least one device: NAME: node.")
-        for key in ("net", "measure", "tracker", "paths", "runtime"):
+        for key in (key for key in GROUPS if key in (*COMMON, *READS[study])):
             if not isinstance(plain.get(key), Mapping):
                 raise UserError(f"{key}={plain.get(key)!r} is not a group of options; see itae portable --help.")
         whole("seed", plain["seed"], low=0)
@@ -59,11 +72,34 @@ class PortableSettings:
 
         def common() -> Common:
             devices, left_out = devices_of(plain["devices"], plain.get("device"))
-            # The cache is last, since that makes the folder.
-            return Common(devices, left_out, measure, plain["seed"], _cache(plain["paths"]))
+            return Common(devices, left_out, measure, plain["seed"], cache)
 
-        study = STUDIES[plain["study"]](plain, common)
-        return cls(study, measure, tracker, plain["runtime"]["report"])
+        cache = _cache(plain["paths"])
+        made = STUDIES[study](plain, common)
+        check_root(cache)  # last, since that makes the folder
+        return cls(made, measure, tracker, plain["runtime"]["report"])
+
+
+def read_alone(plain: Mapping[str, Any], words: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a config less what its study doesn't read; if it names no study, all of it.
+
+    Raises
+    ------
+    UserError
+        For a word that sets some of that.
+    """
+    study = plain.get("study")
+    if not isinstance(study, str) or study not in READS:  # told by who makes its settings
+        return dict(plain)
+    reads = (*READS[study], *COMMON)
+    for word in words:
+        key = re.split(r"[.@=]", key_of(word), maxsplit=1)[0]
+        if key in KEYS and key not in reads:
+            raise UserError(
+                f"{word}: study={study} has no use for {key}; it reads {', '.join(READS[study])} and what all studies "
+                "read: leave it out, or set study=..."
+            )
+    return {key: value for key, value in plain.items() if key in reads or key not in KEYS}
 
 
 def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any], dict[str, str]]:
@@ -105,14 +141,8 @@ def devices_of(nodes: Mapping[str, Any], wanted: object) -> tuple[dict[str, Any]
 
 def _made(name: str, node: Any) -> Any:
     """Return a device of the config; a `UserError` names an option by the word that sets it."""
-    try:
+    with named(f"devices.{name}", "device"):
         made = construct(f"devices.{name}", node)
-    except UserError as error:
-        said = str(error)
-        raise UserError(
-            f"devices.{name}.{said.removeprefix('device.')}" if said.startswith("device.") else said
-        ) from error
-
     for need in ("name", "pip", "budget_db"):
         if not hasattr(made, need):
             raise UserError(f"devices.{name}._target_={node['_target_']} can't be a device: it has no {need!r}.")
@@ -155,5 +185,4 @@ def _cache(paths: Mapping[str, Any]) -> Path:
     cache = paths.get("cache")
     if not isinstance(cache, str) or not cache.strip():
         raise UserError(f"paths.cache={cache!r} is not a folder; set paths.cache=/path/to/the/folder.")
-    check_root(root := at_home(cache).absolute())
-    return root
+    return at_home(cache).absolute()

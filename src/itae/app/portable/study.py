@@ -48,11 +48,12 @@ class Study:
     told
         What a tracker calls the run.
     work
-        Does it: given what takes a line that is to be known at once, it returns what ``result.json`` has of it.
+        Does it: given the run's folder, and what takes a line that is to be known at once, it returns what
+        ``result.json`` has of it.
     figures
         Returns its figures.
     files, texts
-        Names of what is written beside ``result.json``; and those texts, of a result.
+        Names of what is written beside ``result.json``, as patterns; and those of them that are texts, of a result.
     show
         Prints a result.
     track
@@ -61,7 +62,7 @@ class Study:
 
     name: str
     told: str
-    work: Callable[[Callable[[str], None]], Result]
+    work: Callable[[Path, Callable[[str], None]], Result]
     figures: Callable[[], Figures]
     files: tuple[str, ...]
     texts: Callable[[Result], Mapping[str, str]]

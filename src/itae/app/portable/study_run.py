@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itae.app.portable.settings import PortableSettings
+from itae.app.portable.settings import PortableSettings, read_alone
 from itae.app.portable.study import Study
 from itae.app.started import fresh_name, started
 from itae.base.beside import beside
@@ -48,6 +48,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
     quiet.enter_context(veil.over_logs())
     with quiet:
         folder = _folder(plain.get("out"))
+        plain = read_alone(plain)
         settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
         quiet.enter_context(_alone(words, settings))  # before an earlier run's results go
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
@@ -71,7 +72,7 @@ def _run(settings: PortableSettings, result: dict[str, Any], folder: Path) -> Ru
         "run": {"folder": str(folder.absolute()), "overrides": result["started"]["overrides"]}
     }
     with settings.tracker.run(folder, config, name=study.told, group=None, job_type=study.name) as tracker:
-        result |= study.work(say)
+        result |= study.work(folder, say)
         result["devices"] = hidden_words(hidden(result["devices"]))  # a command line may hold a password
         result["files"] = results.write_texts(folder, study.texts(result))
         result["figures"] = _figures(folder, result, study)

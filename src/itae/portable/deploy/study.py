@@ -61,6 +61,7 @@ def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str
     notes = [told_intervals(splits.test.photographs), *_notes(splits), _CPU]
     result: dict[str, Any] = {
         "net": state.description() | {"weights": _kept(state, folder)},
+        "teacher": None if asked.teacher is None else {"name": asked.teacher.name, **asked.teacher.settings()},
         "data": dict(splits.facts),
         "training": {"curve": curve, **training},
         "quality": {
@@ -86,7 +87,7 @@ def _pairs(asked: Deploy) -> Splits:
 
 def _trained(asked: Deploy, splits: Splits) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
     """Return the network with its weights, the curve, and facts; one that has weights is trained on from them."""
-    done = trained(asked.net, splits, asked.train, asked.cache)
+    done = trained(asked.net, splits, asked.train, asked.cache, teacher=asked.teacher)
     return replace(asked.net, weights=str(done.weights)), done.curve, done.facts  # type: ignore[type-var]
 
 
