@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from itae.portable.train.wiener import ceiling
 
 WEIGHTS = "net.safetensors"
 _SYNTHETIC = "The blur is made, not found: numbers on it don't compare with those on GoPro or real photographs."
+_SOME = 0.05  # dB above the blurred input that a training has to end at, or that is told
 _CPU = "Times are of this machine's runtimes; a CPU runtime is no phone."
 
 
@@ -50,15 +51,15 @@ def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str
     """
     began = time.perf_counter()
     splits = _pairs(asked)
+    blurred, wiener = _between(splits, told)
     made = time.perf_counter()
     ours, curve, training = _trained(asked, splits)
     learned = time.perf_counter()
     state = _optimised(asked, ours, splits, told)
     found = deployed(state, splits.test, asked.measure.threads)
     judged = time.perf_counter()
-    blurred, wiener = floor(splits.test), ceiling(splits.test, splits.validation)
     by_torch = _by_torch(state, splits)
-    notes = [told_intervals(splits.test.photographs), *_notes(splits), _CPU]
+    notes = [told_intervals(splits.test.photographs), *_learned(curve, training), *_notes(splits), _CPU]
     result: dict[str, Any] = {
         "net": state.description() | {"weights": _kept(state, folder)},
         "teacher": None if asked.teacher is None else {"name": asked.teacher.name, **asked.teacher.settings()},
@@ -83,6 +84,29 @@ def _pairs(asked: Deploy) -> Splits:
     count = asked.pairs.train + asked.pairs.validation + asked.pairs.test
     with progress(count, "Blurring photographs", "pairs") as advance:
         return frozen(asked.source, asked.blur, asked.noise, asked.pairs, asked.seed, asked.cache, advance)
+
+
+def _between(splits: Splits, told: Callable[[str], None]) -> tuple[Quality, Quality | None]:
+    """Return what doing nothing is worth on the test's photographs, and Wiener's filter; both are told at once."""
+    blurred, wiener = floor(splits.test), ceiling(splits.test, splits.validation)
+    told(f"{'floor':10} {blurred.psnr.mean:.2f} dB of PSNR, the blurred input's: below it, doing nothing is better.")
+    if wiener is None:
+        told(f"{'ceiling':10} none: these pairs weren't made by one PSF each, so Wiener's filter can't be told any.")
+    else:
+        gain = wiener.over(blurred).psnr.mean
+        told(f"{'ceiling':10} {wiener.psnr.mean:.2f} dB, {gain:+.2f}: Wiener's filter, told each picture's PSF.")
+    return blurred, wiener
+
+
+def _learned(curve: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> list[str]:
+    """Return a note if the network ended no better on photographs of validation than doing nothing."""
+    last, nothing = curve[-1]["validation_psnr"], training["blurred_psnr"]
+    if last > nothing + _SOME:
+        return []
+    return [
+        f"The training ends at {last:.2f} dB on photographs of validation, and the blurred input has {nothing:.2f}: "
+        "the network has learned next to nothing; take more steps (train.steps) or another rate (train.lr)."
+    ]
 
 
 def _trained(asked: Deploy, splits: Splits) -> tuple[Any, list[dict[str, Any]], dict[str, Any]]:
