@@ -34,7 +34,7 @@ class Swap:
     Parameters
     ----------
     options
-        Of `Spec`: any of up, skip, down, activation, kernel and conv.
+        Of `Spec`: any of up, skip, down, activation, kernel and conv; one that is None stays as it is.
     tune
         The training on; None (default) for none.
 
@@ -49,6 +49,9 @@ class Swap:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        if isinstance(self.options, Mapping):
+            given = {name: value for name, value in self.options.items() if value is not None or name not in SWAPPED}
+            object.__setattr__(self, "options", given)
         if not isinstance(self.options, Mapping) or not self.options:
             raise UserError(
                 f"steps.swap.options={self.options!r} names no operator; give some of {', '.join(SWAPPED)}, as "
