@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,28 @@ def begun(study: str, settings: Mapping[str, Any], started: Mapping[str, Any]) -
     }
 
 
-def of_another_kind(folder: Path) -> str | None:
-    """Return what a folder's ``result.json`` is of, in words, if it is no run of ``itae portable``; else None."""
-    if not (file := folder / RESULT).is_file():
-        return None
+def of_another_kind(folder: Path, study: str, files: Sequence[str]) -> str | None:
+    """Return what a folder holds, in words, that a run of a study would write over and didn't write itself; else None.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    study
+        Its kind.
+    files
+        Patterns of what it writes beside ``result.json``.
+    """
+    if not (folder / RESULT).is_file():
+        found = next((file for pattern in files for file in sorted(folder.glob(pattern))), None)
+        return None if found is None else f"{found.relative_to(folder)}, which is of no run of itae portable"
+    kind = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        if json.loads(file.read_text(encoding="utf-8")).get("kind") in ALONE:
-            return None
-    return f"the {RESULT} of something else than a run of itae portable"
+        kind = json.loads((folder / RESULT).read_text(encoding="utf-8")).get("kind")
+    if kind == study:
+        return None
+    what = f"a run of study={kind}" if kind in ALONE else "something else than a run of itae portable"
+    return f"the {RESULT} of {what}"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:

@@ -50,6 +50,7 @@ def run(plain: Mapping[str, Any], words: Sequence[str] = (), config_dir: str | N
         folder = _folder(plain.get("out"))
         plain = read_alone(plain)
         settings = PortableSettings.of(plain)  # before there is a folder: a word that is mistyped leaves none behind
+        _refuse_lost(folder, settings.study, plain)
         quiet.enter_context(_alone(words, settings))  # before an earlier run's results go
         began = started() | {"overrides": [hidden_word(word) for word in words], "config_dir": config_dir}
         result = results.begun(settings.study.name, hidden_words(hidden(dict(plain))), began)
@@ -102,9 +103,22 @@ def _folder(out: object) -> Path:
     above = next(each for each in (folder, *folder.absolute().parents) if os.path.lexists(each))
     if not above.is_dir():
         raise UserError(f"out={out}: {above} is a file; a run needs a folder, so set out=... to another.")
-    if other := results.of_another_kind(folder):
-        raise UserError(f"out={out} holds {other}, which would be lost; set out=... to another folder.")
     return folder
+
+
+def _refuse_lost(folder: Path, study: Study, plain: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if a run would write over what is somebody's, or over what it is to read."""
+    if other := results.of_another_kind(folder, study.name, study.files):
+        raise UserError(f"out={plain['out']} holds {other}, which would be lost; set out=... to another folder.")
+    for part in ("net", "teacher"):
+        weights = (plain.get(part) or {}).get("weights")
+        if isinstance(weights, str) and at_home(weights).resolve() in [
+            (folder / name).resolve() for name in study.files
+        ]:
+            raise UserError(
+                f"{part}.weights={weights} is in out={plain['out']}, and this run would write over it; set out=... to "
+                "another folder."
+            )
 
 
 def _clear(folder: Path, study: Study) -> None:
@@ -113,7 +127,7 @@ def _clear(folder: Path, study: Study) -> None:
         return
     with contextlib.suppress(OSError):
         figures = [file for name in study.figures() for file in (folder / "figures").glob(f"{name}.*")]
-        for file in (folder / page.PAGE, *figures, *(folder / name for name in study.files)):
+        for file in (folder / page.PAGE, *figures, *(file for name in study.files for file in folder.glob(name))):
             file.unlink(missing_ok=True)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 from itae.base.console import console, say
 
 CSV = "devices.csv"
-FILES = (CSV, "net.safetensors")
-"""What is written beside ``result.json``."""
+FILES = (CSV, "net.safetensors", "pictures/?_*.png")
+"""What is written beside ``result.json``, as patterns."""
 _COLUMNS = (
     "device", "verdict", "psnr", "psnr_low", "psnr_high", "ssim", "gain_db", "gain_low", "gain_high", "drop_db",
     "parity_db", "ms", "steady", "statistic", "rounds", "split_half", "bytes", "why",
