@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from itae.app.portable.study import Common, Figures, Result, Study
 from itae.base.construct import construct, named
 from itae.base.errors import UserError, did_you_mean
+from itae.portable.data.layouts import Layout
 from itae.portable.deploy.asked import Deploy
 from itae.portable.deploy.result import FILES, flat, show, texts
 from itae.portable.devices.device import Net
@@ -34,6 +35,8 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
         raise UserError(f"{gone}; install it: {_PIP}")
     net, teacher = net_of(plain["net"]), teacher_of(plain.get("teacher"))
     source, blur, noise, pairs, train = (construct(name, plain[name]) for name in DATA)
+    if not isinstance(source, Layout) and not hasattr(source, "photographs"):
+        raise UserError(f"data._target_={plain['data']['_target_']} can't be a data: it has no 'photographs'.")
     steps = steps_of(plain["steps"], plain.get("optimise"))
     of = common()
     asked = Deploy(

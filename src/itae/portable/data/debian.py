@@ -75,6 +75,8 @@ class Debian:
 
     def __post_init__(self) -> None:
         """Check every value."""
+        if not isinstance(self.root, str) or not self.root:
+            raise UserError(f"data.root={self.root!r} must name a folder.")
         if isinstance(self.packages, str) or not self.packages:
             raise UserError(f"data.packages={self.packages!r} must be a list of {', '.join(PACKAGES)}.")
         for package in self.packages:
