@@ -13,7 +13,7 @@ from itae.portable.data.frames import Frames
 from itae.portable.data.light import Light, linear_to_srgb, srgb_to_linear
 from itae.portable.data.noise import NoNoise, PoissonGaussian
 from itae.portable.data.objects import Objects, outline
-from itae.portable.data.shake import NoBlur, Shake, convolved
+from itae.portable.data.shake import NoBlur, Shake, convolved, softened
 from itae.portable.data.walk import STEPS, path, psf, side
 
 
@@ -98,19 +98,42 @@ def test_restless_paths_are_shorter_from_end_to_end():
     assert reach[0] > reach[0.5] + 2 > reach[1] + 3
 
 
-def test_a_lone_point_of_light_becomes_the_psf_and_not_its_mirror_image():
-    blur = Shake((18, 20))
+@pytest.mark.parametrize("lens", [0, 1])
+def test_a_lone_point_of_light_becomes_the_psf_and_not_its_mirror_image(lens):
+    blur = Shake((18, 20), lens=lens)
     margin = blur.margin(41)
     whole = 41 + 2 * margin
     point = np.zeros((whole, whole, 3), np.float32)
     point[whole // 2, whole // 2] = 1
     found = blurred(blur, 41, lit=point)
-    assert np.abs(found.psf - found.psf[::-1, ::-1]).max() > 0.01  # else nothing would be seen of it
+    assert np.abs(found.psf - found.psf[::-1, ::-1]).max() > 0.002  # else nothing would be seen of it
     around = 20 - len(found.psf) // 2
     cut = found.blurred[around : around + len(found.psf), around : around + len(found.psf)]
     for channel in range(3):
         np.testing.assert_allclose(cut[..., channel], found.psf, atol=1e-6)
     assert found.blurred.sum() == pytest.approx(3, abs=1e-4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(length=st.floats(0, 12), sigma=st.floats(0.8, 3), seed=st.integers(0, 2**32))
+def test_a_lens_adds_its_variance_and_that_of_a_pixel_and_moves_no_light(length, sigma, seed):
+    reach = int(np.ceil(4 * sigma))
+    sharp = psf(path(length, 1, drawn(seed)), side(length) + 2 * reach)
+    soft = softened(sharp, sigma)
+    at = np.arange(len(sharp)) - len(sharp) // 2
+    assert soft.min() >= 0
+    assert soft.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    for axis in (0, 1):
+        before, after = sharp.sum(axis).astype(np.float64), soft.sum(axis).astype(np.float64)
+        assert after @ at == pytest.approx(before @ at, abs=1e-4)
+        assert after @ at**2 - before @ at**2 == pytest.approx(sigma**2 + 1 / 12, rel=0.01, abs=0.002)
+
+
+def test_a_lens_of_known_softness_is_the_integral_of_the_normal_law():
+    point = np.zeros((11, 11), np.float32)
+    point[5, 5] = 1
+    middle = softened(point, 1.0)[5] / softened(point, 1.0)[5].sum()
+    np.testing.assert_allclose(middle[5:9], [0.38292, 0.24173, 0.06060, 0.00598], atol=2e-5)  # of tables of the law
 
 
 def test_convolution_is_that_of_the_definition():
@@ -129,7 +152,7 @@ def test_convolution_is_that_of_the_definition():
 
 
 STILL = [
-    Shake((0, 0)),
+    Shake((0, 0), lens=0),
     NoBlur(),
     Frames((0, 0), turn=0),
     Objects((0, 0)),
@@ -259,6 +282,7 @@ def test_mistakes_with_cutouts_are_told(tmp_path):
         (lambda: Shake((9, 4)), "in this order"),
         (lambda: Shake((4, 1000)), "of 0 to 128"),
         (lambda: Shake(restless=2), "blur.restless=2"),
+        (lambda: Shake(lens=-1), "blur.lens=-1"),
         (lambda: Frames(frames=8), "blur.frames=8 must be odd"),
         (lambda: Frames(turn=-1), "blur.turn=-1"),
         (lambda: Objects(size=(0, 1)), "blur.size"),

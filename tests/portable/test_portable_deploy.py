@@ -52,7 +52,7 @@ def asked(tmp_path):
     return Deploy(
         net=small_unet.net(),
         source=Few(),
-        blur=Shake(length=(3, 6)),
+        blur=Shake(length=(3, 6), lens=0),
         noise=PoissonGaussian(),
         pairs=Wanted(train=8, validation=4, test=4, train_size=SIDE, size=SIDE),
         train=Train(steps=1, crop=16, batch=2, lr=1e-6),

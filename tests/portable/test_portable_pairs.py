@@ -50,7 +50,7 @@ class Photographs:
 
 
 def made(cache, source=None, blur=None, noise=None, options=FEW, seed=0, advance=None):
-    blur, noise = blur or Shake((2, 6)), noise or PoissonGaussian()
+    blur, noise = blur or Shake((2, 6), lens=0), noise or PoissonGaussian()
     return frozen(source or Photographs(), blur, noise, options, seed, cache, advance)
 
 
@@ -175,7 +175,7 @@ def test_pairs_are_what_the_options_say(tmp_path):
     assert sum(each["pairs"] for each in told["train"]) == 14
     assert {each["name"] for each in told["test"]} == set(splits.test.photographs)
     assert told["test"][0]["credit"].startswith("somebody")
-    assert splits.facts["blur"] == {"class": public_name(Shake), "length": [2, 6], "restless": 1.0}
+    assert splits.facts["blur"] == {"class": public_name(Shake), "length": [2, 6], "restless": 1.0, "lens": 0}
     json.dumps(splits.facts)
 
 

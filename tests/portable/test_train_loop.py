@@ -375,4 +375,4 @@ def test_photographs_that_it_did_not_learn_from_come_nearer_to_sharp_ones(tmp_pa
     pairs = frozen(Shipped(), Shake(), PoissonGaussian(), Wanted(), 0, tmp_path)
     net = UNet(channels=16, depth=2, unshuffle=2, up="nearest")
     found = trained(net, pairs, Train(steps=700), tmp_path, told)
-    assert found.curve[-1]["validation_psnr"] > found.facts["blurred_psnr"] + 0.4
+    assert found.curve[-1]["validation_psnr"] > found.facts["blurred_psnr"] + 1.5

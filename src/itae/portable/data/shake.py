@@ -1,7 +1,8 @@
-"""Blur of a shaken camera that all of a picture shares: a PSF from a random path; and no blur."""
+"""Blur of a shaken camera that all of a picture shares: a PSF from a random path and a soft lens; and no blur."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,20 +15,29 @@ from itae.portable.data.walk import path, psf, side
 
 LONGEST = 128
 """Pixels of a path."""
+SOFTEST = 16
+"""Pixels of a lens' standard deviation."""
+_SIGMAS = 4  # how far a lens reaches: of a normal law less than a ten-thousandth lies beyond
 
 
 @dataclass(frozen=True)
 class Shake:
     """A camera that shakes: each picture is convolved by a PSF of its own, in linear light.
 
+    A small network learns within minutes to undo what is alike in all pictures, the lens, and hardly to find a path of
+    which it isn't told: of paths alone, U-Nets of .16 million parameters undid .5 to .9 dB and stayed there.
+
     Parameters
     ----------
     length
         The least and the greatest length of the path, in pixels, 0 to 128; each picture's is drawn evenly from there.
-        Default (2, 12).
+        Default (2, 8).
     restless
         How restless the hand is: 0 for straight paths, to 1 (default), which are curled and jerked; see
         `itae.portable.data.walk.path`.
+    lens
+        How soft lens and sensor are, the same in all pictures: standard deviation in pixels of a normal law by which
+        the path is blurred, 0 to 16. Default 1; 0 for the path alone.
 
     Raises
     ------
@@ -35,21 +45,23 @@ class Shake:
         When one is out of its range.
     """
 
-    length: tuple[float, float] = (2, 12)
+    length: tuple[float, float] = (2, 8)
     restless: float = 1.0
+    lens: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every value."""
         object.__setattr__(self, "length", span("blur.length", self.length, 0, LONGEST))
         number("blur.restless", self.restless, 0, 1)
+        number("blur.lens", self.lens, 0, SOFTEST)
 
     def margin(self, size: int) -> int:
         """Return how far the PSF reaches."""
-        return side(self.length[1]) // 2
+        return side(self.length[1]) // 2 + math.ceil(_SIGMAS * self.lens)
 
     def settings(self) -> dict[str, Any]:
         """Return its options."""
-        return {"length": list(self.length), "restless": self.restless}
+        return {"length": list(self.length), "restless": self.restless, "lens": self.lens}
 
     def check(self) -> None:
         """Find nothing missing: it needs nothing."""
@@ -59,7 +71,7 @@ class Shake:
     ) -> Blurred:
         """Blur a picture; see `Blur.of`."""
         length = float(rng.uniform(*self.length))
-        kernel_KK = psf(path(length, self.restless, rng), side(self.length[1]))
+        kernel_KK = softened(psf(path(length, self.restless, rng), 2 * margin + 1), self.lens)
         return Blurred(convolved(picture_HWC, kernel_KK), inner(picture_HWC, margin), length, kernel_KK)
 
 
@@ -83,6 +95,24 @@ class NoBlur:
     ) -> Blurred:
         """Return a picture as it is."""
         return Blurred(picture_HWC, picture_HWC, 0.0, np.ones((1, 1), np.float32))
+
+
+def softened(psf_KK: np.ndarray, sigma: float) -> np.ndarray:
+    """Return a PSF of sum 1 blurred by a normal law, which is summed over each pixel; float32 [K, K].
+
+    Nothing is lost where the PSF is by 4 `sigma` away from its sides.
+    """
+    if sigma == 0:
+        return psf_KK
+    from scipy.ndimage import convolve1d
+    from scipy.special import ndtr
+
+    reach = math.ceil(_SIGMAS * sigma)
+    edges = np.arange(-reach, reach + 2) - 0.5
+    law = np.diff(ndtr(edges / sigma))
+    law /= law.sum()
+    out_KK = convolve1d(convolve1d(psf_KK.astype(np.float64), law, 0, mode="constant"), law, 1, mode="constant")
+    return out_KK.astype(np.float32)
 
 
 def convolved(picture_HWC: np.ndarray, kernel_KK: np.ndarray) -> np.ndarray:
