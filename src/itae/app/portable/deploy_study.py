@@ -10,6 +10,8 @@ from itae.app.portable.study import Common, Figures, Result, Study
 from itae.base.construct import construct, named
 from itae.base.errors import UserError, did_you_mean
 from itae.portable.data.layouts import Layout
+from itae.portable.data.noise import NoNoise
+from itae.portable.data.shake import NoBlur
 from itae.portable.deploy.asked import Deploy
 from itae.portable.deploy.result import FILES, flat, show, texts
 from itae.portable.devices.device import Net
@@ -37,6 +39,8 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
     source, blur, noise, pairs, train = (construct(name, plain[name]) for name in DATA)
     if not isinstance(source, Layout) and not hasattr(source, "photographs"):
         raise UserError(f"data._target_={plain['data']['_target_']} can't be a data: it has no 'photographs'.")
+    if isinstance(blur, NoBlur) and isinstance(noise, NoNoise) and not isinstance(source, Layout):
+        raise UserError("blur=none and noise=none leave nothing to restore; choose one of them otherwise.")
     steps = steps_of(plain["steps"], plain.get("optimise"))
     of = common()
     asked = Deploy(

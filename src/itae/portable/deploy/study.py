@@ -103,9 +103,12 @@ def _learned(curve: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) ->
     last, nothing = curve[-1]["validation_psnr"], training["blurred_psnr"]
     if last > nothing + _SOME:
         return []
+    mend = "take more steps (train.steps) or another rate (train.lr)"
+    if training["best_psnr"] > last + _SOME:
+        mend = f"it was at {training['best_psnr']:.2f} before, so take a lower rate (train.lr) or more photographs"
     return [
         f"The training ends at {last:.2f} dB on photographs of validation, and the blurred input has {nothing:.2f}: "
-        "the network has learned next to nothing; take more steps (train.steps) or another rate (train.lr)."
+        f"the network has learned next to nothing; {mend}."
     ]
 
 
