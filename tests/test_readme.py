@@ -23,6 +23,8 @@ import itae
 from itae.app.compose import PORTABLE, conf_dir, plain_config, plain_values
 from itae.app.compose import compose as itae_compose
 from itae.app.experiment import run
+from itae.app.portable.deploy_study import DATA, steps_of
+from itae.app.portable.settings import read_alone
 from itae.app.settings import Settings
 from itae.app.verbs import VERBS
 from itae.base.construct import construct
@@ -125,8 +127,10 @@ def the_verb_takes(verb, words, monkeypatch):
     told = getattr(found.value.args[0], "words", None)
     if told and verb == PORTABLE:
         plain = plain_values(itae_compose(told, found.value.args[0].config_dir, PORTABLE))
-        assert construct("net", plain["net"])
-        assert construct("measure", plain["measure"])
+        plain = read_alone(plain, [] if "prepare" in words else told)
+        for group in ("net", "measure", *DATA):
+            assert group not in plain or construct(group, plain[group])
+        assert "steps" not in plain or list(steps_of(plain["steps"], plain["optimise"])) == plain["optimise"]
     elif told:
         assert settings_of_first_job(told)
 

@@ -201,3 +201,15 @@ def test_a_second_run_leaves_none_of_the_first_ones_pictures(itae_):
     assert sorted(path.name for path in Path("out/pictures").iterdir()) == [
         "0_blurred.png", "0_psf.png", "0_restored.png", "0_sharp.png", "mine.png",
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_demo_runs_as_it_is_shipped_but_for_fewer_steps_and_devices(itae_):
+    """Its photographs, pairs, network and clock; what it is worth is measured elsewhere."""
+    status, out, err = itae_("portable", "train.steps=20", "device=[torch,ort_int8]", "runtime.report=false", "out=out")
+    assert (status, err) == (0, ""), out
+    found = result()
+    assert (found["kind"], found["size"], found["net"]["name"]) == ("deploy", [128, 128], "small")
+    assert sum(len(of) for of in found["data"]["photographs"].values()) == 15
+    for name in ("torch", "ort_int8"):
+        assert found["devices"][name]["quality"]["parity_db"] > 50
