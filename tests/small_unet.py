@@ -16,7 +16,7 @@ NOISE = 0.004
 
 
 def net(**options):
-    from itae.portable.nets.nets import UNet
+    from itae.portable.nets.unet import UNet
 
     return UNet(**SPEC, weights=str(WEIGHTS), name="small", **options)
 
@@ -78,7 +78,7 @@ def train(steps=6000, batch=16, crop=48):
     import torch
     from safetensors.torch import save_file
 
-    from itae.portable.nets.nets import UNet
+    from itae.portable.nets.unet import UNet
 
     torch.set_num_threads(1)
     drawn = [pairs(name, 200, seed=number) for number, name in enumerate(LEARNED)]

@@ -10,7 +10,7 @@ from itae.base.errors import UserError
 from itae.portable.devices.devices import Mnn, Ncnn, OnnxRuntime, OpenVino, Torch
 from itae.portable.devices.library import library
 from itae.portable.nets.changes import CHANGES
-from itae.portable.nets.nets import UNet
+from itae.portable.nets.unet import UNet
 from itae.portable.parity import check
 
 SIZE = (64, 64)

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from itae.portable.named import Spandrel, UNet
 from itae.portable.nets.changes import CHANGES
-from itae.portable.nets.nets import Spandrel, UNet
 from itae.portable.nets.spec import ACTIVATIONS, CONVS, DOWNS, KERNELS, SKIPS, UNSHUFFLES, UPS
 
 NOTES = {

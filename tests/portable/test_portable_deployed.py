@@ -13,7 +13,7 @@ from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.devices.device import InProcess
 from itae.portable.devices.devices import Mnn, Ncnn, OnnxRuntime, OpenVino, Torch
 from itae.portable.named import PostTraining, QuantisationAware
-from itae.portable.nets.nets import UNet
+from itae.portable.nets.unet import UNet
 from itae.portable.optimise import aware
 from itae.portable.optimise.budgets import budget_db
 from itae.portable.optimise.deployed import deployed

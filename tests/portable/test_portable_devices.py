@@ -21,7 +21,7 @@ from itae.portable.devices.devices import Mnn, Ncnn, OnnxRuntime, OpenVino, Torc
 from itae.portable.devices.onnx_export import unsupported
 from itae.portable.devices.onnx_runtime import fallbacks
 from itae.portable.devices.quiet import quiet
-from itae.portable.nets.nets import UNet
+from itae.portable.nets.unet import UNet
 
 YAML = Path(__file__).parents[2] / "conf" / "portable" / "devices" / "all.yaml"
 

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from itae.base.errors import UserError
 from itae.portable import named
 from itae.portable.devices.device import Net
+from itae.portable.named import Spandrel, UNet
 from itae.portable.nets.changes import CHANGES
-from itae.portable.nets.nets import Spandrel, UNet
 from itae.portable.nets.padded import padded
 from itae.portable.nets.reach import reach, receptive_field
 from itae.portable.nets.spec import ACTIVATIONS, CONVS, DOWNS, SKIPS, UNSHUFFLES, UPS

@@ -23,7 +23,7 @@ from itae.portable.cells.ready import CALIBRATION, Ready
 from itae.portable.clock.measure import Measure
 from itae.portable.clock.statistic import FEWEST_ROUNDS
 from itae.portable.devices.device import InProcess
-from itae.portable.nets.nets import UNet
+from itae.portable.nets.unet import UNet
 from itae.portable.operators import guidelines as said
 from itae.portable.operators.correlations import FEWEST, MACS, spearman
 from itae.portable.operators.rows import rows_of

@@ -13,8 +13,8 @@ from itae.base.errors import UserError
 from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.devices.devices import OnnxRuntime
 from itae.portable.named import PostTraining, Prune, QuantisationAware, Swap
-from itae.portable.nets.nets import UNet
 from itae.portable.nets.padded import padded
+from itae.portable.nets.unet import UNet
 from itae.portable.optimise.fake import FakeQuantised
 from itae.portable.optimise.post_training import fitted, refuse_shared, stretched
 from itae.portable.optimise.pruned import Pruned

@@ -1,6 +1,5 @@
 """Networks from a spec, and what they cost by counting.
 
-`nets`             those that a yaml may name
 `unet`             the U-Net that a study of operators changes part by part
 `spec`             what it is made of, as plain values
 `costs`            what it costs, from its spec alone
