@@ -1,4 +1,4 @@
-"""One self-contained page of a run, of many, of operators over devices, of a knowledge base, or of one of its answers.
+"""One self-contained page of a run, of many, of networks on devices, of a knowledge base, or of one of its answers.
 
 The page opens from the disk and asks for nothing: its script, its styles, its pictures and the libraries for plots and
 tables are in it, and its Content-Security-Policy forbids the browser every request. Whatever comes from the data (names
@@ -7,7 +7,9 @@ of classes, files, errors) is escaped where it is written, or put in as text by 
 `frame`           what all pages are put together by
 `run_part`        what a page says of one run
 `sweep_part`      what it says of many
-`operators_part`  what it says of a run over devices
+`portable_page`   the page of a run over devices, whichever its study
+`portable_part`   what those have in common
+`operators_part`  what a page says of operators on devices
 `gallery_part`    the gallery of clusters, as the page's script takes it
 `gallery`         which images are typical, doubtful or moved
 `knowledge_data`  what the pages of a knowledge base are drawn from
@@ -85,11 +87,11 @@ def write_page(
         If there is no run, no such metric, or the file can't be written.
     """
     files = find_results(paths)
-    of_operators = [file for file in files if _is_of_operators(file)]
-    if of_operators and (len(files) == 1 or len(of_operators) == len(files)):
-        return _write_operators_page(of_operators, out, best)
-    if of_operators:
-        files = _without(files, of_operators, paths)
+    portable = [file for file in files if _is_portable(file)]
+    if portable and (len(files) == 1 or len(portable) == len(files)):
+        return _write_portable_page(portable, out, best)
+    if portable:
+        files = _without(files, portable, paths)
     home = paths[0].parent if paths[0].is_file() else paths[0]
     out = home / PAGE if out is None else out / PAGE if out.is_dir() else out
     one = len(files) == 1
@@ -100,27 +102,27 @@ def write_page(
     return out
 
 
-def _without(files: Sequence[Path], of_operators: Sequence[Path], paths: Sequence[Path]) -> list[Path]:
+def _without(files: Sequence[Path], portable: Sequence[Path], paths: Sequence[Path]) -> list[Path]:
     """Return the files that share a page; of those with one of their own none may be named, for it would be missed."""
-    for file in of_operators:
+    for file in portable:
         if any(path.absolute() in (file.absolute(), file.parent.absolute()) for path in paths):
             raise UserError(
                 f"{file.parent} is a run of itae portable, which has a page of its own: give it alone, and leave it "
                 "out here."
             )
-    log.warning("%d runs of itae portable are left out: each has a page of its own.", len(of_operators))
-    return [file for file in files if file not in of_operators]
+    log.warning("%d runs of itae portable are left out: each has a page of its own.", len(portable))
+    return [file for file in files if file not in portable]
 
 
-def _is_of_operators(file: Path) -> bool:
+def _is_portable(file: Path) -> bool:
     with contextlib.suppress(UserError):  # told by who reads it as a run
         return read_run(file).result.get("kind") in ALONE
     return False
 
 
-def _write_operators_page(files: Sequence[Path], out: Path | None, best: str | None) -> Path:
+def _write_portable_page(files: Sequence[Path], out: Path | None, best: str | None) -> Path:
     """Write the page of a run of ``itae portable``, which has its own."""
-    from itae.look.page.operators_part import operators_part
+    from itae.look.page.portable_page import portable_page
 
     if len(files) > 1 or best is not None:
         raise UserError(
@@ -130,7 +132,7 @@ def _write_operators_page(files: Sequence[Path], out: Path | None, best: str | N
     folder = files[0].parent
     out = folder / PAGE if out is None else out / PAGE if out.is_dir() else out
     with _told_if_damaged(folder):
-        text = render("operators", {}, ("operators",), False, part=operators_part(read_run(folder)))
+        text = portable_page(read_run(folder))
     write(out, text)
     return out
 

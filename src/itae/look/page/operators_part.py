@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from itae.look.page.run_part import any_run, commands, figures_of
+from itae.look.page.portable_part import again, clock_told, db, facts_told, grouped, threads_told
+from itae.look.page.run_part import any_run, figures_of
 from itae.results.run import Run
 
 _KINDS = {
@@ -21,21 +22,6 @@ _KINDS = {
     "noise": "What had no say",
 }
 """Of guidelines, in the order of the page."""
-_COUNTERS = ("clock_s", "busy_s", "stolen_s", "own_s")
-"""Of the machine's load, what means something only as a difference; that is ``others_cpus``."""
-_CLOCK = {
-    "ended": "ended because cells were steady, or time was up",
-    "others_cpus": "CPUs that other programs used meanwhile",
-    "machine cpus_allowed": "CPUs that this program may use",
-    "before load_1_5_15": "load before, over 1, 5 and 15 minutes",
-    "after load_1_5_15": "load after, over 1, 5 and 15 minutes",
-    "before frequency_mhz": "frequency before, MHz",
-    "after frequency_mhz": "frequency after, MHz",
-    "before temperature_c": "temperature before, °C",
-    "after temperature_c": "temperature after, °C",
-    "machine frequency_max_mhz": "highest frequency of the machine, MHz",
-}
-"""What isn't plain by its name."""
 _STRONGEST = 60.0
 """How much of a colour, in percent, a cell has whose time is twice the base's, or half of it."""
 
@@ -43,21 +29,21 @@ _STRONGEST = 60.0
 def operators_part(run: Run) -> dict[str, Any]:
     """Return all that the page shows of such a run, as plain values; of one that failed, its error and settings."""
     result = run.result
-    part = any_run(run, _again(result.get("started") or {}))
+    part = any_run(run, again(result.get("started") or {}))
     if not run.ok:
         return part
     devices = [name for name in result["devices"] if any("ms" in _at(row, name) for row in result["rows"])]
     height, width = result["size"]
     return part | {
         "title": f"What does an operator cost? {result['net']['name']} on {len(devices)} devices",
-        "about": f"{height} x {width} pixels, {_threads(result['threads'])}, {result['statistic']}",
+        "about": f"{height} x {width} pixels, {threads_told(result['threads'])}, {result['statistic']}",
         "devices": devices,
         "rows": [_row(row, devices, row["name"] == result["base"]) for row in result["rows"]],
-        "guidelines": _guidelines(result["guidelines"]),
+        "guidelines": grouped(result["guidelines"], _KINDS),
         "figures": figures_of(run, None, set()),
         "parity": [_parity(row, devices) for row in result["rows"]],
-        "budgets": [_db(result["devices"][name].get("budget_db")) for name in devices],
-        "facts": [(name, _facts(result["devices"][name])) for name in devices],
+        "budgets": [db(result["devices"][name].get("budget_db")) for name in devices],
+        "facts": [(name, facts_told(result["devices"][name])) for name in devices],
         "fallbacks": _fallbacks(result["rows"], devices),
         "not_run": [one for one in result["not_run"].items() if one[1] != "not asked for"],
         "not_asked": [name for name, why in result["not_run"].items() if why == "not asked for"],
@@ -66,13 +52,6 @@ def operators_part(run: Run) -> dict[str, Any]:
         "notes": result["notes"],
         "clock": _clock(result),
     }  # fmt: skip
-
-
-def _again(started: Mapping[str, Any]) -> str:
-    words = started.get("overrides")
-    if words is None or "cwd" not in started:
-        return "# started from Python, with the settings below"
-    return commands(started["cwd"], words, started.get("config_dir"), ["portable"])
 
 
 def _at(row: Mapping[str, Any], device: str) -> Mapping[str, Any]:
@@ -118,30 +97,7 @@ def _whole(ratio: float) -> str:
 
 
 def _parity(row: Mapping[str, Any], devices: Sequence[str]) -> dict[str, Any]:
-    return {"told": row["told"], "cells": [_db(_at(row, name).get("parity_db")) for name in devices]}
-
-
-def _db(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}" if value < 199.5 else "same"
-
-
-def _guidelines(found: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
-    kinds = [*_KINDS, *dict.fromkeys(one["kind"] for one in found if one["kind"] not in _KINDS)]
-    grouped = [(_KINDS.get(kind, kind), [str(one["text"]) for one in found if one["kind"] == kind]) for kind in kinds]
-    return [(title, texts) for title, texts in grouped if texts]
-
-
-def _facts(about: Mapping[str, Any]) -> str:
-    told = {name: value for name, value in about.items() if name != "budget_db" and value not in (None, "", [], False)}
-    return ", ".join(name if value is True else f"{name}: {_word(value)}" for name, value in told.items())
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_word(one)}" for name, one in value.items() if one is not None)
-    if isinstance(value, list):
-        return " ".join(map(_word, value))
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return {"told": row["told"], "cells": [db(_at(row, name).get("parity_db")) for name in devices]}
 
 
 def _fallbacks(rows: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -151,17 +107,6 @@ def _fallbacks(rows: Sequence[Mapping[str, Any]], devices: Sequence[str]) -> lis
 
 def _clock(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return what is known of the machine and of the measuring, name by name."""
-    flat: list[tuple[str, str]] = []
-    for name, value in result["clock"].items():
-        inside = value.items() if isinstance(value, Mapping) else ((None, value),)
-        for one, told in inside:
-            if told is not None and one not in _COUNTERS:
-                word = " ".join(filter(None, (name, one)))
-                flat.append((_CLOCK.get(word, word.replace("_", " ")), _word(told)))
     timing = result["timing"]
     seconds = f"exports {timing['export_s']:.0f} s, timing {timing['measure_s']:.0f} s, all {timing['total_s']:.0f} s"
-    return [("time", seconds), *flat]
-
-
-def _threads(count: int) -> str:
-    return "one thread" if count == 1 else f"{count} threads"
+    return [("time", seconds), *clock_told(result["clock"])]
