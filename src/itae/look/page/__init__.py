@@ -10,6 +10,9 @@ of classes, files, errors) is escaped where it is written, or put in as text by 
 `portable_page`   the page of a run over devices, whichever its study
 `portable_part`   what those have in common
 `operators_part`  what a page says of operators on devices
+`deploy_part`     of one network that was trained and converted
+`compared_part`   pictures before and after
+`data_part`       photographs, and whose they are
 `gallery_part`    the gallery of clusters, as the page's script takes it
 `gallery`         which images are typical, doubtful or moved
 `knowledge_data`  what the pages of a knowledge base are drawn from

@@ -1,4 +1,4 @@
-"""Pictures of the study: what each device restores how the network learned, which blurs it undoes."""
+"""Pictures of the study: what each device restores, how the network learned, which blurs it undoes."""
 
 from __future__ import annotations
 
@@ -100,7 +100,8 @@ def _line(ax: Axes, height: float, told: str) -> None:
 FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
     "devices": (
         "What each device restores, and how long that takes: PSNR over the blurred input's on photographs of the test, "
-        "with its interval over them. Hollow: unsteady. Lines: doing nothing, and a filter that is told the blur.",
+        "with its interval over them, and times of this machine's runtimes, which stand in for phones. Hollow: "
+        "unsteady. Lines: doing nothing, and a filter that is told the blur.",
         devices,
     ),
     "curve": (
@@ -109,8 +110,8 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
         curve,
     ),
     "lengths": (
-        "Which blurs are undone: PSNR above the blurred input's, by the length of the blur, with its interval over "
-        "photographs.",
+        "Which blurs are undone: PSNR above the blurred input's, by the length of the blur, which was made and not "
+        "found, with its interval over photographs of the test.",
         lengths,
     ),
 }
