@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from search_results import DEVICES, result
+from search_run_results import lengths, whole
 
 from itae.look.figures import save
 from itae.portable.search.figures import FIGURES
@@ -14,11 +15,18 @@ def found():
     return result()
 
 
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    one = whole(tmp_path_factory.mktemp("run"))
+    return one | {"quality": one["quality"] | {"by_length": lengths()}}
+
+
 @pytest.mark.parametrize("name", FIGURES)
-def test_each_is_drawn(tmp_path, found, name):
+def test_each_is_drawn(tmp_path, run, name):
     caption, draw = FIGURES[name]
     assert caption.endswith(".")
-    assert all(path.stat().st_size > 10_000 for path in save(draw(found), tmp_path, name))
+    (path,) = save(draw(run), tmp_path, name)
+    assert path.stat().st_size > 10_000
 
 
 def words(figure):
@@ -40,9 +48,28 @@ def test_the_matrix_tells_each_regret(found):
         assert f"{share:.0%}\nx{one['times']:.2f}" in told
 
 
+def test_the_order_of_the_supernet_is_told_with_its_interval(run):
+    figure = FIGURES["supernet_ranks"][1](run)
+    assert "Spearman's rank correlation: 0.91 (0.70 to 0.98)" in words(figure)
+    (line,) = figure.axes[0].lines
+    assert list(line.get_xdata()) == [one["by_supernet"] for one in run["ranks"]["nets"]]
+    assert list(line.get_ydata()) == [one["by_training"] for one in run["ranks"]["nets"]]
+    untold = FIGURES["supernet_ranks"][1](run | {"ranks": run["ranks"] | {"spearman": float("nan")}})
+    assert "Spearman's rank correlation: none can be told" in words(untold)
+
+
+def test_gains_by_length_are_told_with_how_many_pairs_they_are_of(run):
+    figure = FIGURES["lengths"][1](run)
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == [
+        "2.0 to 5.0\n12 pairs", "5.0 to 8.0\n12 pairs"
+    ]  # fmt: skip
+    assert [float(line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_marker() == "o"] == [1.8, 1.5]
+
+
 def test_what_there_is_too_little_for_is_not_drawn():
     one = result(("ort",))
     assert FIGURES["regret"][1](one) is None
     assert FIGURES["fronts"][1](one) is not None
     assert FIGURES["predicted"][1](one | {"predictor": {}}) is None
     assert FIGURES["fronts"][1](one | {"devices": {}}) is FIGURES["searched_macs"][1](one | {"devices": {}}) is None
+    assert all(FIGURES[name][1](one) is None for name in ("supernet_ranks", "lengths"))

@@ -1,4 +1,7 @@
-"""Pictures of a search: each device's front, what one's best costs on another, MACs against time, and predictions."""
+"""Pictures of a search: fronts, what one's best costs on another, times, predictions, the supernet's order.
+
+Each is drawn of a whole result, or of the summary in it alone, as far as that goes.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 
 from itae.look.figures import COLOURS, MARKERS, clean
 from itae.look.style import legend, plain_style, short
+from itae.portable.deploy.figures import lengths
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +25,18 @@ _COLUMNS = 3
 SEARCHED, BY_HAND, PORTABLE = COLOURS[0], COLOURS[1], COLOURS[2]
 
 
+def _summary(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = result.get("search", result)
+    return found
+
+
 @plain_style()
 def fronts(result: Mapping[str, Any]) -> Figure | None:
     """Draw quality against time on each device: networks with intervals, the front as steps, the portable set."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    result = _summary(result)
     devices = result["devices"]
     if not devices:
         return None
@@ -83,6 +93,7 @@ def regret(result: Mapping[str, Any]) -> Figure | None:
     """Draw the area that each device's front loses on each other, with how much longer it takes at equal PSNR."""
     from matplotlib.figure import Figure
 
+    result = _summary(result)
     names = list(result["devices"])
     if len(names) < 2:
         return None
@@ -127,6 +138,7 @@ def macs_and_time(result: Mapping[str, Any]) -> Figure | None:
     """Draw the time of each network against its MACs, a colour a device; unsteady ones are hollow."""
     from matplotlib.figure import Figure
 
+    result = _summary(result)
     if not result["devices"]:
         return None
     figure = Figure(figsize=(8.2, 4.6), layout="constrained")
@@ -155,6 +167,7 @@ def predictions(result: Mapping[str, Any]) -> Figure | None:
     """Draw predicted against measured times of networks that the predictor was not fitted on, a colour a device."""
     from matplotlib.figure import Figure
 
+    result = _summary(result)
     if not result["predictor"]:
         return None
     figure = Figure(figsize=(8.2, 4.6), layout="constrained")
@@ -179,6 +192,32 @@ def predictions(result: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
+@plain_style()
+def supernet_ranks(result: Mapping[str, Any]) -> Figure | None:
+    """Draw what the supernet says of networks against what training each by itself came to."""
+    from matplotlib.figure import Figure
+
+    found = result.get("ranks")
+    if not found or len(found["nets"]) < 2:
+        return None
+    figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+    ax = figure.subplots()
+    ours, theirs = ([net[by] for net in found["nets"]] for by in ("by_supernet", "by_training"))
+    ax.plot(ours, theirs, "o", color=COLOURS[0], markersize=5)
+    ax.set_xlabel("by the supernet, PSNR on validation (dB)", fontsize=9)
+    ax.set_ylabel("trained by itself, PSNR on validation (dB)", fontsize=9)
+    clean(ax)
+    rho = found["spearman"]
+    told = "none can be told" if rho is None or rho != rho else f"{rho:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    ax.set_title(f"Spearman's rank correlation: {told}", fontsize=9)
+    return figure
+
+
+def blur_lengths(result: Mapping[str, Any]) -> Figure | None:
+    """Draw by how much PSNR is above the blurred input's, by the length of the blur, where that is told."""
+    return lengths(result) if result.get("quality", {}).get("by_length") else None
+
+
 def _look(i: int) -> tuple[str, str]:
     return COLOURS[i % len(COLOURS)], MARKERS[(i + i // len(COLOURS)) % len(MARKERS)]
 
@@ -198,7 +237,8 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
     "fronts": (
         "Quality and time of each network on each device, after conversion, with intervals over test photographs. The "
         "front was chosen on validation photographs, so here it may step down. Area is counted between a front and the "
-        "blurred input, in dB times halvings of the time of the slowest network made by hand.",
+        "blurred input, in dB times halvings of the time of the slowest network made by hand. Hollow: unsteady. "
+        "Processors' runtimes stand in for phones.",
         fronts,
     ),
     "regret": (
@@ -217,5 +257,15 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
         "errors. A predictor decides which networks are measured, never which of these is best.",
         predictions,
     ),
+    "supernet_ranks": (
+        "What the supernet says of some networks, with the weights that all of them share, against what training each "
+        "by itself came to. What matters is their order; that the latter restore more is as it should be.",
+        supernet_ranks,
+    ),
+    "lengths": (
+        "Which blurs the first network of the portable set undoes: PSNR above the blurred input's, by the length of "
+        "the blur, which was made and not found, with its interval over photographs of the test.",
+        blur_lengths,
+    ),
 }
-"""The pictures of a search by name: a caption, and what draws it of a summary."""
+"""The pictures of a search by name: a caption, and what draws it of a result."""
