@@ -11,6 +11,10 @@ of classes, files, errors) is escaped where it is written, or put in as text by 
 `portable_part`   what those have in common
 `operators_part`  what a page says of operators on devices
 `deploy_part`     of one network that was trained and converted
+`search_part`     of networks that were found for devices
+`fronts_part`     the front of each device
+`front_part`      the files of those networks, and how to use them
+`quality_part`    how good pictures are
 `compared_part`   pictures before and after
 `data_part`       photographs, and whose they are
 `gallery_part`    the gallery of clusters, as the page's script takes it

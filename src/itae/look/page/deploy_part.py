@@ -11,6 +11,7 @@ from typing import Any
 from itae.look.page.compared_part import compared_part
 from itae.look.page.data_part import data_part
 from itae.look.page.portable_part import again, db, facts_told, machine_part, of, threads_told
+from itae.look.page.quality_part import lengths_told, marks, with_interval
 from itae.look.page.run_part import any_run, figures_of
 from itae.results.run import Run
 
@@ -31,7 +32,9 @@ def deploy_part(run: Run) -> dict[str, Any]:
         "title": f"What does a network restore? {of(result, 'net', 'name') or 'one'} on {len(rows)} devices",
         "about": _about(result, row),
         "found": _found(rows),
-        "marks": _marks(result.get("quality") or {}),
+        "marks": [
+            _row(name, found, {}) | {"about": about} for name, about, found in marks(result.get("quality") or {})
+        ],
         "rows": rows,
         "told": [(one["name"], one["verdict"], one["why"]) for one in rows if one["why"]],
         "figures": figures_of(run, None, set()) if result.get("figures") else [],
@@ -72,17 +75,6 @@ def _between(values: Sequence[float], places: str) -> str:
     return least if least == most else f"{least} to {most}"
 
 
-def _marks(quality: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what devices are held against: doing nothing, a filter that is told the blur, torch before conversion."""
-    told = (
-        ("blurred", "blurred input", "the floor: doing nothing"),
-        ("wiener", "Wiener, told the PSF", "the ceiling: a filter that knows the blur"),
-        ("torch", "torch, not converted", "what conversion is held against"),
-    )
-    there = [(name, about, quality[key]) for key, name, about in told if quality.get(key)]
-    return [_row(name, of_it, {}) | {"verdict": "", "about": about} for name, about, of_it in there]
-
-
 def _row(name: str, quality: Mapping[str, Any], cell: Mapping[str, Any]) -> dict[str, Any]:
     ms, size, budget = cell.get("ms"), cell.get("bytes"), quality.get("budget_db")
     return {
@@ -90,11 +82,11 @@ def _row(name: str, quality: Mapping[str, Any], cell: Mapping[str, Any]) -> dict
         "about": "",
         "verdict": str(quality.get("verdict") or ""),
         "why": str(quality.get("why") or cell.get("wrong") or cell.get("reason") or ""),
-        "psnr": mean(quality.get("psnr"), ".2f"),
-        "gain": mean(quality.get("gain_db"), "+.2f"),
+        "psnr": with_interval(quality.get("psnr"), ".2f"),
+        "gain": with_interval(quality.get("gain_db"), "+.2f"),
         "gain_db": of(quality, "gain_db", "mean"),
-        "ssim": mean(quality.get("ssim"), ".3f"),
-        "drop": mean(quality.get("drop_db"), ".3f"),
+        "ssim": with_interval(quality.get("ssim"), ".3f"),
+        "drop": with_interval(quality.get("drop_db"), ".3f"),
         "parity": db(quality.get("parity_db")),
         "budget": "" if budget is None else f"of {budget:g}",
         "took_ms": ms,
@@ -105,21 +97,6 @@ def _row(name: str, quality: Mapping[str, Any], cell: Mapping[str, Any]) -> dict
     }
 
 
-def mean(found: Mapping[str, Any] | None, places: str) -> tuple[str, str]:
-    """Return a mean and its interval in words, each empty where there is none."""
-    if not found or found.get("mean") is None:
-        return "", ""
-    low, high = found.get("low"), found.get("high")
-    between = "" if low is None or high is None else f"{_number(low, places)} to {_number(high, places)}"
-    return _number(found["mean"], places), between
-
-
-def _number(value: float, places: str) -> str:
-    """Return a number with so many places, without a minus before nothing."""
-    told = format(value, places)
-    return told if float(told) else format(0.0, places)
-
-
 def _clocked(cell: Mapping[str, Any]) -> str:
     names = {"p50_ms": "p50 {:.2f} ms of wall time", "p95_ms": "p95 {:.2f} ms of wall time", "rounds": "{} rounds",
              "convert_s": "conversion {:.1f} s"}  # fmt: skip
@@ -127,15 +104,6 @@ def _clocked(cell: Mapping[str, Any]) -> str:
     if cell.get("split_half") is not None:
         told.append(f"split-half error {100 * cell['split_half']:.1f} %")
     return ", ".join(told)
-
-
-def lengths_told(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return quality by the length of the blur as rows of a table."""
-    return [
-        {"length": f"{one['low']:.1f} to {one['high']:.1f}", "pairs": one.get("pairs", ""),
-         "psnr": mean(one.get("psnr"), ".2f"), "gain": mean(one.get("gain"), "+.2f")}
-        for one in parts
-    ]  # fmt: skip
 
 
 def _network(result: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -8,9 +8,14 @@ from typing import Any
 from itae.look.page.deploy_part import deploy_part
 from itae.look.page.frame import render
 from itae.look.page.operators_part import operators_part
+from itae.look.page.search_part import search_part
 from itae.results.run import Run
 
-_PARTS: Mapping[str, Callable[[Run], dict[str, Any]]] = {"operators": operators_part, "deploy": deploy_part}
+_PARTS: Mapping[str, Callable[[Run], dict[str, Any]]] = {
+    "operators": operators_part,
+    "deploy": deploy_part,
+    "search": search_part,
+}
 """What each kind of run says, by the name of its template."""
 
 

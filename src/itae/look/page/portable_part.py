@@ -28,8 +28,11 @@ _CLOCK = {
 }
 """What isn't plain by its name."""
 _STAGES = {
-    "pairs_s": "blurring photographs", "train_s": "training", "judge_s": "converting and judging",
-    "export_s": "exports", "measure_s": "timing", "total_s": "all", "peak_rss_mb": "most memory",
+    "pairs_s": "blurring photographs", "predictor_s": "measuring networks to predict others from",
+    "learn_s": "training the supernet and networks made by hand", "candidates_s": "judging candidates",
+    "train_s": "training", "judge_s": "converting and judging", "convert_s": "converting, judging and timing",
+    "last_export_s": "of that exports", "last_measure_s": "of that timing", "export_s": "exports",
+    "measure_s": "timing", "front_s": "fronts and their files", "total_s": "all", "peak_rss_mb": "most memory",
 }  # fmt: skip
 """Of the times of a run, in their order; others come before the last two."""
 _ADDRESS = re.compile(r"https?://[^\s()<>\"']+[^\s()<>\"'.,;]")
