@@ -67,7 +67,8 @@ def _read(folder: Path, name: object, most: int) -> tuple[bytes, tuple[int, int]
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return None
     path = folder / name
-    with contextlib.suppress(OSError, ValueError, SyntaxError), warnings.catch_warnings():
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+    with contextlib.suppress(OSError, ValueError, SyntaxError, *bombs), warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file() or path.stat().st_size > most:
             return None
