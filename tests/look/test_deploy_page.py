@@ -64,6 +64,19 @@ def test_it_says_whose_photographs_they_are_and_what_blurred_them(tmp_path):
     assert "nobody told whose it is" in read
 
 
+def test_it_says_what_the_network_is_and_who_taught_it(tmp_path):
+    result = result_of(tmp_path)
+    html = page_of(tmp_path, result)
+    assert "<dd>class: UNet, channels: 8</dd>" in html
+    assert "<dt>then swap</dt><dd>up: nearest</dd>" in html
+    assert f"<dd>net.safetensors {'cd' * 32}</dd>" in html
+    assert "its teacher" not in html
+    taught = result | {"training": result["training"] | {"taught": True}}
+    assert "<dt>its teacher</dt><dd>a network that this result doesn&#39;t name</dd>" in page_of(tmp_path, taught)
+    html = page_of(tmp_path, taught | {"teacher": {"name": "large", "class": "UNet", "channels": 32}})
+    assert "<dt>its teacher</dt><dd>name: large, class: UNet, channels: 32</dd>" in html
+
+
 def test_each_picture_has_words_and_each_slider_a_label(tmp_path):
     html = page_of(tmp_path, drawn(result_of(tmp_path), FIGURES, tmp_path, save))
     assert len(re.findall("<img", html)) == len(re.findall('<img[^>]* alt="[^"]+"', html)) == 2 * 4 + 3

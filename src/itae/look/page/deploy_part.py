@@ -113,7 +113,7 @@ def _network(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     told = [
         ("network", facts_told({**(of(result, "net", "net") or {}), "weights": None})),  # these: below
         ("trained", facts_told({name: options.get(name) for name in _OPTIONS})),
-        ("distilled", "from a teacher" if training.get("taught") else ""),
+        ("its teacher", _teacher(result.get("teacher"), bool(training.get("taught")))),
         ("the processor's seconds", "" if training.get("cpu_s") is None else f"{training['cpu_s']:,.0f}"),
         ("best on validation", "" if training.get("best_psnr") is None else f"{training['best_psnr']:.2f} dB"),
         ("blurred there", "" if training.get("blurred_psnr") is None else f"{training['blurred_psnr']:.2f} dB"),
@@ -122,3 +122,10 @@ def _network(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("weights", " ".join(str(weights[name]) for name in ("file", "sha256") if weights.get(name))),
     ]  # fmt: skip
     return [(name, words) for name, words in told if words]
+
+
+def _teacher(about: Mapping[str, Any] | None, taught: bool) -> str:
+    """Return what the network was distilled from; empty if it learned from photographs alone."""
+    if not about:
+        return "a network that this result doesn't name" if taught else ""
+    return facts_told(about)
