@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LONGEST = 24  # letters of a name in a picture
+_LONGEST, _LONGEST_TITLE = 24, 18  # letters of a name in a picture, and over one of several side by side
 _GREY = "#e3e3e3"
 _COLUMNS = 3
 SEARCHED, BY_HAND, PORTABLE = COLOURS[0], COLOURS[1], COLOURS[2]
@@ -85,7 +85,7 @@ def _front(ax: Axes, device: str, of: Mapping[str, Any], result: Mapping[str, An
     clean(ax)
     gain = of["hypervolume"]["gain"]
     told = "" if gain["value"] is None else f": area {gain['value']:+.0%} over hand-made"
-    ax.set_title(short(device, _LONGEST) + told, fontsize=9)
+    ax.set_title(short(device, _LONGEST_TITLE) + told, fontsize=9)
 
 
 @plain_style()
