@@ -73,6 +73,8 @@ def test_each_network_is_told_with_its_intervals(made):
     for name, row in rows.items():
         cell = of["nets"][name]
         assert f"{cell['psnr']['value']:.2f} {cell['psnr']['low']:.2f} to {cell['psnr']['high']:.2f}" in row
+        gain = [f"{cell['gain_db'][end]:+.2f}" for end in ("value", "low", "high")]
+        assert f" {gain[0]} {gain[1]} to {gain[2]} " in row
         assert ("~" in row) == (not cell["steady"])
         assert (" front " in row) == (name in of["front"])
         assert (" by hand " in row) == (nets[name]["role"] == "hand_made")

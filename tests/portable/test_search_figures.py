@@ -41,6 +41,16 @@ def test_fronts_tell_the_gain_of_each_device(found):
         assert f"{name}: area {gain:+.0%} over hand-made" in told
 
 
+def test_a_gain_is_of_differences_photograph_by_photograph(found):
+    for of in found["devices"].values():
+        for cell in of["nets"].values():
+            gain, psnr = cell["gain_db"], cell["psnr"]
+            assert gain["value"] == pytest.approx(psnr["value"] - of["reference"]["psnr"])
+            assert gain["high"] - gain["low"] < (psnr["high"] - psnr["low"]) / 2, (
+                "photographs differ more than networks"
+            )
+
+
 def test_the_matrix_tells_each_regret(found):
     told = words(FIGURES["regret"][1](found))
     for one in (*found["regret"], *found["portable"]["regret"]):

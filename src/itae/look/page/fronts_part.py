@@ -76,7 +76,7 @@ def _net(
         "steady": bool(cell.get("steady", True)),
         "predicted": number(cell.get("predicted_ms"), ".2f"),
         "psnr": with_interval(cell.get("psnr"), ".2f"),
-        "over": number(over, "+.2f"),
+        "over": with_interval(cell.get("gain_db") or {"value": over}, "+.2f"),
         "ssim": with_interval(cell.get("ssim"), ".3f"),
         "parity": db(cell.get("parity_db")),
         "share": number(cell.get("front_share"), ".0%"),

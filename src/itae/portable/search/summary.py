@@ -84,9 +84,10 @@ def summary(
     dict
         ``nets`` by name: spec, role, macs, parameters. ``devices`` by name: ``reference``; ``front``, names, the
         fastest first; ``hypervolume`` with ``searched``, ``hand_made``, ``gain`` (each with value, low, high) and
-        ``above``; ``hand_made_ahead``, names that no searched one beats on validation; ``nets`` by name: ms, psnr, ssim
-        (with low and high), parity_db, steady, front_share, predicted_ms. ``regret``, a list of `Regret`. ``portable``:
-        nets, exact, worst and regret by device. ``predictor``. ``left_out``. ``chosen_on`` and ``reported_on``.
+        ``above``; ``hand_made_ahead``, names that no searched one beats on validation; ``nets`` by name: ms, psnr,
+        gain_db over the blurred input, ssim (with low and high), parity_db, steady, front_share, predicted_ms.
+        ``regret``, a list of `Regret`. ``portable``: nets, exact, worst and regret by device. ``predictor``.
+        ``left_out``. ``chosen_on`` and ``reported_on``.
 
     Raises
     ------
@@ -168,22 +169,25 @@ def _device(
     validation_N = np.array([np.mean(net.on[device].validation) if device in net.on else np.nan for net in nets])
     ahead = [nets[i].name for i in front(validation_N, ms_N) if nets[i].role == "hand_made"]
     weights_DP = np.vstack([np.full(len(blurred_P), 1 / len(blurred_P)), drawn(len(blurred_P))])
+    cells = {net.name: _cell(net.on[device], weights_DP, share, blurred_P)
+             for net, share in zip(nets, share_N, strict=True) if device in net.on}  # fmt: skip
     return {
         "reference": {"psnr": reference.psnr, "validation_psnr": chosen.psnr, "ms": reference.ms},
         "front": on,
         "hand_made_ahead": ahead,
         "hypervolume": {"searched": plain(areas.one), "hand_made": plain(areas.other), "gain": plain(areas.gain),
                         "above": areas.above},
-        "nets": {net.name: _cell(net.on[device], weights_DP, share) for net, share in zip(nets, share_N, strict=True)
-                 if device in net.on},
+        "nets": cells,
     }  # fmt: skip
 
 
-def _cell(cell: OnDevice, weights_DP: np.ndarray, share: float) -> dict[str, Any]:
+def _cell(cell: OnDevice, weights_DP: np.ndarray, share: float, blurred_P: np.ndarray) -> dict[str, Any]:
+    """Return a network on a device; the interval of its gain is of differences, photograph by photograph."""
     factor = 1 + cell.split_half
     ms = Interval(cell.ms, cell.ms / factor, cell.ms * factor)
     return _plain({
         "ms": plain(ms), "steady": cell.steady, "psnr": plain(interval(weights_DP @ cell.test)),
+        "gain_db": plain(interval(weights_DP @ (cell.test - blurred_P))),
         "ssim": plain(interval(weights_DP @ cell.ssim)), "validation_psnr": float(np.mean(cell.validation)),
         "parity_db": cell.parity_db, "front_share": share, "predicted_ms": cell.predicted_ms,
     })  # fmt: skip
