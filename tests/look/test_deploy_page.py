@@ -81,7 +81,7 @@ def test_each_picture_has_words_and_each_slider_a_label(tmp_path):
     html = page_of(tmp_path, drawn(result_of(tmp_path), FIGURES, tmp_path, save))
     assert len(re.findall("<img", html)) == len(re.findall('<img[^>]* alt="[^"]+"', html)) == 2 * 4 + 3
     labelled = re.findall(r"<label>([^<]+)<span[^>]*>([^<]+)</span><input type=\"range\"", html)
-    assert labelled == [("blurred to the left, restored to the right", f" of {name}") for name in ("fig", "wine")]
+    assert labelled == [("blurred left, restored right", f" of {name}") for name in ("fig", "wine")]
     assert len(re.findall('type="checkbox"', html)) == 2
 
 
@@ -193,7 +193,7 @@ class TestInABrowser:
         page = look(run / "report.html")
         assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         first = page.locator("figure.compare").first
-        slider = first.get_by_role("slider", name="blurred to the left, restored to the right of fig")
+        slider = first.get_by_role("slider", name="blurred left, restored right of fig")
         slider.focus()
         page.keyboard.press("End")
         assert slider.get_attribute("aria-valuetext") == "100 % of the width blurred"
