@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST = 500  # characters of somebody else's error
 CALIBRATION = 8
-"""Pictures that quantised exports are calibrated on; others than those that are timed."""
+"""Pictures that quantised exports are calibrated on where none are given; others than those that are timed."""
 CHECKED = 2
 """Pictures that parity is checked on before anything is timed."""
 
@@ -118,7 +118,8 @@ def made_ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Ca
         If no network runs on any device.
     """
     ready = Ready()
-    calibration = [picture(asked.seed, -1 - i & 0xFFFFFFFF, size) for i in range(CALIBRATION)]
+    drawn = (picture(asked.seed, -1 - i & 0xFFFFFFFF, size) for i in range(CALIBRATION))
+    calibration = asked.calibration or list(drawn)
     checked = [picture(asked.seed, (1 << 31) + i, size) for i in range(CHECKED)]
     try:
         with progress(len(asked.rows) * len(asked.devices), "Exporting", "networks") as advance:
