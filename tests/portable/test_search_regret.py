@@ -113,6 +113,12 @@ class TestPortable:
         table = table_of([27.0, 26.0], [[4.0, 8.0], [4.0, 8.0]])
         assert portable(table, 2, among=[0, 1]).nets == (0,)
 
+    def test_what_is_on_no_front_may_be_the_best_for_all(self):
+        """It is second on each device, and each first one is last on another."""
+        times = [[1.0, 1.0, 8.0], [1.0, 8.0, 1.0]]
+        one = portable(table_of([29.5, 30.0, 30.0], times), 1)
+        assert one.nets == (0,)
+
     @given(TABLES, st.integers(1, 3))
     @settings(max_examples=60, deadline=None)
     def test_no_other_set_of_so_many_has_a_lesser_worst(self, made, size):

@@ -159,7 +159,8 @@ def portable(table: Table, size: int, among: Sequence[int] | None = None) -> Por
     size
         Networks at most, at least 1.
     among
-        Networks to choose of; default: those on the front of some device.
+        Networks to choose of; default: all but those that one other replaces on every device, which is more than those
+        on fronts: what is second everywhere may lose least where it loses most.
 
     Raises
     ------
@@ -168,7 +169,7 @@ def portable(table: Table, size: int, among: Sequence[int] | None = None) -> Por
     """
     if size < 1:
         raise UserError(f"search.portable={size} must be a whole number of at least 1.")
-    pool = sorted({int(x) for i in range(len(table.devices)) for x in table.front(i)} if among is None else set(among))
+    pool = _not_replaced(table) if among is None else sorted(set(among))
     lost = _Lost(table, pool)
     k = min(size, len(pool))
     exact = math.comb(len(pool), k) <= MOST_SETS
@@ -179,6 +180,18 @@ def portable(table: Table, size: int, among: Sequence[int] | None = None) -> Por
     told = tuple(1 - table.area(i, nets) / whole if (whole := table.area(i, table.front(i))) > 0 else math.nan
                  for i in range(len(table.devices)))  # fmt: skip
     return Portable(nets, float(shares.max()), told, exact)
+
+
+def _not_replaced(table: Table) -> list[int]:
+    """Return the networks but those that one other is at least as good and as fast as, wherever they run."""
+    known_DN = worth(table.psnr, table.ms)
+    left = [int(i) for i in np.flatnonzero(known_DN.any(0))]
+    for i in list(left):
+        on_D = known_DN[:, i]
+        better_DN = (table.psnr >= table.psnr[:, [i]]) & (table.ms <= table.ms[:, [i]]) & known_DN
+        if any(better_DN[on_D, j].all() for j in left if j != i):
+            left.remove(i)
+    return left
 
 
 def by_size(table: Table, most: int) -> list[Portable]:
