@@ -86,6 +86,15 @@ def test_what_changes_weights_changes_the_key(other):
     assert _key(**given) != _key(**given | other)
 
 
+def test_it_has_steps_of_its_own_and_the_same_steps_are_the_same_weights(tmp_path):
+    one = trained_supernet(SPACE, SPLITS, OPTIONS, Sandwich(steps=2), tmp_path, ignored)
+    assert [row["step"] for row in one.curve] == [2]
+    assert OPTIONS.steps == 8
+    done = []
+    trained_supernet(SPACE, SPLITS, replace(OPTIONS, steps=2), Sandwich(), tmp_path, done.append)
+    assert done == [2], "they are kept"
+
+
 def test_all_of_its_networks_learn(tmp_path):
     """In 120 steps all come above the blurred input, those that weren't at an end of the sandwich, too."""
     from itae.portable.search.judge import by_supernet
@@ -111,7 +120,12 @@ def test_crops_that_do_not_fit_are_told_before_work(tmp_path, options, told):
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [({"drawn": -1}, "supernet.drawn=-1"), ({"distil": 2}, "supernet.distil=2"), ({"seed": 0.5}, "supernet.seed=0.5")],
+    [
+        ({"steps": 0}, "supernet.steps=0"),
+        ({"drawn": -1}, "supernet.drawn=-1"),
+        ({"distil": 2}, "supernet.distil=2"),
+        ({"seed": 0.5}, "supernet.seed=0.5"),
+    ],
 )
 def test_a_mistake_of_the_sandwich_is_told(options, told):
     with pytest.raises(UserError, match=told):

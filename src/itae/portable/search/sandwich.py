@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,6 +38,8 @@ class Sandwich:
         the sharp pictures. Default 0.5.
     seed
         Of what is drawn. Default 0.
+    steps
+        Of the supernet's training, at least 1; null (default): as many as one network's, ``train.steps``.
 
     Raises
     ------
@@ -48,12 +50,18 @@ class Sandwich:
     drawn: int = 2
     distil: float = 0.5
     seed: int = 0
+    steps: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value."""
         whole("supernet.drawn", self.drawn, low=0, high=64)
         number("supernet.distil", self.distil, low=0, high=1)
         whole("supernet.seed", self.seed, low=0, high=2**63 - 1)
+        whole("supernet.steps", self.steps, low=1, high=100_000_000, optional=True)
+
+    def key(self) -> dict[str, Any]:
+        """Return what of it weights depend on beside the settings of training, which have the steps."""
+        return {"drawn": self.drawn, "distil": self.distil, "seed": self.seed}
 
     def specs(self, space: Space, step: int) -> list[Spec]:
         """Return the networks that learn at a step, the largest first: of that step alone, whatever was before."""

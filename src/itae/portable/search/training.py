@@ -6,11 +6,10 @@ those are. What differs is who learns from a batch: the networks of a sandwich.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +76,7 @@ def trained_supernet(
     options
         How; `teacher_weight` does nothing, since `sandwich` says how it is distilled.
     sandwich
-        Which networks learn from a batch.
+        Which networks learn from a batch, and how many steps if not as many as `options` has.
     cache
         Folder of the cache (paths.cache).
     advance
@@ -88,6 +87,7 @@ def trained_supernet(
     UserError
         When crops don't fit the networks or the pictures, the loss is no number any more, or the disk is in trouble.
     """
+    options = replace(options, steps=sandwich.steps or options.steps)
     check(space, options, splits)
     place = Place(cache, _key(space, splits, options, sandwich))
 
@@ -126,7 +126,7 @@ def _train(
             lambda state: _validate(state, splits.validation, space),
         )
         facts = {
-            "key": place.key, "space": space.settings(), "sandwich": dataclasses.asdict(sandwich),
+            "key": place.key, "space": space.settings(), "sandwich": sandwich.key(),
             "options": options.key(taught=False), "networks": len(space),
             "parameters": sum(each.numel() for each in state.named.values()),
             "cpu_s": state.cpu_s, "by": this_process(),
@@ -213,7 +213,7 @@ def _key(space: Space, splits: Splits, options: Train, sandwich: Sandwich) -> st
     from itae.portable.train import kept
 
     depends = {
-        "method": [kept.METHOD, METHOD], "space": space.settings(), "sandwich": dataclasses.asdict(sandwich),
+        "method": [kept.METHOD, METHOD], "space": space.settings(), "sandwich": sandwich.key(),
         "pairs": splits.key, "options": options.key(taught=False),
     }  # fmt: skip
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
