@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from itae.base.errors import UserError
 from itae.portable.nets.spec import Spec
-from itae.portable.search.candidates import Candidates, search
+from itae.portable.search.candidates import search
 from itae.portable.search.chosen import chosen
 from itae.portable.search.fronts import Reference, front, hypervolume
 from itae.portable.search.lines import as_key
+from itae.portable.search.options import Search
 
 DEVICES = ("fast", "slow")
 
@@ -56,7 +57,7 @@ class Judged:
 
 def going(folder, by=judge, options=None, predicted=predict, **more):
     folder.mkdir(exist_ok=True)
-    options = options or Candidates(judged=20, population=6)
+    options = options or Search(judged=20, population=6)
     done = []
     found = search(Toy(), by, predicted, DEVICES, options, folder / "candidates.jsonl", done.append, **more)
     assert sum(done) == len(found.candidates)
@@ -78,7 +79,7 @@ def keys(found):
     ],
 )
 def test_each_network_is_judged_once_and_a_seed_asks_for_the_same(tmp_path, sampler, objective, judged):
-    options = Candidates(judged=judged, sampler=sampler, population=5, objective=objective)
+    options = Search(judged=judged, sampler=sampler, population=5, objective=objective)
     once = Judged()
     found = going(tmp_path / "a", once, options)
     assert len(set(once.seen)) == len(once.seen) == judged
@@ -92,7 +93,7 @@ def test_each_network_is_judged_once_and_a_seed_asks_for_the_same(tmp_path, samp
 @pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
 @pytest.mark.parametrize("killed_at", [0, 1, 7, 17])
 def test_a_killed_search_ends_as_it_would_have_and_judges_nothing_twice(tmp_path, sampler, killed_at):
-    options = Candidates(judged=18, population=6, sampler=sampler)
+    options = Search(judged=18, population=6, sampler=sampler)
     whole = going(tmp_path / "whole", options=options)
     first, second = Judged(killed_at), Judged()
     with pytest.raises(KeyboardInterrupt):
@@ -109,9 +110,9 @@ def test_a_killed_search_ends_as_it_would_have_and_judges_nothing_twice(tmp_path
 
 
 def test_a_longer_search_goes_on_with_a_shorter_one(tmp_path):
-    going(tmp_path, options=Candidates(judged=8, population=6))
+    going(tmp_path, options=Search(judged=8, population=6))
     more = Judged()
-    longer = going(tmp_path, more, Candidates(judged=15, population=6))
+    longer = going(tmp_path, more, Search(judged=15, population=6))
     assert (longer.read, len(more.seen)) == (8, 7)
 
 
@@ -122,7 +123,7 @@ def test_what_fails_on_one_device_leaves_the_others(tmp_path):
         return predict(device, spec)
 
     for objective in ("each", "worst"):
-        options = Candidates(judged=20, population=6, objective=objective)
+        options = Search(judged=20, population=6, objective=objective)
         found = going(tmp_path / objective, options=options, predicted=failing)
         odd = [one for one in found.candidates if one.spec["skip"] == "add"]
         assert odd
@@ -161,7 +162,7 @@ def test_where_none_can_be_judged_it_ends(tmp_path):
 
 def test_what_is_slower_than_the_reference_everywhere_is_not_judged(tmp_path):
     once = Judged()
-    found = going(tmp_path, once, Candidates(judged=12, population=6), slowest={"fast": 16, "slow": 10})
+    found = going(tmp_path, once, Search(judged=12, population=6), slowest={"fast": 16, "slow": 10})
     assert found.hopeless
     assert found.trials == found.hopeless + found.repeated + 12
     for key in once.seen:
@@ -170,14 +171,14 @@ def test_what_is_slower_than_the_reference_everywhere_is_not_judged(tmp_path):
 
 
 def test_a_space_that_is_used_up_ends_it(tmp_path, caplog):
-    found = going(tmp_path, options=Candidates(judged=40, population=6, asked=8))
+    found = going(tmp_path, options=Search(judged=40, population=6, asked=8))
     assert len(found.candidates) == 36
     assert "36 candidates are judged, not 40" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("again", "named"),
-    [({"about": {"weights": "b"}}, "weights"), ({"options": Candidates(judged=20, population=6, seed=3)}, "options")],
+    [({"about": {"weights": "b"}}, "weights"), ({"options": Search(judged=20, population=6, seed=3)}, "options")],
 )
 def test_a_file_of_another_search_is_refused(tmp_path, again, named):
     going(tmp_path, about={"weights": "a"})
@@ -201,11 +202,16 @@ def test_a_damaged_file_is_told(tmp_path):
         ({"chosen": 0}, "search.chosen=0"),
         ({"asked": 0}, "search.asked=0"),
         ({"seed": -1}, "search.seed=-1"),
+        ({"judge": "both"}, "search.judge='both'"),
+        ({"steps": 0}, "search.steps=0"),
+        ({"measured": 11}, "search.measured=11"),
+        ({"checked": 3}, "search.checked=3 networks have no rank correlation"),
+        ({"portable": 0}, "search.portable=0"),
     ],
 )
 def test_options_are_checked(options, told):
     with pytest.raises(UserError, match=told.replace(".", r"\.")):
-        Candidates(**options)
+        Search(**options)
 
 
 def test_a_spec_is_known_by_its_values():
@@ -236,7 +242,7 @@ def second(spec):
 @pytest.mark.slow
 def test_nsga2_reaches_the_known_area_of_zdt1(tmp_path):
     """Under the front 1 - sqrt(f) to the corner (1.1, 1.1) there is 1.21 - 1/3; chance finds little of it."""
-    options = Candidates(judged=700, population=20)
+    options = Search(judged=700, population=20)
     found = search(
         *(Grid(), lambda spec: -second(spec), lambda _, spec: math.exp(spec["x0"]), ("one",), options),
         *(tmp_path / "candidates.jsonl", lambda _: None),

@@ -1,5 +1,6 @@
 """Networks that suit devices, found instead of designed.
 
+`options`     how a search is done
 `space`       which U-Nets a search may choose from
 `hand_made`   ten that a practitioner would draw, listed before any search
 `parts`       where a U-Net's weights lie in those that all U-Nets of a space share

@@ -13,68 +13,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from itae.base.checks import number, one_of, whole
 from itae.base.errors import UserError
 from itae.portable.search.lines import Lines
+from itae.portable.search.options import Search
 from itae.portable.search.trials import Candidate, Space, Trials
 
 log = logging.getLogger(__name__)
-
-SAMPLERS = ("nsga2", "tpe", "gp")
-OBJECTIVES = ("each", "worst")
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """How candidates are looked for.
-
-    Parameters
-    ----------
-    judged
-        Networks that are judged, at least 1. Default 200.
-    sampler
-        ``nsga2`` (default), NSGA-II (Deb et al. 2002); ``tpe``, of Optuna's tree-structured Parzen estimators with
-        several objectives (Ozaki et al. 2020); ``gp``, Gaussian processes, the slowest to ask.
-    population
-        Of NSGA-II, at least 2. Default 20: with 50, Optuna's own, 200 candidates are four generations.
-    objective
-        Beside quality: ``each`` (default), the time on each device; ``worst``, one time: the largest over devices of
-        the time over the reference's, for networks that are to run everywhere.
-    chosen
-        Networks that are converted and measured in the end, at least 1. Default 20.
-    asked
-        A trial may ask for a network that was judged before, or is hopeless. Trials end at so many times `judged`, at
-        least 1. Default 20.
-    seed
-        Of the sampler, at least 0. Default 0.
-
-    Raises
-    ------
-    UserError
-        When a value isn't one that is allowed.
-    """
-
-    judged: int = 200
-    sampler: str = "nsga2"
-    population: int = 20
-    objective: str = "each"
-    chosen: int = 20
-    asked: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check every value."""
-        whole("search.judged", self.judged, low=1)
-        one_of("search.sampler", self.sampler, SAMPLERS)
-        whole("search.population", self.population, low=2)
-        one_of("search.objective", self.objective, OBJECTIVES)
-        whole("search.chosen", self.chosen, low=1)
-        number("search.asked", self.asked, low=1)
-        whole("search.seed", self.seed, low=0, high=2**32 - 1)
 
 
 @dataclass(frozen=True)
@@ -98,7 +46,7 @@ def search(
     judge: Callable[[Any], float],
     predict: Callable[[str, Any], float],
     devices: Sequence[str],
-    options: Candidates,
+    options: Search,
     file: Path,
     advance: Callable[[int], None],
     slowest: Mapping[str, float] | None = None,
@@ -136,7 +84,7 @@ def search(
         disk is in trouble.
     """
     began = time.monotonic()
-    header = {"options": _asking(options), "devices": list(devices), "slowest": dict(slowest or {}), **(about or {})}
+    header = {"options": options.asking(), "devices": list(devices), "slowest": dict(slowest or {}), **(about or {})}
     with Lines(file, header) as lines:
         study = _study(options, 1 + len(devices) if options.objective == "each" else 2)
         going = Trials(study, space, judge, predict, tuple(devices), options.objective, lines, dict(slowest or {}))
@@ -151,12 +99,7 @@ def search(
                  time.monotonic() - began)  # fmt: skip
 
 
-def _asking(options: Candidates) -> dict[str, Any]:
-    """Return the options on which the order of candidates depends: of a longer search, a shorter one is the start."""
-    return {name: value for name, value in asdict(options).items() if name not in ("judged", "chosen", "asked")}
-
-
-def _study(options: Candidates, objectives: int) -> Any:
+def _study(options: Search, objectives: int) -> Any:
     """Return a study in memory, of its seed."""
     try:
         import optuna

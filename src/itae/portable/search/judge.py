@@ -18,6 +18,7 @@ import numpy as np
 from itae.portable.data.pairs import Pairs
 from itae.portable.nets.spec import Spec
 from itae.portable.nets.unet import UNet
+from itae.portable.search.options import FEWEST_CHECKED
 from itae.portable.train.quality import psnr, restored
 
 if TYPE_CHECKING:
@@ -136,14 +137,16 @@ def rank_check(specs: Sequence[Spec], ours: Judge, theirs: Judge, advance: Calla
     Parameters
     ----------
     specs
-        At least four.
+        At least `FEWEST_CHECKED`.
     ours, theirs
         `by_supernet` and `by_training`.
     advance
         Called after each network.
     """
-    if len(specs) < 4:
-        raise ValueError(f"{len(specs)} networks have no interval of a rank correlation; give at least 4")
+    if len(specs) < FEWEST_CHECKED:
+        raise ValueError(
+            f"{len(specs)} networks have no interval of a rank correlation; give at least {FEWEST_CHECKED}"
+        )
     pairs = []
     for spec in specs:
         pairs.append((ours(spec), theirs(spec)))

@@ -26,9 +26,8 @@ from itae.base.errors import UserError
 from itae.portable.nets.spec import Spec
 from itae.portable.operators.correlations import spearman
 from itae.portable.search.features import parts
+from itae.portable.search.options import FEWEST_MEASURED
 
-FEWEST = 12
-"""Networks below which nothing is fitted: held-out errors of fewer say nothing."""
 FOLDS = 6
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 """Of the ridge, on prices as shares of an average network's time; over the number of networks."""
@@ -95,7 +94,7 @@ class Predictor:
     Raises
     ------
     UserError
-        With fewer than `FEWEST` measured networks.
+        With fewer than `FEWEST_MEASURED` measured networks.
     """
 
     def __init__(
@@ -104,10 +103,11 @@ class Predictor:
         self.device, self.size = device, size
         ms_N = np.asarray(ms, float)
         known = np.flatnonzero(np.isfinite(ms_N) & (ms_N > 0))
-        if len(known) < FEWEST:
+        if len(known) < FEWEST_MEASURED:
             raise UserError(
-                f"{device}: {len(known)} networks are measured and steady, and a predictor needs {FEWEST}; measure "
-                "more of them (search.measured), give the clock more time (measure.budget_s), or leave the device out."
+                f"{device}: {len(known)} networks are measured and steady, and a predictor needs {FEWEST_MEASURED}; "
+                "measure more of them (search.measured), give the clock more time (measure.budget_s), or leave the "
+                "device out."
             )
         self._specs = [specs[int(i)] for i in known]
         parts_NK, ms_N = np.array([parts(spec, *size) for spec in self._specs]), ms_N[known]
