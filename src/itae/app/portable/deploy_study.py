@@ -44,8 +44,9 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
     steps = steps_of(plain["steps"], plain.get("optimise"))
     of = common()
     asked = Deploy(
-        net, source, blur, noise, pairs, train, steps, of.devices, of.left_out, of.measure, of.cache, of.seed, teacher
-    )
+        *(source, blur, noise, pairs, train, of.devices, of.left_out, of.measure, of.cache, of.seed),
+        net=net, steps=steps, teacher=teacher,
+    )  # fmt: skip
     source.check()
     blur.check()
     _check_weights(net, "net")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,15 @@ from itae.portable.train.options import Train
 
 
 @dataclass(frozen=True)
-class Deploy:
-    """All that is asked for.
+class Learning:
+    """What each study asks for that trains networks and runs them on devices.
 
     Parameters
     ----------
-    net
-        As it begins.
     source, blur, noise, pairs
         As `itae.portable.data.frozen.frozen` takes them; pairs to judge by are as large as pictures that are timed.
     train
-        How it is trained.
-    steps
-        Optimisations by name, in their order.
+        How a network is trained.
     devices
         By name.
     left_out
@@ -38,6 +34,49 @@ class Deploy:
         Where pairs, weights and exports are kept.
     seed
         Of photographs and blur.
+    """
+
+    source: Any
+    blur: Any
+    noise: Any
+    pairs: Wanted
+    train: Train
+    devices: Mapping[str, Device]
+    left_out: Mapping[str, str]
+    measure: Any
+    cache: Path
+    seed: int
+
+    def judged_as_timed(self) -> None:
+        """Raise a `UserError` where pictures to judge by and those that are timed are of different sizes."""
+        if self.pairs.size != self.measure.size:
+            raise UserError(
+                f"pairs.size={self.pairs.size} must be measure.size={self.measure.size}: a network is judged as it is "
+                "timed; set measure.size alone."
+            )
+
+    def fits(self, train: Train, nets: Sequence[tuple[str, int]]) -> None:
+        """Raise a `UserError` where a training doesn't fit this machine, the pairs or networks: a name and a multiple each."""
+        train.check()
+        for name, multiple in nets:
+            train.halves(multiple, name)
+        if train.crop > self.pairs.train_size:
+            raise UserError(
+                f"train.crop={train.crop} is larger than pairs.train_size={self.pairs.train_size}; lower one, or "
+                "raise the other."
+            )
+
+
+@dataclass(frozen=True)
+class Deploy(Learning):
+    """All that is asked for; what isn't told here is `Learning`'s.
+
+    Parameters
+    ----------
+    net
+        As it begins.
+    steps
+        Optimisations by name, in their order.
     teacher
         A trained network that `net` is to resemble, too; None (default) for none.
 
@@ -48,41 +87,16 @@ class Deploy:
     """
 
     net: Net
-    source: Any
-    blur: Any
-    noise: Any
-    pairs: Wanted
-    train: Train
     steps: Mapping[str, Any]
-    devices: Mapping[str, Device]
-    left_out: Mapping[str, str]
-    measure: Any
-    cache: Path
-    seed: int
     teacher: Net | None = None
 
     def __post_init__(self) -> None:
         """Check sizes and steps."""
-        if self.pairs.size != self.measure.size:
-            raise UserError(
-                f"pairs.size={self.pairs.size} must be measure.size={self.measure.size}: a network is judged as it is "
-                "timed; set measure.size alone."
-            )
-        self._fits(self.train)
+        self.judged_as_timed()
+        nets = [(net.name, net.multiple) for net in (self.net, self.teacher) if net is not None]
+        self.fits(self.train, nets)
         for name, step in self.steps.items():
             step.check(self.net, tuple(self.devices.values()))
             if (tune := getattr(step, "tune", None)) is not None:
                 with named(f"steps.{name}.tune", "train"):
-                    self._fits(tune)
-
-    def _fits(self, train: Train) -> None:
-        """Raise a `UserError` where a training doesn't fit this machine, the networks or the pairs."""
-        train.check()
-        for net in (self.net, self.teacher):
-            if net is not None:
-                train.halves(net.multiple, net.name)
-        if train.crop > self.pairs.train_size:
-            raise UserError(
-                f"train.crop={train.crop} is larger than pairs.train_size={self.pairs.train_size}; lower one, or "
-                "raise the other."
-            )
+                    self.fits(tune, nets)

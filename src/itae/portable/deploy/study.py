@@ -11,25 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from itae.base.memory import peak_rss_mb
-from itae.base.progress import progress
 from itae.portable.cells.asked import Asked, Row
 from itae.portable.cells.timed import timed
-from itae.portable.data.frozen import frozen
 from itae.portable.data.pairs import Splits
 from itae.portable.deploy.asked import Deploy
 from itae.portable.deploy.crops import shown
+from itae.portable.deploy.pairs import between, notes_of, pairs_of, quality_told
 from itae.portable.optimise.deployed import Deployed, deployed
 from itae.portable.optimise.post_training import calibrated, fitted
 from itae.portable.optimise.state import State
 from itae.portable.train.lengths import by_length
 from itae.portable.train.loop import trained
-from itae.portable.train.quality import Quality, floor, quality, restored, told_intervals
-from itae.portable.train.wiener import ceiling
+from itae.portable.train.quality import Quality, quality, restored
 
 WEIGHTS = "net.safetensors"
-_SYNTHETIC = "The blur is made, not found: numbers on it don't compare with those on GoPro or real photographs."
 _SOME = 0.05  # dB above the blurred input that a training has to end at, or that is told
-_CPU = "Times are of this machine's runtimes; a CPU runtime is no phone."
 
 
 def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
@@ -50,8 +46,8 @@ def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str
         If there are too few photographs, the training fails, or no device runs the network.
     """
     began = time.perf_counter()
-    splits = _pairs(asked)
-    blurred, wiener = _between(splits, told)
+    splits = pairs_of(asked)
+    blurred, wiener = between(splits, told)
     made = time.perf_counter()
     ours, curve, training = _trained(asked, splits)
     learned = time.perf_counter()
@@ -59,15 +55,15 @@ def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str
     found = deployed(state, splits.test, asked.measure.threads)
     judged = time.perf_counter()
     by_torch = _by_torch(state, splits)
-    notes = [told_intervals(splits.test.photographs), *_learned(curve, training), *_notes(splits), _CPU]
+    notes = [*_learned(curve, training), *notes_of(splits)]
     result: dict[str, Any] = {
         "net": state.description() | {"weights": _kept(state, folder)},
         "teacher": None if asked.teacher is None else {"name": asked.teacher.name, **asked.teacher.settings()},
         "data": dict(splits.facts),
         "training": {"curve": curve, **training},
         "quality": {
-            "blurred": _quality(blurred), "torch": _quality(by_torch, blurred),
-            "wiener": None if wiener is None else _quality(wiener, blurred),
+            "blurred": quality_told(blurred), "torch": quality_told(by_torch, blurred),
+            "wiener": None if wiener is None else quality_told(wiener, blurred),
             "by_length": [asdict(each) for each in by_length(by_torch, blurred, splits.test)],
         },
         "pictures": shown(splits.test, found, folder),
@@ -78,24 +74,6 @@ def deploy(asked: Deploy, folder: Path, told: Callable[[str], None]) -> dict[str
     result["timing"] |= {"pairs_s": made - began, "train_s": learned - made, "judge_s": judged - learned,
                          "total_s": time.perf_counter() - began, "peak_rss_mb": peak_rss_mb()}  # fmt: skip
     return result
-
-
-def _pairs(asked: Deploy) -> Splits:
-    count = asked.pairs.train + asked.pairs.validation + asked.pairs.test
-    with progress(count, "Blurring photographs", "pairs") as advance:
-        return frozen(asked.source, asked.blur, asked.noise, asked.pairs, asked.seed, asked.cache, advance)
-
-
-def _between(splits: Splits, told: Callable[[str], None]) -> tuple[Quality, Quality | None]:
-    """Return what doing nothing is worth on the test's photographs, and Wiener's filter; both are told at once."""
-    blurred, wiener = floor(splits.test), ceiling(splits.test, splits.validation)
-    told(f"{'floor':10} {blurred.psnr.mean:.2f} dB of PSNR, the blurred input's: below it, doing nothing is better.")
-    if wiener is None:
-        told(f"{'ceiling':10} none: these pairs weren't made by one PSF each, so Wiener's filter can't be told any.")
-    else:
-        gain = wiener.over(blurred).psnr.mean
-        told(f"{'ceiling':10} {wiener.psnr.mean:.2f} dB, {gain:+.2f}: Wiener's filter, told each picture's PSF.")
-    return blurred, wiener
 
 
 def _learned(curve: Sequence[Mapping[str, Any]], training: Mapping[str, Any]) -> list[str]:
@@ -171,22 +149,7 @@ def _kept(state: State, folder: Path) -> dict[str, Any]:
     return {"file": WEIGHTS, "sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()}
 
 
-def _quality(one: Quality, blurred: Quality | None = None) -> dict[str, Any]:
-    told: dict[str, Any] = {"psnr": asdict(one.psnr), "ssim": asdict(one.ssim)}
-    if blurred is not None:
-        gain = one.over(blurred)
-        told |= {"gain_db": asdict(gain.psnr), "gain_ssim": asdict(gain.ssim)}
-    return told
-
-
 def _deployed(one: Deployed) -> dict[str, Any]:
     means = {name: getattr(one, name) for name in ("psnr", "ssim", "gain_db", "drop_db")}
     return {"verdict": one.verdict, "why": one.why, "parity_db": one.parity_db, "budget_db": one.budget_db,
             **{name: None if mean is None else asdict(mean) for name, mean in means.items()}}  # fmt: skip
-
-
-def _notes(splits: Splits) -> list[str]:
-    if (blur := splits.facts.get("blur")) is None:
-        return list(splits.facts.get("notes", ()))
-    assert isinstance(blur, Mapping)
-    return [_SYNTHETIC]
