@@ -102,6 +102,7 @@ def test_what_is_lost_is_paired_and_parity_is_of_all_pictures(splits, tmp_path):
         (Toy("nan"), "refused", "gives values that are not finite; leave toy out"),
         (Toy("flat"), "refused", "an array of shape"),
         (Toy("nothing"), "refused", "toy has no operator Conv"),
+        (Toy("crashes"), "refused", "RuntimeError: segment 7 is full"),
     ],
 )
 def test_what_is_past_its_budget_or_below_the_blurred_input_is_told(splits, tmp_path, device, verdict, words):

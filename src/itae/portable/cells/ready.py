@@ -131,7 +131,7 @@ def made_ready(asked: Asked, size: tuple[int, int], expected: Expected, told: Ca
                     raise  # which isn't the device's: all others would be told of it
                 except Exception as error:  # a runtime's own too: one cell is no reason to lose the others
                     ready.drop(row.name, name)
-                    ready.refused[row.name, name] = why = _why(error)
+                    ready.refused[row.name, name] = why = why_of(error)
                     log.info("%s on %s", row.name, name, exc_info=True)
                     told(f"note       {row.told} is not run on {name}: {why}")
                 advance(1)
@@ -172,6 +172,7 @@ def _elsewhere(device: Device) -> bool:
     return bool(facts.get("elsewhere")) or not str(facts.get("provider", "CPU")).startswith("CPU")
 
 
-def _why(error: Exception) -> str:
+def why_of(error: Exception) -> str:
+    """Return in a sentence why a device failed: what it said, and of which kind a runtime's own error is."""
     said = " ".join(str(error).split())[:_LONGEST]
     return said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"

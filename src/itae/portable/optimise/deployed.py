@@ -5,13 +5,16 @@ Letters: N pairs, H, W height and width.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from itae.base.disk import DiskError
 from itae.base.errors import UserError
+from itae.portable.cells.ready import why_of
 from itae.portable.devices.device import Device
 from itae.portable.devices.exports import exported
 from itae.portable.nets.padded import padded
@@ -23,6 +26,8 @@ from itae.portable.parity import array_of, explained, parity_db
 if TYPE_CHECKING:
     from itae.portable.data.pairs import Pairs
     from itae.portable.train.quality import Mean
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,11 @@ def deployed(state: State, pairs: Pairs, threads: int = 1) -> tuple[Deployed, ..
         state.advance(f"{state.net.name} restores {len(pairs)} pictures on {device.name}")
         try:
             found.append(judged.on(device, threads))
-        except UserError as error:
-            found.append(Deployed(device.name, "refused", str(error)))
+        except DiskError:
+            raise  # which isn't the device's: all others would meet it
+        except Exception as error:  # a runtime's own too: one device is no reason to lose the others
+            log.info("%s on %s", state.net.name, device.name, exc_info=True)
+            found.append(Deployed(device.name, "refused", why_of(error)))
     return tuple(found)
 
 
