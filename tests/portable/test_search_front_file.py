@@ -91,7 +91,11 @@ def written(tmp_path):
     some = [replace(one, on={"a": replace(one.on["a"], export=export)}) for one in nets()]
     found = summary(some, ["a"], BLURRED_V, BLURRED_P, 2)
     (tmp_path / "out").mkdir(exist_ok=True)
-    return export, write_front(tmp_path / "out", found, some, SIZE, {"a": OnnxRuntime().facts()}, {"seed": 0})
+    weights = {name: tmp_path / f"{name}.bin" for name in ("small", "lucky")}
+    for name, file in weights.items():
+        file.write_bytes(name.encode())
+    facts = {"a": OnnxRuntime().facts()}
+    return export, write_front(tmp_path / "out", found, some, SIZE, facts, {"seed": 0}, weights)
 
 
 def test_its_networks_lie_beside_it_with_their_checksums(tmp_path):
@@ -104,8 +108,17 @@ def test_its_networks_lie_beside_it_with_their_checksums(tmp_path):
         assert copy.read_bytes() == (export / "net.onnx").read_bytes()
         assert one["bytes"] == copy.stat().st_size
     assert (file.parent / a["use"]).is_file()
+    assert set(found["weights"]) == {"small"}, "the other is on no front"
+    assert (file.parent / "nets" / "small.safetensors").read_bytes() == b"small"
     assert found["about"] == {"seed": 0}
     assert a["facts"]["runtime"] == "ONNX Runtime"
+
+
+def test_weights_that_are_others_are_told(tmp_path):
+    _, file = written(tmp_path)
+    (file.parent / "nets" / "small.safetensors").write_bytes(b"smelt")
+    with pytest.raises(UserError, match=r"small\.safetensors is not the file"):
+        read_front(file)
 
 
 def test_a_file_that_is_another_is_told_and_so_is_a_damaged_export(tmp_path):

@@ -1,6 +1,7 @@
 """``front.json``: all that a search found, with the networks of its fronts beside it, each file with its checksum.
 
-Beside it lie ``nets/DEVICE/NET/``, what a device made of a network, and ``nets/use_DEVICE.py``, which uses it.
+Beside it lie ``nets/NET.safetensors``, a network's weights, ``nets/DEVICE/NET/``, what a device made of it, and
+``nets/use_DEVICE.py``, which uses that.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def write_front(
     size: tuple[int, int],
     facts: Mapping[str, Mapping[str, Any]],
     about: Mapping[str, Any],
+    weights: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write ``front.json``, the networks of all fronts and of the portable set, and how to use them; return the file.
 
@@ -46,6 +48,8 @@ def write_front(
         Of each device: runtime, versions, precision.
     about
         Plain values: the data, their split and key, statistic of the clock, machine, load, versions.
+    weights
+        Files of those networks' weights, by name. Default: none.
 
     Raises
     ------
@@ -65,6 +69,10 @@ def write_front(
             exports = {name: cell.export for name, cell in cells.items() if cell.export is not None}
             of["exports"] = {name: _copied(export, folder, device, name) for name, export in exports.items()}
             of["use"] = _use(folder, device, next(iter(exports.values()), None), size, of["facts"])
+        on = {name for of in found["devices"].values() for name in of["front"]} | {*found["portable"]["nets"]}
+        written["weights"] = {
+            name: _weights(folder, name, file) for name, file in (weights or {}).items() if name in on
+        }
         replace_file(folder / FILE, json.dumps(written, indent=1, allow_nan=False).encode())
     return folder / FILE
 
@@ -82,6 +90,7 @@ def read_front(file: Path) -> dict[str, Any]:
         if found["kind"] != KIND:
             raise UserError(f"{file} is of something else than a search of networks ({found['kind']}).")
         every = [one for of in found["devices"].values() for one in of["exports"].values()]
+        every += [{"folder": NETS, "files": {f"{name}.safetensors": was}} for name, was in found["weights"].items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file} can't be read ({error}); run the search again.") from error
     for one in every:
@@ -103,6 +112,13 @@ def _copied(export: Path, folder: Path, device: str, net: str) -> dict[str, Any]
         if _file(to) != was:
             raise UserError(f"{export / name} is not what {device} wrote; remove {export}, and run the search again.")
     return {"folder": str(place), "bytes": sum(was["bytes"] for was in manifest.values()), "files": manifest}
+
+
+def _weights(folder: Path, net: str, file: Path) -> dict[str, Any]:
+    """Copy the weights of a network, and return their size and sha256."""
+    to = folder / NETS / f"{net}.safetensors"
+    shutil.copyfile(file, to)
+    return _file(to)
 
 
 def _use(folder: Path, device: str, export: Path | None, size: tuple[int, int], facts: Mapping[str, Any]) -> str | None:
