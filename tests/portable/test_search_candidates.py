@@ -160,6 +160,23 @@ def test_where_none_can_be_judged_it_ends(tmp_path):
         going(tmp_path, none)
 
 
+@pytest.mark.parametrize("sampler", ["nsga2", "tpe"])
+def test_what_is_prepared_is_what_is_then_judged(tmp_path, sampler):
+    """Some at a time, none twice, and none that is hopeless; the same on any day, and after a kill."""
+    options, slowest = Search(judged=18, population=6, sampler=sampler), {"fast": 40, "slow": 40}
+    prepared, once = [], Judged()
+    found = going(tmp_path / "a", once, options, slowest=slowest, prepare=lambda specs: prepared.append(specs))
+    assert [as_key(spec) for specs in prepared for spec in specs] == once.seen == keys(found)
+    assert len(prepared) < 18
+    with pytest.raises(KeyboardInterrupt):
+        going(tmp_path / "b", Judged(killed_at=11), options, slowest=slowest, prepare=lambda specs: None)
+    fresh, more = [], Judged()
+    again = going(tmp_path / "b", more, options, slowest=slowest, prepare=fresh.extend)
+    assert keys(again) == keys(found)
+    assert [as_key(spec) for spec in fresh] == more.seen
+    assert len(more.seen) == 18 - 11
+
+
 def test_what_is_slower_than_the_reference_everywhere_is_not_judged(tmp_path):
     once = Judged()
     found = going(tmp_path, once, Search(judged=12, population=6), slowest={"fast": 16, "slow": 10})

@@ -24,6 +24,10 @@ from itae.portable.search.trials import Candidate, Space, Trials
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 8
+"""Networks that are asked for before the first of them is judged, where all are prepared side by side: as many on any
+machine, since what a sampler asks for depends on it."""
+
 
 @dataclass(frozen=True)
 class Found:
@@ -51,6 +55,7 @@ def search(
     advance: Callable[[int], None],
     slowest: Mapping[str, float] | None = None,
     about: Mapping[str, Any] | None = None,
+    prepare: Callable[[Sequence[Any]], None] | None = None,
 ) -> Found:
     """Look for candidates, until enough are judged.
 
@@ -76,6 +81,9 @@ def search(
     about
         Plain values on which quality and times depend, as the key of the supernet's weights: a file of others is
         refused. Default: none.
+    prepare
+        Is given networks right before they are judged, `TOGETHER` at a time, where there is something to be done for
+        them side by side. Default None: networks are asked for one at a time.
 
     Raises
     ------
@@ -90,7 +98,7 @@ def search(
         going = Trials(study, space, judge, predict, tuple(devices), options.objective, lines, dict(slowest or {}))
         while len(going.found) < options.judged and going.trials < options.asked * options.judged:
             before = len(going.found)
-            going.one()
+            going.some(1 if prepare is None else min(TOGETHER, options.judged - before), prepare)
             advance(len(going.found) - before)
     if len(going.found) < options.judged:
         log.warning("%d candidates are judged, not %d: %d trials asked for no others (search.asked=%g).",

@@ -61,12 +61,29 @@ class Trials:
         self.trials = self.repeated = self.hopeless = self.read = 0
         self._worst = dict.fromkeys(devices, 0.0)  # of log ms, so far
 
-    def one(self) -> None:
-        """Ask for one network and tell what it is worth."""
-        trial = self.study.ask()
-        self.trials += 1
-        spec = self.space.spec(_suggested(trial, self.space.choices()))
-        key = as_key(spec)
+    def some(self, count: int, prepare: Callable[[Sequence[Any]], None] | None = None) -> None:
+        """Ask for networks, and then tell what they are worth, in their order.
+
+        Parameters
+        ----------
+        count
+            Networks.
+        prepare
+            Is given those that are about to be judged.
+        """
+        asked = []
+        for _ in range(count):
+            trial = self.study.ask()
+            asked.append((trial, self.space.spec(_suggested(trial, self.space.choices()))))
+        self.trials += count
+        if prepare is not None:
+            fresh = {key: spec for _, spec in asked if (key := as_key(spec)) not in self.found | self.lines.known}
+            if able := [spec for spec in fresh.values() if not self._hopeless(self._times(spec)[0])]:
+                prepare(able)
+        for trial, spec in asked:
+            self._one(trial, spec, as_key(spec))
+
+    def _one(self, trial: Any, spec: Any, key: str) -> None:
         if key in self.found:
             self.repeated += 1
             candidate = self.found[key]
@@ -93,7 +110,7 @@ class Trials:
             self.read += 1
             return Candidate(spec, line["quality"], line["ms"], line["why"])
         ms, why = self._times(spec)
-        if ms and len(ms) == len(self.slowest) and all(ms[name] > most for name, most in self.slowest.items()):
+        if self._hopeless(ms):
             return None
         quality = None
         try:
@@ -107,6 +124,10 @@ class Trials:
             log.info("A candidate could not be judged: %s", key, exc_info=True)
         self.lines.add(key, {"quality": quality, "ms": ms, "why": why})
         return Candidate(spec, quality, ms, why)
+
+    def _hopeless(self, ms: Mapping[str, float]) -> bool:
+        """Tell whether a network is slower than the reference on every device."""
+        return bool(ms) and ms.keys() == self.slowest.keys() and all(ms[n] > most for n, most in self.slowest.items())
 
     def _times(self, spec: Any) -> tuple[dict[str, float], dict[str, str]]:
         ms, why = {}, {}
