@@ -176,13 +176,13 @@ def _key(device: Device, net: Net, built: nn.Module, size: tuple[int, int], cali
         "method": METHOD,
         "net": {**identity(net), "settings": net.settings(), "weights": _weights(built)},
         "size": list(size),
-        "device": {**identity(device), "settings": _settings(device), "facts": device.facts()},
+        "device": {**identity(device), "settings": settings_of(device), "facts": device.facts()},
         "calibration": [_array(each) for each in calibration],
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _settings(device: Any) -> dict[str, Any]:
+def settings_of(device: Any) -> dict[str, Any]:
     """Return a device's options: fields of a dataclass, or attributes, but for its name, which is for tables."""
     if dataclasses.is_dataclass(device):
         return {each.name: getattr(device, each.name) for each in dataclasses.fields(device) if each.name != "name"}

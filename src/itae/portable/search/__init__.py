@@ -21,4 +21,13 @@
 `front_file`  that as a file, with the networks themselves
 `uses`        ten lines for each runtime that use one
 `figures`     the same as pictures
+`asked`       what a whole search is asked for
+`measured`    networks that are measured before any is trained: what times are predicted from
+`workers`     works side by side, in processes
+`learned`     networks trained by themselves, the supernet beside them, and who judges candidates
+`converted`   networks on devices: restored pictures, and times
+`guidelines`  what a search says in sentences
+`told`        what it came to: the result, and the files beside it
+`study`       all of it, one stage after the other
+`result`      what is written and printed of a run
 """

@@ -1,0 +1,120 @@
+"""What a search came to, as plain values: the result, and the files beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from itae.portable.data.pairs import Splits
+from itae.portable.deploy.crops import shown
+from itae.portable.deploy.pairs import notes_of, quality_told
+from itae.portable.optimise.deployed import deployed
+from itae.portable.search.asked import Searching
+from itae.portable.search.candidates import Found
+from itae.portable.search.converted import Conversion
+from itae.portable.search.front_file import write_front
+from itae.portable.search.fronts import by_photograph
+from itae.portable.search.guidelines import guidelines
+from itae.portable.search.learned import Judging, Learned
+from itae.portable.search.measured import Times
+from itae.portable.search.summary import Known, summary
+from itae.portable.train.quality import floor
+from itae.portable.train.wiener import ceiling
+
+CANDIDATES = "candidates.jsonl"
+_ALIKE = "Networks of a front are alike, so what they have in common is a hint, and no proof."
+
+
+@dataclass(frozen=True)
+class Done:
+    """All that the stages of a search came to."""
+
+    asked: Searching
+    splits: Splits
+    times: Times
+    judging: Judging
+    found: Found
+    by_hand: Learned
+    searched: Learned
+    conversion: Conversion
+    known: Sequence[Known]
+    timed: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+
+def result_of(done: Done, folder: Path) -> dict[str, Any]:
+    """Return what ``result.json`` has, but for how long it took; write front, networks and pictures beside it.
+
+    Raises
+    ------
+    UserError
+        If no device has networks of both sides, or the disk is in trouble.
+    """
+    splits, timed = done.splits, done.timed
+    validation, blurred = floor(splits.validation), floor(splits.test)
+    wiener = ceiling(splits.test, splits.validation)
+    errors = {name: one.held_out.plain() for name, one in done.times.predictors.items()}
+    found = summary(
+        done.known,
+        [one.name for one in done.conversion.devices],
+        by_photograph(validation.psnr_each, validation.photographs)[1],
+        by_photograph(blurred.psnr_each, blurred.photographs)[1],
+        done.asked.search.portable,
+        errors,
+    )
+    trained = done.by_hand.facts() | done.searched.facts()
+    shared = done.judging.supernet
+    result = {
+        **timed,
+        "data": dict(splits.facts),
+        "training": {"options": done.asked.train.key(taught=False), "nets": trained,
+                     "cpu_s": sum(one["cpu_s"] for one in trained.values())},
+        "supernet": None if shared is None else {"curve": shared.curve, "facts": shared.facts},
+        "ranks": None if done.judging.ranks is None else done.judging.ranks.facts(),
+        "candidates": _counted(done),
+        "quality": {"blurred": quality_told(blurred),
+                    "wiener": None if wiener is None else quality_told(wiener, blurred)},
+        "search": found,
+        "pictures": _pictures(done, found, folder),
+        "guidelines": guidelines(found, done.asked.space.choices()),
+        "notes": _notes(done),
+    }  # fmt: skip
+    _write(done, result, folder)
+    return result
+
+
+def _counted(done: Done) -> dict[str, Any]:
+    found = done.found
+    failed = [why for one in found.candidates for why in one.why.values()]
+    return {
+        "judged": len(found.candidates), "trials": found.trials, "repeated": found.repeated,
+        "hopeless": found.hopeless, "seconds": found.seconds, "read": found.read, "judge": done.judging.by,
+        "failed": len(failed), "why": failed[0] if failed else None, "file": CANDIDATES,
+    }  # fmt: skip
+
+
+def _notes(done: Done) -> list[str]:
+    photographs = {split: len(set(pairs.photographs)) for split, pairs in done.splits.items()}
+    chosen_on = (
+        f"Fronts and the portable set were chosen on {photographs['validation']} validation photographs, and are told "
+        f"of {photographs['test']} others, which were looked at once, at the end."
+    )
+    lost = [f"It could not be trained: {why}" for of in (done.by_hand, done.searched) for why in of.why.values()]
+    own = (*done.times.notes, *done.judging.notes, *done.notes, *lost)
+    return [*notes_of(done.splits), chosen_on, *own, _ALIKE, *done.timed["notes"]]
+
+
+def _pictures(done: Done, found: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Write what the first network of the portable set makes of a few test photographs where it is best."""
+    name = found["portable"]["nets"][0]
+    state = done.conversion.state(done.searched.nets[name])
+    return shown(done.splits.test, deployed(state, done.splits.test, done.conversion.threads), folder)
+
+
+def _write(done: Done, result: Mapping[str, Any], folder: Path) -> None:
+    about = {name: result[name] for name in ("statistic", "threads", "clock", "data", "training", "ranks", "notes")}
+    about["pairs"] = done.splits.key
+    weights = {name: Path(net.weights) for name, net in done.searched.nets.items() if net.weights}
+    write_front(folder, result["search"], done.known, done.asked.size, result["devices"], about, weights)
