@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import math
-from dataclasses import dataclass, replace
+import multiprocessing
+import os
+import time
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -29,7 +32,7 @@ from itae.portable.search.options import Search
 from itae.portable.search.result import CSV, FILES, flat, show, texts
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
-from itae.portable.search.workers import side_by_side
+from itae.portable.search.workers import Workers
 from itae.portable.train.options import Train
 
 SIDE = 32
@@ -214,7 +217,7 @@ def test_who_judges_is_settled_by_the_ranks_and_said(quick, monkeypatch, spearma
     )
     of = replace(of, supernet=Sandwich(steps=2, drawn=0))
     lines = []
-    by_hand, judging = learned.with_judge(SPLITS, of, lines.append)
+    by_hand, judging = learned.with_judge(SPLITS, of, of.workers(), lines.append)
     assert set(by_hand.nets) == set(BY_HAND), "those that were trained for the check alone are no one's"
     assert judging.by == by
     assert judging.supernet is not None
@@ -238,11 +241,11 @@ def test_a_supernet_that_cannot_be_trained_is_replaced_or_told(quick, monkeypatc
 
     monkeypatch.setattr(learned, "trained_supernet", bad)
     of = replace(quick, train=replace(quick.train, steps=1), search=replace(quick.search, checked=4))
-    _, judging = learned.with_judge(SPLITS, of, told)
+    _, judging = learned.with_judge(SPLITS, of, of.workers(), told)
     assert (judging.by, judging.supernet, judging.ranks) == ("training", None, None)
     assert judging.notes == ("There is no supernet: the supernet's loss is no finite number any more.",)
     with pytest.raises(UserError, match="no finite number"):
-        learned.with_judge(SPLITS, replace(of, search=replace(of.search, judge="supernet")), told)
+        learned.with_judge(SPLITS, replace(of, search=replace(of.search, judge="supernet")), of.workers(), told)
 
 
 def test_a_network_that_cannot_be_trained_costs_itself_alone(quick, monkeypatch):
@@ -256,11 +259,11 @@ def test_a_network_that_cannot_be_trained_costs_itself_alone(quick, monkeypatch)
     monkeypatch.setattr(learned, "trained", some)
     of = replace(quick, train=replace(quick.train, steps=1))
     nets = {name: of.net(name, spec) for name, spec in BY_HAND.items()}
-    found = learned.learned(nets, SPLITS, of, "Training")
+    found = learned.learned(nets, SPLITS, of, of.workers(), "Training")
     assert list(found.nets) == ["small"]
     assert found.why == {"wide": "wide: no finite number."}
     with pytest.raises(UserError, match="wide: no finite"):
-        learned.learned({"wide": nets["wide"]}, SPLITS, of, "Training")
+        learned.learned({"wide": nets["wide"]}, SPLITS, of, of.workers(), "Training")
 
 
 # --- times
@@ -317,31 +320,59 @@ def test_without_a_predictor_for_any_device_nothing_is_trained(quick, monkeypatc
 # --- processes
 
 
-@dataclass(frozen=True)
-class Times:
-    """A work."""
+def dies():
+    """Be a work that dies in a process of its own, and is done in the one that began."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(3)
+    return "done"
 
-    by: float
 
-    def __call__(self):
-        return self.by * 2
+def where():
+    return os.getpid()
+
+
+def for_ever():
+    time.sleep(300)
 
 
 @pytest.mark.slow
 def test_processes_make_the_same_weights_as_one(quick, tmp_path):
     nets = {name: quick.net(name, spec) for name, spec in BY_HAND.items()}
-    both = [
-        learned.learned(nets, SPLITS, replace(quick, cache=tmp_path / str(n), processes=n), "Training") for n in (1, 2)
-    ]
+    both = []
+    for n in (1, 2):
+        of = replace(quick, cache=tmp_path / str(n), processes=n)
+        with of.workers() as workers:
+            both.append(learned.learned(nets, SPLITS, of, workers, "Training"))
     for name in nets:
         one, other = (each.trained[name] for each in both)
         assert one.facts["sha256"] == other.facts["sha256"]
         assert one.facts["by"] != other.facts["by"]
 
 
+@pytest.mark.slow
+def test_processes_stay_until_they_are_let_go_and_one_that_dies_costs_nothing(caplog):
+    with Workers(2, 1) as workers:
+        first = workers.do([where] * 4, "Works")
+        assert os.getpid() not in first
+        assert set(workers.do([where] * 4, "Works")) <= set(first)
+        assert workers.do([dies, partial(int, "3")], "Works") == ["done", 3]
+        assert "are done one at a time" in caplog.text
+        workers.let_go()
+        assert not set(workers.do([where] * 4, "Works")) & set(first)
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_ends_them_in_the_midst_of_their_work():
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError), Workers(2, 1) as workers:
+        workers.do([for_ever, partial(divmod, 1, 0)], "Works")
+    assert time.monotonic() - began < 120
+
+
 def test_works_come_back_in_their_order():
-    assert side_by_side([partial(int, "3"), Times(2), Times(1)], 1, 1, "Works") == [3, 4, 2]
-    assert side_by_side([], 4, 1, "Works") == []
+    with Workers(1, 1) as workers:
+        assert workers.do([partial(int, "3"), partial(len, "ab")], "Works") == [3, 2]
+        assert workers.do([], "Works") == []
 
 
 # --- all of it

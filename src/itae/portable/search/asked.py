@@ -15,6 +15,7 @@ from itae.portable.search.hand_made import HAND_MADE
 from itae.portable.search.options import FEWEST_MEASURED, Search
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
+from itae.portable.search.workers import Workers
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,9 @@ class Searching(Learning):
         """Height and width of the pictures that networks are timed on, and judged by."""
         return self.measure.size, self.measure.size
 
-    @property
-    def workers(self) -> int:
-        """Processes that train side by side."""
-        return self.processes or max(1, cpu_count() // self.train.threads)
+    def workers(self) -> Workers:
+        """Return processes that train side by side; none has begun."""
+        return Workers(self.processes or max(1, cpu_count() // self.train.threads), self.train.threads)
 
     def net(self, name: str, spec: Spec) -> UNet:
         """Return a network as it begins: all are drawn from the seed of the study."""

@@ -33,7 +33,7 @@ from itae.portable.search.fronts import by_photograph
 from itae.portable.search.learned import Learned
 from itae.portable.search.measured import Times
 from itae.portable.search.summary import Known, OnDevice
-from itae.portable.search.workers import let_go, side_by_side
+from itae.portable.search.workers import Workers
 from itae.portable.train.quality import psnr, ssim
 
 
@@ -104,7 +104,7 @@ def conversion_of(asked: Searching, splits: Splits, devices: Sequence[str]) -> C
 
 def converted(
     conversion: Conversion, searched: Learned, hand_made: Learned, asked: Searching, times: Times,
-    told: Callable[[str], None],
+    workers: Workers, told: Callable[[str], None],
 ) -> tuple[list[Known], dict[str, Any], list[str]]:  # fmt: skip
     """Return what is known of networks on devices, what `timed` has of all of them, and what is to be known beside.
 
@@ -116,7 +116,7 @@ def converted(
     nets = {**hand_made.nets, **searched.nets}
     order = sorted(nets, key=lambda name: -nets[name].cost(*asked.size).macs)
     works = [partial(conversion.restored, nets[name]) for name in order]
-    made = side_by_side(works, asked.workers, asked.train.threads, "Converting and judging")
+    made = workers.do(works, "Converting and judging")
     restored = dict(zip(order, made, strict=True))
     notes = list(_refusals(restored, conversion.devices))
     for note in notes:
@@ -129,7 +129,7 @@ def converted(
     left_out = dict(times.not_run) | {one.name: "no network is left on it" for one in conversion.devices
                                       if one.name not in there}  # fmt: skip
     pictures = conversion.calibration
-    let_go()
+    workers.let_go()
     found = timed(Asked(rows, devices, left_out, asked.measure, asked.cache, asked.seed, pictures), told)
     known = [_known(row, nets, restored, hand_made.nets, times) for row in found["rows"]]
     return known, found, notes

@@ -23,7 +23,7 @@ from itae.portable.search.options import FEWEST_CHECKED
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
 from itae.portable.search.training import TrainedSupernet, trained_supernet
-from itae.portable.search.workers import side_by_side
+from itae.portable.search.workers import Workers
 from itae.portable.train.loop import Trained, trained
 from itae.portable.train.options import Train
 
@@ -70,7 +70,7 @@ class Judging:
     notes: tuple[str, ...]
 
 
-def learned(nets: Mapping[str, UNet], splits: Splits, asked: Searching, bar: str) -> Learned:
+def learned(nets: Mapping[str, UNet], splits: Splits, asked: Searching, workers: Workers, bar: str) -> Learned:
     """Return networks trained by themselves, all for the same steps; one that fails costs itself alone.
 
     Parameters
@@ -79,6 +79,8 @@ def learned(nets: Mapping[str, UNet], splits: Splits, asked: Searching, bar: str
         By name.
     splits, asked
         Pairs and settings.
+    workers
+        Who trains them.
     bar
         What a bar of progress is called.
 
@@ -87,16 +89,17 @@ def learned(nets: Mapping[str, UNet], splits: Splits, asked: Searching, bar: str
     UserError
         If all of them fail, or the disk is in trouble.
     """
-    return _beside(nets, splits, asked, bar, [])[0]
+    return _beside(nets, splits, asked, workers, bar, [])[0]
 
 
 def _beside(
-    nets: Mapping[str, UNet], splits: Splits, asked: Searching, bar: str, longer: list[Callable[[], Any]]
-) -> tuple[Learned, list[Any]]:
+    nets: Mapping[str, UNet], splits: Splits, asked: Searching, workers: Workers, bar: str,
+    longer: list[Callable[[], Any]],
+) -> tuple[Learned, list[Any]]:  # fmt: skip
     """Return networks trained by themselves, and what works that take longer returned, which were done beside them."""
     order = sorted(nets, key=lambda name: -nets[name].cost(*asked.size).macs)
     works: list[Callable[[], Any]] = [partial(_alone, nets[name], splits, asked.train, asked.cache) for name in order]
-    made = side_by_side([*longer, *works], asked.workers, asked.train.threads, bar)
+    made = workers.do([*longer, *works], bar)
     by_name = dict(zip(order, made[len(longer) :], strict=True))
     found = {name: one for name in nets if isinstance(one := by_name[name], Trained)}
     why = {name: one for name in nets if isinstance(one := by_name[name], str)}
@@ -106,7 +109,9 @@ def _beside(
     return Learned(ready, found, why), made[: len(longer)]
 
 
-def with_judge(splits: Splits, asked: Searching, told: Callable[[str], None]) -> tuple[Learned, Judging]:
+def with_judge(
+    splits: Splits, asked: Searching, workers: Workers, told: Callable[[str], None]
+) -> tuple[Learned, Judging]:
     """Return the networks made by hand, trained, and who judges candidates.
 
     The supernet is held against networks that were trained by themselves: those made by hand that are in the space, and
@@ -114,26 +119,28 @@ def with_judge(splits: Splits, asked: Searching, told: Callable[[str], None]) ->
     """
     search, hand_made = asked.search, {name: asked.net(name, spec) for name, spec in asked.hand_made.items()}
     if search.judge == "training":
-        return learned(hand_made, splits, asked, "Training by themselves"), _by_training(splits, asked, None, None, ())
+        by_hand = learned(hand_made, splits, asked, workers, "Training by themselves")
+        return by_hand, _by_training(splits, asked, workers, None, None, ())
     more = {f"checked {i + 1}": asked.net(f"checked {i + 1}", spec) for i, spec in enumerate(_drawn(asked))}
     given = asked.space, splits, asked.train, asked.supernet, asked.cache
     all_, (failed,) = _beside(
-        {**hand_made, **more}, splits, asked, "Training, and the supernet", [partial(_at_once, *given)]
+        {**hand_made, **more}, splits, asked, workers, "Training, and the supernet", [partial(_at_once, *given)]
     )
     by_hand = all_.only(hand_made)
     if failed:
         if search.judge == "supernet":
             raise UserError(failed)
-        return by_hand, _by_training(splits, asked, None, None, (f"There is no supernet: {failed}",))
+        return by_hand, _by_training(splits, asked, workers, None, None, (f"There is no supernet: {failed}",))
     shared = trained_supernet(*given, _ignored)
     specs = [one for one in _in_space(asked) if one.name in all_.nets][: search.checked]
     specs += [all_.nets[name] for name in more if name in all_.nets]
-    return by_hand, _checked(shared, specs, splits, asked, told)
+    return by_hand, _checked(shared, specs, splits, asked, workers, told)
 
 
 def _checked(
-    shared: TrainedSupernet, nets: Sequence[UNet], splits: Splits, asked: Searching, told: Callable[[str], None]
-) -> Judging:
+    shared: TrainedSupernet, nets: Sequence[UNet], splits: Splits, asked: Searching, workers: Workers,
+    told: Callable[[str], None],
+) -> Judging:  # fmt: skip
     """Return the supernet as a judge; where it ranks networks as training doesn't, and it may be another, that."""
     ours, ranks = by_supernet(shared.supernet, splits.validation), None
     note = "Nobody has checked whether the supernet ranks networks as training each does (search.checked)."
@@ -145,20 +152,21 @@ def _checked(
         if not ranks.holds and asked.search.judge == "auto":
             fell = f"So candidates were judged by a training of {asked.search.steps} steps each (search.judge=auto)."
             told(f"{'note':10} {fell}")
-            return _by_training(splits, asked, shared, ranks, (note, fell))
+            return _by_training(splits, asked, workers, shared, ranks, (note, fell))
     about = {"judge": "supernet", "weights": shared.facts["key"]}
     return Judging(ours, "supernet", about, None, shared, ranks, (note,))
 
 
 def _by_training(
-    splits: Splits, asked: Searching, shared: TrainedSupernet | None, ranks: Ranks | None, notes: tuple[str, ...]
-) -> Judging:
+    splits: Splits, asked: Searching, workers: Workers, shared: TrainedSupernet | None, ranks: Ranks | None,
+    notes: tuple[str, ...],
+) -> Judging:  # fmt: skip
     steps = asked.search.steps
     options = replace(asked.train, steps=steps, every=steps)
 
     def prepare(specs: Sequence[Spec]) -> None:
         works = [partial(_alone, asked.net("candidate", spec), splits, options, asked.cache) for spec in specs]
-        side_by_side(works, asked.workers, options.threads, "Training candidates")
+        workers.do(works, "Training candidates")
 
     judge = by_training(partial(_weights, splits, options, asked.cache), splits.validation, seed=asked.seed)
     about = {"judge": "training", "options": options.key(taught=False), "pairs": splits.key, "weights": asked.seed}
