@@ -56,7 +56,7 @@ class Learning:
             )
 
     def fits(self, train: Train, nets: Sequence[tuple[str, int]]) -> None:
-        """Raise a `UserError` where a training doesn't fit this machine, the pairs or networks: a name and a multiple each."""
+        """Raise a `UserError` where a training fits not the machine, the pairs or nets (name and multiple of each)."""
         train.check()
         for name, multiple in nets:
             train.halves(multiple, name)

@@ -50,7 +50,8 @@ class Searching(Learning):
 
     def __post_init__(self) -> None:
         """Check sizes, and that there are networks enough."""
-        self.fits(self.multiple, "a network of the search")
+        self.judged_as_timed()
+        self.fits(self.train, [("a network of the search", self.multiple)])
         if self.measure.size % self.multiple:
             fits = math.ceil(self.measure.size / self.multiple) * self.multiple
             raise UserError(

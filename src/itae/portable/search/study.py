@@ -71,7 +71,7 @@ def searched(asked: Searching, folder: Path, told: Callable[[str], None]) -> dic
         known, timed, refusals = converted(conversion, ours, by_hand, asked, seen, workers, told)
         clock.ends("convert")
     done = Done(asked, splits, seen, judging, found, by_hand, ours, conversion, known, timed, (*notes, *refusals))
-    result = result_of(done, folder)
+    result = result_of(done, folder, told)
     clock.ends("front")
     result["timing"] = clock.all() | {f"last_{each}": timed["timing"][each] for each in ("export_s", "measure_s")}
     return result

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from itae.portable.data.pairs import Splits
 from itae.portable.deploy.crops import shown
-from itae.portable.deploy.pairs import notes_of, quality_told
+from itae.portable.deploy.pairs import between, notes_of, quality_told
 from itae.portable.optimise.deployed import deployed
 from itae.portable.search.asked import Searching
 from itae.portable.search.candidates import Found
@@ -21,7 +21,6 @@ from itae.portable.search.learned import Judging, Learned
 from itae.portable.search.measured import Times
 from itae.portable.search.summary import Known, summary
 from itae.portable.train.quality import floor
-from itae.portable.train.wiener import ceiling
 
 CANDIDATES = "candidates.jsonl"
 _ALIKE = "Networks of a front are alike, so what they have in common is a hint, and no proof."
@@ -44,8 +43,10 @@ class Done:
     notes: tuple[str, ...]
 
 
-def result_of(done: Done, folder: Path) -> dict[str, Any]:
+def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
     """Return what ``result.json`` has, but for how long it took; write front, networks and pictures beside it.
+
+    Floor and ceiling are told now, and no earlier, since they are of the test photographs.
 
     Raises
     ------
@@ -53,8 +54,8 @@ def result_of(done: Done, folder: Path) -> dict[str, Any]:
         If no device has networks of both sides, or the disk is in trouble.
     """
     splits, timed = done.splits, done.timed
-    validation, blurred = floor(splits.validation), floor(splits.test)
-    wiener = ceiling(splits.test, splits.validation)
+    validation = floor(splits.validation)
+    blurred, wiener = between(splits, told)
     errors = {name: one.held_out.plain() for name, one in done.times.predictors.items()}
     found = summary(
         done.known,
