@@ -420,7 +420,7 @@ def _told(result, folder, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "area over hand-made" in said
     assert "a CPU runtime is no phone" in said
-    assert "chosen on 3 validation photographs, and are told of 3 others" in said
+    assert "chosen on photographs of validation (3), and are told of others (3), which" in said
     assert "guideline On one the front of the search has" in said
     assert "not run gone: not installed" in said
     assert len(result["pictures"]) == 3

@@ -113,7 +113,8 @@ def summary(
                                   test.references[i], blurred_P) for i, name in enumerate(there)},
         "regret": [_plain(asdict(each)) for each in regrets(test, fronts)],
         "portable": {"nets": [searched[i].name for i in one.nets], "exact": one.exact, "chosen_worst": one.worst,
-                     "worst": max(each.share for each in told), "regret": [_plain(asdict(each)) for each in told]},
+                     "worst": max((each.share for each in told if each.share == each.share), default=None),
+                     "regret": [_plain(asdict(each)) for each in told]},
         "predictor": {name: dict(of) for name, of in (errors or {}).items()},
         "left_out": left_out,
     }  # fmt: skip

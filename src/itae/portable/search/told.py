@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,7 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
     )
     trained = done.by_hand.facts() | done.searched.facts()
     shared = done.judging.supernet
-    result = {
+    result: dict[str, Any] = {
         **timed,
         "data": dict(splits.facts),
         "training": {"options": done.asked.train.key(taught=False), "nets": trained,
@@ -82,8 +83,18 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
         "guidelines": guidelines(found, done.asked.space.choices()),
         "notes": _notes(done),
     }  # fmt: skip
+    result = _as_json(result)
     _write(done, result, folder)
     return result
+
+
+def _as_json(value: Any) -> Any:
+    """Return plain values as JSON has them: None for what is no number, as a correlation of equal values."""
+    if isinstance(value, Mapping):
+        return {str(name): _as_json(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _counted(done: Done) -> dict[str, Any]:
@@ -99,8 +110,8 @@ def _counted(done: Done) -> dict[str, Any]:
 def _notes(done: Done) -> list[str]:
     photographs = {split: len(set(pairs.photographs)) for split, pairs in done.splits.items()}
     chosen_on = (
-        f"Fronts and the portable set were chosen on {photographs['validation']} validation photographs, and are told "
-        f"of {photographs['test']} others, which were looked at once, at the end."
+        f"Fronts and the portable set were chosen on photographs of validation ({photographs['validation']}), and are "
+        f"told of others ({photographs['test']}), which were looked at once, at the end."
     )
     lost = [f"It could not be trained: {why}" for of in (done.by_hand, done.searched) for why in of.why.values()]
     own = (*done.times.notes, *done.judging.notes, *done.notes, *lost)
