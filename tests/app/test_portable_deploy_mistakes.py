@@ -73,7 +73,7 @@ def alone_with_photographs(tmp_path, monkeypatch):
             [f"net.weights={small_unet.WEIGHTS}", "net.channels=4"],
             ["itae: net.weights=", "set the options of net that it was trained with"],
         ),
-        (["study=[a]"], ["study=['a'] is not one of deploy, operators"]),
+        (["study=[a]"], ["study=['a'] is not one of deploy, operators, search"]),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_done(itae_, monkeypatch, words, told):

@@ -9,11 +9,12 @@ import yaml
 
 from itae.app.compose import PORTABLE, compose, conf_dir, options_of, plain_values
 from itae.app.portable.deploy_study import DATA, steps_of
+from itae.app.portable.search_study import SEARCH
 from itae.app.portable.settings import KEYS, PortableSettings, read_alone
 from itae.base.construct import construct, locate
 
 GIVEN = {**{name: ["data.root=x"] for name in options_of("data", PORTABLE) if name not in ("shipped", "debian")}}
-CHOICES = [(group, name) for group in DATA for name in options_of(group, PORTABLE)]
+CHOICES = [(group, name) for group in (*DATA, *SEARCH) for name in options_of(group, PORTABLE)]
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES)
@@ -60,3 +61,14 @@ def test_the_operators_are_measured_on_their_own_network_as_before(experiment):
     assert {"train", "data", "optimise", "teacher"} & set(plain) == set(), "they read nothing of it"
     theirs = plain_values(compose([f"experiment={experiment}", "net=nafnet"], part=PORTABLE))
     assert theirs["net"]["name"] == "nafnet"
+
+
+def test_the_config_of_a_search(tmp_path):
+    plain = read_alone(plain_values(compose(["experiment=search"], part=PORTABLE)))
+    assert plain["study"] == "search"
+    assert len(plain["device"]) == 7
+    assert (plain["measure"]["size"], plain["pairs"]["size"], plain["pairs"]["test"]) == (128, 128, 24)
+    assert (plain["train"]["steps"], plain["supernet"]["steps"]) == (300, 600)
+    assert {"net", "optimise", "teacher", "changes"} & set(plain) == set(), "it reads nothing of it"
+    made = PortableSettings.of(plain | {"paths": {"cache": str(tmp_path / "cache")}, "device": ["torch"]})
+    assert (made.study.name, made.study.told) == ("search", "search torch")

@@ -41,14 +41,14 @@ def own_lock(tmp_path, monkeypatch):
 def test_without_a_study_it_says_to_name_one(itae_):
     status, out, err = itae_("portable", "study=null")
     assert (status, out) == (2, "")
-    assert err == "itae: study=None says nothing of what to do; set study to deploy or operators.\n"
+    assert err == "itae: study=None says nothing of what to do; set study to deploy or operators or search.\n"
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["experiment=demo"], ["experiment=demo is not one of operators, quick", "--config-dir"]),
-        (["experiment=opertors"], ["is not one of operators, quick"]),
+        (["experiment=demo"], ["experiment=demo is not one of operators, quick, search", "--config-dir"]),
+        (["experiment=opertors"], ["is not one of operators, quick, search"]),
         (["net=fo"], ["net=fo is not one of", "unet", "--config-dir"]),
         (["backbone=dinov2_s14"], ["no option 'backbone'", "The config has study, device"]),
         (["net.chanels=3"], ["no option 'net.chanels'", "Did you mean 'net.channels'?"]),
@@ -65,7 +65,7 @@ def test_without_a_study_it_says_to_name_one(itae_):
         (["experiment=quick", "seed=-1"], ["seed=-1 must be a whole number"]),
         (["experiment=quick", "paths.cache=''"], ["paths.cache='' is not a folder"]),
         (["experiment=quick", "out=''"], ["out='' is not a folder"]),
-        (["experiment=quick", "study=serach"], ["study='serach' is not one of deploy, operators"]),
+        (["experiment=quick", "study=serach"], ["study='serach' is not one of deploy, operators, search"]),
         (["experiment=quick", "train.steps=3"], ["train.steps=3: study=operators has no use for train; it reads net"]),
         (["changes=prelu"], ["changes=prelu: study=deploy has no use for changes; it reads net, teacher, data, blur"]),
         (["experiment=quick", "runtime.report=3"], ["runtime.report=3 must be true or false"]),
@@ -102,7 +102,7 @@ def test_help_names_its_groups(itae_):
     assert (status, err) == (0, "")
     assert "itae portable experiment=operators" in out
     assert [group for group in groups_of(PORTABLE) if f"  {group}: " not in out] == []
-    assert "experiment: operators, quick" in out
+    assert "experiment: operators, quick, search" in out
 
 
 def test_the_config_is_shown_without_secrets(itae_):
@@ -124,7 +124,9 @@ def test_configs_of_ones_own(itae_, tmp_path):
     assert status == 0
     assert "seed: 77" in out
     assert "channels: 2" in out
-    assert "is not one of mine, operators, quick." in itae_("portable", "--config-dir", "mine", "experiment=x")[2]
+    assert (
+        "is not one of mine, operators, quick, search." in itae_("portable", "--config-dir", "mine", "experiment=x")[2]
+    )
 
 
 def test_trackers_are_those_of_a_run():

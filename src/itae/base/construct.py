@@ -41,6 +41,9 @@ PORTABLE = {
     "pairs": ("pairs", "side", "settings"),
     "train": ("check", "halves", "key"),
     "steps": ("check", "apply"),
+    "space": ("choices", "spec", "settings"),
+    "supernet": ("specs", "backward", "key"),
+    "search": ("asking",),
 }
 """The same of the groups of ``itae portable``; ``devices`` and ``steps`` are mappings of names to nodes."""
 _INSIDE = {"tune": "train"}

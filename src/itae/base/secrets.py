@@ -18,7 +18,7 @@ _TOKENS = r"(?<![^\W_])(?:token|pwd|auth)"
 _SECRET = re.compile(rf"[\w.-]*(?:{_PASSWORDS}|{_TOKENS})(?![^\W_])[\w-]*", re.IGNORECASE)
 _RULES = ("backbone", "detector", "attenuator", "control", "edit", "task", "clusterer", "voter", "corruption",
           "repair", "feedback", "user", "net", "measure", "teacher", "data", "blur", "noise", "pairs", "train",
-          "steps")  # fmt: skip
+          "steps", "space", "supernet", "search")  # fmt: skip
 """Groups that decide a result. A token is a transformer's there: two hidden alike would be one setting in a table."""
 _SECRET_IN_RULES = re.compile(rf"[\w.-]*{_PASSWORDS}(?![^\W_])[\w-]*", re.IGNORECASE)
 _VARIABLES = ("env_vars",)  # what stands there may be anything

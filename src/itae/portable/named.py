@@ -17,6 +17,9 @@ from itae.portable.optimise.aware import QuantisationAware
 from itae.portable.optimise.post_training import PostTraining
 from itae.portable.optimise.prune import Prune
 from itae.portable.optimise.swap import Swap
+from itae.portable.search.options import Search
+from itae.portable.search.sandwich import Sandwich
+from itae.portable.search.space import Space
 from itae.portable.train.options import Train
 
 __all__ = [
@@ -38,9 +41,12 @@ __all__ = [
     "RealBlur",
     "Reds",
     "RsBlur",
+    "Sandwich",
+    "Search",
     "Shake",
     "Shipped",
     "Source",
+    "Space",
     "Spandrel",
     "Swap",
     "Train",

@@ -6,5 +6,6 @@
 `deploy_study`     one network, from photographs to what each device restores
 `operators_study`  what an operator costs on each device
 `prepare`          ``itae portable prepare``: photographs out of Debian's packages
+`search_study`     which networks suit each device, and which few suit all
 `study_run`        one run, from settings to ``result.json`` and its page
 """

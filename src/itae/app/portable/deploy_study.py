@@ -36,17 +36,14 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
     if gone := absent("study=deploy", _NEEDED):
         raise UserError(f"{gone}; install it: {_PIP}")
     net, teacher = net_of(plain["net"]), teacher_of(plain.get("teacher"))
-    source, blur, noise, pairs, train = (construct(name, plain[name]) for name in DATA)
-    if not isinstance(source, Layout) and not hasattr(source, "photographs"):
-        raise UserError(f"data._target_={plain['data']['_target_']} can't be a data: it has no 'photographs'.")
-    if isinstance(blur, NoBlur) and isinstance(noise, NoNoise) and not isinstance(source, Layout):
-        raise UserError("blur=none and noise=none leave nothing to restore; choose one of them otherwise.")
+    data = data_of(plain)
     steps = steps_of(plain["steps"], plain.get("optimise"))
     of = common()
     asked = Deploy(
-        *(source, blur, noise, pairs, train, of.devices, of.left_out, of.measure, of.cache, of.seed),
+        *(*data, of.devices, of.left_out, of.measure, of.cache, of.seed),
         net=net, steps=steps, teacher=teacher,
     )  # fmt: skip
+    source, blur, *_ = data
     source.check()
     blur.check()
     _check_weights(net, "net")
@@ -64,6 +61,22 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
 
 DATA = ("data", "blur", "noise", "pairs", "train")
 """Groups that say what a network learns from, and how."""
+
+
+def data_of(plain: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
+    """Return what a config has for `DATA`: source, blur, noise, pairs and training.
+
+    Raises
+    ------
+    UserError
+        For an option that is not allowed, and where nothing is to be restored.
+    """
+    source, blur, noise, pairs, train = (construct(name, plain[name]) for name in DATA)
+    if not isinstance(source, Layout) and not hasattr(source, "photographs"):
+        raise UserError(f"data._target_={plain['data']['_target_']} can't be a data: it has no 'photographs'.")
+    if isinstance(blur, NoBlur) and isinstance(noise, NoNoise) and not isinstance(source, Layout):
+        raise UserError("blur=none and noise=none leave nothing to restore; choose one of them otherwise.")
+    return source, blur, noise, pairs, train
 
 
 def net_of(node: Any) -> Any:

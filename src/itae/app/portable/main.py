@@ -60,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
             "  itae portable experiment=operators",
             "The same in few seconds, with few operators, on two devices and small pictures:",
             "  itae portable experiment=quick",
+            "Which networks suit each device, and which few suit all: a search of 25 minutes over seven:",
+            "  itae portable experiment=search",
             "On some devices alone, with pictures of another size:",
             "  itae portable experiment=operators device=[ort,openvino_int8] measure.size=256",
             "",

@@ -11,6 +11,7 @@ from typing import Any
 
 from itae.app.portable.deploy_study import DATA, deploy_study
 from itae.app.portable.operators_study import operators_study
+from itae.app.portable.search_study import SEARCH, search_study
 from itae.app.portable.study import Common, Study
 from itae.app.words import key_of
 from itae.base.checks import number, one_of, true_or_false, whole
@@ -22,17 +23,19 @@ from itae.portable.devices.exports import check_root
 STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Common]], Study]] = {
     "deploy": deploy_study,
     "operators": operators_study,
+    "search": search_study,
 }
 """What may be done, and what makes it of a config."""
 READS: Mapping[str, tuple[str, ...]] = {
     "deploy": ("net", "teacher", *DATA, "steps", "optimise"),
     "operators": ("net", "changes"),
+    "search": (*DATA, *SEARCH),
 }
 """Keys of the config that one study reads and another may not; all read those of `COMMON`."""
 COMMON = ("study", "devices", "device", "measure", "tracker", "out", "seed", "paths", "runtime")
 KEYS = (*dict.fromkeys(key for reads in READS.values() for key in reads), *COMMON)
 """The top-level keys of the config, all of them."""
-GROUPS = ("net", *DATA, "steps", "measure", "tracker", "paths", "runtime")
+GROUPS = ("net", *DATA, "steps", *SEARCH, "measure", "tracker", "paths", "runtime")
 """Those that are mappings of options."""
 
 

@@ -128,7 +128,8 @@ def _clear(folder: Path, study: Study) -> None:
     with contextlib.suppress(OSError):
         figures = [file for name in study.figures() for file in (folder / "figures").glob(f"{name}.*")]
         for file in (folder / page.PAGE, *figures, *(file for name in study.files for file in folder.glob(name))):
-            file.unlink(missing_ok=True)
+            if not file.is_dir():
+                file.unlink(missing_ok=True)
 
 
 def _figures(folder: Path, result: Mapping[str, Any], study: Study) -> list[str]:

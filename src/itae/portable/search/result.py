@@ -11,8 +11,8 @@ from typing import Any
 from itae.base.console import console, say
 
 CSV = "search.csv"
-FILES = (CSV, "front.json", "candidates.jsonl")
-"""What is written beside ``result.json``."""
+FILES = (CSV, "front.json", "candidates.jsonl", "pictures/?_*.png", "nets/*")
+"""What is written beside ``result.json``, as patterns."""
 _OPTIONS = (
     "channels",
     "depth",
