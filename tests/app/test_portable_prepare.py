@@ -31,7 +31,8 @@ def test_photographs_of_debian_are_prepared_where_runs_read_them(itae_, monkeypa
     assert [package for package, _ in taken] == ["mate-backgrounds"]
     folder = Path("cache/portable/photographs").absolute()
     assert taken[0][1] == folder
-    assert out == f"3 photographs are in {folder}; itae portable data=debian learns from them.\n"
+    told = "`itae portable data=debian 'data.packages=[mate-backgrounds]'` learns from them."
+    assert out == f"3 photographs are in {folder}; {told}\n"
     assert itae_(*words)[:2] == (0, out)
     assert len(taken) == 1, "once"
     plain = plain_values(compose(words[2:], part=PORTABLE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Sequence
 
 from itae.app.compose import PORTABLE, check_choices, compose, plain_values, verb_words
@@ -10,6 +11,7 @@ from itae.app.words import as_typed
 from itae.base.console import say
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.base.secrets import hidden_word
 
 _TOLD = (
     "Take photographs out of packages of Debian: copied where a package is installed, else fetched by apt-get, without "
@@ -33,5 +35,6 @@ def main(argv: Sequence[str]) -> int:
             "`itae portable prepare data=debian` takes photographs out of Debian's packages."
         )
     source.prepare()
-    say(f"{len(source.photographs())} photographs are in {source.root}; itae portable data=debian learns from them.")
+    learns = shlex.join(["itae", "portable", *map(hidden_word, options.words)])
+    say(f"{len(source.photographs())} photographs are in {source.root}; `{learns}` learns from them.")
     return 0
