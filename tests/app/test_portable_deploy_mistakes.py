@@ -89,6 +89,15 @@ def test_a_mistake_is_told_before_anything_is_done(itae_, monkeypatch, words, to
     assert not Path("cache").exists(), "nothing is left behind"
 
 
+def test_a_network_that_reads_no_weights_is_told_before_it_is_trained(itae_):
+    Path("mine/net").mkdir(parents=True)
+    Path("mine/net/toy.yaml").write_text("_target_: toy_nets.Toy\n")
+    words = [word for word in SMALL if not word.startswith("net.")]
+    status, _, err = itae_("portable", "--config-dir", "mine", "net=toy", *words, *toys(one=""))
+    assert (status, err.count("\n")) == (2, 1)
+    assert "net._target_=toy_nets.Toy can't be trained: it has to be a dataclass with an option 'weights'" in err
+
+
 def test_a_step_for_another_kind_of_network_is_told_at_once(itae_):
     pytest.importorskip("spandrel")
     words = ["net=nafnet", "net.options.width=4", "optimise=[prune]"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,10 @@ def net_of(node: Any) -> Any:
     net = construct("net", node)
     if not isinstance(name := getattr(net, "name", None), str) or not name.strip():
         raise UserError(f"net.name={name!r} must be a text, by which tables call the net.")
-    if not hasattr(net, "weights"):
+    if not is_dataclass(net) or not hasattr(net, "weights"):
         raise UserError(
-            f"net._target_={node['_target_']} can't be trained: it has no option 'weights' to read them by."
+            f"net._target_={node['_target_']} can't be trained: it has to be a dataclass with an option 'weights', the "
+            "file that it reads them from."
         )
     return net
 
