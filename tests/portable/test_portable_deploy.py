@@ -92,6 +92,7 @@ def test_from_photographs_to_what_each_device_restores(asked, tmp_path, capsys):
     told = capsys.readouterr().out
     assert "Wiener, told the PSF" in told
     assert "The blur is made, not found" in told
+    assert "not run    gone: not installed" in told
     _tables_and_figures(result)
     _pictures(result, tmp_path / "run")
 

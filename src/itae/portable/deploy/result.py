@@ -76,6 +76,9 @@ def show(result: Mapping[str, Any], folder: Path) -> None:
             say(f"{row['verdict']:10} {row['why']}")
     for note in result["notes"]:
         say(f"{'note':10} {note}")
+    for name, why in result["not_run"].items():
+        if name not in result["devices"] and why != "not asked for":
+            say(f"{'not run':10} {name}: {why}")
     here = Path.cwd()
     say(f"{'results':10} {folder.relative_to(here) if folder.is_relative_to(here) else folder}")
 
