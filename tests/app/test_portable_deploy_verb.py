@@ -27,7 +27,8 @@ def alone_with_photographs(tmp_path, monkeypatch):
 
 @pytest.mark.figures
 def test_from_photographs_to_what_each_device_restores(itae_):
-    status, out, err = itae_("portable", *TRAINED, *toys(one="", odd="swapped"))
+    words = [word for word in TRAINED if word != "runtime.report=false"]
+    status, out, err = itae_("portable", *words, *toys(one="", odd="swapped"))
     assert (status, err) == (0, ""), out
     found = result()
     assert (found["status"], found["kind"], found["size"]) == ("ok", "deploy", [32, 32])
@@ -48,13 +49,18 @@ def test_from_photographs_to_what_each_device_restores(itae_):
     assert Path("out/figures/devices.png").stat().st_size > 5_000
     assert Path("out/net.safetensors").is_file()
     assert len(found["pictures"]) == 1
+    assert "page       " in out
+    assert "Wiener" in Path("out/report.html").read_text()
 
 
+@pytest.mark.figures
 def test_a_network_that_learned_next_to_nothing_is_refused_and_that_is_told(itae_):
-    status, out, err = itae_("portable", *SMALL, *toys(one=""))
+    words = [word for word in SMALL if word != "runtime.report=false"]
+    status, out, err = itae_("portable", *words, *toys(one=""))
     assert (status, err) == (0, ""), out
     assert "has learned next to nothing; " in out
     assert "train the net for longer" in result()["not_run"]["one"]
+    assert "train the net for longer" in Path("out/report.html").read_text()
 
 
 def test_a_training_that_is_killed_goes_on(itae_, monkeypatch):
