@@ -38,7 +38,8 @@ def between(splits: Splits, told: Callable[[str], None]) -> tuple[Quality, Quali
         told(f"{'ceiling':10} none: these pairs weren't made by one PSF each, so Wiener's filter can't be told any.")
     else:
         gain = wiener.over(blurred).psnr.mean
-        told(f"{'ceiling':10} {wiener.psnr.mean:.2f} dB, {gain:+.2f}: Wiener's filter, told each picture's PSF.")
+        filtered = f"{wiener.psnr.mean:.2f} dB, {gain:+.2f}"
+        told(f"{'ceiling':10} {filtered}: Wiener's filter, told each picture's PSF; it is no bound.")
     return blurred, wiener
 
 
