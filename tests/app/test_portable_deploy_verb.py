@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import shutil
 from pathlib import Path
@@ -31,6 +32,10 @@ def test_from_photographs_to_what_each_device_restores(itae_):
     status, out, err = itae_("portable", *words, *toys(one="", odd="swapped"))
     assert (status, err) == (0, ""), out
     found = result()
+    page = html.unescape(Path("out/report.html").read_text())
+    assert found["devices"]["odd"]["quality"]["why"] in page
+    assert page.count('<input type="range"') == len(found["pictures"]) == 1
+    assert page.count("<figcaption>") == len(found["figures"]) + 2, "with a picture before and after, and its blur"
     assert (found["status"], found["kind"], found["size"]) == ("ok", "deploy", [32, 32])
     assert [each["step"] for each in found["training"]["curve"]] == [0, 1, 2, 3, 4]
     assert found["devices"]["one"]["quality"]["drop_db"]["mean"] == pytest.approx(0, abs=1e-6)
