@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from search_results import DEVICES, result
 from search_run_results import lengths, whole
 
@@ -27,6 +28,22 @@ def test_each_is_drawn(tmp_path, run, name):
     assert caption.endswith(".")
     (path,) = save(draw(run), tmp_path, name)
     assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("devices", [DEVICES[:1], DEVICES])
+def test_no_title_and_no_label_is_cut_off(found, devices):
+    few = found | {name: {one: found[name][one] for one in devices} for name in ("devices", "predictor")}
+    for name in ("fronts", "searched_macs", "predicted"):
+        figure = FIGURES[name][1](few)
+        FigureCanvasAgg(figure).draw()  # which lays it out
+        labels = [text for ax in figure.axes for text in (ax.title, ax.xaxis.label, ax.yaxis.label)]
+        labels += [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
+        for text in labels:
+            if text.get_text():
+                box = text.get_window_extent()
+                assert box.x0 >= 0 <= box.y0, text.get_text()
+                assert box.x1 <= figure.bbox.x1, text.get_text()
+                assert box.y1 <= figure.bbox.y1, text.get_text()
 
 
 def words(figure):

@@ -56,7 +56,8 @@ def _device(name: str, about: Mapping[str, Any], nets: Mapping[str, Any], portab
 
 def _ends(values: Sequence[float | None], places: str) -> str:
     known = [value for value in values if value is not None]
-    return f"{number(min(known), places)} to {number(max(known), places)}" if known else ""
+    ends = dict.fromkeys(number(value, places) for value in (min(known), max(known))) if known else ()
+    return " to ".join(ends)
 
 
 def _net(

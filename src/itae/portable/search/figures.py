@@ -49,7 +49,7 @@ def fronts(result: Mapping[str, Any]) -> Figure | None:
     for ax in axes[len(devices) :]:
         ax.set_axis_off()
     figure.supxlabel("milliseconds of a picture", fontsize=9)
-    figure.supylabel("PSNR over the blurred input, on test photographs (dB)", fontsize=9)
+    figure.supylabel("dB over the blurred input", fontsize=9)
     marks = [
         Line2D([], [], marker="o", color=SEARCHED, label="front of the search"),
         Line2D([], [], marker="o", color=SEARCHED, alpha=0.35, linestyle="", label="other searched"),
