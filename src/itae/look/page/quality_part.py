@@ -7,7 +7,7 @@ from typing import Any
 
 _MARKS = (
     ("blurred", "blurred input", "the floor: doing nothing"),
-    ("wiener", "Wiener, told the PSF", "the ceiling: a filter that knows the blur"),
+    ("wiener", "Wiener, told the PSF", "called ceiling, and no bound: a filter that knows the blur"),
     ("torch", "torch, not converted", "what conversion is held against"),
 )
 
