@@ -11,6 +11,7 @@ import toy_devices
 from deploy_words import photographs
 from toy_devices import result, toys
 
+from itae.look.page import PAGE
 from itae.portable.clock import alone
 from itae.portable.search import asked, study
 from itae.portable.search.front_file import read_front
@@ -22,7 +23,7 @@ SMALL = (
     *("train.steps=4", "train.crop=32", "train.batch=2", "train.lr=1e-5", "blur.length=[2,4]"),
     *("pairs.train=6", "pairs.validation=3", "pairs.test=3", "pairs.train_size=32"),
     *("measure.size=32", "measure.budget_s=4", "measure.rounds=4", "measure.max_split_half=1", "measure.settle=0"),
-    *("data=folder", "data.root=photographs", "runtime.report=false", "out=out"),
+    *("data=folder", "data.root=photographs", "out=out"),
 )
 
 
@@ -78,7 +79,7 @@ def test_a_package_that_is_missing_is_told_with_what_installs_it(itae_, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.figures
-def test_a_whole_search_leaves_a_front_its_files_and_what_a_tracker_gets(itae_, monkeypatch):
+def test_a_whole_search_leaves_a_front_its_files_a_page_and_what_a_tracker_gets(itae_, monkeypatch):
     """Of networks that learn next to nothing, on which devices differ only by chance; numbers are tested elsewhere."""
     monkeypatch.setattr(asked, "cpu_count", lambda: 1)
     monkeypatch.setattr("itae.portable.optimise.deployed._Judged._verdict", lambda *_: ("kept", None))
@@ -95,6 +96,7 @@ def test_a_whole_search_leaves_a_front_its_files_and_what_a_tracker_gets(itae_, 
     assert len(Path("out/candidates.jsonl").read_text().splitlines()) == 1 + 6
     assert set(found["files"]) == {"search.csv"}
     assert {Path(file).stem for file in found["figures"]} >= {"fronts", "regret", "searched_macs", "predicted"}
+    assert Path("out", PAGE).is_file()
     (kept,) = toy_devices.Tracker.runs
     assert (kept["job_type"], kept["name"]) == ("search", "search one, two, bad")
     one = kept["metrics"]["devices"]["one"]

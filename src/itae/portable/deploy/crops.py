@@ -22,8 +22,7 @@ def shown(pairs: Pairs, found: Sequence[Deployed], folder: Path) -> list[dict[st
 
     The pair of a photograph is the one whose blur is of middle length among its pairs: none is picked for its looks.
     """
-    there = [one for one in found if one.outputs is not None and one.psnr is not None and one.verdict != "refused"]
-    best = max(there, key=lambda one: one.psnr.mean, default=None)  # type: ignore[union-attr]
+    best = best_of(found)
     out = folder / FOLDER
     out.mkdir(parents=True, exist_ok=True)
     told = []
@@ -39,6 +38,12 @@ def shown(pairs: Pairs, found: Sequence[Deployed], folder: Path) -> list[dict[st
         told.append({"photograph": name, "blur_px": None if np.isnan(length) else length, "files": files,
                      "device": None if best is None else best.device})  # fmt: skip
     return told
+
+
+def best_of(found: Sequence[Deployed]) -> Deployed | None:
+    """Return the device that restores best, of those that aren't refused; None if all are."""
+    there = [one for one in found if one.outputs is not None and one.psnr is not None and one.verdict != "refused"]
+    return max(there, key=lambda one: one.psnr.mean, default=None)  # type: ignore[union-attr]
 
 
 def _middle(pairs: Pairs, photograph: str) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from itae.portable.data.pairs import Splits
-from itae.portable.deploy.crops import shown
+from itae.portable.deploy.crops import best_of, shown
 from itae.portable.deploy.pairs import between, notes_of, quality_told
 from itae.portable.optimise.deployed import deployed
 from itae.portable.search.asked import Searching
@@ -21,7 +21,8 @@ from itae.portable.search.guidelines import guidelines
 from itae.portable.search.learned import Judging, Learned
 from itae.portable.search.measured import Times
 from itae.portable.search.summary import Known, summary
-from itae.portable.train.quality import floor
+from itae.portable.train.lengths import by_length
+from itae.portable.train.quality import floor, quality
 
 CANDIDATES = "candidates.jsonl"
 _ALIKE = "Networks of a front are alike, so what they have in common is a hint, and no proof."
@@ -47,16 +48,13 @@ class Done:
 def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
     """Return what ``result.json`` has, but for how long it took; write front, networks and pictures beside it.
 
-    Floor and ceiling are told now, and no earlier, since they are of the test photographs.
-
     Raises
     ------
     UserError
         If no device has networks of both sides, or the disk is in trouble.
     """
     splits, timed = done.splits, done.timed
-    validation = floor(splits.validation)
-    blurred, wiener = between(splits, told)
+    validation, blurred = floor(splits.validation), floor(splits.test)
     errors = {name: one.held_out.plain() for name, one in done.times.predictors.items()}
     found = summary(
         done.known,
@@ -76,10 +74,8 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
         "supernet": None if shared is None else {"curve": shared.curve, "facts": shared.facts},
         "ranks": None if done.judging.ranks is None else done.judging.ranks.facts(),
         "candidates": _counted(done),
-        "quality": {"blurred": quality_told(blurred),
-                    "wiener": None if wiener is None else quality_told(wiener, blurred)},
         "search": found,
-        "pictures": _pictures(done, found, folder),
+        **_quality(done, found, told, folder),
         "guidelines": guidelines(found, done.asked.space.choices()),
         "notes": _notes(done),
     }  # fmt: skip
@@ -118,11 +114,23 @@ def _notes(done: Done) -> list[str]:
     return [*notes_of(done.splits), chosen_on, *own, _ALIKE, *done.timed["notes"]]
 
 
-def _pictures(done: Done, found: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
-    """Write what the first network of the portable set makes of a few test photographs where it is best."""
-    name = found["portable"]["nets"][0]
-    state = done.conversion.state(done.searched.nets[name])
-    return shown(done.splits.test, deployed(state, done.splits.test, done.conversion.threads), folder)
+def _quality(done: Done, found: Mapping[str, Any], told: Callable[[str], None], folder: Path) -> dict[str, Any]:
+    """Return between what quality lies, and what the first network of the portable set restores, with pictures of it.
+
+    Floor and ceiling are told now, and no earlier, since they are of the test photographs.
+    """
+    blurred, wiener = between(done.splits, told)
+    state = done.conversion.state(done.searched.nets[found["portable"]["nets"][0]])
+    there = deployed(state, done.splits.test, done.conversion.threads)
+    best, lengths = best_of(there), []
+    if best is not None and best.outputs is not None:
+        lengths = by_length(quality(best.outputs, done.splits.test), blurred, done.splits.test)
+    return {
+        "quality": {"blurred": quality_told(blurred),
+                    "wiener": None if wiener is None else quality_told(wiener, blurred),
+                    "by_length": [asdict(each) for each in lengths]},
+        "pictures": shown(done.splits.test, there, folder),
+    }  # fmt: skip
 
 
 def _write(done: Done, result: Mapping[str, Any], folder: Path) -> None:
