@@ -11,6 +11,7 @@ import os
 import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from itae.portable.search.result import CSV, FILES, flat, show, texts
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
 from itae.portable.search.workers import Workers
+from itae.portable.train.loop import Trained
 from itae.portable.train.options import Train
 
 SIDE = 32
@@ -266,6 +268,13 @@ def test_a_network_that_cannot_be_trained_costs_itself_alone(quick, monkeypatch)
         learned.learned({"wide": nets["wide"]}, SPLITS, of, of.workers(), "Training")
 
 
+def test_networks_that_do_nothing_are_known():
+    def one(psnr):
+        return Trained(Path(), [{"validation_psnr": 29.0}, {"validation_psnr": psnr}], {"blurred_psnr": 28.5})
+
+    assert learned.Learned({}, {"a": one(28.4), "b": one(28.6), "c": one(28.5)}, {}).idle() == ["a", "c"]
+
+
 # --- times
 
 
@@ -390,6 +399,7 @@ def test_a_whole_search_on_devices_of_which_some_fail(asked, tmp_path, capsys):
     found = result["search"]
     assert set(found["devices"]) == {"one", "two"}
     assert set(result["not_run"]) == {"gone", "bad", "broken", "falls"}
+    assert not any("no better than doing nothing" in note for note in result["notes"])
     steps = {one["steps"] for one in result["training"]["nets"].values()}
     assert steps == {asked.train.steps}, "those that were found and those made by hand learn equally long"
     assert set(result["training"]["nets"]) == set(found["nets"])

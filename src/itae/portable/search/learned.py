@@ -6,7 +6,9 @@ short training of each candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,11 @@ class Learned:
             {name: one for name, one in self.trained.items() if name in names},
             {name: why for name, why in self.why.items() if name in names},
         )
+
+    def idle(self) -> list[str]:
+        """Return the names of those that restore validation photographs no better than doing nothing does."""
+        return [name for name, one in self.trained.items()
+                if one.curve[-1]["validation_psnr"] <= one.facts["blurred_psnr"]]  # fmt: skip
 
     def facts(self) -> dict[str, Any]:
         """Return as plain values what each one cost and came to."""
@@ -188,11 +195,24 @@ def _drawn(asked: Searching) -> list[Spec]:
 def _alone(net: UNet, splits: Splits, options: Train, cache: Path) -> Trained | str:
     """Train a network, and return its weights, or why there are none; a disk in trouble would meet all others, too."""
     try:
-        return trained(net, splits, options, cache, _ignored)
+        with _unsaid():
+            return trained(net, splits, options, cache, _ignored)
     except DiskError:
         raise
     except UserError as error:
         return f"{net.name}: {error}"
+
+
+@contextlib.contextmanager
+def _unsaid() -> Iterator[None]:
+    """Leave unsaid what a training warns of by itself: of many networks, all are told at the end (`Learned.idle`)."""
+    of = logging.getLogger("itae.portable.train.loop")
+    before = of.level
+    of.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        of.setLevel(before)
 
 
 def _at_once(space: Space, splits: Splits, options: Train, sandwich: Sandwich, cache: Path) -> str:
