@@ -6,6 +6,7 @@ import copy
 import re
 
 import pytest
+from scipy.stats import binom
 from search_results import DEVICES, result
 
 from itae.portable.search.guidelines import COMMON, guidelines
@@ -33,7 +34,8 @@ def test_what_a_front_has_in_common_is_counted(found):
         parts = {part[2]: part for part in PART.findall(said.get(device, ""))}
         for option, values in CHOICES.items():
             most = max(sum(spec[option] == value for spec in specs) for value in values)
-            expected = len(specs) >= 3 and most >= COMMON * len(specs)
+            chance = binom.sf(most - 1, len(specs), 1 / len(values))
+            expected = len(specs) >= 3 and most >= COMMON * len(specs) and chance <= 0.05
             assert (option in parts) == expected, (device, option)
             if expected:
                 count, n, _, value, share = parts[option]

@@ -411,8 +411,8 @@ def test_a_whole_search_on_devices_of_which_some_fail(asked, tmp_path, capsys):
                                      "front_s", "total_s"}  # fmt: skip
     assert set(found["predictor"]) == {"one", "two"}
     exports = list((tmp_path / "cache" / "portable" / "exports").glob("[0-9a-f]*"))
-    rows, beyond = len(result["rows"]), 1
-    assert len(exports) <= (12 + beyond) * 4 + rows * 2, "what is timed is what was judged"
+    measured, kinds = 12 + 1, 3  # one and two write the same, and broken writes nothing
+    assert len(exports) == measured * kinds + len(result["rows"]), "what is timed is what was judged"
     front = read_front(tmp_path / "run" / "front.json")
     on = {name for of in found["devices"].values() for name in of["front"]} | set(found["portable"]["nets"])
     assert set(front["weights"]) == on
@@ -422,7 +422,7 @@ def test_a_whole_search_on_devices_of_which_some_fail(asked, tmp_path, capsys):
 def _told(result, folder, capsys):
     for name, text in texts(result).items():
         (folder / name).write_text(text)
-    assert all((folder / name).is_file() for name in FILES)
+    assert all(any(folder.glob(name)) for name in FILES)
     rows = list(csv.DictReader(io.StringIO((folder / CSV).read_text())))
     assert len(rows) == len(flat(result)) == 2 * len(result["search"]["nets"])
     for row, one in zip(rows, flat(result), strict=True):
@@ -438,7 +438,8 @@ def _told(result, folder, capsys):
     assert len(result["pictures"]) == 3
     for one in result["pictures"]:
         assert all((folder / file).is_file() for file in one["files"].values())
-    assert all(draw(result["search"]) is not None for _, draw in FIGURES.values())
+    drawn = {name for name, (_, draw) in FIGURES.items() if draw(result) is not None}
+    assert drawn == set(FIGURES) - {"lengths"}, "all of these blurs are equally long"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,8 @@
-"""What a search says in sentences, each with its numbers: what fronts have in common, and what portability costs.
-
-Letters: none; all is counted from the result's plain values.
-"""
+"""What a search says in sentences, each with its numbers: what fronts have in common, and what portability costs."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,8 +11,8 @@ FEWEST = 3
 """Networks of a front below which nothing is said of what they have in common."""
 COMMON = 0.75
 """A value is common on a front where at least this share of its networks have it."""
-RARE = 0.5
-"""And only if no more than this share of the space has it."""
+CHANCE = 0.05
+"""And only if so many of networks drawn from the space have it with at most this probability."""
 
 
 def guidelines(found: Mapping[str, Any], choices: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -108,8 +106,13 @@ def _common(
         return
     for option, values in choices.items():
         ((value, count),) = Counter(spec[option] for spec in specs).most_common(1)
-        if count >= COMMON * len(specs) and 1 / len(values) <= RARE:
+        if count >= COMMON * len(specs) and _chance(count, len(specs), 1 / len(values)) <= CHANCE:
             yield option, value, count, len(specs)
+
+
+def _chance(count: int, n: int, share: float) -> float:
+    """Return the probability that at least so many of n networks have what this share of all has."""
+    return sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(count, n + 1))
 
 
 def _lost(each: Mapping[str, Any]) -> str:

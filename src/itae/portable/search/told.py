@@ -110,10 +110,10 @@ def _notes(done: Done) -> list[str]:
         f"told of others ({photographs['test']}), which were looked at once, at the end."
     )
     lost = [f"It could not be trained: {why}" for of in (done.by_hand, done.searched) for why in of.why.values()]
-    both = done.by_hand.nets | done.searched.nets
+    count = len(done.by_hand.nets) + len(done.searched.nets)
     if idle := [*done.by_hand.idle(), *done.searched.idle()]:
         lost.append(
-            f"{len(idle)} of {len(both)} networks restore photographs of validation no better than doing nothing does "
+            f"{len(idle)} of {count} networks restore photographs of validation no better than doing nothing does "
             f"({', '.join(idle[:5])}{', ...' if len(idle) > 5 else ''}); take more steps (train.steps)."
         )
     own = (*done.times.notes, *done.judging.notes, *done.notes, *lost)
