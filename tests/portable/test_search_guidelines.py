@@ -73,6 +73,15 @@ def test_the_most_and_the_least_regret_are_named(found):
         assert f"{one['share']:.0%}".replace("-0%", "0%") in text
 
 
+def test_where_nothing_is_lost_that_is_said_once(found):
+    other = copy.deepcopy(found)
+    for one in other["regret"]:
+        one["share"] = 0.004 if one["best_of"] != one["on"] else 0.0
+    assert [one["text"] for one in told(other, "regret")] == [
+        "What is best on one device loses next to nothing on any other."
+    ]
+
+
 def test_the_portable_set_is_told_where_it_loses_most(found):
     (text,) = (one["text"] for one in told(found, "portable"))
     worst = max(found["portable"]["regret"], key=lambda each: each["share"])

@@ -11,6 +11,7 @@ FEWEST = 3
 """Networks of a front below which nothing is said of what they have in common."""
 COMMON = 0.75
 """A value is common on a front where at least this share of its networks have it."""
+_NOTHING = 0.005  # of an area, below which nobody loses
 CHANCE = 0.05
 """And only if so many of networks drawn from the space have it with at most this probability."""
 
@@ -71,6 +72,9 @@ def _regrets(found: Mapping[str, Any]) -> Iterator[str]:
     if not pairs:
         return
     pairs.sort(key=lambda each: each["share"])
+    if pairs[-1]["share"] < _NOTHING:
+        yield "What is best on one device loses next to nothing on any other."
+        return
     yield f"Most is lost by running on {pairs[-1]['on']} what is best on {pairs[-1]['best_of']}: {_lost(pairs[-1])}."
     if len(pairs) > 1:
         yield f"Least by running on {pairs[0]['on']} what is best on {pairs[0]['best_of']}: {_lost(pairs[0])}."
@@ -122,7 +126,7 @@ def _lost(each: Mapping[str, Any]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{0.0 if abs(share) < 0.005 else share:.0%}"
+    return f"{0.0 if abs(share) < _NOTHING else share:.0%}"
 
 
 def _listed(names: Sequence[Any]) -> str:
