@@ -43,6 +43,7 @@ def alone_with_photographs(tmp_path, monkeypatch):
         (["space.channels=[3]"], ["The space has 6 networks, and times are predicted from 12 at least"]),
         (["space.chanels=[3]"], ["no option 'space.chanels'", "Did you mean 'space.channels'?"]),
         (["supernet.steps=0"], ["supernet.steps=0 must be a whole number of at least 1 and", ", or null"]),
+        (["supernet.lr=0"], ["supernet.lr=0 must be"]),
         (["supernet.distil=2"], ["supernet.distil=2 must be a number in [0, 1]"]),
         (["search.judge=both"], ["search.judge='both' is not one of auto, supernet, training"]),
         (["search.measured=3"], ["search.measured=3 must be a whole number of at least 12"]),

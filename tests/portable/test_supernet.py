@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from itae.portable.nets.spec import CONVS, DOWNS, UPS, Spec
 from itae.portable.nets.unet import UNet
-from itae.portable.nets.unet_module import UNetModule
+from itae.portable.nets.unet_module import CORRECTION, UNetModule
 from itae.portable.search.sandwich import Sandwich
+from itae.portable.search.settled import TAIL, settle
 from itae.portable.search.sliced import kept, sliced
 from itae.portable.search.space import Space
 from itae.portable.search.supernet import Supernet
@@ -134,6 +135,50 @@ def test_a_signal_keeps_its_size_in_a_narrow_network(conv):
     wide, narrow = np.exp(np.log(said).mean(0))
     assert wide / 4 < narrow < 4 * wide
     assert 0.0003 < wide < 0.03
+
+
+@cache
+def settled(space: Space) -> Supernet:
+    net = Supernet(space, 0)
+    settle(net, 0)
+    return net
+
+
+@pytest.mark.parametrize("space", [PLAIN, pytest.param(ALL, marks=pytest.mark.slow)])
+def test_what_a_settled_network_says_differs_between_places_and_not_by_how_bright_a_picture_is(space):
+    """Of drawn networks of all operators and widths, on other pictures than those by which they were settled."""
+    wanted, far, bright = TAIL * CORRECTION, [], []
+    blurred = pictures(32, 4)
+    with torch.no_grad():
+        for seed in range(40):
+            said = settled(space)(blurred, drawn(space, seed)) - blurred
+            far.append(float(said.std() / wanted))
+            bright.append(float(said.mean((0, 2, 3)).abs().max() / wanted))
+    assert 0.4 < np.median(far) < 2.5
+    assert max(far) < 20
+    assert np.median(bright) < 0.6
+
+
+def test_every_layer_of_the_widest_network_is_settled_to_one():
+    net, sizes = settled(PLAIN), []
+    module = UNetModule(PLAIN.largest, None)
+    module.load_state_dict(net.weights(PLAIN.largest))
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and layer is not module.tail:
+            layer.register_forward_hook(lambda layer, given, said: sizes.append(float(said.std())))
+    with torch.no_grad():
+        module(pictures(32, 4))
+    assert len(sizes) == 15
+    assert 0.4 < min(sizes) <= max(sizes) < 2.5
+
+
+def test_settling_hangs_on_its_seed_alone_and_leaves_float32():
+    one, other, third = Supernet(PLAIN, 0), Supernet(PLAIN, 0), Supernet(PLAIN, 0)
+    settle(one, 3), settle(other, 3), settle(third, 4)
+    for (name, ours), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        assert torch.equal(ours, theirs), name
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), third.parameters(), strict=True))
 
 
 def test_the_same_seed_draws_the_same_weights_and_torchs_own_generator_is_left_alone():

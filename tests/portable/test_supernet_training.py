@@ -74,7 +74,7 @@ def test_a_training_that_was_killed_ends_at_the_same_weights_and_the_cache_has_t
     [
         {"space": replace(SPACE, channels=(2, 3))},
         {"sandwich": Sandwich(drawn=1)},
-        {"sandwich": Sandwich(distil=0.0)},
+        {"sandwich": Sandwich(distil=0.5)},
         {"options": replace(OPTIONS, lr=1e-4)},
         {"splits": Splits(SPLITS.train, SPLITS.validation, SPLITS.test, {}, "another")},
     ],
@@ -95,13 +95,20 @@ def test_it_has_steps_of_its_own_and_the_same_steps_are_the_same_weights(tmp_pat
     assert done == [2], "they are kept"
 
 
+def test_its_rate_is_its_own_and_the_same_rate_is_the_same_weights(tmp_path):
+    one = trained_supernet(SPACE, SPLITS, replace(OPTIONS, lr=3e-4), Sandwich(lr=None), tmp_path, ignored)
+    assert one.facts["options"]["lr"] == 3e-4
+    two = trained_supernet(SPACE, SPLITS, OPTIONS, Sandwich(lr=3e-4), tmp_path, ignored)
+    assert two.weights == one.weights
+
+
 def test_all_of_its_networks_learn(tmp_path):
     """In 120 steps all come above the blurred input, those that weren't at an end of the sandwich, too."""
     from itae.portable.search.judge import by_supernet
     from itae.portable.train.quality import psnr
 
     options = replace(OPTIONS, steps=120, lr=5e-3, every=None)
-    found = trained_supernet(SPACE, SPLITS, options, Sandwich(), tmp_path, ignored)
+    found = trained_supernet(SPACE, SPLITS, options, Sandwich(lr=None), tmp_path, ignored)
     judge = by_supernet(found.supernet, SPLITS.validation)
     blurred = float(np.mean(psnr(SPLITS.validation.blurred, SPLITS.validation)))
     assert min(judge(spec) for spec in SPACE) > blurred + 3
@@ -123,6 +130,7 @@ def test_crops_that_do_not_fit_are_told_before_work(tmp_path, options, told):
     [
         ({"steps": 0}, "supernet.steps=0"),
         ({"drawn": -1}, "supernet.drawn=-1"),
+        ({"lr": 0}, "supernet.lr=0"),
         ({"distil": 2}, "supernet.distil=2"),
         ({"seed": 0.5}, "supernet.seed=0.5"),
     ],

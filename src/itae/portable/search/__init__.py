@@ -5,6 +5,7 @@
 `hand_made`   ten that a practitioner would draw, listed before any search
 `parts`       where a U-Net's weights lie in those that all U-Nets of a space share
 `supernet`    all U-Nets of a space in one set of weights
+`settled`     its gains and biases at first
 `sandwich`    which of them learn from a batch
 `training`    that training, which goes on after a kill
 `sliced`      one of them as a network of its own

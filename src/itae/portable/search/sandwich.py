@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.checks import number, whole
+from itae.base.checks import above_0, number, whole
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +35,14 @@ class Sandwich:
         Networks a step beside the largest and the smallest. Default 2.
     distil
         How much of the loss of all but the largest is against what the largest makes, in [0, 1]; the rest is against
-        the sharp pictures. Default 0.5.
+        the sharp pictures. Default 0: at first the largest is no teacher.
     seed
         Of what is drawn. Default 0.
     steps
         Of the supernet's training, at least 1; null (default): as many as one network's, ``train.steps``.
+    lr
+        Its highest learning rate, above 0; null: one network's, ``train.lr``. Default .0005: at .001 what one network
+        learned did harm to others.
 
     Raises
     ------
@@ -48,9 +51,10 @@ class Sandwich:
     """
 
     drawn: int = 2
-    distil: float = 0.5
+    distil: float = 0.0
     seed: int = 0
     steps: int | None = None
+    lr: float | None = 5e-4
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -58,9 +62,11 @@ class Sandwich:
         number("supernet.distil", self.distil, low=0, high=1)
         whole("supernet.seed", self.seed, low=0, high=2**63 - 1)
         whole("supernet.steps", self.steps, low=1, high=100_000_000, optional=True)
+        if self.lr is not None:
+            above_0("supernet.lr", self.lr, high=1)
 
     def key(self) -> dict[str, Any]:
-        """Return what of it weights depend on beside the settings of training, which have the steps."""
+        """Return what of it weights depend on beside the settings of training, which have steps and rate."""
         return {"drawn": self.drawn, "distil": self.distil, "seed": self.seed}
 
     def specs(self, space: Space, step: int) -> list[Spec]:

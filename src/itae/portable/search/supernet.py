@@ -67,7 +67,7 @@ class Supernet(nn.Module):
         """
         if spec not in self.space:
             raise ValueError(f"{spec} is not in the space of this supernet")
-        return {name: self._weight(part) for name, part in _parts(plain(spec)).items()}
+        return {name: self._weight(part) for name, part in parts_of(plain(spec)).items()}
 
     def forward(self, blurred: torch.Tensor, spec: Spec) -> torch.Tensor:
         """Return the sharp picture that a sub-net makes."""
@@ -96,7 +96,8 @@ def plain(spec: Spec) -> Spec:
 
 
 @functools.lru_cache(maxsize=512)
-def _parts(spec: Spec) -> dict[str, Part]:
+def parts_of(spec: Spec) -> dict[str, Part]:
+    """Return where each parameter of a network of this architecture lies, by its name in its module."""
     like = spec if spec.activation == "prelu" else replace(spec, activation="relu")  # the others have no weights either
     return parts(spec, {name: tuple(each.shape) for name, each in skeleton(like).named_parameters()})
 
@@ -104,12 +105,12 @@ def _parts(spec: Spec) -> dict[str, Part]:
 def _found(space: Space) -> list[Part]:
     """Return each part that any network of a space takes, at least once in each shape that it has."""
     seen: dict[tuple[str | None, ...], Part] = {}
-    for spec in _covering(space):
-        seen |= {(part.slot, part.private): part for part in _parts(spec).values()}
+    for spec in covering(space):
+        seen |= {(part.slot, part.private): part for part in parts_of(spec).values()}
     return list(seen.values())
 
 
-def _covering(space: Space) -> Iterator[Spec]:
+def covering(space: Space) -> Iterator[Spec]:
     """Give networks that have all parts of all: only a block and what it is given have to meet each other."""
     blocks = max(space.blocks)
     met = list(itertools.product(space.kernel, space.conv, space.expansion, space.skip))

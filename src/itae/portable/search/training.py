@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from itae.portable.search.supernet import Supernet
     from itae.portable.train.state import State
 
-METHOD = 1
+METHOD = 2
 """How a supernet is made and learns; a mend that makes other weights raises it."""
 
 
@@ -87,7 +87,7 @@ def trained_supernet(
     UserError
         When crops don't fit the networks or the pictures, the loss is no number any more, or the disk is in trouble.
     """
-    options = replace(options, steps=sandwich.steps or options.steps)
+    options = replace(options, steps=sandwich.steps or options.steps, lr=sandwich.lr or options.lr)
     check(space, options, splits)
     place = Place(cache, _key(space, splits, options, sandwich))
 
@@ -175,9 +175,11 @@ def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> None:
 def _drawn(space: Space, options: Train) -> Supernet:
     import torch
 
+    from itae.portable.search.settled import settle
     from itae.portable.search.supernet import Supernet
 
     supernet = Supernet(space, options.seed)
+    settle(supernet, options.seed)
     if options.channels_last:
         supernet = supernet.to(memory_format=torch.channels_last)
     return supernet.train()
