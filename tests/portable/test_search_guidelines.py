@@ -102,6 +102,14 @@ def test_a_gain_that_may_be_nothing_says_so(found):
     assert "no area at all" in third
 
 
+def test_a_gain_that_rounds_to_nothing_is_none_of_minus_nothing(found):
+    none = copy.deepcopy(found)
+    none["devices"]["ort"]["hypervolume"]["gain"] = {"value": -0.001, "low": -0.002, "high": 0.001}
+    (text,) = (one["text"] for one in told(none, "gain") if one["about"] == "ort")
+    assert "+0%" in text
+    assert "-0%" not in text
+
+
 def test_one_device_has_no_regret():
     one = result(("ort",))
     assert not told(one, "regret")

@@ -46,7 +46,7 @@ def _device(name: str, about: Mapping[str, Any], nets: Mapping[str, Any], portab
         "psnr": _ends([of(cell, "psnr", "value") for cell in on], ".2f"),
         "searched": with_interval(areas.get("searched"), ".2f"),
         "hand_made": with_interval(areas.get("hand_made"), ".2f"),
-        "gain": with_interval(areas.get("gain"), "+.0%"),
+        "gain": with_interval(areas.get("gain"), "+z.0%"),
         "above": number(above, ".0%"),
         "ahead": list(about.get("hand_made_ahead") or ()),
         "slowest": number(of(about, "reference", "ms"), ".1f"),

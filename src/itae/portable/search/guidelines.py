@@ -48,10 +48,10 @@ def _gains(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if gain["value"] is None:
             yield device, f"On {device} the networks made by hand have no area at all to be compared with."
             continue
-        text = f"On {device} the front of the search has {gain['value']:+.0%} area over that of those made by hand"
+        text = f"On {device} the front of the search has {gain['value']:+z.0%} area over that of those made by hand"
         if gain["low"] is not None:
             sure = "" if gain["low"] > 0 or gain["high"] < 0 else ", which may be nothing"
-            text += f" ({gain['low']:+.0%} to {gain['high']:+.0%} over photographs{sure})"
+            text += f" ({gain['low']:+z.0%} to {gain['high']:+z.0%} over photographs{sure})"
         yield device, f"{text}{f'; ahead of it stay {_listed(ahead)}' if ahead else ''}."
 
 

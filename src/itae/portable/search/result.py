@@ -83,9 +83,9 @@ def _front(device: str, of: Mapping[str, Any], found: Mapping[str, Any]) -> Any:
     from rich.table import Table
 
     gain = of["hypervolume"]["gain"]
-    told = "no area to compare with" if gain["value"] is None else f"{gain['value']:+.0%} area over hand-made"
+    told = "no area to compare with" if gain["value"] is None else f"{gain['value']:+z.0%} area over hand-made"
     if gain["low"] is not None:
-        told += f" ({gain['low']:+.0%} to {gain['high']:+.0%})"
+        told += f" ({gain['low']:+z.0%} to {gain['high']:+z.0%})"
     table = Table(title=f"{device}: {told}", title_justify="left")
     for name in ("network", "ms", "PSNR", "95 %", "over blurred", "SSIM", "on the front in"):
         table.add_column(name, justify="left" if name == "network" else "right")
