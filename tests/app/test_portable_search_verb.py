@@ -54,6 +54,8 @@ def alone_with_photographs(tmp_path, monkeypatch):
         (["measure.size=36"], ["measure.size=36 must be a multiple of 8, for networks of the search", "take 40"]),
         (["pairs.size=64"], ["pairs.size=64 must be measure.size=32"]),
         (["train.crop=20"], ["train.crop=20 must be a multiple of 8, for a network of the search", "take 24"]),
+        (["search.crop=20"], ["search.crop=20 must be a multiple of 8", "at most pairs.train_size=32"]),
+        (["search.crop=64"], ["search.crop=64 must be a multiple of 8", "at most pairs.train_size=32"]),
         (["data.root=nowhere"], ["data.root='nowhere' is no folder"]),
         (["net.channels=4"], ["net.channels=4: study=search has no use for net; it reads data, blur"]),
     ],

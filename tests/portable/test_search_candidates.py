@@ -221,6 +221,8 @@ def test_a_damaged_file_is_told(tmp_path):
         ({"seed": -1}, "search.seed=-1"),
         ({"judge": "both"}, "search.judge='both'"),
         ({"steps": 0}, "search.steps=0"),
+        ({"crop": 4}, "search.crop=4"),
+        ({"batch": 0}, "search.batch=0"),
         ({"measured": 11}, "search.measured=11"),
         ({"checked": 3}, "search.checked=3 networks have no rank correlation"),
         ({"portable": 0}, "search.portable=0"),

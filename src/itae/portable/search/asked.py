@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from itae.base.errors import UserError
 from itae.base.threads import cpu_count
@@ -16,6 +16,7 @@ from itae.portable.search.options import FEWEST_MEASURED, Search
 from itae.portable.search.sandwich import Sandwich
 from itae.portable.search.space import Space
 from itae.portable.search.workers import Workers
+from itae.portable.train.options import Train
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class Searching(Learning):
         """Check sizes, and that there are networks enough."""
         self.judged_as_timed()
         self.fits(self.train, [("a network of the search", self.multiple)])
+        crop, most = self.search.crop, self.pairs.train_size
+        if crop % self.multiple or crop > most:
+            raise UserError(
+                f"search.crop={crop} must be a multiple of {self.multiple}, since networks halve pictures, and "
+                f"at most pairs.train_size={most}."
+            )
         if self.measure.size % self.multiple:
             fits = math.ceil(self.measure.size / self.multiple) * self.multiple
             raise UserError(
@@ -68,6 +75,12 @@ class Searching(Learning):
     def multiple(self) -> int:
         """What height and width have to be multiples of, for any of the networks."""
         return math.lcm(self.space.multiple, *(spec.multiple for spec in self.hand_made.values()))
+
+    @property
+    def short(self) -> Train:
+        """How a candidate is trained where training judges."""
+        search = self.search
+        return replace(self.train, steps=search.steps, every=search.steps, crop=search.crop, batch=search.batch)
 
     @property
     def size(self) -> tuple[int, int]:

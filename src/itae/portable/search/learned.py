@@ -74,6 +74,9 @@ class Judging:
     """Does beforehand, side by side, what judging some networks takes; None where that is nothing."""
     supernet: TrainedSupernet | None
     ranks: Ranks | None
+    """Of the supernet."""
+    short: Ranks | None
+    """Of short trainings."""
     notes: tuple[str, ...]
 
 
@@ -127,21 +130,21 @@ def with_judge(
     search, hand_made = asked.search, {name: asked.net(name, spec) for name, spec in asked.hand_made.items()}
     if search.judge == "training":
         by_hand = learned(hand_made, splits, asked, workers, "Training by themselves")
-        return by_hand, _by_training(splits, asked, workers, None, None, ())
+        nets = [one for one in _in_space(asked) if one.name in by_hand.nets][: search.checked]
+        return by_hand, _by_training(nets, splits, asked, workers, None, None, ())
     more = {f"checked {i + 1}": asked.net(f"checked {i + 1}", spec) for i, spec in enumerate(_drawn(asked))}
     given = asked.space, splits, asked.train, asked.supernet, asked.cache
     all_, (failed,) = _beside(
         {**hand_made, **more}, splits, asked, workers, "Training, and the supernet", [partial(_at_once, *given)]
     )
     by_hand = all_.only(hand_made)
+    nets = [one for one in _in_space(asked) if one.name in all_.nets][: search.checked]
+    nets += [all_.nets[name] for name in more if name in all_.nets]
     if failed:
         if search.judge == "supernet":
             raise UserError(failed)
-        return by_hand, _by_training(splits, asked, workers, None, None, (f"There is no supernet: {failed}",))
-    shared = trained_supernet(*given, _ignored)
-    specs = [one for one in _in_space(asked) if one.name in all_.nets][: search.checked]
-    specs += [all_.nets[name] for name in more if name in all_.nets]
-    return by_hand, _checked(shared, specs, splits, asked, workers, told)
+        return by_hand, _by_training(nets, splits, asked, workers, None, None, (f"There is no supernet: {failed}",))
+    return by_hand, _checked(trained_supernet(*given, _ignored), nets, splits, asked, workers, told)
 
 
 def _checked(
@@ -152,32 +155,46 @@ def _checked(
     ours, ranks = by_supernet(shared.supernet, splits.validation), None
     note = "Nobody has checked whether the supernet ranks networks as training each does (search.checked)."
     if asked.search.checked and len(nets) >= FEWEST_CHECKED:
-        theirs = by_training(partial(_weights, splits, asked.train, asked.cache), splits.validation, seed=asked.seed)
-        ranks = rank_check([Spec(**Spec.architecture(net)) for net in nets], ours, theirs)
+        ranks = rank_check(_specs(nets), ours, _whole(splits, asked))
         note = ranks.told()
         told(f"{'supernet':10} {note}")
         if not ranks.holds and asked.search.judge == "auto":
             fell = f"So candidates were judged by a training of {asked.search.steps} steps each (search.judge=auto)."
             told(f"{'note':10} {fell}")
-            return _by_training(splits, asked, workers, shared, ranks, (note, fell))
+            return _by_training(nets, splits, asked, workers, shared, ranks, (note, fell))
     about = {"judge": "supernet", "weights": shared.facts["key"]}
-    return Judging(ours, "supernet", about, None, shared, ranks, (note,))
+    return Judging(ours, "supernet", about, None, shared, ranks, None, (note,))
 
 
 def _by_training(
-    splits: Splits, asked: Searching, workers: Workers, shared: TrainedSupernet | None, ranks: Ranks | None,
-    notes: tuple[str, ...],
+    nets: Sequence[UNet], splits: Splits, asked: Searching, workers: Workers, shared: TrainedSupernet | None,
+    ranks: Ranks | None, notes: tuple[str, ...],
 ) -> Judging:  # fmt: skip
-    steps = asked.search.steps
-    options = replace(asked.train, steps=steps, every=steps)
+    """Return short trainings as the judge; `nets` were trained for long, and say how far these can be believed."""
+    options, short = asked.short, None
 
     def prepare(specs: Sequence[Spec]) -> None:
         works = [partial(_alone, asked.net("candidate", spec), splits, options, asked.cache) for spec in specs]
         workers.do(works, "Training candidates")
 
     judge = by_training(partial(_weights, splits, options, asked.cache), splits.validation, seed=asked.seed)
+    if asked.search.checked and len(nets) >= FEWEST_CHECKED:
+        prepare(_specs(nets))
+        short = rank_check(_specs(nets), judge, _whole(splits, asked))
+        found = f"{short.spearman:.2f} ({short.low:.2f} to {short.high:.2f})"
+        said = f"A training of {options.steps} steps ranks {len(nets)} networks as one of {asked.train.steps} does"
+        notes = (*notes, f"{said} with Spearman's {found}.")
     about = {"judge": "training", "options": options.key(taught=False), "pairs": splits.key, "weights": asked.seed}
-    return Judging(judge, "training", about, prepare, shared, ranks, notes)
+    return Judging(judge, "training", about, prepare, shared, ranks, short, notes)
+
+
+def _whole(splits: Splits, asked: Searching) -> Judge:
+    """Return the judge that has trained networks for as long as those that are chosen."""
+    return by_training(partial(_weights, splits, asked.train, asked.cache), splits.validation, seed=asked.seed)
+
+
+def _specs(nets: Sequence[UNet]) -> list[Spec]:
+    return [Spec(**Spec.architecture(net)) for net in nets]
 
 
 def _in_space(asked: Searching) -> list[UNet]:
