@@ -45,11 +45,24 @@ def sentence_of(error: Exception) -> str:
         name, _, values = word.partition("=")
         ways = f"to sweep over it add --multirun; a list is {name}=[{values}], and one text {to_type(name, values)}"
         return f"Ambiguous value for argument '{word}'; {ways}."
+    merged = re.match(r"Error merging override (.*)", str(error))
+    if merged and (told := _of_another_kind(merged[1], str(error.__cause__))):
+        return told
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{text} ({_paragraph(error.__cause__)})."
     if isinstance(error, OmegaConfBaseException) and error.full_key:
         return f"{error.full_key} can't be resolved: {text}."
     return f"{text}."
+
+
+def _of_another_kind(word: str, cause: str) -> str | None:
+    """Return what is wrong with options where a list belongs, or the other way round; None if it is something else."""
+    key, value = key_of(word), word.partition("=")[2].lstrip()
+    if not re.fullmatch(r"Cannot merge (?:Dict|List)Config with (?:Dict|List)Config", cause.splitlines()[0]):
+        return None
+    if value.startswith("{"):
+        return f"{key}={value} is options, and {key} takes a list; write {key}=[a,b], or leave it out."
+    return f"{key}={value} is a list, and {key} takes options; write {key}={{KEY: value}}, or leave it out."
 
 
 def _paragraph(error: BaseException) -> str:
