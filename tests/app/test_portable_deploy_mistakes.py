@@ -47,6 +47,11 @@ def alone_with_photographs(tmp_path, monkeypatch):
         (["optimise={}"], ["optimise={} is options, and optimise takes a list; write optimise=[a,b]"]),
         (["blur.length={a:1}"], ["blur.length={a:1} is options, and blur.length takes a list"]),
         (["steps.swap.options=[a]"], ["steps.swap.options=[a] is a list, and steps.swap.options takes options"]),
+        (["optimise=[prune]", "steps.prune.tune=5"], ["steps.prune.tune=5 is no training; leave it out"]),
+        (
+            ["optimise=[quantisation_aware]", "steps.quantisation_aware.tune=null"],
+            ["steps.quantisation_aware.tune=None leaves nothing of this step"],
+        ),
         (["optimise=3"], ["optimise=3 must be a list of steps"]),
         (["optimise=[[prune]]"], ["optimise=[['prune']] must be a list of steps"]),
         (["optimise=[quantisation_aware]"], ["is for devices in eight bits, and those here are one; add ort_int8"]),

@@ -98,5 +98,10 @@ class Deploy(Learning):
         for name, step in self.steps.items():
             step.check(self.net, tuple(self.devices.values()))
             if (tune := getattr(step, "tune", None)) is not None:
+                if not hasattr(tune, "halves"):  # a plain value: a node's class was checked when it was made
+                    raise UserError(
+                        f"steps.{name}.tune={tune!r} is no training; leave it out, and set its options, as in "
+                        f"steps.{name}.tune.steps=200."
+                    )
                 with named(f"steps.{name}.tune", "train"):
                     self.fits(tune, nets)

@@ -47,6 +47,11 @@ class QuantisationAware:
     def __post_init__(self) -> None:
         """Check every value."""
         number("steps.quantisation_aware.over_db", self.over_db, low=0)
+        if self.tune is None:
+            raise UserError(
+                "steps.quantisation_aware.tune=None leaves nothing of this step, which is a training; set its options, "
+                "as in steps.quantisation_aware.tune.steps=200, or leave it out of optimise."
+            )
 
     def check(self, net: Net, devices: Sequence[Device]) -> None:
         """Raise a `UserError` when none of the devices is in eight bits."""
