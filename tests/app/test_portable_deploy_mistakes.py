@@ -52,6 +52,7 @@ def alone_with_photographs(tmp_path, monkeypatch):
             ["optimise=[quantisation_aware]", "steps.quantisation_aware.tune=null"],
             ["steps.quantisation_aware.tune=None leaves nothing of this step"],
         ),
+        (["pairs.train=1000000000"], ["pairs.train=1000000000 must be a whole number of at least 1 and at most"]),
         (["optimise=3"], ["optimise=3 must be a list of steps"]),
         (["optimise=[[prune]]"], ["optimise=[['prune']] must be a list of steps"]),
         (["optimise=[quantisation_aware]"], ["is for devices in eight bits, and those here are one; add ort_int8"]),

@@ -11,6 +11,8 @@ from itae.base.errors import UserError
 from itae.portable.data.light import Light
 
 LARGEST = 4096
+MOST = 1_000_000
+"""Pairs of a split: more of 96 pixels would fill 50 GB."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Wanted:
     Parameters
     ----------
     train, validation, test
-        Pairs of each split. Default 512, 48, 48.
+        Pairs of each split, 1 to 1,000,000. Default 512, 48, 48.
     train_size
         Side of the pairs to learn from, in pixels, of which training cuts smaller ones; 16 to 4,096. Default 96.
     size
@@ -52,7 +54,7 @@ class Wanted:
     def __post_init__(self) -> None:
         """Check every value."""
         for name in ("train", "validation", "test"):
-            whole(f"pairs.{name}", getattr(self, name), low=1)
+            whole(f"pairs.{name}", getattr(self, name), low=1, high=MOST)
         for name in ("train_size", "size"):
             whole(f"pairs.{name}", getattr(self, name), low=16, high=LARGEST)
         for name in ("validation_share", "test_share"):
