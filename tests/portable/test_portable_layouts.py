@@ -208,6 +208,16 @@ def test_a_list_with_mistakes_is_told_by_its_line(tmp_path):
     assert "a.png is missing" in told(RealBlur, tmp_path)
     file.write_text("\n")
     assert "names no pair" in told(RealBlur, tmp_path)
+    file.write_bytes(b"\xff\xfea b")
+    assert "isn't a text in UTF-8" in told(RealBlur, tmp_path)
+
+
+def test_one_folder_for_both_leaves_nothing_to_restore(tmp_path):
+    folders(tmp_path)
+    with pytest.raises(UserError, match="are one folder, and nothing is left to restore"):
+        TwoFolders(str(tmp_path), sharp="blurred").pairs()
+    with pytest.raises(UserError, match=r"data.sharp='' must name a folder"):
+        TwoFolders(str(tmp_path), sharp="")
 
 
 def test_a_scene_in_two_lists_is_told(tmp_path):

@@ -238,9 +238,21 @@ class TwoFolders(Layout):
     blurred: str = "blurred"
     sharp: str = "sharp"
 
+    def __post_init__(self) -> None:
+        """Check all three."""
+        super().__post_init__()
+        for name in ("blurred", "sharp"):
+            if not (value := getattr(self, name)) or not isinstance(value, str):
+                raise UserError(f"data.{name}={value!r} must name a folder in data.root.")
+
     def pairs(self) -> Mapping[str, list[Listed]]:
         """Return all pairs."""
         blurred, sharp = self._folder(self.blurred), self._folder(self.sharp)
+        if blurred.samefile(sharp):
+            raise UserError(
+                f"data.blurred={self.blurred!r} and data.sharp={self.sharp!r} are one folder, and nothing is left to "
+                "restore; name two."
+            )
         check_same_names(sharp, blurred)
         found = [
             pair for scene in folders_in(sharp)

@@ -69,7 +69,11 @@ def from_list(root: Path, file: Path, above: int) -> list[Listed]:
     """
     out: list[Listed] = []
     seen: dict[str, int] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{file} isn't a text in UTF-8, as a list of pairs is; unpack or download it anew.") from None
+    for number, line in enumerate(lines, 1):
         paths = line.split()
         if not paths:
             continue
