@@ -95,4 +95,4 @@ def _means(one: Mapping[str, Any]) -> list[str]:
 
 
 def _number(value: float | None, places: int) -> str:
-    return "-" if value is None else f"{value:.{places}f}"
+    return "-" if value is None else f"{value:z.{places}f}"
