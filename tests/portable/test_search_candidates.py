@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -191,6 +192,20 @@ def test_a_space_that_is_used_up_ends_it(tmp_path, caplog):
     found = going(tmp_path, options=Search(judged=40, population=6, asked=8))
     assert len(found.candidates) == 36
     assert "36 candidates are judged, not 40" in caplog.text
+
+
+@pytest.mark.parametrize("slowest", [None, pytest.param({"fast": 16, "slow": 10}, marks=pytest.mark.slow)])
+def test_it_ends_with_the_space_however_many_are_wanted(tmp_path, caplog, slowest):
+    found = going(tmp_path, options=Search(judged=100, population=6, asked=100), slowest=slowest)
+    able = sum(1 for each in product(*Toy().choices().values()) if slowest is None or not hopeless(each))
+    assert len(found.candidates) == able
+    assert found.trials < 5000, "100 times 100 trials are allowed"
+    assert f"{able} candidates are judged, not 100: the space has no others" in caplog.text
+
+
+def hopeless(values):
+    spec = dict(zip(Toy().choices(), values, strict=True))
+    return predict("fast", spec) > 16 and predict("slow", spec) > 10
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,8 @@ def sentence_of(error: Exception) -> str:
         ways = f"to sweep over it add --multirun; a list is {name}=[{values}], and one text {to_type(name, values)}"
         return f"Ambiguous value for argument '{word}'; {ways}."
     merged = re.match(r"Error merging override (.*)", str(error))
-    if merged and (told := _of_another_kind(merged[1], str(error.__cause__))):
-        return told
+    if merged and (kind := _of_another_kind(merged[1], str(error.__cause__))):
+        return kind
     if isinstance(error, ConfigCompositionException) and error.__cause__ is not None:
         return f"{text} ({_paragraph(error.__cause__)})."
     if isinstance(error, OmegaConfBaseException) and error.full_key:

@@ -96,11 +96,14 @@ def search(
     with Lines(file, header) as lines:
         study = _study(options, 1 + len(devices) if options.objective == "each" else 2)
         going = Trials(study, space, judge, predict, tuple(devices), options.objective, lines, dict(slowest or {}))
-        while len(going.found) < options.judged and going.trials < options.asked * options.judged:
+        most = options.asked * options.judged
+        while len(going.found) < options.judged and going.trials < most and not going.all_asked:
             before = len(going.found)
             going.some(1 if prepare is None else min(TOGETHER, options.judged - before), prepare)
             advance(len(going.found) - before)
-    if len(going.found) < options.judged:
+    if len(going.found) < options.judged and going.all_asked:
+        log.warning("%d candidates are judged, not %d: the space has no others.", len(going.found), options.judged)
+    elif len(going.found) < options.judged:
         log.warning("%d candidates are judged, not %d: %d trials asked for no others (search.asked=%g).",
                     len(going.found), options.judged, going.trials, options.asked)  # fmt: skip
     return Found(tuple(going.found.values()), going.trials, going.repeated, going.hopeless, going.read,

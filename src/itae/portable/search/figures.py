@@ -264,8 +264,9 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
         supernet_ranks,
     ),
     "lengths": (
-        "Which blurs the first network of the portable set undoes: PSNR above the blurred input's, by the length of "
-        "the blur, which was made and not found, with its interval over photographs of the test.",
+        "Which blurs the portable set undoes, by its network that was best on validation: PSNR above the blurred "
+        "input's, by the length of the blur, which was made and not found, with its interval over photographs of the "
+        "test.",
         blur_lengths,
     ),
 }

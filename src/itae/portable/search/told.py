@@ -122,12 +122,14 @@ def _notes(done: Done) -> list[str]:
 
 
 def _quality(done: Done, found: Mapping[str, Any], told: Callable[[str], None], folder: Path) -> dict[str, Any]:
-    """Return between what quality lies, and what the first network of the portable set restores, with pictures of it.
+    """Return between what quality lies, and what a network of the portable set restores, with pictures of it.
 
-    Floor and ceiling are told now, and no earlier, since they are of the test photographs.
+    It is the one that was best on photographs of validation. Floor and ceiling are told now, and no earlier,
+    since they are of the test photographs.
     """
     blurred, wiener = between(done.splits, told)
-    state = done.conversion.state(done.searched.nets[found["portable"]["nets"][0]])
+    came_to = {name: done.searched.trained[name].curve[-1]["validation_psnr"] for name in found["portable"]["nets"]}
+    state = done.conversion.state(done.searched.nets[max(came_to, key=lambda name: came_to[name])])
     there = deployed(state, done.splits.test, done.conversion.threads)
     best, lengths = best_of(there), []
     if best is not None and best.outputs is not None:

@@ -58,8 +58,14 @@ class Trials:
         self.study, self.space, self.judge, self.predict = study, space, judge, predict
         self.devices, self.objective, self.lines, self.slowest = devices, objective, lines, slowest
         self.found: dict[str, Candidate] = {}
+        self._slow: set[str] = set()  # of keys: hopeless
         self.trials = self.repeated = self.hopeless = self.read = 0
         self._worst = dict.fromkeys(devices, 0.0)  # of log ms, so far
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether each network of the space was asked for, so that no trial can find another."""
+        return len(self.found) + len(self._slow) >= math.prod(map(len, self.space.choices().values()))
 
     def some(self, count: int, prepare: Callable[[Sequence[Any]], None] | None = None) -> None:
         """Ask for networks, and then tell what they are worth, in their order.
@@ -89,6 +95,7 @@ class Trials:
             candidate = self.found[key]
         elif (made := self._judged(spec, key)) is None:
             self.hopeless += 1
+            self._slow.add(key)
             self._fail(trial)
             return
         else:
