@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HERE = ROOT / "experiments" / "10_portable"
 GAIN = re.compile(r"([+-]\d+) %\s+area on `(\w+)`")
+LEARNED = re.compile(r"([+-]\d+\.\d\d) dB\s+at (\d+) CPU seconds")
 AT = re.compile(r"`(\w+)`:\s+([\d.]+) ms, ([\d.]+) dB on `(\w+)`")
 
 
@@ -45,6 +46,15 @@ def test_what_is_told_is_in_what_was_found(path):
     told = path.read_text(encoding="utf-8")
     assert path.parent != HERE or len(GAIN.findall(told)) >= 5
     assert not_in(pd.read_csv(HERE / "search.csv"), gains, told) == []
+
+
+def test_what_is_told_of_the_training_is_in_its_curve():
+    found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))["training"]
+    curve = {(f"{each['validation_psnr'] - found['blurred_psnr']:+.2f}", f"{each['seconds']:.0f}")
+             for each in found["curve"]}  # fmt: skip
+    told = LEARNED.findall((HERE / "README.md").read_text(encoding="utf-8"))
+    assert len(told) == 4
+    assert set(told) <= curve
 
 
 def experiment() -> ModuleType:

@@ -1,7 +1,7 @@
 """The one command of this experiment: a search on this machine, a training with its curve, and what is kept of both.
 
     python experiments/10_portable/run.py                     the search: every device that is installed, 25 minutes
-    python experiments/10_portable/run.py --training          a training of twelve minutes with its curve
+    python experiments/10_portable/run.py --training          a training of eight minutes with its curve
     python experiments/10_portable/run.py device=[torch,ort] search.judged=60
 
 Beside this file it leaves search.csv, front.json, guidelines.md, machine.json and the figures, and of a training
@@ -25,7 +25,7 @@ SEARCH = ("devices", "not_run", "clock", "versions", "size", "threads", "statist
 TRAINING = ("net", "data", "training", "quality", "devices", "timing", "notes")
 """The same of the training."""
 LEARN = ("net=unet", "train=default", "train.steps=4000", "train.every=200", "pairs.train=1536", "device=[torch,ort]")
-"""A network and a training that take some twelve minutes of one core."""
+"""A network and a training that take some eight minutes of one core."""
 
 
 def main() -> None:
