@@ -20,7 +20,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SEARCH = ("devices", "not_run", "clock", "versions", "size", "threads", "statistic", "timing", "notes", "ranks",
-          "candidates", "training", "supernet", "quality")  # fmt: skip
+          "short_ranks", "candidates", "training", "supernet", "quality")  # fmt: skip
 """What of ``result.json`` says how the front was found and measured."""
 TRAINING = ("net", "data", "training", "quality", "devices", "timing", "notes")
 """The same of the training."""

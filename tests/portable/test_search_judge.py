@@ -117,6 +117,9 @@ def test_ranks_say_whether_the_supernet_is_to_be_believed(turned, holds, told):
     assert told in ranks.told()
     assert ranks.spearman == (1 if holds else -1)
     assert len(done) == 12
+    assert set(ranks.facts("by_short_training")["nets"][0]) == {
+        "spec", "by_short_training", "by_training"
+    }  # fmt: skip
     facts = ranks.facts()
     assert [Spec(**row["spec"]) for row in facts["nets"]] == list(specs)
     assert facts["holds"] is holds

@@ -6,6 +6,7 @@
 `before`       what those say that were written before they did
 `many`         many runs as one table, from Python
 `table`        one row a run
+`csv_text`     a table as CSV
 `rows`         which rows compare, and what tells them apart
 `controls`     an edit against random patches
 `assignments`  ``assignments.csv``

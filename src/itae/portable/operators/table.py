@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from itae.results.csv_text import csv_text
 
 CSV = "operators.csv"
 _OF_A_CELL = (
@@ -46,13 +46,8 @@ def _flat(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def as_csv(result: Mapping[str, Any]) -> str:
-    """Return the table as CSV: a line for each cell; numbers whole, so that whoever reads it can check what is told."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, ["device", "change", "gmac", "macs_ratio", "parameters", *_OF_A_CELL],
-                            lineterminator="\n")  # fmt: skip
-    writer.writeheader()
-    writer.writerows(flat(result))
-    return out.getvalue()
+    """Return the table as CSV: a line for each cell."""
+    return csv_text(["device", "change", "gmac", "macs_ratio", "parameters", *_OF_A_CELL], flat(result))
 
 
 def percent(ratio: float, sign: bool = True) -> str:

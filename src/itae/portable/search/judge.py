@@ -83,7 +83,7 @@ class Ranks:
 
     specs: tuple[Spec, ...]
     by_supernet: tuple[float, ...]
-    """PSNR of each, in dB."""
+    """PSNR of each, in dB: by the supernet, or by whoever else is held against training."""
     by_training: tuple[float, ...]
     """PSNR of each, trained by itself."""
     spearman: float
@@ -110,14 +110,14 @@ class Ranks:
             "(supernet.steps), or search by short trainings of each candidate (search.judge=training)."
         )
 
-    def facts(self) -> dict[str, Any]:
-        """Return it as plain values."""
+    def facts(self, ours: str = "by_supernet") -> dict[str, Any]:
+        """Return it as plain values; `ours` is what the first judge is called there."""
         rows = zip(self.specs, self.by_supernet, self.by_training, strict=True)
         return {
             "spearman": self.spearman, "low": self.low, "high": self.high, "enough": ENOUGH, "holds": self.holds,
             "nets": [
-                {"spec": Spec.architecture(spec), "by_supernet": ours, "by_training": theirs}
-                for spec, ours, theirs in rows
+                {"spec": Spec.architecture(spec), ours: first, "by_training": second}
+                for spec, first, second in rows
             ],
         }  # fmt: skip
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from itae.base.console import console, say
+from itae.results.csv_text import csv_text
 
 CSV = "search.csv"
 FILES = (CSV, "front.json", "candidates.jsonl", "pictures/?_*.png", "nets/*")
@@ -52,11 +51,7 @@ def flat(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def texts(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the table as CSV, by the name of its file."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat(result))
-    return {CSV: out.getvalue()}
+    return {CSV: csv_text(_COLUMNS, flat(result))}
 
 
 def show(result: Mapping[str, Any], folder: Path) -> None:

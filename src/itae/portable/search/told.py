@@ -73,7 +73,7 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
                      "cpu_s": sum(one["cpu_s"] for one in trained.values())},
         "supernet": None if shared is None else {"curve": shared.curve, "facts": shared.facts},
         "ranks": None if done.judging.ranks is None else done.judging.ranks.facts(),
-        "short_ranks": None if done.judging.short is None else done.judging.short.facts(),
+        "short_ranks": None if done.judging.short is None else done.judging.short.facts("by_short_training"),
         "candidates": _counted(done),
         "search": found,
         **_quality(done, found, told, folder),

@@ -34,7 +34,7 @@ class Candidate:
 
     spec: Any
     quality: float | None
-    """By the supernet, in dB on validation photographs; None if it could not be judged."""
+    """By the judge, in dB on validation photographs; None if it could not be judged."""
     ms: Mapping[str, float]
     """Predicted, of the devices for which it could be."""
     why: Mapping[str, str] = field(default_factory=dict)
