@@ -58,5 +58,5 @@ def test_the_files_name_every_option(path):
     assert path.stem != "default" or made == Measure()
 
 
-def test_there_are_two_of_them():
-    assert sorted(os.listdir(CONF)) == ["default.yaml", "quick.yaml"]
+def test_there_are_three_of_them():
+    assert sorted(os.listdir(CONF)) == ["default.yaml", "demo.yaml", "quick.yaml"]
