@@ -54,6 +54,7 @@ def whole(folder, devices=DEVICES) -> dict[str, Any]:
         "candidates": {"judged": 200, "trials": 260, "repeated": 41, "hopeless": 19, "seconds": 75.5, "read": 0,
                        "judge": "supernet", "failed": 0, "why": None, "file": "candidates.jsonl"},
         "pictures": pictures(folder),
+        "pictured": "searched_1",
         "devices": {name: {"runtime": name, "precision": "fp32", "budget_db": 90.0} for name in devices},
         "guidelines": [{"kind": "gain", "text": "On ort the front has more area.", "about": "ort"}],
         "timing": {"pairs_s": 3.0, "predictor_s": 200.0, "learn_s": 90.0, "total_s": 700.0, "peak_rss_mb": 1500.0},

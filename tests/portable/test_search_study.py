@@ -418,6 +418,8 @@ def test_a_whole_search_on_devices_of_which_some_fail(asked, tmp_path, capsys):
     measured, kinds = 12 + 1, 3  # one and two write the same, and broken writes nothing
     nets = {json.dumps(row["settings"], sort_keys=True) for row in result["rows"]}  # one found may be one made by hand
     assert len(exports) == measured * kinds + len(nets), "what is timed is what was judged"
+    came_to = {name: result["training"]["nets"][name]["validation_psnr"] for name in found["portable"]["nets"]}
+    assert came_to[result["pictured"]] == max(came_to.values())
     front = read_front(tmp_path / "run" / "front.json")
     on = {name for of in found["devices"].values() for name in of["front"]} | set(found["portable"]["nets"])
     assert set(front["weights"]) == on

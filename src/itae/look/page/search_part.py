@@ -64,6 +64,7 @@ def search_part(run: Run) -> dict[str, Any]:
         "candidates": _candidates(result.get("candidates") or {}),
         "figures": {one["name"]: one for one in figures},
         "lengths": lengths_told(of(result, "quality", "by_length") or ()),
+        "pictured": result.get("pictured"),
         "pictures": compared_part(result.get("pictures") or (), run.folder),
         "guidelines": grouped(result.get("guidelines") or (), _KINDS),
         "files": front_part(run.folder),

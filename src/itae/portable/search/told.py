@@ -129,7 +129,8 @@ def _quality(done: Done, found: Mapping[str, Any], told: Callable[[str], None], 
     """
     blurred, wiener = between(done.splits, told)
     came_to = {name: done.searched.trained[name].curve[-1]["validation_psnr"] for name in found["portable"]["nets"]}
-    state = done.conversion.state(done.searched.nets[max(came_to, key=lambda name: came_to[name])])
+    pictured = max(came_to, key=lambda name: came_to[name])
+    state = done.conversion.state(done.searched.nets[pictured])
     there = deployed(state, done.splits.test, done.conversion.threads)
     best, lengths = best_of(there), []
     if best is not None and best.outputs is not None:
@@ -139,6 +140,7 @@ def _quality(done: Done, found: Mapping[str, Any], told: Callable[[str], None], 
                     "wiener": None if wiener is None else quality_told(wiener, blurred),
                     "by_length": [asdict(each) for each in lengths]},
         "pictures": shown(done.splits.test, there, folder),
+        "pictured": pictured,
     }  # fmt: skip
 
 
