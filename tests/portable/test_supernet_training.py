@@ -116,6 +116,14 @@ def test_all_of_its_networks_learn(tmp_path):
     assert found.curve[-1]["validation_psnr"] == pytest.approx(judge(SPACE.largest), abs=1e-9)
 
 
+def test_a_loss_that_is_no_number_names_the_option_that_sets_its_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(Sandwich, "backward", lambda *_: float("nan"))
+    told = r"supernet\.lr=0\.0005: after 0 steps the supernet's loss is no finite number any more; take a lower one"
+    with pytest.raises(UserError, match=told):
+        trained_supernet(SPACE, SPLITS, OPTIONS, Sandwich(), tmp_path, ignored)
+    assert not list(tmp_path.rglob("weights.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [(Train(crop=18), "train.crop=18 must be a multiple of 4, .* take 20"), (Train(crop=64), "at most 20")],

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.errors import UserError
 from itae.base.lock import this_process
 from itae.portable.data.pairs import Pairs, Splits
 from itae.portable.search.judge import by_supernet
@@ -139,50 +137,33 @@ def _step(state: State, pairs: Pairs, space: Space, sandwich: Sandwich) -> None:
     import torch
 
     from itae.portable.search.supernet import Supernet
-    from itae.portable.train.crops import crops
     from itae.portable.train.losses import loss_of
-    from itae.portable.train.steps import laid, rate
+    from itae.portable.train.steps import learn
 
     options, supernet = state.options, state.module
     assert isinstance(supernet, Supernet)
-    found = crops(pairs, state.step, options.batch, options.crop, options.seed)
-    blurred, sharp = (torch.from_numpy(each) for each in found)
-    blurred = laid(blurred, options)
 
-    def call(spec: Any) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            return supernet(blurred, spec).float()
+    def loss(output: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return loss_of(output, wanted, options.eps, options.fft)
 
-    for group in state.adam.param_groups:
-        group["lr"] = rate(options, state.step)
-    state.adam.zero_grad()
-    value = sandwich.backward(
-        space, state.step, call, sharp, lambda output, wanted: loss_of(output, wanted, options.eps, options.fft)
-    )
-    if not math.isfinite(value):
-        raise UserError(
-            f"train.lr={options.lr:g}: after {state.step:,} steps the supernet's loss is no finite number any more; "
-            "take a lower one, or train.precision=fp32."
-        )
-    if options.clip is not None:
-        torch.nn.utils.clip_grad_norm_(state.named.values(), options.clip)
-    state.adam.step()
-    state.losses.append(value)
-    state.averaged()
-    state.step += 1
+    def backward(blurred: torch.Tensor, sharp: torch.Tensor) -> float:
+        def call(spec: Any) -> torch.Tensor:
+            with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+                return supernet(blurred, spec).float()
+
+        return sandwich.backward(space, state.step, call, sharp, loss)
+
+    learn(state, pairs, backward, "supernet.lr", "the supernet's loss")
 
 
-def _drawn(space: Space, options: Train) -> Supernet:
-    import torch
-
+def _drawn(space: Space, options: Train) -> torch.nn.Module:
     from itae.portable.search.settled import settle
     from itae.portable.search.supernet import Supernet
+    from itae.portable.train.start import laid_out
 
     supernet = Supernet(space, options.seed)
     settle(supernet, options.seed)
-    if options.channels_last:
-        supernet = supernet.to(memory_format=torch.channels_last)
-    return supernet.train()
+    return laid_out(supernet, options).train()
 
 
 def _read(space: Space, weights: Path) -> Supernet:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -57,27 +57,54 @@ def step(state: State, pairs: Pairs, teacher: nn.Module | None) -> None:
         When the loss is no number any more.
     """
     options = state.options
+
+    def backward(blurred: torch.Tensor, sharp: torch.Tensor) -> float:
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+            output = state.module(blurred)
+        loss = loss_of(output.float(), sharp, options.eps, options.fft)
+        if teacher is not None:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
+                said = teacher(blurred)
+            share = options.teacher_weight
+            loss = (1 - share) * loss + share * loss_of(output.float(), said.float(), options.eps, options.fft)
+        loss.backward()
+        return loss.item()
+
+    learn(state, pairs, backward, "train.lr", "the loss")
+
+
+def learn(
+    state: State, pairs: Pairs, backward: Callable[[torch.Tensor, torch.Tensor], float], word: str, loss: str
+) -> None:
+    """Take one step, of one network or of many that share weights.
+
+    Parameters
+    ----------
+    state, pairs
+        What learns, and from what.
+    backward
+        value = backward(blurred, sharp): adds the gradients of a batch, [B, 3, H, W] each, and returns its loss.
+    word, loss
+        What sets the learning rate, and what the loss is called, for an error.
+
+    Raises
+    ------
+    UserError
+        When the loss is no number any more.
+    """
+    options = state.options
     torch.default_generator.manual_seed((options.seed + state.step) % 2**63)  # for networks that drop at random
-    blurred, sharp = (torch.from_numpy(each) for each in _crops(state, pairs))
-    blurred = laid(blurred, options)
+    found = crops(pairs, state.step, options.batch, options.crop, options.seed)
+    blurred, sharp = (torch.from_numpy(each) for each in found)
     for group in state.adam.param_groups:
         group["lr"] = rate(options, state.step)
-    with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-        output = state.module(blurred)
-    loss = loss_of(output.float(), sharp, options.eps, options.fft)
-    if teacher is not None:
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            said = teacher(blurred)
-        share = options.teacher_weight
-        loss = (1 - share) * loss + share * loss_of(output.float(), said.float(), options.eps, options.fft)
-    value = loss.item()
+    state.adam.zero_grad()
+    value = backward(laid(blurred, options), sharp)
     if not math.isfinite(value):
         raise UserError(
-            f"train.lr={options.lr:g}: after {state.step:,} steps the loss is no finite number any more; take a lower "
+            f"{word}={options.lr:g}: after {state.step:,} steps {loss} is no finite number any more; take a lower "
             "one, or train.precision=fp32."
         )
-    state.adam.zero_grad()
-    loss.backward()
     if options.clip is not None:
         torch.nn.utils.clip_grad_norm_(state.named.values(), options.clip)
     state.adam.step()
@@ -101,8 +128,3 @@ def call_of(module: nn.Module, options: Train) -> Call:
             return module(laid(torch.from_numpy(pictures), options)).numpy()
 
     return call
-
-
-def _crops(state: State, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
-    options = state.options
-    return crops(pairs, state.step, options.batch, options.crop, options.seed)
