@@ -8,6 +8,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_unet
 import toy_devices
@@ -133,6 +134,10 @@ def test_a_tracker_gets_what_each_device_restores(itae_):
     assert psnr["wiener"] == found["quality"]["wiener"]["psnr"]["mean"]
     assert kept["metrics"]["training"]["validation_psnr"] == found["training"]["curve"][-1]["validation_psnr"]
     assert [row["device"] for row in kept["devices"]] == ["one", "odd"]
+    (first, *_), (shown, *_) = kept["pictures"], found["pictures"]
+    assert first["photograph"] == shown["photograph"]
+    for what in ("blurred", "restored", "sharp", "psf"):
+        np.testing.assert_array_equal(first[what], np.asarray(Image.open(Path("out", shown["files"][what]))))
     assert all(path.is_file() for path in kept["figures"])
 
 

@@ -107,6 +107,8 @@ def test_a_whole_search_leaves_a_front_its_files_a_page_and_what_a_tracker_gets(
     assert one["area"] == found["search"]["devices"]["one"]["hypervolume"]["searched"]["value"]
     assert kept["metrics"]["candidates"]["judged"] == 6
     assert len(kept["search"]) == len(rows)
+    assert [row["photograph"] for row in kept["pictures"]] == [one["photograph"] for one in found["pictures"]]
+    assert all(row["restored"].shape == row["sharp"].shape == (32, 32, 3) for row in kept["pictures"])
     assert all(path.is_file() for path in kept["figures"])
     assert itae_("portable", *words)[0] == 0, "over what it wrote itself it may write"
     status, _, err = itae_("portable", "out=out", *toys(one=""))

@@ -166,6 +166,8 @@ def _figures() -> Figures:
 
 def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
     """Log what each device restores and how fast, between which two that lies, the table, and the figures."""
+    from itae.portable.deploy.crops import as_rows  # numpy: a config error comes before
+
     quality, training = result["quality"], result["training"]
     found: dict[str, Any] = {"devices": {}, "timing": result["timing"]}
     found["psnr"] = {name: quality[name]["psnr"]["mean"] for name in ("blurred", "wiener", "torch") if quality[name]}
@@ -177,4 +179,5 @@ def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
         found["devices"][row["device"]] = told
     tracker.metrics(found)
     tracker.table("devices", lambda: flat(result))
+    tracker.table("pictures", lambda: as_rows(result["pictures"], folder))
     tracker.figures([folder / name for name in result["figures"]])

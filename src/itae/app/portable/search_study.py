@@ -56,6 +56,8 @@ def _figures() -> Figures:
 
 def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
     """Log what the front of each device is worth, what is lost by one set for all, the tables, and the figures."""
+    from itae.portable.deploy.crops import as_rows  # numpy: a config error comes before
+
     found, ranks = result["search"], result["ranks"]
     told: dict[str, Any] = {
         "devices": {},
@@ -82,4 +84,5 @@ def track(tracker: Log, result: Mapping[str, Any], folder: Path) -> None:
     tracker.table("search", lambda: flat(result))
     tracker.table("regret", lambda: [dict(one) for one in (*found["regret"], *found["portable"]["regret"])])
     tracker.table("guidelines", lambda: [{"kind": one["kind"], "says": one["text"]} for one in result["guidelines"]])
+    tracker.table("pictures", lambda: as_rows(result["pictures"], folder))
     tracker.figures([folder / name for name in result["figures"]])

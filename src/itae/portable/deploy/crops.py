@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,17 @@ def best_of(found: Sequence[Deployed]) -> Deployed | None:
     """Return the device that restores best, of those that aren't refused; None if all are."""
     there = [one for one in found if one.outputs is not None and one.psnr is not None and one.verdict != "refused"]
     return max(there, key=lambda one: one.psnr.mean, default=None)  # type: ignore[union-attr]
+
+
+def as_rows(pictures: Sequence[Mapping[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """Return what `shown` wrote as rows of a tracker's table: the pictures of a photograph, uint8 [H, W, 3]."""
+    from PIL import Image
+
+    return [
+        {"photograph": each["photograph"], "blur_px": each["blur_px"], "device": each["device"],
+         **{what: np.asarray(Image.open(folder / file).convert("RGB")) for what, file in each["files"].items()}}
+        for each in pictures
+    ]  # fmt: skip
 
 
 def _middle(pairs: Pairs, photograph: str) -> int:
