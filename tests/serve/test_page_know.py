@@ -79,6 +79,42 @@ def test_an_edit_from_an_open_image_can_be_taken_back_when_it_is_closed(own_site
     page.locator(".cell[data-i='0']:focus").wait_for()
 
 
+def test_an_edit_is_undone_before_the_page_has_heard_of_the_newest_version(own_site, own, visit):
+    page = visit(own_site, before=lambda page: page.route("**/api/version*", lambda route: None))  # never answered
+    row = ids(page)[0]
+    for label in ("alpha", "beta"):
+        _label_the_first(page, label)
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.get_by_role("dialog").get_by_role("button", name="Undo edit 3").click()
+    page.locator(".toast").filter(has_text="Edit 3 undone").wait_for()
+    assert labels_of(own, row) == [["alpha"]]
+
+
+def test_an_edit_is_undone_though_another_has_edited_other_rows_before_it(own_site, own, visit):
+    page = visit(own_site)
+    row, other = ids(page)[:2]
+    before = labels_of(own, row, other)
+    own.base.commit(own.base.correct_each({other: ["gamma"]}), who="bert")
+    own.edited()
+    _label_the_first(page, "alpha")
+    page.locator(".banner").filter(has_text="bert").wait_for()
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    page.get_by_role("dialog").get_by_role("button", name="Undo edit 3").click()
+    page.locator(".toast").filter(has_text="Edit 3 undone").wait_for()
+    assert labels_of(own, row, other) == [before[0], ["gamma"]]
+
+
+def _label_the_first(page, label):
+    page.get_by_role("gridcell").first.focus()
+    page.keyboard.press("x")
+    page.get_by_role("button", name="Label…").click()
+    task = page.get_by_role("dialog", name="Label 1 row")
+    task.get_by_label("labels", exact=True).fill(label)
+    page.keyboard.press("Enter")
+    task.get_by_role("button", name="Label 1 row").click()
+    page.locator(".toast").filter(has_text="1 row labelled").wait_for()
+
+
 def test_names_are_text_in_every_view(own_site, own, visit):
     labels = {"digits/all/01670": [HOSTILE], "digits/all/01690": [OVERRIDE]}
     own.base.commit(own.base.correct_each(labels), who=HOSTILE, why=HOSTILE)

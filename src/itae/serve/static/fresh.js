@@ -65,15 +65,15 @@ export async function refresh() {
   tell("base");
 }
 
-/** Take note of an edit that this page has made. */
-export async function committed(done) {
+/** Take note of an edit that this page has made: before anything is awaited, as the next one may be of the same rows. */
+export function made(done) {
   own.add(done.edit);
-  const before = state.version;
-  await poll(); // others may have been in between: then the version that was seen stays, and a banner tells
-  if (state.version < done.version && before + 1 === done.version) state.version = done.version;
-  const seen = state.version;
-  state.base = await get("/base");
-  state.version = seen;
-  tell("base");
+  if (state.version + 1 === done.version) state.version = done.version; // else others were in between, and `poll` tells
+}
+
+/** Have the page tell what the base is after an edit of its own. */
+export async function committed(done) {
+  await poll();
+  await recount();
   tell("edited", done);
 }
