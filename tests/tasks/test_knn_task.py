@@ -429,6 +429,9 @@ def test_classes_of_one_group_are_said_never_to_be_told(itae_):
 def test_labels_that_a_gallery_has_too_are_none_that_it_went_without(itae_):
     found, _ = ran(itae_, *SMALL, "dataset.split=test", "task.gallery={split: test}")
     assert "flatters the scores" in found["voter"]["how"]
+
+
+def test_labels_that_a_gallery_has_of_some_queries_are_counted(itae_):
     found, _ = ran(itae_, *SMALL, "dataset.split=test", "dataset.limit=100", "task.gallery={limit: 60}")
     known = found["queries"]["known"]
     assert 0 < known < 100
