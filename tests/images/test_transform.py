@@ -122,6 +122,7 @@ def test_spec_is_plain_and_tells_transforms_apart():
         ({"mean": (0.5, 0.5)}, "mean=.*three numbers"),
         ({"mean": "abc"}, "mean='abc'"),
         ({"mean": 0.5}, "mean=0.5"),
+        ({"mean": (True, 0.5, 0.5)}, "mean=.*three numbers"),
         ({"std": (0.5, float("nan"), 1)}, "std="),
         ({"std": (0.5, 0, 1)}, "positive"),
         ({"decode": "reduce"}, "dataset.decode='reduce'.*Did you mean 'reduced'"),

@@ -279,6 +279,9 @@ def test_mistakes_with_cutouts_are_told(tmp_path):
             lambda: Shake((4,)),  # type: ignore[arg-type]
             "blur.length=\\(4,\\) must be two numbers",
         ),
+        (lambda: Shake((True, 8)), "must be two numbers"),
+        (lambda: Shake(("2", "8")), "must be two numbers"),  # type: ignore[arg-type]
+        (lambda: Shake(9), "must be two numbers"),  # type: ignore[arg-type]
         (lambda: Shake((9, 4)), "in this order"),
         (lambda: Shake((4, 1000)), "of 0 to 128"),
         (lambda: Shake(restless=2), "blur.restless=2"),

@@ -201,6 +201,7 @@ def test_a_pruned_net_says_where_operators_do_not_fit_its_widths(tmp_path):
     ("widths", "words"),
     [
         ({"head.0": [3]}, r"net.widths.head.0=\[3\] must be two whole numbers"),
+        ({"head.0": [3, True]}, r"net.widths.head.0=\[3, True\] must be two whole numbers"),
         ({"head.0": [3, 4]}, "lacks the convolution bottom.0.0"),
     ],
 )

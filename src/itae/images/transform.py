@@ -133,7 +133,8 @@ class Transform:
 def _three_numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as three finite floats, or raise a `UserError` that calls it `name`."""
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-    if len(values) != 3 or not all(isinstance(x, int | float) and math.isfinite(x) for x in values):
+    real = [not isinstance(x, bool) and isinstance(x, int | float) and math.isfinite(x) for x in values]
+    if len(real) != 3 or not all(real):
         raise UserError(f"{name}={value!r} is not a list of three numbers, for red, green and blue.")
     return tuple(float(x) for x in values)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -73,10 +73,10 @@ def span(what: str, value: Any, low: float, high: float) -> tuple[float, float]:
 
     `what` names the setting.
     """
-    try:
-        least, most = (float(each) for each in value)
-    except (TypeError, ValueError):
-        raise UserError(f"{what}={value!r} must be two numbers: the least and the greatest, as [4, 16].") from None
+    pair = [*value] if isinstance(value, Sequence) else []
+    if len(pair) != 2 or any(isinstance(each, bool) or not isinstance(each, int | float) for each in pair):
+        raise UserError(f"{what}={value!r} must be two numbers: the least and the greatest, as [4, 16].")
+    least, most = pair
     if not low <= least <= most <= high:
         raise UserError(f"{what}={value!r} must be the least and the greatest, in this order, of {low:g} to {high:g}.")
-    return least, most
+    return float(least), float(most)

@@ -44,7 +44,7 @@ class Pruned(UNet):
         if not isinstance(self.widths, Mapping):
             raise UserError(f"net.widths={self.widths!r} is not a table of widths, [in, out] of each convolution.")
         for name, pair in self.widths.items():
-            whole = isinstance(pair, Sequence) and all(isinstance(each, int) and each > 0 for each in pair)
+            whole = isinstance(pair, Sequence) and all(type(each) is int and each > 0 for each in pair)
             if not whole or len(pair) != 2:
                 raise UserError(f"net.widths.{name}={pair!r} must be two whole numbers above 0, [in, out].")
 
