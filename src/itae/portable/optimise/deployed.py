@@ -164,7 +164,9 @@ class _Judged:
             *(each.mean for each in (psnr, self.torch.psnr, self.blurred.psnr)),
         )
         if here < blurred:
-            below = f"{told} to {here:.2f} dB, below the blurred input's {blurred:.2f}, and torch to {torch:.2f}"
+            below = f"{told} to {here:.2f} dB, below the blurred input's {blurred:.2f}"
+            if f"{here:.2f}" != f"{torch:.2f}":
+                below += f", and torch to {torch:.2f}"
             if torch < blurred:
                 return "refused", f"{below}: train the net for longer, or on such blur."
             return "refused", f"{below}: its conversion takes away all that was gained; leave {device.name} out."
