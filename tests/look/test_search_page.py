@@ -99,6 +99,8 @@ def test_predictions_ranks_and_counts_are_told(made):
         words(html, "How predicted times err"), result["search"]["predictor"].items(), strict=True
     ):
         assert row.startswith(f"{name} {len(of['measured_ms'])} {number(of['mean_error'][0], '.1%')} ")
+        later = of["afterwards"]
+        assert f" {len(later['measured_ms'])} {number(later['mean_error'][0], '.1%')} " in row
     assert "a rank correlation (Spearman) of 0.91 (0.70 to 0.98); 0.8 was asked for, so it may be searched by" in html
     assert re.search(r"<dt>not judged, since slower[^<]+</dt><dd>19</dd>", html)
     assert "<dt>judged by a run before</dt>" not in html

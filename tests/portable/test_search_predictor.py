@@ -112,6 +112,29 @@ def test_a_device_whose_times_are_drawn_by_lot_is_not_predicted():
     assert found.mean_error.value > 0.5
 
 
+def test_those_measured_afterwards_are_told_apart_and_none_that_was_fitted_on_is_among_them():
+    specs, others = nets(24), nets(40, seed=9)
+    predictor = Predictor("toy", specs, priced(specs), SIZE)
+    new = [spec for spec in others if spec not in specs and predictor.outside(spec) is None]
+    slower = priced(others) * 1.25
+    slower[others.index(new[0])] = np.nan
+    found = predictor.afterwards([*specs, *others], [*priced(specs), *slower])
+    assert len(found.measured_ms) == len(new) - 1
+    assert found.mean_error.value == pytest.approx(0.2, abs=0.03), "a quarter slower is predicted a fifth too low"
+    assert predictor.afterwards(specs, priced(specs)) is None
+    assert predictor.afterwards(new[1:5], priced(new[1:5])) is None
+    assert len(predictor.afterwards(new[1:6], priced(new[1:6])).measured_ms) == 5
+
+
+def test_held_out_is_each_network_as_all_others_predict_it():
+    specs, ms = nets(16), priced(nets(16)) * np.exp(np.random.default_rng(2).normal(0, 0.1, 16))
+    told = Predictor("toy", specs, ms, SIZE).held_out.predicted_ms
+    for i in (0, 9):
+        others = Predictor("toy", [*specs[:i], *specs[i + 1 :]], np.delete(ms, i), SIZE)
+        if others.outside(specs[i]) is None:
+            assert told[i] == pytest.approx(others(specs[i]))
+
+
 def test_what_is_told_of_a_network_does_not_depend_on_its_own_time():
     specs, ms = nets(24), priced(nets(24))
     told = Predictor("toy", specs, ms, SIZE).held_out.predicted_ms

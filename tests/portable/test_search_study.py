@@ -414,6 +414,10 @@ def test_a_whole_search_on_devices_of_which_some_fail(asked, tmp_path, capsys):
     assert set(result["timing"]) >= {"pairs_s", "predictor_s", "learn_s", "candidates_s", "train_s", "convert_s",
                                      "front_s", "total_s"}  # fmt: skip
     assert set(found["predictor"]) == {"one", "two"}
+    for name, of in found["predictor"].items():
+        cells = found["devices"][name]["nets"].values()
+        later = [cell["ms"]["value"] for cell in cells if cell["steady"] and cell["predicted_ms"] is not None]
+        assert set((of["afterwards"] or {"measured_ms": ()})["measured_ms"]) <= set(later)
     exports = list((tmp_path / "cache" / "portable" / "exports").glob("[0-9a-f]*"))
     measured, kinds = 12 + 1, 3  # one and two write the same, and broken writes nothing
     nets = {json.dumps(row["settings"], sort_keys=True) for row in result["rows"]}  # one found may be one made by hand

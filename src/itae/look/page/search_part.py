@@ -144,11 +144,14 @@ def _portable(found: Mapping[str, Any], nets: Mapping[str, Any]) -> dict[str, An
 
 
 def _predictor(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "held_out": _errors(about), "afterwards": _errors(about.get("afterwards") or {})}
+
+
+def _errors(about: Mapping[str, Any]) -> dict[str, Any]:
     of_it = {key: dict(zip(("value", "low", "high"), about.get(key) or (), strict=False))
              for key in ("mean_error", "median_error", "spearman")}  # fmt: skip
     within = about.get("within")
     return {
-        "name": name,
         "nets": len(about.get("measured_ms") or ()),
         "mean": with_interval(of_it["mean_error"], ".1%"),
         "median": with_interval(of_it["median_error"], ".1%"),

@@ -2,14 +2,16 @@
 
 A time is taken for a sum: a price, never negative, for each of `itae.portable.search.features.PARTS`, times how many of
 it a network has. Prices are those that make the relative errors of the measured networks least squares, held down by a
-ridge whose strength is chosen by cross-validation. A sum needs fewer networks than what learns from logarithms alone:
-44 U-Nets of all operators left a mean error of 5 to 8 per cent on 24 others, and a ridge on the logarithms of sizes 11
-to 19 (four runtimes, 96 pixels).
+ridge whose strength is chosen by cross-validation in six folds. A sum needs fewer networks than what learns from
+logarithms alone: 44 U-Nets of all operators left a mean error of 5 to 8 per cent on 24 others, and a ridge on the
+logarithms of sizes 11 to 19 (four runtimes, 96 pixels).
 
 It prunes; it doesn't rank a front, whose networks are to be measured. How far it errs is told of networks that it was
-not fitted on. What is unlike all that was measured it refuses: prices of operators that it never saw are made up.
+not fitted on: each of those measured, predicted from all others, and later those that a search has chosen, which were
+chosen for being predicted fast, so that predictions are mostly low. What is unlike all that was measured it refuses:
+prices of operators that it never saw are made up.
 
-Letters: N networks, K parts, F folds.
+Letters: N networks, K parts.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)
 MARGIN = 1.25
 """How far beyond the least and the most that was measured a network's MACs may lie, as a factor."""
 _LISTED = ("up", "skip", "down", "activation", "conv", "kernel", "unshuffle")
+FEWEST_LATER = 5
 DRAWS = 2000
 
 
@@ -47,7 +50,7 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """How a predictor errs on networks that it was not fitted on: each is predicted from the folds without it."""
+    """How a predictor errs on networks that it was not fitted on."""
 
     measured_ms: tuple[float, ...]
     predicted_ms: tuple[float, ...]
@@ -58,12 +61,12 @@ class HeldOut:
     within: float
     """A factor: 95 % of them are between the prediction over it and times it."""
 
-    def sentence(self, device: str) -> str:
+    def sentence(self, device: str, which: str = "held out") -> str:
         """Return it as a line to print."""
         mean, median, rho = self.mean_error, self.median_error, self.spearman
         return (
             f"{device}: the predictor errs by {mean.value:.1%} on average ({mean.low:.1%} to {mean.high:.1%}), "
-            f"{median.value:.1%} in the median, on {len(self.measured_ms)} networks held out; rank correlation "
+            f"{median.value:.1%} in the median, on {len(self.measured_ms)} networks {which}; rank correlation "
             f"{rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})"
         )
 
@@ -89,7 +92,7 @@ class Predictor:
     size
         Height and width of the pictures on which they were measured, and for which it predicts.
     seed
-        Of folds. Default 0.
+        Of the folds by which the strength of the ridge is chosen. Default 0.
 
     Raises
     ------
@@ -113,7 +116,7 @@ class Predictor:
         parts_NK, ms_N = np.array([parts(spec, *size) for spec in self._specs]), ms_N[known]
         self.strength = _strength(parts_NK, ms_N, seed)
         self._prices_K = _fitted(parts_NK, ms_N, self.strength)
-        self.held_out = held_out(ms_N, _by_folds(parts_NK, ms_N, None, seed), seed)
+        self.held_out = held_out(ms_N, _from_all_others(parts_NK, ms_N, seed), seed)
         self._least, self._most = (end([_macs(spec, size) for spec in self._specs]) for end in (min, max))
 
     def __call__(self, spec: Spec) -> float:
@@ -127,6 +130,15 @@ class Predictor:
         if why := self.outside(spec):
             raise UserError(f"{self.device}: {why}, so its time would be made up; measure networks like it.")
         return float(parts(spec, *self.size) @ self._prices_K)
+
+    def afterwards(self, specs: Sequence[Spec], ms: Sequence[float]) -> HeldOut | None:
+        """Return how it errs on networks that were measured later; None with fewer than `FEWEST_LATER`.
+
+        Those that it was fitted on, or can't predict, and those whose time is NaN are left out.
+        """
+        both = [(one, self(spec)) for spec, one in zip(specs, ms, strict=True)
+                if one > 0 and spec not in self._specs and self.outside(spec) is None]  # fmt: skip
+        return held_out(*np.array(both).T) if len(both) >= FEWEST_LATER else None
 
     def outside(self, spec: Spec) -> str | None:
         """Return in words how a network is unlike all that were measured; None if it isn't."""
@@ -229,20 +241,27 @@ def _fitted(parts_NK: np.ndarray, ms_N: np.ndarray, strength: float) -> np.ndarr
     return prices_K
 
 
-def _by_folds(parts_NK: np.ndarray, ms_N: np.ndarray, strength: float | None, seed: int) -> np.ndarray:
-    """Return each network's time as the others' folds predict it; no strength: chosen in each from its own alone."""
-    from sklearn.model_selection import KFold
-
+def _from_all_others(parts_NK: np.ndarray, ms_N: np.ndarray, seed: int) -> np.ndarray:
+    """Return each network's time as all others predict it, whose ridge has a strength chosen by them alone."""
     predicted_N = np.empty(len(ms_N))
-    for fit, left in KFold(min(FOLDS, len(ms_N)), shuffle=True, random_state=seed).split(parts_NK):
-        here = _strength(parts_NK[fit], ms_N[fit], seed) if strength is None else strength
-        predicted_N[left] = parts_NK[left] @ _fitted(parts_NK[fit], ms_N[fit], here)
+    for i in range(len(ms_N)):
+        parts, ms = np.delete(parts_NK, i, axis=0), np.delete(ms_N, i)
+        predicted_N[i] = parts_NK[i] @ _fitted(parts, ms, _strength(parts, ms, seed))
     return predicted_N
 
 
 def _strength(parts_NK: np.ndarray, ms_N: np.ndarray, seed: int) -> float:
-    """Return the strength by which networks that are held out are predicted best."""
-    errors = [float(np.mean(np.abs(_by_folds(parts_NK, ms_N, strength, seed) / ms_N - 1))) for strength in STRENGTHS]
+    """Return the strength by which networks that are held out are predicted best, fold by fold."""
+    from sklearn.model_selection import KFold
+
+    folds = list(KFold(min(FOLDS, len(ms_N)), shuffle=True, random_state=seed).split(parts_NK))
+    errors = [
+        float(np.mean([
+            error for fit, left in folds
+            for error in np.abs(parts_NK[left] @ _fitted(parts_NK[fit], ms_N[fit], strength) / ms_N[left] - 1)
+        ]))
+        for strength in STRENGTHS
+    ]  # fmt: skip
     return STRENGTHS[int(np.argmin(errors))]
 
 

@@ -77,7 +77,7 @@ def summary(
     portable_size
         Networks of the portable set, at most.
     errors
-        Of each device's predictor, `HeldOut.plain`; default: none.
+        Of each device's predictor, `HeldOut.plain`, and another as ``afterwards``, or None; default: none.
 
     Returns
     -------

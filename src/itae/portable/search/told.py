@@ -11,6 +11,7 @@ from typing import Any
 from itae.portable.data.pairs import Splits
 from itae.portable.deploy.crops import best_of, shown
 from itae.portable.deploy.pairs import between, notes_of, quality_told
+from itae.portable.nets.spec import Spec
 from itae.portable.optimise.deployed import deployed
 from itae.portable.search.asked import Searching
 from itae.portable.search.candidates import Found
@@ -55,14 +56,13 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
     """
     splits, timed = done.splits, done.timed
     validation, blurred = floor(splits.validation), floor(splits.test)
-    errors = {name: one.held_out.plain() for name, one in done.times.predictors.items()}
     found = summary(
         done.known,
         [one.name for one in done.conversion.devices],
         by_photograph(validation.psnr_each, validation.photographs)[1],
         by_photograph(blurred.psnr_each, blurred.photographs)[1],
         done.asked.search.portable,
-        errors,
+        _errors(done, told),
     )
     trained = done.by_hand.facts() | done.searched.facts()
     shared = done.judging.supernet
@@ -83,6 +83,20 @@ def result_of(done: Done, folder: Path, told: Callable[[str], None]) -> dict[str
     result = _as_json(result)
     _write(done, result, folder)
     return result
+
+
+def _errors(done: Done, told: Callable[[str], None]) -> dict[str, dict[str, Any]]:
+    """Return how each predictor errs on networks held out, and on those that were measured after it was fitted."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, predictor in done.times.predictors.items():
+        there = [(Spec(**net.spec), net.on[name]) for net in done.known if name in net.on]
+        later = predictor.afterwards(
+            [spec for spec, _ in there], [cell.ms if cell.steady else math.nan for _, cell in there]
+        )
+        found[name] = predictor.held_out.plain() | {"afterwards": None if later is None else later.plain()}
+        if later is not None:
+            told(f"{'predictor':10} {later.sentence(name, 'measured afterwards')}")
+    return found
 
 
 def _as_json(value: Any) -> Any:
