@@ -25,7 +25,7 @@ def trained(tmp_path):
 
 
 def asked(rows):
-    return Asked(rows, {}, {}, SimpleNamespace(size=64), Path(), 0)
+    return Asked({}, {}, SimpleNamespace(size=64), Path(), 0, rows)
 
 
 def test_a_network_from_a_spec_has_a_row_for_each_change_and_no_note():

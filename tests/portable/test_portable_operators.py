@@ -313,7 +313,7 @@ class Recording(Toy):
 
 def test_what_a_device_is_calibrated_on_is_never_what_it_is_held_against(tmp_path):
     toy, rows = Recording(), rows_of(UNet(channels=2, depth=1, blocks=1), ["skip_add"])
-    asked = Asked(rows, {"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=2, max_split_half=1), tmp_path, 0)
+    asked = Asked({"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=2, max_split_half=1), tmp_path, 0, rows)
     operators(asked, lambda _: None)
     assert len(toy.calibrated) == CALIBRATION
     assert len(toy.run) >= 8
@@ -324,5 +324,5 @@ def test_what_is_given_to_calibrate_on_is_what_a_device_gets(tmp_path):
     device, given = Recording(), [np.full((1, 3, 16, 16), value, np.float32) for value in (0.2, 0.7)]
     measure = Measure(size=16, rounds=2, budget_s=1, warmup=1, settle=0)
     rows = rows_of(UNet(channels=2, depth=1, blocks=1), ["skip_add"])
-    operators(Asked(rows, {"toy": device}, {}, measure, tmp_path, 0, given), lambda _: None)
+    operators(Asked({"toy": device}, {}, measure, tmp_path, 0, rows, given), lambda _: None)
     assert device.calibrated == {one.tobytes() for one in given}

@@ -7,9 +7,10 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.app.portable.study import Common, Figures, Result, Study
+from itae.app.portable.study import Figures, Result, Study
 from itae.base.construct import construct, named
 from itae.base.errors import UserError, did_you_mean
+from itae.portable.cells.asked import Measuring
 from itae.portable.data.layouts import Layout
 from itae.portable.data.noise import NoNoise
 from itae.portable.data.shake import NoBlur
@@ -25,7 +26,7 @@ _NEEDED = ("skimage", "torchmetrics")
 _PIP = "pip install itae[portable]"
 
 
-def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Study:
+def deploy_study(plain: Mapping[str, Any], common: Callable[[], Measuring]) -> Study:
     """Return the study that a config asks for.
 
     Raises
@@ -39,14 +40,9 @@ def deploy_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
     net, teacher = net_of(plain["net"]), teacher_of(plain.get("teacher"))
     data = data_of(plain)
     steps = steps_of(plain["steps"], plain.get("optimise"))
-    of = common()
-    asked = Deploy(
-        *(*data, of.devices, of.left_out, of.measure, of.cache, of.seed),
-        net=net, steps=steps, teacher=teacher,
-    )  # fmt: skip
-    source, blur, *_ = data
-    source.check()
-    blur.check()
+    asked = Deploy(**vars(common()), **data, net=net, steps=steps, teacher=teacher)
+    asked.source.check()
+    asked.blur.check()
     _check_weights(net, "net")
     if teacher is not None:
         _check_weights(teacher, "teacher")
@@ -64,8 +60,8 @@ DATA = ("data", "blur", "noise", "pairs", "train")
 """Groups that say what a network learns from, and how."""
 
 
-def data_of(plain: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
-    """Return what a config has for `DATA`: source, blur, noise, pairs and training.
+def data_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config has for `DATA`: source, blur, noise, pairs and train.
 
     Raises
     ------
@@ -77,7 +73,7 @@ def data_of(plain: Mapping[str, Any]) -> tuple[Any, Any, Any, Any, Any]:
         raise UserError(f"data._target_={plain['data']['_target_']} can't be a data: it has no 'photographs'.")
     if isinstance(blur, NoBlur) and isinstance(noise, NoNoise) and not isinstance(source, Layout):
         raise UserError("blur=none and noise=none leave nothing to restore; choose one of them otherwise.")
-    return source, blur, noise, pairs, train
+    return {"source": source, "blur": blur, "noise": noise, "pairs": pairs, "train": train}
 
 
 def net_of(node: Any) -> Any:

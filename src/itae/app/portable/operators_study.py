@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.app.portable.study import Common, Figures, Result, Study
+from itae.app.portable.study import Figures, Result, Study
 from itae.base.construct import construct
-from itae.portable.cells.asked import Asked
+from itae.portable.cells.asked import Asked, Measuring
 from itae.portable.operators.result import FILES, show, texts
 from itae.portable.operators.rows import rows_of
 from itae.portable.operators.table import flat
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from itae.track.tracking import Log
 
 
-def operators_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Study:
+def operators_study(plain: Mapping[str, Any], common: Callable[[], Measuring]) -> Study:
     """Return the study that a config asks for.
 
     Raises
@@ -26,8 +26,7 @@ def operators_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> S
         For a network or a change that is none.
     """
     rows = rows_of(construct("net", plain["net"]), plain.get("changes"))
-    of = common()
-    asked = Asked(rows, of.devices, of.left_out, of.measure, of.cache, of.seed)
+    asked = Asked(**vars(common()), rows=rows)
 
     def work(folder: Path, told: Callable[[str], None]) -> Result:
         from itae.portable.operators import study  # numpy and what it brings: a config error comes before

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from itae.app.portable.deploy_study import data_of
-from itae.app.portable.study import Common, Figures, Result, Study
+from itae.app.portable.study import Figures, Result, Study
 from itae.base.construct import construct
 from itae.base.errors import UserError
+from itae.portable.cells.asked import Measuring
 from itae.portable.devices.library import absent
 from itae.portable.search.asked import Searching
 from itae.portable.search.result import FILES, flat, show, texts
@@ -23,7 +24,7 @@ _NEEDED = ("skimage", "torchmetrics", "optuna", "moocore")
 _PIP = "pip install itae[portable]"
 
 
-def search_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Study:
+def search_study(plain: Mapping[str, Any], common: Callable[[], Measuring]) -> Study:
     """Return the study that a config asks for.
 
     Raises
@@ -33,9 +34,8 @@ def search_study(plain: Mapping[str, Any], common: Callable[[], Common]) -> Stud
     """
     if gone := absent("study=search", _NEEDED):
         raise UserError(f"{gone}; install it: {_PIP}")
-    data, of_search = data_of(plain), [construct(name, plain[name]) for name in SEARCH]
-    of = common()
-    asked = Searching(*data, of.devices, of.left_out, of.measure, of.cache, of.seed, *of_search)
+    data, of_search = data_of(plain), {name: construct(name, plain[name]) for name in SEARCH}
+    asked = Searching(**vars(common()), **data, **of_search)
     asked.source.check()
     asked.blur.check()
 

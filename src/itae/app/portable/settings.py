@@ -12,15 +12,16 @@ from typing import Any
 from itae.app.portable.deploy_study import DATA, deploy_study
 from itae.app.portable.operators_study import operators_study
 from itae.app.portable.search_study import SEARCH, search_study
-from itae.app.portable.study import Common, Study
+from itae.app.portable.study import Study
 from itae.app.words import key_of
 from itae.base.checks import number, one_of, true_or_false, whole
 from itae.base.construct import check_options, construct, named
 from itae.base.errors import UserError, did_you_mean
 from itae.base.place import at_home
+from itae.portable.cells.asked import Measuring
 from itae.portable.devices.exports import check_root
 
-STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Common]], Study]] = {
+STUDIES: Mapping[str, Callable[[Mapping[str, Any], Callable[[], Measuring]], Study]] = {
     "deploy": deploy_study,
     "operators": operators_study,
     "search": search_study,
@@ -73,9 +74,9 @@ class PortableSettings:
         tracker, measure = construct("tracker", plain["tracker"]), construct("measure", plain["measure"])
         measure.check()
 
-        def common() -> Common:
+        def common() -> Measuring:
             devices, left_out = devices_of(plain["devices"], plain.get("device"))
-            return Common(devices, left_out, measure, plain["seed"], cache)
+            return Measuring(devices, left_out, measure, cache, plain["seed"])
 
         cache = _cache(plain["paths"])
         made = STUDIES[study](plain, common)

@@ -13,31 +13,6 @@ Figures = Mapping[str, tuple[str, Callable[[Mapping[str, Any]], Any]]]
 
 
 @dataclass(frozen=True)
-class Common:
-    """What all studies are asked for alike.
-
-    Parameters
-    ----------
-    devices
-        By name.
-    left_out
-        Why each other device of the config is not run on.
-    measure
-        An `itae.clock.Measure`.
-    seed
-        Of all that is drawn.
-    cache
-        The folder of what is kept.
-    """
-
-    devices: Mapping[str, Any]
-    left_out: Mapping[str, str]
-    measure: Any
-    seed: int
-    cache: Path
-
-
-@dataclass(frozen=True)
 class Study:
     """A study that is asked for, all of its settings checked.
 

@@ -34,13 +34,11 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """All that is asked for.
+class Measuring:
+    """What each study asks for that runs networks on devices.
 
     Parameters
     ----------
-    rows
-        The base, against which the others' times are told, first.
     devices
         By name.
     left_out
@@ -48,19 +46,31 @@ class Asked:
     measure
         An `itae.clock.Measure`.
     cache
-        Where exports are kept.
+        Where exports are kept, and pairs and weights of what learns.
     seed
-        Of the pictures.
-    calibration
-        Pictures, float32 [1, 3, H, W] in 0..1, that quantised exports are calibrated on; none (default): some are made.
+        Of all that is drawn.
     """
 
-    rows: Sequence[Row]
     devices: Mapping[str, Device]
     left_out: Mapping[str, str]
     measure: Any
     cache: Path
     seed: int
+
+
+@dataclass(frozen=True)
+class Asked(Measuring):
+    """All that is asked for where networks are timed; what isn't told here is `Measuring`'s.
+
+    Parameters
+    ----------
+    rows
+        The base, against which the others' times are told, first.
+    calibration
+        Pictures, float32 [1, 3, H, W] in 0..1, that quantised exports are calibrated on; none (default): some are made.
+    """
+
+    rows: Sequence[Row]
     calibration: Sequence[np.ndarray] = ()
 
     def size(self) -> tuple[tuple[int, int], str | None]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from itae.base.construct import named
 from itae.base.errors import UserError
+from itae.portable.cells.asked import Measuring
 from itae.portable.data.wanted import Wanted
-from itae.portable.devices.device import Device, Net
+from itae.portable.devices.device import Net
 from itae.portable.train.options import Train
 
 
 @dataclass(frozen=True)
-class Learning:
-    """What each study asks for that trains networks and runs them on devices.
+class Learning(Measuring):
+    """What each study asks for that trains networks and runs them; what isn't told here is `Measuring`'s.
 
     Parameters
     ----------
@@ -24,16 +24,6 @@ class Learning:
         As `itae.portable.data.frozen.frozen` takes them; pairs to judge by are as large as pictures that are timed.
     train
         How a network is trained.
-    devices
-        By name.
-    left_out
-        Why each other device of the config is not run on.
-    measure
-        An `itae.clock.Measure`.
-    cache
-        Where pairs, weights and exports are kept.
-    seed
-        Of photographs and blur.
     """
 
     source: Any
@@ -41,11 +31,6 @@ class Learning:
     noise: Any
     pairs: Wanted
     train: Train
-    devices: Mapping[str, Device]
-    left_out: Mapping[str, str]
-    measure: Any
-    cache: Path
-    seed: int
 
     def judged_as_timed(self) -> None:
         """Raise a `UserError` where pictures to judge by and those that are timed are of different sizes."""

@@ -130,7 +130,7 @@ def _timed(
     if not kept:
         return {"rows": [], "devices": facts, "not_run": dict(asked.left_out) | refused, "notes": notes, "timing": {}}
     row = Row(state.net.name, state.net.name, state.net)
-    cells = Asked([row], kept, asked.left_out, asked.measure, asked.cache, asked.seed, _calibration(asked, state))
+    cells = Asked(kept, asked.left_out, asked.measure, asked.cache, asked.seed, [row], _calibration(asked, state))
     result = timed(cells, told, notes)
     return result | {"devices": facts, "not_run": result["not_run"] | refused}
 

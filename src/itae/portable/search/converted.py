@@ -130,7 +130,7 @@ def converted(
                                       if one.name not in there}  # fmt: skip
     pictures = conversion.calibration
     workers.let_go()
-    found = timed(Asked(rows, devices, left_out, asked.measure, asked.cache, asked.seed, pictures), told)
+    found = timed(Asked(devices, left_out, asked.measure, asked.cache, asked.seed, rows, pictures), told)
     known = [_known(row, nets, restored, hand_made.nets, times) for row in found["rows"]]
     return known, found, notes
 

@@ -141,7 +141,7 @@ def _kept(asked: Searching, rows: list[Row], told: Callable[[str], None]) -> tup
             return found, key, note
         except (OSError, ValueError, KeyError) as error:
             log.warning("%s can't be read (%s); its networks are measured anew.", file, error)
-    found = timed(Asked(rows, asked.devices, asked.left_out, asked.measure, asked.cache, asked.seed), told)
+    found = timed(Asked(asked.devices, asked.left_out, asked.measure, asked.cache, asked.seed, rows), told)
     found["when"] = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     with disk_trouble_told(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True)
