@@ -173,31 +173,32 @@ def predictions(result: Mapping[str, Any]) -> Figure | None:
     result = _summary(result)
     if not result["predictor"]:
         return None
-    figure = Figure(figsize=(8.2, 4.6), layout="constrained")
-    ax = figure.subplots()
+    figure = Figure(figsize=(8.2, 6.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     marks, ends = [], []
     for i, (device, of) in enumerate(result["predictor"].items()):
         colour, marker = _look(i)
         told = f"{short(device, _LONGEST)}: {of['mean_error'][0]:.1%} off"
         for some, fill in ((of, colour), (of.get("afterwards"), "none")):
             if some:
-                ax.plot(
-                    some["measured_ms"], some["predicted_ms"], marker, color=colour, markersize=4.5, alpha=0.75,
-                    markerfacecolor=fill,
-                )  # fmt: skip
-                ends += [*some["measured_ms"], *some["predicted_ms"]]
+                measured, predicted = np.array(some["measured_ms"]), np.array(some["predicted_ms"])
+                for ax, values in ((above, predicted), (below, predicted / measured)):
+                    ax.plot(measured, values, marker, color=colour, markersize=4.5, alpha=0.75, markerfacecolor=fill)
+                ends += [*measured, *predicted]
         if later := of.get("afterwards"):
             told += f", then {later['mean_error'][0]:.1%}"
-        marks += ax.plot([], [], marker, color=colour, markersize=5, label=told)
+        marks += above.plot([], [], marker, color=colour, markersize=5, label=told)
     line = np.array([min(ends), max(ends)])
-    ax.plot(line, line, color="#777", lw=1)
-    ax.fill_between(line, line / 1.1, line * 1.1, color="#777", alpha=0.15, lw=0)
-    for axis in ("x", "y"):
-        _plain_log(ax, axis)
-    ax.set_xlabel("measured milliseconds", fontsize=9)
-    ax.set_ylabel("predicted milliseconds", fontsize=9)
-    clean(ax)
-    ax.set_title("networks held out from the fit; hollow: chosen and measured afterwards; the band is 10 %", fontsize=9)
+    for ax, values in ((above, line), (below, np.ones(2))):
+        ax.plot(line, values, color="#777", lw=1)
+        ax.fill_between(line, values / 1.1, values * 1.1, color="#777", alpha=0.15, lw=0)
+        clean(ax)
+    _plain_log(above, "x")
+    _plain_log(above, "y")
+    below.set_xlabel("measured milliseconds", fontsize=9)
+    above.set_ylabel("predicted milliseconds", fontsize=9)
+    below.set_ylabel("predicted over measured", fontsize=9)
+    above.set_title("networks that the fit never saw; hollow: chosen, then measured; band: 10 %", fontsize=9)
     legend(figure, marks, loc="outside right upper", fontsize=8, frameon=False)
     return figure
 
