@@ -166,7 +166,7 @@ def macs_and_time(result: Mapping[str, Any]) -> Figure | None:
 def predictions(result: Mapping[str, Any]) -> Figure | None:
     """Draw predicted against measured times of networks that the predictor was not fitted on, a colour a device.
 
-    Hollow are those that were measured after the search had chosen them.
+    Hollow are those that were measured afterwards.
     """
     from matplotlib.figure import Figure
 
@@ -198,7 +198,7 @@ def predictions(result: Mapping[str, Any]) -> Figure | None:
     below.set_xlabel("measured milliseconds", fontsize=9)
     above.set_ylabel("predicted milliseconds", fontsize=9)
     below.set_ylabel("predicted over measured", fontsize=9)
-    above.set_title("networks that the fit never saw; hollow: chosen, then measured; band: 10 %", fontsize=9)
+    above.set_title("networks that the fit never saw; hollow: measured afterwards; band: 10 %", fontsize=9)
     legend(figure, marks, loc="outside right upper", fontsize=8, frameon=False)
     return figure
 
@@ -266,9 +266,9 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
     ),
     "predicted": (
         "Predicted against measured times of networks that the fit never saw, and the mean of absolute errors: filled, "
-        "each of those measured first, predicted from all others; hollow, those that were chosen and measured "
-        "afterwards. The latter were chosen for being predicted fast, so predictions are mostly low. A predictor "
-        "decides which networks are measured, never which of these is best.",
+        "each of those measured first, predicted from all others; hollow, those measured afterwards, made by hand and "
+        "chosen by the search. The chosen were chosen for being predicted fast, so predictions are mostly low. A "
+        "predictor decides which networks are measured, never which of these is best.",
         predictions,
     ),
     "supernet_ranks": (

@@ -7,9 +7,9 @@ logarithms alone: 44 U-Nets of all operators left a mean error of 5 to 8 per cen
 logarithms of sizes 11 to 19 (four runtimes, 96 pixels).
 
 It prunes; it doesn't rank a front, whose networks are to be measured. How far it errs is told of networks that it was
-not fitted on: each of those measured, predicted from all others, and later those that a search has chosen, which were
-chosen for being predicted fast, so that predictions are mostly low. What is unlike all that was measured it refuses:
-prices of operators that it never saw are made up.
+not fitted on: each of those measured, predicted from all others, and later those that are measured in the end. Of
+these many were chosen for being predicted fast, so that predictions are mostly low. What is unlike all that was
+measured it refuses: prices of operators that it never saw are made up.
 
 Letters: N networks, K parts.
 """
