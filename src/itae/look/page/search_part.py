@@ -149,12 +149,11 @@ def _predictor(name: str, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def _errors(about: Mapping[str, Any]) -> dict[str, Any]:
     of_it = {key: dict(zip(("value", "low", "high"), about.get(key) or (), strict=False))
-             for key in ("mean_error", "median_error", "spearman")}  # fmt: skip
+             for key in ("mean_error", "spearman")}  # fmt: skip
     within = about.get("within")
     return {
         "nets": len(about.get("measured_ms") or ()),
         "mean": with_interval(of_it["mean_error"], ".1%"),
-        "median": with_interval(of_it["median_error"], ".1%"),
         "spearman": with_interval(of_it["spearman"], ".2f"),
         "within": "" if within is None else f"{within:.2f}",
     }

@@ -8,7 +8,7 @@ logarithms of sizes 11 to 19 (four runtimes, 96 pixels).
 
 It prunes; it doesn't rank a front, whose networks are to be measured. How far it errs is told of networks that it was
 not fitted on: each of those measured, predicted from all others, and later those that are measured in the end. Of
-these many were chosen for being predicted fast, so that predictions are mostly low. What is unlike all that was
+these many were chosen for being predicted fast, so that predictions of them tend to be low. What is unlike all that was
 measured it refuses: prices of operators that it never saw are made up.
 
 Letters: N networks, K parts.
