@@ -8,7 +8,7 @@ TINY = ("net.channels=2", "net.depth=1", "net.blocks=1", "train.steps=4", "train
 SMALL = (
     *TINY,
     *("pairs.train=6", "pairs.validation=3", "pairs.test=3", "pairs.train_size=32", "blur.length=[2,4]"),
-    *("measure.size=32", "measure.budget_s=2", "measure.rounds=8", "measure.max_split_half=1"),
+    *("measure.size=32", "measure.budget_s=30", "measure.rounds=8", "measure.max_split_half=1"),
     *("data=folder", "data.root=photographs", "runtime.report=false", "out=out"),
 )
 TRAINED = (

@@ -22,7 +22,7 @@ SMALL = (
     *("search.judged=6", "search.population=4", "search.measured=12", "search.checked=0", "search.chosen=2"),
     *("train.steps=4", "train.crop=32", "train.batch=2", "train.lr=1e-5", "blur.length=[2,4]"),
     *("pairs.train=6", "pairs.validation=3", "pairs.test=3", "pairs.train_size=32"),
-    *("measure.size=32", "measure.budget_s=4", "measure.rounds=4", "measure.max_split_half=1", "measure.settle=0"),
+    *("measure.size=32", "measure.budget_s=30", "measure.rounds=4", "measure.max_split_half=1", "measure.settle=0"),
     *("data=folder", "data.root=photographs", "out=out"),
 )
 

@@ -24,7 +24,7 @@ from itae.results.table import read_table
 
 SMALL = (
     *("experiment=operators", "net.channels=2", "net.depth=1", "net.blocks=1", "changes=[skip_add,gelu]"),
-    *("measure.size=32", "measure.budget_s=2", "measure.rounds=8", "measure.max_split_half=1"),
+    *("measure.size=32", "measure.budget_s=30", "measure.rounds=8", "measure.max_split_half=1"),
     *("runtime.report=false", "out=out"),
 )
 

@@ -59,7 +59,7 @@ def asked(tmp_path):
         steps={},
         devices=devices,
         left_out={"gone": "not installed"},
-        measure=Measure(size=SIDE, rounds=8, budget_s=2, max_split_half=1),
+        measure=Measure(size=SIDE, rounds=8, budget_s=30, max_split_half=1),
         cache=tmp_path / "cache",
         seed=0,
     )

@@ -313,7 +313,7 @@ class Recording(Toy):
 
 def test_what_a_device_is_calibrated_on_is_never_what_it_is_held_against(tmp_path):
     toy, rows = Recording(), rows_of(UNet(channels=2, depth=1, blocks=1), ["skip_add"])
-    asked = Asked({"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=2, max_split_half=1), tmp_path, 0, rows)
+    asked = Asked({"toy": toy}, {}, Measure(size=16, rounds=8, budget_s=30, max_split_half=1), tmp_path, 0, rows)
     operators(asked, lambda _: None)
     assert len(toy.calibrated) == CALIBRATION
     assert len(toy.run) >= 8

@@ -76,7 +76,7 @@ def asked(tmp_path, monkeypatch):
         train=Train(steps=40, crop=16, batch=4, lr=1e-2, precision="fp32", every=40),
         devices=devices(one="", two=""),
         left_out={"gone": "not installed"},
-        measure=Measure(size=SIDE, rounds=8, budget_s=3, max_split_half=1, warmup=1, settle=0),
+        measure=Measure(size=SIDE, rounds=8, budget_s=30, max_split_half=1, warmup=1, settle=0),
         cache=tmp_path / "cache",
         seed=0,
         space=SPACE,
