@@ -267,8 +267,8 @@ FIGURES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Figure | None]]] = {
     "predicted": (
         "Predicted against measured times of networks that the fit never saw, and the mean of absolute errors: filled, "
         "each of those measured first, predicted from all others; hollow, those measured afterwards, made by hand and "
-        "chosen by the search. The chosen were chosen for being predicted fast, so predictions of them tend to be low. A "
-        "predictor decides which networks are measured, never which of these is best.",
+        "chosen by the search. The chosen were chosen for being predicted fast, so predictions of them tend to be low. "
+        "A predictor decides which networks are measured, never which of these is best.",
         predictions,
     ),
     "supernet_ranks": (
