@@ -4,7 +4,7 @@ import { get, post, query } from "./api.js";
 import { chips } from "./chips.js";
 import { openTask } from "./dialogs.js";
 import { button, called, count, file, find, make, thumb } from "./dom.js";
-import { committed, made } from "./fresh.js";
+import { committed, made, seenOf } from "./fresh.js";
 import { clearSelection } from "./marks.js";
 import { changed, labelsOf, rowOf, state } from "./state.js";
 import { toast } from "./status.js";
@@ -50,7 +50,7 @@ function edit(task) {
     else commit.focus();
   }
 
-  let seen = Math.max(state.version, task.change?.edit ?? 0); // who undoes an edit has seen it
+  let seen = Math.max(seenOf(ids), task.change?.edit ?? 0); // who undoes an edit has seen it
   let [last, turn] = [null, 0];
   const change = () => {
     if (task.change) return task.change;
@@ -170,7 +170,7 @@ async function renew({ added, changed: some, deleted }) {
 
 async function after(wanted, told, done) {
   if (done.edit === null) return toast("Nothing changed: all of it was so already.");
-  made(done);
+  made(done, wanted.ids ?? Object.keys(wanted.labels ?? {}));
   toast(`${DONE[wanted.verb](told, wanted)}: edit ${done.edit}, ${count(done.rows, "row")} now.`, [["Undo", () => undoEdit(done.edit)]]);
   if (wanted.verb === "correct") changed(wanted.labels);
   else if (wanted.verb === "delete") changed(Object.fromEntries(wanted.ids.map((id) => [id, null])));

@@ -7,6 +7,7 @@ import { banner } from "./status.js";
 
 const EVERY = 5000; // ms
 const own = new Set(); // edits that this page has made
+const seenAt = new Map(); // of rows that it has edited, the version since when it knows them
 
 export function watch() {
   onAnswer((status) => {
@@ -65,9 +66,16 @@ export async function refresh() {
   tell("base");
 }
 
-/** Take note of an edit that this page has made: before anything is awaited, as the next one may be of the same rows. */
-export function made(done) {
+/** The version as of which the page has seen all these rows: one that it has edited itself it knows as it left it. */
+export function seenOf(ids) {
+  const edited = ids.length ? ids.reduce((least, id) => Math.min(least, seenAt.get(id) ?? 0), Infinity) : 0;
+  return Math.max(state.version, edited);
+}
+
+/** Take note of an edit of rows that this page has made: before anything is awaited, as the next may be of the same. */
+export function made(done, ids) {
   own.add(done.edit);
+  for (const id of ids) seenAt.set(id, done.version);
   if (state.version + 1 === done.version) state.version = done.version; // else others were in between, and `poll` tells
 }
 
