@@ -36,6 +36,7 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_manual_is_built_strictly_and_asks_for_nothing(site):
     pages = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
     assert len(pages) >= len(list((ROOT / "docs").rglob("*.md")))

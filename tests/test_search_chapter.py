@@ -26,6 +26,7 @@ def test_the_sessions_print_what_the_chapter_shows(itae_, tmp_path):
     assert len((tmp_path / "odd.jsonl").read_text(encoding="utf-8").splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_the_rule_of_the_chapter_ranks(itae_, tmp_path, monkeypatch):
     (code,) = re.findall(r"```python\n(# my_feedback.*?)```", TEXT, re.DOTALL)
     (command,) = re.findall(r"^itae search .*my_feedback.*$", TEXT, re.MULTILINE)

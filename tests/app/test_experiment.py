@@ -207,6 +207,7 @@ def test_a_full_disk_in_the_run_folder_is_a_sentence(compose, tmp_path, monkeypa
         run(compose(*QUICK), tmp_path / "again")
 
 
+@pytest.mark.slow
 @pytest.mark.figures
 def test_a_figure_that_fails_costs_no_result(compose, tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("itae.look.run_figures.signal_figure", lambda *args: 1 / 0)
@@ -358,6 +359,7 @@ def test_an_image_of_two_classes_is_told(compose, tmp_path, how):
     assert [told in note for note in notes].count(True) == 1
 
 
+@pytest.mark.slow
 def test_a_fit_that_found_no_modes_is_said_each_time(compose, tmp_path):
     for name in ("first", "cached"):
         result = run(compose(*QUICK, "detector.rule=bimodal", "detector.calibration_images=64"), tmp_path / name).result
@@ -508,6 +510,7 @@ EXPERIMENTS = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
     needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"],
@@ -529,6 +532,7 @@ def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
                 assert run(compose(*overrides, f"{key}={value}"), tmp_path / f"{key}{value}").ok
 
 
+@pytest.mark.slow
 def test_a_terminal_that_can_not_take_the_table_costs_the_table_alone(compose, tmp_path, monkeypatch):
     for error in (BrokenPipeError, UnicodeEncodeError("ascii", "\u00b1", 0, 1, "no"), SystemExit(1)):
 

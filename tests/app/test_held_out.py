@@ -169,6 +169,7 @@ def test_what_no_criterion_compares_is_told_before_the_sweep(dev, word):
         compare([*dev, word], ["dataset.root=other"])
 
 
+@pytest.mark.slow
 def test_what_differs_between_development_sets_has_to_be_said(dev):
     photos("other", range(20, 30))
     photos("third", range(40, 44))

@@ -71,6 +71,7 @@ def test_a_folder_without_labels_gets_a_k(itae_, tmp_path):
     assert "separation" not in run.result["edited"]
 
 
+@pytest.mark.slow
 def test_all_jobs_of_a_sweep_choose_once_and_have_one_k(itae_, chosen):
     words = ("attenuator.strength=0.5,1", "clusterer=kmeans,spherical_kmeans", "clusterer.k=auto", FEW)
     status, _, err = itae_("-m", *SMALL, *words, "tracker=none", "hydra.sweep.dir=sweep")
@@ -100,6 +101,7 @@ def test_what_has_seen_labels_is_not_hidden(itae_, said):
     assert itae.load_run("run").result["selection"] == said
 
 
+@pytest.mark.slow
 def test_another_seed_or_another_list_is_another_choice(itae_, chosen):
     words = ("seed=0,1", "clusterer.k=auto", "clusterer.candidates=[2,4,8],[3]")
     itae_("-m", *SMALL, *words, "tracker=none", "hydra.sweep.dir=sweep")
@@ -147,6 +149,7 @@ def test_agreement_and_spaces_are_in_result_table_tracker_and_csv(itae_, monkeyp
             assert float(row[f"{name}_distance"]) == pytest.approx(far, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_collect_holds_clusterers_against_each_other(itae_):
     words = ("clusterer=kmeans,spherical_kmeans", "layers=all,none", "tracker=none", "hydra.sweep.dir=sweep")
     itae_("-m", *SMALL[:-1], *words)

@@ -163,6 +163,7 @@ def test_processes_that_do_not_come_up_are_told(monkeypatch):
         _processes.run(_launch.Program(None, None, None), group, 2, iter(()))
 
 
+@pytest.mark.slow
 def test_jobs_that_get_no_processes_run_in_this_one(itae_, monkeypatch):
     def refuse(*_):
         raise UserError("The processes for them ended at once (exit code 1).")
@@ -236,6 +237,7 @@ def test_all_that_a_page_is_made_of_can_be_imported_ahead():
     assert [part.__name__ for part in page.import_parts()] == list(page._PARTS)
 
 
+@pytest.mark.slow
 def test_what_can_not_be_pickled_runs_in_this_process(itae_, monkeypatch):
     def unfit(*_):
         raise TypeError("cannot pickle '_thread.lock' object")
@@ -354,6 +356,7 @@ def test_what_slurm_can_not_start_is_told_with_its_reason(itae_, slurm, monkeypa
     assert re.fullmatch(r"Slurm: 2 of 2 groups of job \d+ are queued \(PartitionConfig\)", line)
 
 
+@pytest.mark.slow
 def test_a_wait_for_slurm_is_told_on_the_console(monkeypatch, caplog):
     pytest.importorskip("submitit")
     from itae.app.launch import slurm as _slurm

@@ -342,6 +342,7 @@ def test_other_samplers_take_several_objectives_and_none_needs_labels(itae_, sam
                for trial in json.loads(Path("study/front.json").read_text()))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_without_a_direction_the_metric_says_it(itae_):
     status, _, _ = itae_(*SEARCH, "detector.k=1,2,3", "hydra.sweeper.metric=inertia", "hydra.sweeper.batch=5", *SMALL)
     assert status == 0

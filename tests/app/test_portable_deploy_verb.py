@@ -27,6 +27,7 @@ def alone_with_photographs(tmp_path, monkeypatch):
     photographs(tmp_path / "photographs")
 
 
+@pytest.mark.slow
 @pytest.mark.figures
 def test_from_photographs_to_what_each_device_restores(itae_):
     words = [word for word in TRAINED if word != "runtime.report=false"]
@@ -69,6 +70,7 @@ def test_a_network_that_learned_next_to_nothing_is_refused_and_that_is_told(itae
     assert "train the net for longer" in Path("out/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_goes_on(itae_, monkeypatch):
     from itae.portable.train import steps
 
@@ -208,6 +210,7 @@ def test_a_run_of_another_study_is_not_overwritten(itae_):
     assert result() == {"status": "ok", "kind": "operators"}
 
 
+@pytest.mark.slow
 def test_a_second_run_leaves_none_of_the_first_ones_pictures(itae_):
     earlier("deploy")
     Path("out/pictures").mkdir()

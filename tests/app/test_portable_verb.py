@@ -137,6 +137,7 @@ def test_trackers_are_those_of_a_run():
 # --- a run
 
 
+@pytest.mark.slow
 @pytest.mark.figures
 def test_a_run_writes_its_table_its_page_and_what_it_says(itae_):
     words = [word for word in SMALL if word != "runtime.report=false"]
@@ -193,6 +194,7 @@ def test_all_is_what_is_installed_and_what_is_missing_is_told_with_its_pip_line(
                                 "installed; install it: pip install toys\n")  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_operator_that_is_not_supported_costs_its_cell_alone(itae_):
     status, out, _ = itae_("portable", *SMALL, *toys(one="", picky="no GELU"))
     assert status == 0
@@ -203,6 +205,7 @@ def test_an_operator_that_is_not_supported_costs_its_cell_alone(itae_):
     assert "picky" not in result()["not_run"]
 
 
+@pytest.mark.slow
 def test_a_broken_conversion_is_refused_and_a_crash_told(itae_):
     status, out, _ = itae_("portable", *SMALL, *toys(one="", odd="swapped", bad="crashes"))
     assert status == 0

@@ -77,6 +77,7 @@ def ids(page):
     return [row["id"] for row in page["results"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("there")
 def test_a_picture_finds_those_like_it_and_marks_change_what_comes_next(told):
     first = told("search kb asked/one/08.png -n 6 --json")
@@ -144,6 +145,7 @@ def test_conditions_leave_rows_out(told):
     assert len(late["results"]) == 20
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("base")
 def test_what_is_printed(told, tmp_path):
     found = told("search kb asked/one/08.png -n 3 --json")
@@ -305,6 +307,7 @@ def test_a_rule_of_somebodys_own_ranks_and_is_not_imported_by_a_files_word(told,
     assert "this" not in sys.modules
 
 
+@pytest.mark.slow
 def test_words_find_images_and_a_session_of_words_replays_without_the_model(told, itae_, tmp_path):
     told("knowledge init kb backbone=digits_clip --images embed")
     told("knowledge add kb dataset=digits dataset.split=test")

@@ -44,6 +44,7 @@ def results(folder):
     return {int(path.parent.name): json.loads(path.read_text()) for path in folder.glob("*/result.json")}
 
 
+@pytest.mark.slow
 def test_a_sweep_is_one_pass_and_each_job_is_as_if_alone(itae_, images_seen):
     status, out, err = itae_("-m", "layers=last,last2", "attenuator=floor,scale", *SMALL)
     assert (status, err) == (0, "")
@@ -72,6 +73,7 @@ def test_a_pass_has_diagnostics_if_any_of_its_jobs_wants_them(itae_, images_seen
     assert images_seen == [(32, 2), (28, 2)]
 
 
+@pytest.mark.slow
 def test_jobs_of_other_data_or_backbones_have_passes_of_their_own(itae_, images_seen):
     words = [w for w in SMALL if not w.startswith("dataset")]
     assert itae_("-m", "dataset.limit=40,50", "layers=last,all", *words)[0] == 0
@@ -207,6 +209,7 @@ OWN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", OWN)
 def test_nothing_is_removed_from_a_folder_of_ones_own(itae_, way):
     Path("own/experiment").mkdir(parents=True)
@@ -221,6 +224,7 @@ def test_nothing_is_removed_from_a_folder_of_ones_own(itae_, way):
     assert Path("mine/paper.csv").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_takes_no_other_sweep(itae_):
     assert itae_("-m", "layers=last,last2,all", *SMALL, "hydra.sweep.dir=mine")[0] == 0
     before = results(Path("mine"))
@@ -273,6 +277,7 @@ def test_a_disk_that_is_too_small_for_the_sweep_is_told_before_the_pass(itae_, m
         assert not images_seen
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_a_time_never_share_a_folder(itae_):
     words = ("-m", "layers=last,last2", *SMALL)
     assert itae_(*words)[0] == 0
@@ -297,6 +302,7 @@ def test_a_folder_that_is_in_use_says_by_whom(itae_, monkeypatch):
     assert f"mine is in use by another sweep (process {os.getpid()} on {socket.gethostname()} of " in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [errno.ENOLCK, errno.ENOSYS])
 def test_a_sweep_on_a_disk_without_locks_goes_on_where_one_died_on_another_machine(itae_, monkeypatch, error):
     def unable(*_):
@@ -321,6 +327,7 @@ def test_a_sweep_on_a_disk_without_locks_goes_on_where_one_died_on_another_machi
     dead.release()
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_is_gone_on_with(itae_):
     words = ("-m", "layers=last,last2", *SMALL, "hydra.sweep.dir=mine")
     assert itae_(*words)[0] == 0
@@ -328,6 +335,7 @@ def test_a_folder_of_ones_own_is_gone_on_with(itae_):
     assert "2 of them run now" in itae_("-m", "layers=last,last2", *SMALL, "hydra.sweep.dir=yours")[1]
 
 
+@pytest.mark.slow
 def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
     words = ("-m", "layers=last,last2", *SMALL, "hydra.sweep.dir=mine")
     itae_(*words)
@@ -335,6 +343,7 @@ def test_a_job_is_not_done_when_something_changed(itae_, monkeypatch):
     assert "2 of them run now" in itae_(*words)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base", "words"),
     [
@@ -368,6 +377,7 @@ def test_a_job_is_not_done_when_the_code_of_somebodys_own_changed(itae_, monkeyp
     assert "0 of them run now" in calls(22)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["settings", "embeddings"])
 def test_a_result_of_other_settings_or_embeddings_is_not_taken_for_the_job_s(itae_, key):
     words = ("-m", "layers=last,last2", *SMALL)
@@ -379,6 +389,7 @@ def test_a_result_of_other_settings_or_embeddings_is_not_taken_for_the_job_s(ita
     assert results(folder)[0][key] == there[0][key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["[]", '{"status": "ok"}', '{"status": 3}', "no json"])
 def test_a_result_that_is_none_is_made_again(itae_, text):
     words = ("-m", "layers=last,last2", *SMALL)
@@ -390,6 +401,7 @@ def test_a_result_that_is_none_is_made_again(itae_, text):
     assert "2 jobs, 1 of them run now" in out
 
 
+@pytest.mark.slow
 def test_what_was_pruned_from_the_cache_is_made_again(itae_):
     words = ("-m", "layers=last,last2", *SMALL)
     assert itae_(*words)[0] == 0
@@ -399,6 +411,7 @@ def test_what_was_pruned_from_the_cache_is_made_again(itae_):
     assert itae.load_run(folder / "1").edited.vectors.shape == (60, 96)
 
 
+@pytest.mark.slow
 def test_the_stock_launcher_gives_the_same(itae_, monkeypatch):
     composed, load = [], ConfigLoaderImpl.load_sweep_config
     monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", lambda *a: composed.append(a) or load(*a))

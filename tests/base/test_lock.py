@@ -100,6 +100,7 @@ def test_who_died_on_this_machine_holds_nothing(tmp_path, without_locks):
         assert mine.take() or mine.take(), "at the second look at the latest"
 
 
+@pytest.mark.slow
 def test_who_died_on_another_machine_holds_for_the_length_of_a_lease(tmp_path, without_locks):
     with holder(tmp_path / "x", "elsewhere") as process:
         process.kill()
@@ -110,6 +111,7 @@ def test_who_died_on_another_machine_holds_for_the_length_of_a_lease(tmp_path, w
         assert 2.0 <= time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [-1e6, 1e6])
 def test_who_lives_on_another_machine_is_not_robbed_whatever_the_clocks_say(
     tmp_path, without_locks, monkeypatch, ahead
@@ -128,6 +130,7 @@ def test_who_is_known_to_be_alive_is_waited_for_no_longer(tmp_path, without_lock
         assert not Lock(tmp_path / "x").take_from_the_dead("x")
 
 
+@pytest.mark.slow
 def test_who_may_be_dead_is_waited_for_and_that_is_told(tmp_path, without_locks, monkeypatch, caplog):
     monkeypatch.setattr(waiting, "FIRST", 0.3)
     with holder(tmp_path / "x", "elsewhere") as process:

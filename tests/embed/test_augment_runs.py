@@ -20,6 +20,7 @@ from itae.store.store import Store
 SMALL = ("tracker=none", "dataset.limit=60", "clusterer.seeds=2")
 
 
+@pytest.mark.slow
 @pytest.mark.figures
 def test_a_run_says_what_it_costs_and_shows_that_nothing_was_flagged(itae_, tmp_path):
     status, out, err = itae_(*SMALL, "edit=augment", "edit.views=3", "edit.shift=2", "detector.rule=bimodal")

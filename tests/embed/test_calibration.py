@@ -63,6 +63,7 @@ def test_what_a_run_has_fitted_is_written_as_it_is(itae_, tmp_path, monkeypatch)
     assert held.result["timing"]["passed"] == 0, "the same numbers, whether fitted or given"
 
 
+@pytest.mark.slow
 def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):
     path, _ = calibrated
     taking = (*WORDS, f"detector.calibration={path}")
@@ -78,6 +79,7 @@ def test_a_file_is_used_with_what_it_is_for_alone(itae_, tmp_path, calibrated):
         assert told in err
 
 
+@pytest.mark.slow
 def test_thresholds_of_the_untouched_model_are_not_taken_for_the_stream_as_it_is_edited(itae_, tmp_path):
     path = tmp_path / "each.json"
     words = (*WORDS, "layers=last3")
@@ -105,6 +107,7 @@ def test_a_file_for_other_pixels_is_refused_whatever_differs(itae_, calibrated, 
     assert f"for backbone {field}={other!r}, and this run has {ours!r}" in err
 
 
+@pytest.mark.slow
 def test_a_file_that_lacks_a_block_or_is_damaged_is_told(itae_, tmp_path, calibrated):
     path, _ = calibrated
     told = json.loads(path.read_text())
@@ -122,6 +125,7 @@ def test_a_file_that_lacks_a_block_or_is_damaged_is_told(itae_, tmp_path, calibr
     assert (status, "block 5 is 'high', no number" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_another_edit_than_it_was_fitted_under_is_warned_of(itae_, tmp_path, calibrated):
     path, _ = calibrated
     status, _, err = itae_(*WORDS, f"detector.calibration={path}", "attenuator=fade")

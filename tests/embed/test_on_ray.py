@@ -115,6 +115,7 @@ def test_the_workers_of_a_cluster_make_what_one_process_makes(source, ray, monke
     assert not [item for item in source.store.survey() if item.kind != "entry"], "nothing is left of the work"
 
 
+@pytest.mark.slow
 def test_what_one_engine_began_the_other_ends(source, ray, monkeypatch, killed_at_shard_2):
     from itae.store.draft import Draft
 

@@ -714,6 +714,7 @@ def step(house, there, how, draw):
         house.add(there[target], target)
 
 
+@pytest.mark.slow
 @given(steps=STEPS)
 @settings(max_examples=5, deadline=None)
 def test_changes_of_a_folder_give_the_rows_of_one_pass_and_cost_what_no_entry_has(drawer, weights, truth, steps):

@@ -152,6 +152,7 @@ def crowd(room, paths, limited):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limited", [False, True])
 def test_several_bombs_at_once_stay_within_the_room(tmp_path, limited):
     """Side by side they would take 540 MB."""

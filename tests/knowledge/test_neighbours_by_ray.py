@@ -215,6 +215,7 @@ def test_a_cluster_answers_as_one_process_does(tmp_path, ray, monkeypatch, cpus)
         assert told(snapshot, queries, digests, Auto()) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("once", [True, False])
 def test_the_share_of_a_lost_worker_is_given_to_another(tmp_path, ray, monkeypatch, once):
     monkeypatch.setattr(on_ray, "SHARE", 48)
@@ -256,6 +257,7 @@ def pictures(itae_, tmp_path):
     return lambda *words: itae_("knowledge", *words)
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_it_prints_without(pictures, ray):
     for words in (
         ("classify", "kb", "asked", "photos/1", "--json"),

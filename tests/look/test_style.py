@@ -128,6 +128,7 @@ def test_long_names_are_cut_and_stay_one_line():
     assert short("a\nb", 20) == one_line("a\nb") == "a\\nb"
 
 
+@pytest.mark.slow
 def test_every_figure_is_made_in_one_style():
     modules = [ast.parse(path.read_text(encoding="utf-8")) for path in SRC.rglob("*.py")]
     makers = {

@@ -144,6 +144,7 @@ def test_it_follows_rings_that_kmeans_cuts():
     assert acc(labels, min(fits, key=lambda one: one.objective.cost).assignments) == 1
 
 
+@pytest.mark.slow
 def test_wrong_pairs_on_which_heads_disagree_hardly_count(monkeypatch):
     """A tenth of all pairs lead to another blob; the end is that of the clean graph."""
     x, labels = blobs(n=300, width=8)

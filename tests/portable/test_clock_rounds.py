@@ -81,6 +81,7 @@ def test_what_one_leaves_behind_meets_all_others():
     assert not any(differs(a, b) for a, b in itertools.combinations(found[1:], 2))
 
 
+@pytest.mark.slow
 def test_the_order_is_drawn_anew_by_the_seed():
     def orders(seed):
         ran: list[str] = []
@@ -309,6 +310,7 @@ def test_which_clock_tells(options, cpu, elsewhere, statistic):
     assert set(found[0].each_ms) == {found[0].ms}
 
 
+@pytest.mark.slow
 def test_one_that_takes_more_threads_than_it_was_given_is_told():
     two = Told(lambda _: 0.019, wall=lambda _: 0.010)
     assert (

@@ -91,6 +91,7 @@ SPACE = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.fixed_dictionaries(SPACE))
 def test_no_spec_draws_a_dead_network(options):

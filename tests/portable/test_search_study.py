@@ -242,6 +242,7 @@ def test_who_judges_is_settled_by_the_ranks_and_said(quick, monkeypatch, spearma
             assert math.isfinite(judging.judge(SPACE.largest)), "it was trained by then"
 
 
+@pytest.mark.slow
 def test_a_supernet_that_cannot_be_trained_is_replaced_or_told(quick, monkeypatch):
     def bad(*_):
         raise UserError("the supernet's loss is no finite number any more.")

@@ -102,6 +102,7 @@ def test_its_rate_is_its_own_and_the_same_rate_is_the_same_weights(tmp_path):
     assert two.weights == one.weights
 
 
+@pytest.mark.slow
 def test_all_of_its_networks_learn(tmp_path):
     """In 120 steps all come above the blurred input, those that weren't at an end of the sandwich, too."""
     from itae.portable.search.judge import by_supernet

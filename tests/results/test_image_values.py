@@ -27,6 +27,7 @@ WORDS = (
 )
 
 
+@pytest.mark.slow
 def test_any_tasks_edit_is_held_against_random_patches_image_by_image(itae_):
     status, _, err = itae_("-m", *WORDS, "control=none,random", "hydra.sweep.dir=sweep")
     assert status == 0, err

@@ -99,6 +99,7 @@ def both_towers_are_open_clips(name, path, dtype=torch.float32):
         assert [bool(encoder.notes(text)) for text in TEXTS] == [False, False, True, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "siglip_so400m14" else name for name in SHIPPED]
 )

@@ -45,6 +45,7 @@ def imported(client, address, **changed):
     return f"/api/searches/{answer.json()['search']}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["within", "temperature"])
 def test_an_option_imports_nothing(client, began, trap, option):
     name = {"within": "nearest", "temperature": "kernel"}[option]
@@ -53,6 +54,7 @@ def test_an_option_imports_nothing(client, began, trap, option):
     assert f"The rule {name} has {option}=" in answer.json()["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [
     {"_target_": "itae.feedback.Nearest", "within": {"_target_": "TRAP"}},
     {"_target_": "TRAP"},

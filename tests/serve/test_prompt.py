@@ -66,6 +66,7 @@ def test_a_letter_at_a_time_is_no_request_either(port):
         assert time.monotonic() - began < 2
 
 
+@pytest.mark.slow
 def test_a_connection_that_asks_again_is_kept(port):
     with socket.create_connection(("127.0.0.1", port)) as link:
         for _ in range(4):

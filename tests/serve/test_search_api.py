@@ -350,6 +350,7 @@ def test_a_condition_is_met_by_positions_of_the_snapshot_at_hand(own):
     assert then.alive_M[found].all(), "where they lie now, not where they lay"
 
 
+@pytest.mark.slow
 def test_a_version_can_be_shown_in_place_of_the_newest(digits, own, tmp_path):
     own.base.commit(own.base.delete(["digits/all/01670"]), "bert", "")
     then = serving.desk_of(own.base.path, digits / "cache", at=1, read_only="Version 1 is shown.")

@@ -102,6 +102,7 @@ def title(page, text):
     page.wait_for_function("text => document.title === text", arg=text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_link_that_stands_on_another_page_lets_a_browser_in(here, elsewhere, page, host):
     page.goto(elsewhere(f"<a href='{here.link}'>the link</a>", host))

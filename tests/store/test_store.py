@@ -633,6 +633,7 @@ def lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_redoes_at_most_one_shard_and_ends_with_the_same_bytes(tmp_path):
     calm, rough = Store(tmp_path / "calm"), Store(tmp_path / "rough")
     finish(run_python(EXTRACT, calm.root, tmp_path / "calm.txt", 0, 1))

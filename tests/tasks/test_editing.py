@@ -237,6 +237,7 @@ def test_where_little_is_lost_a_run_says_so(ran):
     assert "cost nothing: no recovery there" in json.dumps(result["notes"])
 
 
+@pytest.mark.slow
 def test_labels_and_groups_of_files(ran, tmp_path):
     ran()
     ids = pd.read_csv("run/ranking.csv")["id"].tolist()

@@ -78,6 +78,7 @@ class Counting(User):
         return np.array([3])
 
 
+@pytest.mark.slow
 def test_the_metrics_are_those_of_the_runs_own_rule(one):
     result = result_of(one)
     table = pd.read_csv(one / "feedback.csv")
@@ -100,6 +101,7 @@ def test_the_metrics_are_those_of_the_runs_own_rule(one):
     assert itae.load_run(one).scores.loc["map_at_r", "edited"] == result["edited"]["map_at_r"]["mean"]
 
 
+@pytest.mark.slow
 def test_the_tables_hold_all_rules_sizes_rounds_and_searches(one):
     table, queries = pd.read_csv(one / "feedback.csv"), pd.read_csv(one / "queries.csv", dtype={"wish": str})
     rules = {*RULES, "nearest, random images judged", "nearest, nobody judges, all shown are yes",
@@ -151,6 +153,7 @@ def test_the_page_shows_all_of_it(one, itae_):
         assert word in page
 
 
+@pytest.mark.slow
 def test_a_run_says_who_judged_and_what_was_found(ran):
     result, out = ran("task.judged=5", "feedback=kernel", "feedback.temperature=0.05")
     assert result["feedback"]["rule"] == "kernel temperature 0.05"
@@ -165,6 +168,7 @@ def test_a_run_says_who_judged_and_what_was_found(ran):
     assert zero["share"] == result["baseline"]["zero_positive"]["mean"] == zero["searches"] / 30
 
 
+@pytest.mark.slow
 def test_an_edit_that_changes_nothing_is_simulated_once(ran, monkeypatch):
     import itae.tasks.feedback.task as module
 
@@ -189,6 +193,7 @@ def test_a_gallery_is_searched_by_images_of_another_split(ran):
     assert set(queries["id"]) <= set(Path("run", result["embeddings"]["baseline"], "ids.txt").read_text().split())
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_query_are_out_of_a_gallery_too(ran):
     own, _ = ran("task.gallery={limit: 100}", "task.queries=10")
     alone, _ = ran("task.queries=10")
@@ -211,6 +216,7 @@ def test_groups_labels_and_attributes_of_files(ran, group, wanted):
     assert "10 have nothing to be searched for" in json.dumps(result["notes"])
 
 
+@pytest.mark.slow
 def test_several_labels_are_meant_one_after_the_other(ran):
     pairs = ("dataset=digit_pairs", "dataset.limit=null", "dataset.count=200", "user=one_label", "task.queries=10")
     result, _ = ran(*pairs, "user.means=each")

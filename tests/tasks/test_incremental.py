@@ -35,6 +35,7 @@ def accuracy(predictions, side):
     return np.mean([row[side] == row["label"] for row in predictions])
 
 
+@pytest.mark.slow
 def test_a_run_tells_all_methods_on_both_sides(itae_):
     result, out = ran(itae_, *EDIT, "task.tasks=5")
     assert (result["kind"], result["status"]) == ("incremental", "ok")
@@ -74,6 +75,7 @@ def test_the_matrix_has_each_order_method_and_side(itae_):
     assert "3, 3, 2, 2 at a step" in " ".join(result["notes"])
 
 
+@pytest.mark.slow
 def test_a_gallery_is_asked_and_its_protocols_agree(itae_):
     """The last step is the same memory, by class and by sample, and plain neighbours, by one task."""
     ends = {}
@@ -103,6 +105,7 @@ def test_given_the_task_a_memory_forgets_nothing(itae_):
         assert all(task[row["label"]] == task[row["baseline"]] for row in mine)
 
 
+@pytest.mark.slow
 def test_the_voter_is_chosen_once_in_the_untouched_memory(itae_, monkeypatch):
     chosen, choose = [], itae.tasks.incremental.task.choose
     monkeypatch.setattr(

@@ -63,6 +63,7 @@ def test_bases_answer_as_the_images_in_them_do_each_on_its_side(did, bases):
         assert about["root"][:16] in out
 
 
+@pytest.mark.slow
 def test_one_base_serves_both_sides_where_nothing_is_edited_and_its_newest_version_is_told(did, bases):
     out = did(*RUN, "layers=none", "task.gallery=kb")
     found = result()
@@ -112,6 +113,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_before_any_work(itae_, bases, monkeypatch):
     monkeypatch.setattr("itae.embed.worker.Worker.__init__", lambda *_, **__: pytest.fail("it embeds"))
     for words, told in REFUSED:

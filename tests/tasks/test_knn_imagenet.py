@@ -48,6 +48,7 @@ def test_each_layout_is_named_by_its_train(ran, layout):
     assert len(sweep) == 1 + 3 * 8 + 1, "k up to 20 of three voters, and the run's own"
 
 
+@pytest.mark.slow
 def test_by_real_any_of_its_labels_is_right_and_images_of_none_are_left_out(ran):
     imagenet(Path("mini"), "devkit")
     found, rows, _ = ran()

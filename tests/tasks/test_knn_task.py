@@ -415,6 +415,7 @@ def test_a_voter_that_these_very_labels_chose_is_said_to_flatter(itae_):
     assert set(found["embeddings"]) == {"baseline", "edited", "baseline.gallery", "edited.gallery"}
 
 
+@pytest.mark.slow
 def test_classes_of_one_group_are_said_never_to_be_told(itae_):
     images = Digits(limit=60).open()
     of = {id_: images.class_names[code] for id_, code in zip(images.ids, images.labels.tolist(), strict=True)}
@@ -426,11 +427,13 @@ def test_classes_of_one_group_are_said_never_to_be_told(itae_):
     assert "never votes for itself" not in out
 
 
+@pytest.mark.slow
 def test_labels_that_a_gallery_has_too_are_none_that_it_went_without(itae_):
     found, _ = ran(itae_, *SMALL, "dataset.split=test", "task.gallery={split: test}")
     assert "flatters the scores" in found["voter"]["how"]
 
 
+@pytest.mark.slow
 def test_labels_that_a_gallery_has_of_some_queries_are_counted(itae_):
     found, _ = ran(itae_, *SMALL, "dataset.split=test", "dataset.limit=100", "task.gallery={limit: 60}")
     known = found["queries"]["known"]
@@ -438,6 +441,7 @@ def test_labels_that_a_gallery_has_of_some_queries_are_counted(itae_):
     assert f"but for {known} of these 100 images" in found["voter"]["how"]
 
 
+@pytest.mark.slow
 def test_labels_of_the_queries_reach_the_scores_and_nothing_else(itae_, tmp_path):
     words = (*SMALL, "dataset.split=test", "task.gallery={split: train}")
     true, _ = ran(itae_, *words)
@@ -455,6 +459,7 @@ def test_labels_of_the_queries_reach_the_scores_and_nothing_else(itae_, tmp_path
     assert "5 of 120 images have no label to be scored by" in out
 
 
+@pytest.mark.slow
 def test_labels_and_groups_of_files_are_those_of_rows_and_queries(itae_, tmp_path):
     """Two labels an image, and a group of every two that lie together: the other of a group never votes."""
     images = Digits(limit=60).open()
@@ -474,6 +479,7 @@ def test_labels_and_groups_of_files_are_those_of_rows_and_queries(itae_, tmp_pat
     assert {row["label"].split(" | ")[1] for row in lines("predictions.csv")} == {"even", "odd"}
 
 
+@pytest.mark.slow
 def test_a_gallery_that_has_the_queries_counts_them_and_leaves_them_out(itae_):
     words = (*SMALL, "voter=rank", "voter.k=10")
     alone, _ = ran(itae_, *words)
@@ -486,6 +492,7 @@ def test_a_gallery_that_has_the_queries_counts_them_and_leaves_them_out(itae_):
         assert row == {name: own[row["id"]][name] for name in row}
 
 
+@pytest.mark.slow
 def test_a_sweep_of_edits_asks_the_untouched_side_once_and_is_collected(itae_, monkeypatch):
     import itae.tasks.knn.answers as module
 
@@ -505,6 +512,7 @@ def test_a_sweep_of_edits_asks_the_untouched_side_once_and_is_collected(itae_, m
     assert [float(row["edited.top_1.mean"]) for row in table] == [one["edited"]["top_1"]["mean"] for one in found]
 
 
+@pytest.mark.slow
 @pytest.mark.figures
 def test_the_page_of_a_run_shows_its_tables_and_figures(itae_):
     words = [word for word in SMALL if word != "runtime.report=false"]

@@ -120,6 +120,7 @@ def test_a_yes_leads_to_what_is_near_it_and_not_to_the_query():
     assert column(told, Case("kernel", 6, 1), "map_at_r")[first] > column(told, Case("none", 6, 1), "map_at_r")[first]
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 10**6), rounds=st.integers(1, 3), page=st.integers(1, 5))
 @settings(max_examples=8, deadline=None)
 def test_another_order_of_rows_changes_nothing(seed, rounds, page):

@@ -59,6 +59,7 @@ def test_what_is_sent_is_not_waited_for(wandb, monkeypatch, capsys):
     assert "sent       1 runs" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_process_that_does_not_end(wandb, tmp_path):
     wandb(STARTS_A_SERVICE)
     with pytest.raises(UserError, match=r"1 of 1 runs could not be sent, .*no end within 3 s"):

@@ -418,6 +418,7 @@ print(service.pid, flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_service_that_hangs_is_not_waited_for_at_exit(tmp_path):
     """W&B waits for it without a limit; stopped, it never ends by itself."""
     done = subprocess.run(
