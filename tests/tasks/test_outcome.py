@@ -37,6 +37,11 @@ def test_numbers_of_numpy_are_plain_ones():
         (({"width": {"mean": float("nan")}}, SIDE), None, "baseline can't be written as JSON"),
         (({"width": object()}, SIDE), None, "baseline can't be written as JSON"),
         ((SIDE, SIDE), {"width": {"mean": 1, "std": None, "interval": 0.3}}, r"delta of 'width'.*\[low, high\]"),
+        (
+            (SIDE, SIDE),
+            {"width": {"mean": 1, "std": None, "interval": [False, True]}},
+            r"delta of 'width'.*\[low, high\]",
+        ),
         ((SIDE, SIDE), {"width": 1.0}, "delta of 'width' must be a mapping"),
     ],
 )

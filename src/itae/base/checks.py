@@ -5,10 +5,16 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from itae.base.errors import UserError, did_you_mean
 
 _LARGEST = sys.float_info.max
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether it is a number, infinite or NaN too; true and false, which Python counts with, are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def one_of(what: str, value: object, options: Iterable[str]) -> None:
@@ -20,9 +26,8 @@ def one_of(what: str, value: object, options: Iterable[str]) -> None:
 
 def number(what: str, value: object, low: float = -math.inf, high: float = math.inf) -> None:
     """Raise a `UserError` unless `value` is a finite number in [low, high]; `what` names the setting."""
-    bad = isinstance(value, bool) or not isinstance(value, int | float)
     # Not math.isfinite, which fails at a whole number past all floats.
-    if bad or not max(low, -_LARGEST) <= value <= min(high, _LARGEST):  # type: ignore[operator]
+    if not is_number(value) or not max(low, -_LARGEST) <= value <= min(high, _LARGEST):
         raise UserError(f"{what}={value!r} must be {_span(low, high)}.")
 
 
@@ -31,7 +36,7 @@ def above_0(what: str, value: object, unit: str = "", high: float = math.inf) ->
 
     No unit (default): a plain number.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= min(high, _LARGEST):
+    if not is_number(value) or not 0 < value <= min(high, _LARGEST):
         of, most = f" of {unit}" if unit else "", f" and at most {high:g}" if math.isfinite(high) else ""
         raise UserError(f"{what}={value!r} must be a number{of} above 0{most}.")
 

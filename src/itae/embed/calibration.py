@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from itae.base.checks import is_number
 from itae.base.errors import UserError
 from itae.base.identity import key_of
 from itae.base.place import at_home
@@ -118,8 +119,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"detector.calibration={path} is no calibration; make one with itae calibrate FILE.")
     for layer, fit in told["blocks"].items():
         theta = fit.get("theta", "") if isinstance(fit, dict) else ""
-        number = isinstance(theta, int | float) and not isinstance(theta, bool) and math.isfinite(theta)
-        if not (theta is None or number):
+        if not (theta is None or (is_number(theta) and math.isfinite(theta))):
             raise UserError(f"detector.calibration={path}: the threshold of block {layer} is {theta!r}, no number.")
     return told
 

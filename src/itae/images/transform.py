@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from itae.base.checks import one_of, whole
+from itae.base.checks import is_number, one_of, whole
 from itae.base.device import on_device
 from itae.base.errors import UserError
 from itae.images.decode import DECODER, Least
@@ -133,8 +133,7 @@ class Transform:
 def _three_numbers(name: str, value: Any) -> tuple[float, ...]:
     """Return `value` as three finite floats, or raise a `UserError` that calls it `name`."""
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else []
-    real = [not isinstance(x, bool) and isinstance(x, int | float) and math.isfinite(x) for x in values]
-    if len(real) != 3 or not all(real):
+    if len(values) != 3 or not all(is_number(x) and math.isfinite(x) for x in values):
         raise UserError(f"{name}={value!r} is not a list of three numbers, for red, green and blue.")
     return tuple(float(x) for x in values)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from itae.base.checks import is_number
 from itae.base.errors import UserError
 from itae.base.names import public_target
 from itae.results.run import ALONE, mean_artifact_rate
@@ -140,7 +141,7 @@ def _numbers(prefix: str, values: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def _is_number(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    return value is None or is_number(value)
 
 
 def _number(value: Any) -> float | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from itae.base.checks import one_of
+from itae.base.checks import is_number, one_of
 from itae.base.errors import UserError
 from itae.look.run_figures import NAMES
 from itae.measure.distance import cosine_distance
@@ -209,7 +209,7 @@ class Outcome:
 
 
 def _is_interval(ends: Any) -> bool:
-    return isinstance(ends, list) and len(ends) == 2 and all(isinstance(end, int | float) for end in ends)
+    return isinstance(ends, list) and len(ends) == 2 and all(map(is_number, ends))
 
 
 def _as_json(what: str, value: Any) -> Any:

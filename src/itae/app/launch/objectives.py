@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from itae.base.checks import one_of
+from itae.base.checks import is_number, one_of
 from itae.base.errors import UserError, did_you_mean
 from itae.base.names import public_target
 from itae.results.run import mean_artifact_rate
@@ -109,7 +109,7 @@ class Objective:
             node = node[name]
         if isinstance(node, Mapping):
             node = node.get("mean", node)
-        if node is not None and (isinstance(node, bool) or not isinstance(node, int | float)):
+        if node is not None and not is_number(node):
             raise UserError(f"{self.setting}={self.key!r} is no number in the results but a {type(node).__name__}.")
         return float(node) if node is not None and math.isfinite(node) else None
 
@@ -198,4 +198,4 @@ def _check_names(objectives: Sequence[Objective], known: Shown) -> None:
 def _has_number(value: Any) -> bool:
     if isinstance(value, Mapping):
         return any(map(_has_number, value.values()))
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number(value)

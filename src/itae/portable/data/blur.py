@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from itae.base.checks import is_number
 from itae.base.errors import UserError
 
 
@@ -74,7 +75,7 @@ def span(what: str, value: Any, low: float, high: float) -> tuple[float, float]:
     `what` names the setting.
     """
     pair = [*value] if isinstance(value, Sequence) else []
-    if len(pair) != 2 or any(isinstance(each, bool) or not isinstance(each, int | float) for each in pair):
+    if len(pair) != 2 or not all(map(is_number, pair)):
         raise UserError(f"{what}={value!r} must be two numbers: the least and the greatest, as [4, 16].")
     least, most = pair
     if not low <= least <= most <= high:

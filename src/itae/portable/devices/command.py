@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from itae.base.checks import above_0, number, one_of
+from itae.base.checks import above_0, is_number, number, one_of
 from itae.base.errors import UserError
 from itae.portable.devices.device import Device, Runner, Timed
 from itae.portable.devices.mnn_here import Mnn
@@ -190,7 +190,7 @@ class CommandRunner:
             except ValueError:
                 continue
             ms = told.get("ms") if isinstance(told, dict) else None
-            if isinstance(ms, int | float) and not isinstance(ms, bool) and 0 < ms < float("inf"):
+            if is_number(ms) and 0 < ms < float("inf"):
                 return float(ms)
         raise UserError(f'{self.name}: {self.command[0]} printed no line as {{"ms": 12.3}}, with a number above 0.')
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from itae.base.checks import is_number
 from itae.base.disk import DiskError
 from itae.base.errors import UserError
 from itae.portable.search.lines import Lines, as_key
@@ -173,7 +174,7 @@ def _suggested(trial: Any, choices: Mapping[str, Sequence[Any]]) -> dict[str, An
     """Return a value of each option; of numbers the place in their order is asked for, so that samplers know of it."""
     values = {}
     for name, of in choices.items():
-        if all(isinstance(value, int | float) and not isinstance(value, bool) for value in of):
+        if all(map(is_number, of)):
             values[name] = sorted(of)[trial.suggest_int(name, 0, len(of) - 1)]
         else:
             values[name] = of[trial.suggest_categorical(name, range(len(of)))]

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from itae.base.checks import whole
+from itae.base.checks import is_number, whole
 from itae.base.errors import UserError
 from itae.knowledge.near.neighbours import Excluded, nearest
 from itae.knowledge.records.snapshot import Snapshot
@@ -55,7 +55,7 @@ class _Rate:
 
     def __post_init__(self) -> None:
         """Check the settings."""
-        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 < self.rate < 1:
+        if not is_number(self.rate) or not 0 < self.rate < 1:
             raise UserError(
                 f"corruption.rate={self.rate!r} must be a number between 0 and 1: the share of labels made wrong."
             )
