@@ -498,20 +498,13 @@ EMBEDDED = ["backbone=digits_vit", "dataset=digits", "dataset.limit=60", "cluste
 EMBEDDED += ["tracker=none"]
 
 
-LONG = (
-    "edit_digits",
-    "feedback_conditions",
-    "incremental_digits",
-    "knowledge_edits",
-)  # of which all that is swept takes more than a quick test may
 ELSEWHERE = ("category_retrieval", "feedback_emoji", "leaderboard", "model_size")
 """Which need data or models of their own: tests/test_feedback_experiments.py, tests/test_leaderboard.py."""
 EXPERIMENTS = sorted({path.stem for path in (conf_dir() / "experiment").glob("*.yaml")} - {*ELSEWHERE})
-NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXPERIMENTS]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs_on_the_embedded_model(compose, tmp_path, name):
     needed = {"reproduce": ["detector.threshold=3"], "demo": ["backbone=digits_vit_artifacts"],
               "knn_imagenet": ["dataset.split=test"], "split_cifar100": ["task.tasks=5", "task.orders=2"],
