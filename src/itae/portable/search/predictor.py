@@ -17,7 +17,7 @@ Letters: N networks, K parts.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -37,6 +37,7 @@ MARGIN = 1.25
 """How far beyond the least and the most that was measured a network's MACs may lie, as a factor."""
 _LISTED = ("up", "skip", "down", "activation", "conv", "kernel", "unshuffle")
 FEWEST_LATER = 5
+"""Networks measured after the fit, of which an error can be told."""
 DRAWS = 2000
 
 
@@ -243,26 +244,33 @@ def _fitted(parts_NK: np.ndarray, ms_N: np.ndarray, strength: float) -> np.ndarr
 
 def _from_all_others(parts_NK: np.ndarray, ms_N: np.ndarray, seed: int) -> np.ndarray:
     """Return each network's time as all others predict it, whose ridge has a strength chosen by them alone."""
-    predicted_N = np.empty(len(ms_N))
-    for i in range(len(ms_N)):
-        parts, ms = np.delete(parts_NK, i, axis=0), np.delete(ms_N, i)
-        predicted_N[i] = parts_NK[i] @ _fitted(parts, ms, _strength(parts, ms, seed))
-    return predicted_N
+    from sklearn.model_selection import LeaveOneOut
+
+    return _from_others(parts_NK, ms_N, LeaveOneOut(), lambda parts, ms: _strength(parts, ms, seed))
 
 
 def _strength(parts_NK: np.ndarray, ms_N: np.ndarray, seed: int) -> float:
-    """Return the strength by which networks that are held out are predicted best, fold by fold."""
+    """Return the strength by which networks that are held out, fold by fold, are predicted best."""
     from sklearn.model_selection import KFold
 
-    folds = list(KFold(min(FOLDS, len(ms_N)), shuffle=True, random_state=seed).split(parts_NK))
-    errors = [
-        float(np.mean([
-            error for fit, left in folds
-            for error in np.abs(parts_NK[left] @ _fitted(parts_NK[fit], ms_N[fit], strength) / ms_N[left] - 1)
-        ]))
-        for strength in STRENGTHS
-    ]  # fmt: skip
-    return STRENGTHS[int(np.argmin(errors))]
+    folds = KFold(min(FOLDS, len(ms_N)), shuffle=True, random_state=seed)
+
+    def error(strength: float) -> float:
+        predicted_N = _from_others(parts_NK, ms_N, folds, lambda parts, ms: strength)
+        return float(np.mean(np.abs(predicted_N / ms_N - 1)))
+
+    return min(STRENGTHS, key=error)
+
+
+def _from_others(
+    parts_NK: np.ndarray, ms_N: np.ndarray, folds: Any, strength: Callable[[np.ndarray, np.ndarray], float]
+) -> np.ndarray:
+    """Return each network's time as those outside its fold predict it, with a strength that they alone give."""
+    predicted_N = np.empty(len(ms_N))
+    for fit, left in folds.split(parts_NK):
+        others = parts_NK[fit], ms_N[fit]
+        predicted_N[left] = parts_NK[left] @ _fitted(*others, strength(*others))
+    return predicted_N
 
 
 def _told(values: np.ndarray) -> Told:

@@ -95,7 +95,7 @@ function edit(task) {
       const done = await post("/edits", { ...wanted, seen, why: why.value.trim() });
       find("task").close();
       clearSelection();
-      await after(wanted, told, done);
+      await after(wanted, told, done, ids);
     } catch (error) {
       if (error.status === 409) {
         wrong(make("p", {}, error.message), button("Look again", async () => {
@@ -168,12 +168,12 @@ async function renew({ added, changed: some, deleted }) {
   changed(labels);
 }
 
-async function after(wanted, told, done) {
+async function after(wanted, told, done, ids) {
   if (done.edit === null) return toast("Nothing changed: all of it was so already.");
-  made(done, wanted.ids ?? Object.keys(wanted.labels ?? {}));
+  made(done, ids);
   toast(`${DONE[wanted.verb](told, wanted)}: edit ${done.edit}, ${count(done.rows, "row")} now.`, [["Undo", () => undoEdit(done.edit)]]);
   if (wanted.verb === "correct") changed(wanted.labels);
-  else if (wanted.verb === "delete") changed(Object.fromEntries(wanted.ids.map((id) => [id, null])));
+  else if (wanted.verb === "delete") changed(Object.fromEntries(ids.map((id) => [id, null])));
   else await renew(told);
   await committed(done);
   return undefined;
