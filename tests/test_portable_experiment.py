@@ -48,6 +48,20 @@ def test_what_is_told_is_in_what_was_found(path):
     assert not_in(pd.read_csv(HERE / "search.csv"), gains, told) == []
 
 
+def test_the_table_tells_of_each_device_what_was_found():
+    found = json.loads((HERE / "front.json").read_text(encoding="utf-8"))
+    table = (HERE / "README.md").read_text(encoding="utf-8").partition("| `torch` |")[2].splitlines()[2:8]
+    told = [[cell.strip() for cell in line.split("|")[2:-1]] for line in table]
+    lost = {one["on"]: one["share"] for one in found["portable"]["regret"]}
+    for i, (name, errors) in enumerate(found["predictor"].items()):
+        later, gain = errors["afterwards"], found["devices"][name]["hypervolume"]["gain"]["value"]
+        assert [row[i] for row in told] == [
+            f"{100 * errors['mean_error'][0]:.1f} %", f"{errors['spearman'][0]:.2f}".lstrip("0"),
+            f"{100 * later['mean_error'][0]:.1f} %", f"{later['spearman'][0]:.2f}".lstrip("0"),
+            f"{100 * gain:+.0f} %", f"{100 * lost[name]:.0f} %",
+        ]  # fmt: skip
+
+
 def test_what_is_told_of_the_training_is_in_its_curve():
     found = json.loads((HERE / "training.json").read_text(encoding="utf-8"))["training"]
     curve = {(f"{each['validation_psnr'] - found['blurred_psnr']:+.2f}", f"{each['seconds']:.0f}")
