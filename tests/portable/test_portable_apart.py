@@ -98,3 +98,11 @@ def test_its_names_are_those_of_tables():
     assert [LiteRt().name, LiteRt(precision="int8").name] == ["litert", "litert_int8"]
     assert [ExecuTorch().name, ExecuTorch(precision="int8").name] == ["executorch", "executorch_int8"]
     assert (LiteRt().budget_db, LiteRt(precision="int8").budget_db) == (90.0, None)
+
+
+def test_a_process_that_ended_before_it_was_asked_is_told_and_closed():
+    with Worker("true", Path("none.py")) as worker:
+        worker._process.wait()
+        with pytest.raises(WorkerError, match="its process ended with 0"):
+            worker.ask(do="about")
+    assert worker._process.stdin.closed

@@ -85,7 +85,8 @@ class Worker:
         """Have it end: it does when there is nothing more to read."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None and not pipe.closed:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # what it didn't read before it ended is written once more
+                    pipe.close()
         try:
             self._process.wait(10)
         except subprocess.TimeoutExpired:
